@@ -1,0 +1,45 @@
+# make demo    the whole workflow on the embedded photographs → results/report/index.html
+# make test    the tests
+# make check   formatting, lint, types, floor plan
+# Each builds the locked environment in .venv first, if it is not there.
+
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= 2
+IN_ENV = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: demo test check generated env clean
+
+demo: env
+	$(IN_ENV) snakemake --cores $(CORES)
+	$(IN_ENV) snakemake --cores $(CORES) --report results/report.html
+
+test: env
+	$(IN_ENV) OMP_NUM_THREADS=1 pytest
+
+check: env
+	$(IN_ENV) ruff format --check .
+	$(IN_ENV) ruff check .
+	$(IN_ENV) snakefmt --check Snakefile workflow/rules
+	$(IN_ENV) mypy
+	$(IN_ENV) lint-imports
+	$(IN_ENV) snakemake --lint
+
+# Files made from the code: run it after a change of palette/config.py. A test fails when they differ.
+generated: env
+	$(IN_ENV) python -m palette config --schema > workflow/schemas/config.schema.json
+	$(IN_ENV) python -m palette config --reference > docs/config.md
+
+env: $(VENV)/ready
+
+$(VENV)/ready: envs/lock.txt envs/bootstrap.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments: its venv module is missing (Debian, Ubuntu: sudo apt install python3-venv)."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
+	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --require-hashes -r envs/lock.txt
+	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) results .snakemake dist

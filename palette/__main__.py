@@ -1,0 +1,7 @@
+"""`python -m palette`."""
+
+import sys
+
+from palette.cli import main
+
+sys.exit(main())

@@ -1,0 +1,85 @@
+"""The JSON schema for editors and the reference for people, both made from the classes in `palette/config.py`."""
+
+import inspect
+import json
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from palette import config
+from palette.config import Config, Options
+
+SECTIONS: tuple[type[Options], ...] = (
+    Config,
+    config.Dataset,
+    config.Fetch,
+    config.Prepare,
+    config.Task,
+    config.Model,
+    config.Network,
+    config.Objective,
+    config.Train,
+    config.Sampler,
+    config.Sample,
+    config.Experiment,
+    config.Score,
+    config.Extractor,
+    config.Table,
+    config.Report,
+)
+
+
+def schema() -> str:
+    """`workflow/schemas/config.schema.json`."""
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    value: Any = field.default
+    if isinstance(value, Options) or (isinstance(value, dict) and any(isinstance(v, Options) for v in value.values())):
+        return "its defaults"
+    return f"`{json.dumps(value, default=str)}`"
+
+
+def _allowed(properties: dict[str, Any]) -> str:
+    """The values that the schema allows, in a few characters."""
+    choices = [p for p in (properties, *properties.get("anyOf", [])) if p.get("type") != "null"]
+    shown: list[str] = []
+    for choice in choices:
+        if "enum" in choice:
+            shown.append(", ".join(f"`{value}`" for value in choice["enum"]))
+        elif "$ref" in choice:
+            shown.append(f"[{choice['$ref'].rsplit('/')[-1]}](#{choice['$ref'].rsplit('/')[-1].lower()})")
+        elif "type" in choice:
+            bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+            limits = " ".join(f"{sign} {choice[key]:g}" for key, sign in bounds.items() if key in choice)
+            shown.append(f"{choice['type']} {limits}".strip())
+    return " or ".join(dict.fromkeys(shown))
+
+
+def _section(section: type[Options]) -> list[str]:
+    properties = section.model_json_schema(ref_template="#/$defs/{model}")["properties"]
+    lines = [f"## {section.__name__}", ""]
+    if section.__doc__:
+        lines += [inspect.cleandoc(section.__doc__), ""]
+    lines += ["| option | values | default | meaning |", "|---|---|---|---|"]
+    for name, field in section.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        lines.append(f"| `{name}` | {_allowed(properties[name])} | {_default(field)} | {meaning} |".replace("``", "`"))
+    return [*lines, ""]
+
+
+def reference() -> str:
+    """`docs/config.md`."""
+    head = [
+        "# Every option",
+        "",
+        "Made from `palette/config.py` by `make generated`; a test keeps it true. Values of the paper stand in [brackets].",
+        "Check a config without running anything: `python -m palette config -c my.yaml`.",
+        "",
+    ]
+    return "\n".join(head + [line for section in SECTIONS for line in _section(section)])

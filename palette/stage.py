@@ -1,0 +1,110 @@
+"""A stage at work: its spec, its folder, its parents' folders, and the card that it leaves."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from palette import __version__
+from palette.errors import DataError
+from palette.files import read_json, sha256, write_json
+from palette.spec import Spec, read_spec
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Stage(Generic[S]):
+    """What a verb works with: `stage.spec`, `stage.path("shard-000.zip")`, `stage.parent("train", "model.json")`."""
+
+    spec: S
+    results: Path
+    """The results folder: all paths in specs are relative to it."""
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def read(cls, spec_file: Path) -> "Stage[Any]":
+        """The stage of a `results/<kind>/<name>/spec.yaml`."""
+        spec = read_spec(spec_file)
+        results = spec_file.resolve().parent.joinpath(*[".."] * len(Path(spec.folder).parts)).resolve()
+        return Stage(spec, results)
+
+    def path(self, name: str) -> Path:
+        """A file of this stage."""
+        return self.results / self.spec.folder / name
+
+    def parent(self, role: str, name: str) -> Path:
+        """A file of a parent stage. Raises DataError if it is not there."""
+        path = self.results / self.spec.parents[role] / name
+        if not path.exists():
+            raise DataError(f"{path}: missing; the {role} stage has not run. `snakemake` runs it.")
+        return path
+
+    def write_card(self, artifacts: list[str], name: str = "", **facts: Any) -> None:
+        """Write the card, last of all: what was made, from what, by which code, where and in how long.
+
+        artifacts: files of this stage, by name. name: card file, if not the stage's own (a shard has its own card).
+        facts: further entries, JSON values.
+        """
+        card = self.path(name) if name else self.results / self.spec.card
+        write_json(
+            card,
+            {
+                "kind": self.spec.kind,
+                "name": self.spec.name,
+                "spec": self.spec.hash,
+                "engine": self.spec.engine,
+                "parents": self.spec.parents,
+                "artifacts": {a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts},
+                **facts,
+                "seconds": round(time.monotonic() - self.started, 1),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "commit": commit(),
+                "versions": versions(),
+                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            },
+        )
+
+
+def verify(card: Path, artifact: str) -> Path:
+    """The path of `artifact` beside its card, after checking its bytes against the card. Raises DataError if they differ."""
+    path, expected = card.parent / artifact, read_json(card)["artifacts"][artifact]["sha256"]
+    if not path.exists() or sha256(path) != expected:
+        raise DataError(f"{path}: not the file that its card describes. Delete {card.parent} and run `snakemake` again.")
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those packages that decide numbers, where they are loaded."""
+    found = {"python": platform.python_version(), "palette": __version__}
+    for package in ("torch", "torchvision", "numpy", "scipy", "pillow", "clean-fid"):
+        if package.replace("-", "").replace("pillow", "PIL") in sys.modules:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = "unknown"
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of this package's checkout, with `+changes` if files differ; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if dirty else "")
+
+
+def say(message: str) -> None:
+    """One line for the person watching; goes to standard error, at once."""
+    print(message, file=sys.stderr, flush=True)
+
+
