@@ -1,0 +1,36 @@
+# From a table of experiments to the paper's tables. `snakemake` runs what is stale; `snakemake -n` says what that is.
+
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/mask.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/sample.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/tabulate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+# Data, masks and models without what comes after them: a good first night on a new cluster.
+rule models:
+    input:
+        [made(spec.folder) for spec in plan.of_kind("train")],
+
+
+onstart:
+    lock = start(plan)
+
+
+onsuccess:
+    print(f"\nDone. Look at {plan.results / plan.report.folder / 'index.html'}")
+
+
+onerror:
+    print("\nA job failed: its message is above, its log under "
+        f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped.")

@@ -1,0 +1,29 @@
+"""The tiny config, and the project in which it has run to the end."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.workflow.project import CHECKOUT, Project
+
+
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, Any]:
+    """The smoke preset."""
+    return {**yaml.safe_load((CHECKOUT / "workflow/presets/smoke.yaml").read_text()), "results": "results"}
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Run once, to the end. Not to be changed: take a copy."""
+    project = Project.create(tmp_path_factory.mktemp("finished") / "project", tiny)
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A finished project of the test's own."""
+    return finished.copy(tmp_path / "project")

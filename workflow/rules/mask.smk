@@ -1,0 +1,15 @@
+rule mask:
+    output:
+        masks=results / "mask/{stage}/masks.zip",
+        areas=results / "mask/{stage}/masks.json",
+        card=results / "mask/{stage}/card.json",
+    params:
+        spec=spec_of("mask"),
+    log:
+        results / "logs/mask/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "mask {wildcards.stage}"
+    shell:
+        "python -m palette mask -c {params.spec} 2>&1 | tee {log}"

@@ -1,0 +1,59 @@
+# The config becomes the plan (palette/plan.py): one spec per stage. Each rule below looks its files up there.
+#
+# A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
+# and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+# Jobs run this checkout's palette with the Python that runs Snakemake, from whichever folder and shell it was started.
+for name, place in {"PYTHONPATH": workflow.basedir, "PATH": os.path.dirname(sys.executable)}.items():
+    os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
+
+from snakemake.exceptions import WorkflowError
+
+from palette.errors import UserError
+from palette.workflow import plan_of, start
+
+if not workflow.configfiles:
+
+    configfile: Path(workflow.basedir) / "config.yaml"
+
+
+try:
+    plan = plan_of([Path(file) for file in workflow.configfiles], config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+results = plan.results
+
+
+def spec_of(kind):
+    return f"{results}/{kind}/{{stage}}/spec.yaml"
+
+
+def made(folder, shard=None):
+    """All files that a stage makes."""
+    return [results / file for file in plan.outputs(folder, shard)]
+
+
+def needed(kind):
+    """Input function: all files that the stage of this kind, named by the wildcards, reads."""
+    return lambda wildcards: [
+        ancient(results / file)
+        for file in plan.inputs(f"{kind}/{wildcards.stage}", wildcards.get("shard"))
+    ]
+
+
+def threads_of(kind):
+    return lambda wildcards: plan.stages[f"{kind}/{wildcards.stage}"].runtime.threads
+
+
+def gpus_of(kind):
+    return lambda wildcards: plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
+
+
+wildcard_constraints:
+    stage=r"[a-z0-9._+-]+",
+    shard=r"\d+",

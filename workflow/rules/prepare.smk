@@ -1,0 +1,18 @@
+rule prepare:
+    input:
+        needed("prepare"),
+    output:
+        train=results / "prepare/{stage}/train.zip",
+        test=results / "prepare/{stage}/test.zip",
+        list=results / "prepare/{stage}/prepare.json",
+        card=results / "prepare/{stage}/card.json",
+    params:
+        spec=spec_of("prepare"),
+    log:
+        results / "logs/prepare/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "prepare {wildcards.stage}"
+    shell:
+        "python -m palette prepare -c {params.spec} 2>&1 | tee {log}"

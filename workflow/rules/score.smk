@@ -1,0 +1,59 @@
+# Three steps: the feature network of a dataset, the features of a row's images (scattered), the scores of the row (gathered).
+rule extractor:
+    input:
+        needed("extractor"),
+    output:
+        extractor=results / "extractor/{stage}/extractor.json",
+        card=results / "extractor/{stage}/card.json",
+    params:
+        spec=spec_of("extractor"),
+    log:
+        results / "logs/extractor/{stage}.log",
+    threads: threads_of("extractor")
+    resources:
+        gpu=gpus_of("extractor"),
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "score: feature network {wildcards.stage}"
+    shell:
+        "python -m palette score -c {params.spec} 2>&1 | tee {log}"
+
+
+rule features:
+    input:
+        needed("features"),
+    output:
+        features=results / "features/{stage}/shard-{shard}.npz",
+        card=results / "features/{stage}/shard-{shard}.json",
+    params:
+        spec=spec_of("features"),
+    log:
+        results / "logs/features/{stage}-{shard}.log",
+    threads: threads_of("features")
+    resources:
+        gpu=gpus_of("features"),
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "score: features of {wildcards.stage}, shard {wildcards.shard}"
+    shell:
+        "python -m palette score -c {params.spec} --shard $((10#{wildcards.shard})) 2>&1 | tee {log}"
+
+
+rule score:
+    input:
+        needed("score"),
+    output:
+        scores=results / "score/{stage}/scores.json",
+        card=results / "score/{stage}/card.json",
+    params:
+        spec=spec_of("score"),
+    log:
+        results / "logs/score/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "score {wildcards.stage}"
+    shell:
+        "python -m palette score -c {params.spec} 2>&1 | tee {log}"

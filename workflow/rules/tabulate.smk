@@ -1,0 +1,21 @@
+rule tabulate:
+    input:
+        [ancient(results / file) for file in plan.inputs(plan.tabulate.folder)],
+    output:
+        csv=report(
+            expand(results / "tabulate/{table}.csv", table=plan.tabulate.tables),
+            category="Tables",
+            caption="../report/table.rst",
+        ),
+        text=expand(results / "tabulate/{table}.{ending}", table=plan.tabulate.tables, ending=["md", "tex"]),
+        card=results / plan.tabulate.card,
+    params:
+        spec=results / plan.tabulate.folder / "spec.yaml",
+    log:
+        results / "logs/tabulate.log",
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "tabulate"
+    shell:
+        "python -m palette tabulate -c {params.spec} 2>&1 | tee {log}"
