@@ -6,16 +6,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= 2
+LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 IN_ENV = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test check generated env clean
+.PHONY: demo test check generated lock env clean
 
 demo: env
 	$(IN_ENV) snakemake --cores $(CORES)
 	$(IN_ENV) snakemake --cores $(CORES) --report results/report.html
 
 test: env
-	$(IN_ENV) OMP_NUM_THREADS=1 pytest
+	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses $(CORES) --dist loadgroup
 
 check: env
 	$(IN_ENV) ruff format --check .
@@ -29,6 +30,13 @@ check: env
 generated: env
 	$(IN_ENV) python -m palette config --schema > workflow/schemas/config.schema.json
 	$(IN_ENV) python -m palette config --reference > docs/config.md
+
+# Newest versions that pyproject.toml allows, with hashes and no address; the conda form names the same versions.
+lock: env
+	$(VENV)/bin/uv pip compile --quiet --upgrade $(LOCK) --extra workflow --extra dev --output-file envs/lock.txt pyproject.toml
+	echo uv | $(VENV)/bin/uv pip compile --quiet --upgrade $(LOCK) --output-file envs/bootstrap.txt -
+	sed -i.bak '/^ *- "/d' envs/conda.yaml && rm envs/conda.yaml.bak
+	sed -n 's/^\([a-z].*==.*\) \\$$/      - "\1"/p' envs/lock.txt >> envs/conda.yaml
 
 env: $(VENV)/ready
 

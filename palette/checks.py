@@ -26,7 +26,9 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str) and name not in allowed:
                     choice = f" Defined: {', '.join(map(str, allowed)) or 'none'}."
-                    yield Problem(("experiments", index, field), f"no {field} is called {name!r}.{closest(name, allowed)}{choice}")
+                    yield Problem(
+                        ("experiments", index, field), f"no {field} is called {name!r}.{closest(name, allowed)}{choice}"
+                    )
 
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
@@ -38,7 +40,10 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
         if row.model != "originals" and row.task is None:
             yield "task", f"missing: model {row.model!r} needs one of {', '.join(config.tasks)}."
         if model and model.objective.kind != "regression" and row.sampler is None:
-            yield "sampler", f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}."
+            yield (
+                "sampler",
+                f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}.",
+            )
         if row.sampler and (row.model in BASELINES or (model and model.objective.kind == "regression")):
             yield "sampler", f"{row.model!r} is not sampled; leave it out."
         task = config.tasks.get(row.task or "")
@@ -100,7 +105,9 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 yield Problem(("tables", name, "experiments", index), text)
         for task in table.published:
             if task not in config.tasks:
-                yield Problem(("tables", name, "published", task), f"no task is called {task!r}.{closest(task, config.tasks)}")
+                yield Problem(
+                    ("tables", name, "published", task), f"no task is called {task!r}.{closest(task, config.tasks)}"
+                )
 
 
 CHECKS: tuple[Check, ...] = (rows_fit, sizes_divide, heads_divide, batches_divide, tables_have_rows)
@@ -142,7 +149,9 @@ def disk_bytes(plan: Plan) -> int:
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 4096
         elif isinstance(spec, TrainSpec):
-            total += parameters(spec.network) * 4 * (1 + 3 * 4)  # the model, and three states of weights, EMA and Adam's two moments
+            total += (
+                parameters(spec.network) * 4 * (1 + 3 * 4)
+            )  # the model, and three states of weights, EMA and Adam's two moments
     return total
 
 

@@ -46,17 +46,38 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for verb, text in VERBS.items():
-        sub = commands.add_parser(verb, help=text, description=text.capitalize() + ".", epilog=f"example: {_spec_example(verb)}")
-        sub.add_argument("-c", "--config", type=Path, required=True, metavar="SPEC", help="spec.yaml of the stage; `snakemake` writes them")
+        sub = commands.add_parser(
+            verb, help=text, description=text.capitalize() + ".", epilog=f"example: {_spec_example(verb)}"
+        )
+        sub.add_argument(
+            "-c",
+            "--config",
+            type=Path,
+            required=True,
+            metavar="SPEC",
+            help="spec.yaml of the stage; `snakemake` writes them",
+        )
         if verb in ("sample", "score"):
-            sub.add_argument("--shard", type=int, metavar="N", help="which shard of a scattered stage, from 0; all of them if left out")
+            sub.add_argument(
+                "--shard",
+                type=int,
+                metavar="N",
+                help="which shard of a scattered stage, from 0; all of them if left out",
+            )
     plan = commands.add_parser(
         "plan",
         help="list the stages of a config and which are done",
         description="List the stages of a config and which are done. Runs nothing.",
         epilog="example: python -m palette plan -c config.yaml",
     )
-    plan.add_argument("-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE", help="the workflow's config (default: %(default)s)")
+    plan.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the workflow's config (default: %(default)s)",
+    )
     plan.add_argument("--write", action="store_true", help="write every stage's spec.yaml, for running stages by hand")
     config = commands.add_parser(
         "config",
@@ -65,7 +86,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python -m palette config -c my.yaml",
     )
     what = config.add_mutually_exclusive_group()
-    what.add_argument("-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE", help="the config to check (default: %(default)s)")
+    what.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the config to check (default: %(default)s)",
+    )
     what.add_argument("--schema", action="store_true", help="print the JSON schema")
     what.add_argument("--reference", action="store_true", help="print docs/config.md")
     return top

@@ -110,7 +110,8 @@ class Network(Options):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout inside the residual blocks [not stated; 0]."""
     patch_size: Literal[1, 2, 4] = 1
-    """Side of the pixel blocks that are folded into channels before the first convolution [1]. 2 makes the network about four times cheaper."""
+    """Side of the pixel blocks that are folded into channels before the first convolution [1].
+    2 makes the network about four times cheaper."""
 
     @model_validator(mode="after")
     def channels_divide(self) -> Self:
@@ -126,7 +127,8 @@ class Network(Options):
 
 class Objective(Options):
     kind: Literal["edm", "epsilon", "x0", "v", "regression"] = "edm"
-    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns colour far sooner; `regression` is the paper's baseline."""
+    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner;
+    `regression` is the paper's baseline."""
     loss: Literal["l2", "l1"] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
 
@@ -219,7 +221,10 @@ class Experiment(Options):
 
 
 class Extractor(Options):
-    """The classifier of the photographs that stands in where no pretrained network is at hand. Its distances are called FD-photos, never FID."""
+    """The classifier of the photographs, which stands in where no pretrained network is at hand.
+
+    Its distances are called FD-photos, never FID.
+    """
 
     steps: int = Field(400, ge=1)
     """Training steps."""

@@ -32,9 +32,11 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands here twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands here twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -53,7 +55,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML: {error}.") from None
     if not isinstance(value, dict):
-        raise ConfigError(f"{file}: a config is a mapping of sections ({', '.join(Config.model_fields)}), found {type(value).__name__}.")
+        raise ConfigError(
+            f"{file}: a config is a mapping of sections ({', '.join(Config.model_fields)}), found {type(value).__name__}."
+        )
     return value
 
 
@@ -74,7 +78,9 @@ class Places:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._lines = {
-            path: f"{file}:{line}" for file in files for path, line in _lines(yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader))
+            path: f"{file}:{line}"
+            for file in files
+            for path, line in _lines(yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader))
         }
         self._default = str(files[-1]) if files else "config"
 
@@ -117,7 +123,8 @@ def _model_at(path: Path_) -> type[BaseModel] | None:
 
 def _value_at(raw: Any, path: Path_) -> Any:
     for part in path:
-        raw = raw[part] if isinstance(raw, list | tuple) or (isinstance(raw, Mapping) and part in raw) else None
+        known = isinstance(raw, list) and isinstance(part, int) or isinstance(raw, Mapping) and part in raw
+        raw = raw[part] if known else None
     return raw
 
 
@@ -147,7 +154,9 @@ def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")
     if error["type"] == "too_short":
         text = "needs at least one entry"
-    allowed = [choice.strip("'") for choice in error.get("ctx", {}).get("expected", "").replace(" or ", ", ").split(", ")]
+    allowed = [
+        choice.strip("'") for choice in error.get("ctx", {}).get("expected", "").replace(" or ", ", ").split(", ")
+    ]
     shown = "" if isinstance(given, Mapping) else f" (given: {given!r})"
     return Problem(path, f"{text}{shown}.{closest(given, allowed) if isinstance(given, str) else ''}")
 

@@ -1,9 +1,9 @@
 """Errors that a user can act on. Each carries its exit code; none is shown with a traceback.
 
-    UserError
-    ├── ConfigError   2   a config, spec or command line that cannot be honoured
-    ├── DataError     3   a file that is missing, damaged or not what it should be
-    └── Interrupted  75   stopped by a signal; the same command goes on from the saved state
+UserError
+├── ConfigError   2   a config, spec or command line that cannot be honoured
+├── DataError     3   a file that is missing, damaged or not what it should be
+└── Interrupted  75   stopped by a signal; the same command goes on from the saved state
 """
 
 

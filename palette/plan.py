@@ -1,8 +1,8 @@
 """Config → experiments → one spec per stage. The workflow and the command line both ask here; nothing is run or written.
 
-    fetch ─ prepare ─┬─ train ── sample ── features ── score ── tabulate ── report
-                     ├─ mask ─────┘            │
-                     └─ extractor ─────────────┘
+fetch ─ prepare ─┬─ train ── sample ── features ── score ── tabulate ── report
+                 ├─ mask ─────┘            │
+                 └─ extractor ─────────────┘
 """
 
 from collections.abc import Iterator, Mapping
@@ -128,7 +128,9 @@ class Plan:
         if (mask := task.evaluation_mask) is None:
             return None
         return self._add(
-            MaskSpec(name=f"{single.dataset}-{mask}", mask=mask, image_size=prepare.image_size, count=prepare.test_images)
+            MaskSpec(
+                name=f"{single.dataset}-{mask}", mask=mask, image_size=prepare.image_size, count=prepare.test_images
+            )
         )
 
     def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec:
@@ -148,7 +150,9 @@ class Plan:
             )
         )
 
-    def _sample(self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None) -> SampleSpec:
+    def _sample(
+        self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
+    ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}
         return self._add(
@@ -184,8 +188,12 @@ class Plan:
             )
         )
 
-    def _features(self, name: str, extractor: ExtractorSpec, prepare: PrepareSpec, sample: SampleSpec | None) -> FeaturesSpec:
-        parents = {"extractor": extractor.folder, "prepare": prepare.folder} | ({"sample": sample.folder} if sample else {})
+    def _features(
+        self, name: str, extractor: ExtractorSpec, prepare: PrepareSpec, sample: SampleSpec | None
+    ) -> FeaturesSpec:
+        parents = {"extractor": extractor.folder, "prepare": prepare.folder} | (
+            {"sample": sample.folder} if sample else {}
+        )
         return self._add(
             FeaturesSpec(
                 name=f"{name}-{extractor.extractor}",
@@ -202,7 +210,9 @@ class Plan:
         for kind in score.extractors:
             extractor = self._extractor(kind, single.dataset, prepare)
             parents[f"features-{kind}"] = self._features(single.name, extractor, prepare, sample).folder
-            parents[f"reference-{kind}"] = self._features(f"{single.dataset}-originals", extractor, prepare, None).folder
+            parents[f"reference-{kind}"] = self._features(
+                f"{single.dataset}-originals", extractor, prepare, None
+            ).folder
         return self._add(
             ScoreSpec(
                 name=single.name,
@@ -270,7 +280,9 @@ class Plan:
             shards = [shard] if shard else self.shards(spec)
             return [f"{folder}/{name.format(shard=s)}" for s in shards for name in SHARD_ARTIFACTS[spec.kind]]
         if isinstance(spec, TabulateSpec):
-            return [f"{folder}/{table}.{ending}" for table in spec.tables for ending in ("csv", "md", "tex")] + [spec.card]
+            return [f"{folder}/{table}.{ending}" for table in spec.tables for ending in ("csv", "md", "tex")] + [
+                spec.card
+            ]
         if isinstance(spec, ReportSpec):
             return [f"{folder}/index.html", spec.card]
         return [f"{folder}/{name}" for name in ARTIFACTS[spec.kind]] + [spec.card]

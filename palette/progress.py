@@ -38,7 +38,11 @@ class Progress:
     def _line(self, now: float, note: str) -> str:
         seconds = max(now - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
-        left = f"{clock((self.total - self.done) / rate)} left" if 0 < rate and self.done < self.total else f"took {clock(seconds)}"
+        left = (
+            f"{clock((self.total - self.done) / rate)} left"
+            if rate > 0 and self.done < self.total
+            else f"took {clock(seconds)}"
+        )
         share = f"{self.done}/{self.total} {self.unit} ({self.done / self.total:4.0%})"
         return f"{self.label}: {share}, {rate:.1f} {self.unit}/s, {left}" + (f", {note}" if note else "")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from palette.config import (
     Degradation,
@@ -56,7 +56,7 @@ class Spec(Options):
     """For people; says which row or dataset this is."""
     engine: str = ""
     """Fingerprint of the code that runs (`palette/fingerprint.py`)."""
-    parents: dict[str, str] = {}
+    parents: dict[str, str] = Field(default_factory=dict)
     """Role → folder of the stage that it reads, relative to the results folder."""
     runtime: Runtime = Runtime()
 
@@ -278,5 +278,7 @@ def read_spec(path: Path) -> Spec:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValidationError) as error:
         raise ConfigError(f"{path}: not the spec of a stage ({type(error).__name__}: {error}).") from None
     if spec.hash != written:
-        raise ConfigError(f"{path}: edited by hand (hash {spec.hash}, says {written}). Change the config instead and run `snakemake`.")
+        raise ConfigError(
+            f"{path}: edited by hand (hash {spec.hash}, says {written}). Change the config instead and run `snakemake`."
+        )
     return spec

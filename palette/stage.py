@@ -61,7 +61,9 @@ class Stage(Generic[S]):
                 "spec": self.spec.hash,
                 "engine": self.spec.engine,
                 "parents": self.spec.parents,
-                "artifacts": {a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts},
+                "artifacts": {
+                    a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts
+                },
                 **facts,
                 "seconds": round(time.monotonic() - self.started, 1),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -76,7 +78,9 @@ def verify(card: Path, artifact: str) -> Path:
     """The path of `artifact` beside its card, after checking its bytes against the card. Raises DataError if they differ."""
     path, expected = card.parent / artifact, read_json(card)["artifacts"][artifact]["sha256"]
     if not path.exists() or sha256(path) != expected:
-        raise DataError(f"{path}: not the file that its card describes. Delete {card.parent} and run `snakemake` again.")
+        raise DataError(
+            f"{path}: not the file that its card describes. Delete {card.parent} and run `snakemake` again."
+        )
     return path
 
 
@@ -97,7 +101,9 @@ def commit() -> str | None:
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True).stdout
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if dirty else "")
@@ -106,5 +112,3 @@ def commit() -> str | None:
 def say(message: str) -> None:
     """One line for the person watching; goes to standard error, at once."""
     print(message, file=sys.stderr, flush=True)
-
-

@@ -18,7 +18,9 @@ def _weights(config: Config) -> dict[str, tuple[Path, str]]:
     """The pretrained weights that the config asks for: extractor → (file, sha256). Missing ones are an error now, not after a day."""
     score = config.score
     return {
-        name: (locate(score.weights, name, score.download), WEIGHTS[name].sha256) for name in score.extractors if name in WEIGHTS
+        name: (locate(score.weights, name, score.download), WEIGHTS[name].sha256)
+        for name in score.extractors
+        if name in WEIGHTS
     }
 
 
@@ -45,7 +47,9 @@ def start(plan: Plan) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise ConfigError(f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it.") from None
+        raise ConfigError(
+            f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it."
+        ) from None
     for spec in plan.stages.values():
         spec.write(plan.results)
     return descriptor

@@ -66,7 +66,9 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """That of a user: no trace of the checkout under test on the paths."""
-        return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")} | {"OMP_NUM_THREADS": "1"}
+        return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")} | {
+            "OMP_NUM_THREADS": "1"
+        }
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the real command; with `check`, fail the test with its output if it fails."""
@@ -91,6 +93,12 @@ class Project:
 
     def artifacts(self) -> dict[str, bytes]:
         """Bytes of the models, samples and scores, by path in the results folder."""
-        patterns = ("train/*/model.safetensors", "sample/*/*.zip", "features/*/*.npz", "score/*/scores.json", "tabulate/*.csv")
+        patterns = (
+            "train/*/model.safetensors",
+            "sample/*/*.zip",
+            "features/*/*.npz",
+            "score/*/scores.json",
+            "tabulate/*.csv",
+        )
         files = [file for pattern in patterns for file in self.results.glob(pattern)]
         return {str(file.relative_to(self.results)): file.read_bytes() for file in sorted(files)}

@@ -73,7 +73,9 @@ def test_killed_run_ends_with_the_same_bytes(
     assert project.artifacts() == undisturbed.artifacts()
 
 
-def test_orphaned_worker_does_not_disturb_the_next_run(undisturbed: Project, one_row: dict[str, Any], tmp_path: Path) -> None:
+def test_orphaned_worker_does_not_disturb_the_next_run(
+    undisturbed: Project, one_row: dict[str, Any], tmp_path: Path
+) -> None:
     project = Project.create(tmp_path / "project", one_row)
     run = subprocess.Popen(project.command(), cwd=project.folder, env=project.environment, stderr=subprocess.DEVNULL)
     while not training(project):

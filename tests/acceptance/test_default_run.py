@@ -1,0 +1,66 @@
+"""The default run, as a new user starts it: it ends in time, in little memory, and its models have learned."""
+
+import re
+import resource
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.workflow.project import Project
+
+pytestmark = pytest.mark.slow
+
+MINUTES, GIGABYTES = 10, 3
+
+
+@pytest.fixture(scope="module")
+def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, float]:
+    """The finished project, and how many seconds it took."""
+    config = yaml.safe_load((checkout / "config.yaml").read_text())
+    project = Project.create(tmp_path_factory.mktemp("default") / "project", config)
+    began = time.monotonic()
+    subprocess.run(project.command(), cwd=project.folder, env=project.environment, check=True, timeout=1800)
+    return project, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def scores(run: tuple[Project, float]) -> pd.DataFrame:
+    """One line per row and metric."""
+    return pd.read_csv(run[0].results / "tabulate/photos.csv")
+
+
+def value(scores: pd.DataFrame, task: str, model: str, metric: str) -> float:
+    found = scores[(scores.task == task) & (scores.model == model) & (scores.metric == metric)].value
+    assert len(found) == 1
+    return float(found.iloc[0])
+
+
+def test_ends_in_time_and_in_little_memory(run: tuple[Project, float]) -> None:
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    print(f"default run: {run[1]:.0f} s, largest process {largest:.2f} GB")
+    assert run[1] < MINUTES * 60
+    assert 2 * largest < GIGABYTES  # two jobs at a time
+
+
+@pytest.mark.parametrize("task", ["colorization", "inpainting", "uncropping", "jpeg"])
+def test_diffusion_is_clearly_closer_to_the_originals_than_its_input(scores: pd.DataFrame, task: str) -> None:
+    assert value(scores, task, "palette", "fd-photos") < 0.7 * value(scores, task, "input", "fd-photos")
+
+
+def test_colorizations_have_color(scores: pd.DataFrame) -> None:
+    assert 0.5 < value(scores, "colorization", "palette", "chroma-ratio") < 1.5
+    assert value(scores, "colorization", "input", "chroma-ratio") < 0.1
+
+
+def test_long_stages_showed_progress(run: tuple[Project, float]) -> None:
+    for pattern in ("train/*", "sample/*palette*"):
+        for log in (run[0].results / "logs").glob(pattern):
+            assert re.search(r"\(\s*\d+%\), [\d.]+ \w+/s", log.read_text()), log
+
+
+def test_nothing_is_left_to_do(run: tuple[Project, float]) -> None:
+    assert not run[0].stale()

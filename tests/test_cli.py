@@ -1,0 +1,66 @@
+"""The command line: quick help with examples, one message and a meaningful exit code for every mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from palette import cli
+from palette.config import Fetch
+from palette.spec import FetchSpec, read_spec
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "palette", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_help_imports_only_the_standard_library() -> None:
+    code = "import sys; from palette.cli import parser; parser().format_help(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "numpy", "pydantic", "yaml"} & set(loaded)
+
+
+@pytest.mark.parametrize("command", [*cli.VERBS, "plan", "config"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"example: python -m palette {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["trian"])
+    assert exit_.value.code == 2
+    assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "no such file"), ("[1, 2", "not the spec of a stage"), ("kind: tea\nhash: x\n", "not the spec of a stage")],
+)
+def test_bad_spec_is_one_message(tmp_path: Path, content: str | None, says: str) -> None:
+    file = tmp_path / "spec.yaml"
+    if content is not None:
+        file.write_text(content)
+    result = run("train", "-c", str(file))
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_verb_and_spec_must_fit(tmp_path: Path) -> None:
+    file = FetchSpec(name="photos", fetch=Fetch()).write(tmp_path)
+    result = run("train", "-c", str(file))
+    assert result.returncode == 2
+    assert f"python -m palette fetch -c {file}" in result.stderr
+
+
+def test_spec_edited_by_hand_is_refused(tmp_path: Path) -> None:
+    file = FetchSpec(name="photos", fetch=Fetch()).write(tmp_path)
+    assert read_spec(file).hash in file.parent.name
+    file.write_text(file.read_text().replace("source: photos", "source: folder").replace("path: null", "path: /images"))
+    result = run("fetch", "-c", str(file))
+    assert result.returncode == 2
+    assert "edited by hand" in result.stderr

@@ -1,0 +1,182 @@
+"""A config's mistakes are reported all at once, where they stand and with the way out; what is impossible is refused."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from palette import checks, config_docs
+from palette.config import Config
+from palette.errors import ConfigError
+from palette.workflow import plan_of
+
+SMALL = """\
+datasets:
+  photos: {}
+tasks:
+  colorization: {degradation: colorization}
+  inpainting: {degradation: inpainting}
+models:
+  palette:
+    network: {multipliers: [1, 2]}
+    train: {steps: 10}
+samplers:
+  dpm: {steps: 4}
+experiments:
+  - {dataset: photos, task: [colorization, inpainting], model: palette, sampler: dpm}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        file = tmp_path / "config.yaml"
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def refusal(file: Path) -> list[str]:
+    """The lines of the message that refuses a config, without its heading."""
+    with pytest.raises(ConfigError) as error:
+        plan_of([file])
+    return str(error.value).replace(f"{file}:", "").splitlines()
+
+
+def test_small_config_is_accepted(write: Callable[[str], Path]) -> None:
+    plan = plan_of([write(SMALL)])
+    assert [row.experiment for row in plan.rows] == [
+        "photos-colorization-palette-dpm-s0",
+        "photos-inpainting-palette-dpm-s0",
+    ]
+
+
+def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[[str], Path]) -> None:
+    text = (
+        SMALL.replace("multipliers", "multipliars")
+        .replace("steps: 10", "steps: ten")
+        .replace("sampler: dpm", "sampler: dpn")
+    )
+    heading, *lines = refusal(write(text))
+    assert heading.startswith("3 mistakes")
+    assert [line.split(":")[0].strip() for line in lines] == ["8", "9", "13"]
+    assert "multipliars" in lines[0]
+    assert "Did you mean 'multipliers'?" in lines[0]
+    assert "steps" in lines[1]
+    assert "'ten'" in lines[1]
+    assert "Did you mean 'dpm'?" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("photos: {}", "photos: {prepare: {image_size: 65}}", 2, "64 or 66 would be"),
+        ("{steps: 10}", "{steps: 10, batch_size: 10, gpus: 4}", 9, "10 cannot be dealt evenly to 4 GPUs"),
+        ("{steps: 10}", "{steps: 10, batch_size: 6, accumulate: 4}", 9, "6 cannot be dealt evenly"),
+        ("{steps: 10}", "{steps: 0}", 9, "greater than or equal to 1"),
+        ("{multipliers: [1, 2]}", "{head_channels: 48}", 8, "48 does not divide"),
+        (", sampler: dpm", "", 13, "needs one of dpm"),
+        ("model: palette", "model: input", 13, "is not sampled"),
+        ("task: [colorization, inpainting], ", "", 13, "needs one of colorization, inpainting"),
+        ("degradation: inpainting", "degradation: inpainting, quality: 5", 5, "no meaning for inpainting"),
+        ("{steps: 4}", "{steps: 4, kind: dpm, eta: 0.5}", 11, "Did you mean 'dpm++2m'"),
+        ("{steps: 4}", "{steps: 4, eta: 0.5}", 11, "goes with `kind: ddim`"),
+        ("  palette:\n", "  palette:\n    mix: {jpeg: 1}\n", 14, "it never sees colorization"),
+    ],
+)
+def test_impossible_wish_is_refused(write: Callable[[str], Path], old: str, new: str, line: int, says: str) -> None:
+    assert old in SMALL
+    lines = refusal(write(SMALL.replace(old, new)))
+    assert any(found.strip().startswith(f"{line}:") and says in found for found in lines), lines
+
+
+def test_table_of_an_unknown_experiment_is_refused(write: Callable[[str], Path]) -> None:
+    lines = refusal(write(SMALL + "tables:\n  one: {experiments: [photos-jpeg-palette-dpm-s0]}\n"))
+    assert "15: tables.one.experiments.0: no experiment is called 'photos-jpeg-palette-dpm-s0'" in lines[1]
+    assert "Did you mean" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (SMALL + "tasks: {}\n", "14: not valid YAML: the key 'tasks' stands here twice"),
+        ("datasets: [\n", "not valid YAML"),
+        ("just text", "a config is a mapping of sections"),
+        ("\xff\xfe", "mapping of sections"),
+    ],
+)
+def test_what_is_no_config_at_all(write: Callable[[str], Path], text: str, says: str) -> None:
+    assert says in "\n".join(refusal(write(text)))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        plan_of([tmp_path / "none.yaml"])
+
+
+def test_full_disk_is_refused_before_anything_runs(write: Callable[[str], Path]) -> None:
+    text = SMALL.replace("photos: {}", "photos: {prepare: {image_size: 256, train_images: 1000000000}}")
+    with pytest.raises(ConfigError, match=r"write about .* GB, and .* has .* GB free"):
+        plan_of([write(text)])
+
+
+def test_missing_weights_are_refused_when_planning(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PALETTE_WEIGHTS", raising=False)
+    with pytest.raises(ConfigError, match=r"(?s)inception-2015-12-05\.pt.*PALETTE_WEIGHTS"):
+        plan_of([write(SMALL + "score: {extractors: [inception]}\n")])
+
+
+def test_refusal_comes_within_two_seconds_and_without_traceback(write: Callable[[str], Path]) -> None:
+    file = write(SMALL.replace("steps: 10", "stops: 10"))
+    began = time.process_time()
+    run = subprocess.run(
+        [sys.executable, "-m", "palette", "config", "-c", file], capture_output=True, text=True, timeout=60
+    )
+    assert time.process_time() - began < 2
+    assert run.returncode == 2
+    assert "Did you mean 'steps'?" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+# ------------------------------------------------------------------------------------------------- no drift
+
+
+@pytest.mark.parametrize(
+    ("file", "made"),
+    [("workflow/schemas/config.schema.json", config_docs.schema), ("docs/config.md", config_docs.reference)],
+)
+def test_generated_files_are_true(checkout: Path, file: str, made: Callable[[], str]) -> None:
+    assert (checkout / file).read_text() == made(), "run `make generated`"
+
+
+def configs(checkout: Path) -> list[Path]:
+    return [checkout / "config.yaml", *sorted((checkout / "workflow/presets").glob("*.yaml"))]
+
+
+def test_shipped_configs_are_valid_by_the_schema_and_by_the_checks(checkout: Path) -> None:
+    schema = json.loads(config_docs.schema())
+    for file in configs(checkout):
+        raw = yaml.safe_load(file.read_text())
+        jsonschema.validate(raw, schema)
+        assert checks.read_config(raw, [file])
+
+
+def test_every_option_has_a_meaning() -> None:
+    for section in config_docs.SECTIONS:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
+
+
+def test_reference_knows_every_section() -> None:
+    definitions: dict[str, Any] = Config.model_json_schema()["$defs"]
+    assert {section.__name__ for section in config_docs.SECTIONS} == {*definitions, "Config"}
