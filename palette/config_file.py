@@ -123,7 +123,7 @@ def _model_at(path: Path_) -> type[BaseModel] | None:
 
 def _value_at(raw: Any, path: Path_) -> Any:
     for part in path:
-        known = isinstance(raw, list) and isinstance(part, int) or isinstance(raw, Mapping) and part in raw
+        known = (isinstance(raw, list) and isinstance(part, int)) or (isinstance(raw, Mapping) and part in raw)
         raw = raw[part] if known else None
     return raw
 

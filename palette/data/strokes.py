@@ -1,0 +1,105 @@
+"""Random holes: the strokes of Yu et al. 2019 (Algorithm 1) and rectangles.
+
+The algorithm leaves its limits open and the Palette paper does not state them. These are the ones commonly used with it
+at 256 px, here in fractions of the side, so that a mask looks alike at every size: 1-3 strokes of 4-12 vertices,
+12-40 px wide, with turns of 2π/5 ± 2π/15 and a mean step of an eighth of the diagonal.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from palette.data.degraded import Mask
+
+VERTICES = (4, 12)
+STROKES = (1, 3)
+WIDTH = (12 / 256, 40 / 256)
+TURN = (2 * math.pi / 5 - 2 * math.pi / 15, 2 * math.pi / 5 + 2 * math.pi / 15)
+STEP = math.sqrt(2) / 8
+THINNEST = 0.75
+"""Smallest radius in pixels: a disc of it covers the center of at least one pixel, wherever it lies."""
+
+RECTANGLES = (1, 5)
+RECTANGLE_AREA = (0.10, 0.40)
+
+Point = npt.NDArray[np.float64]
+"""(y, x) in pixels; the center of pixel (i, j) is (i + 0.5, j + 0.5)."""
+
+
+def near_segment(
+    size: int, start: Point, end: Point, radius: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Pixels whose centers are at most `radius` from a segment.
+
+    Returns their flat indices [n], and how far along the segment each lies, from 0 to 1 [n].
+    """
+    low = np.clip(np.floor(np.minimum(start, end) - radius), 0, size).astype(int)
+    high = np.clip(np.ceil(np.maximum(start, end) + radius), 0, size).astype(int)
+    y, x = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    dy, dx = end - start
+    along = ((y + 0.5 - start[0]) * dy + (x + 0.5 - start[1]) * dx) / max(dy * dy + dx * dx, 1e-12)
+    along = np.clip(along, 0, 1)
+    inside = (y + 0.5 - start[0] - along * dy) ** 2 + (x + 0.5 - start[1] - along * dx) ** 2 <= radius**2
+    return (y * size + x)[inside], along[inside]
+
+
+def stroke(size: int, generator: np.random.Generator) -> Iterator[tuple[Point, Point, float]]:
+    """The segments (start, end, radius) of one stroke in pixels: a zigzag up or down. Yu et al. 2019, Algorithm 1."""
+    point = generator.uniform(0, size, 2)
+    radius = max(THINNEST, generator.uniform(*WIDTH) * size / 2)
+    mirror = generator.integers(0, 2, 2) * 2 - 1
+    for number in range(generator.integers(VERTICES[0], VERTICES[1], endpoint=True)):
+        angle = generator.uniform(*TURN) * (1 if number % 2 else -1)
+        length = np.clip(generator.normal(STEP, STEP / 2), 0, 2 * STEP) * size
+        end = np.clip(point + length * np.array([math.cos(angle), math.sin(angle)]) * mirror, 0, size)
+        yield point, end, radius
+        point = end
+
+
+def strokes(size: int, generator: np.random.Generator) -> Mask:
+    """A mask of one to three strokes, of whatever area they have: bool [size, size]."""
+    mask = np.zeros(size * size, dtype=np.bool_)
+    for _ in range(generator.integers(STROKES[0], STROKES[1], endpoint=True)):
+        for start, end, radius in stroke(size, generator):
+            mask[near_segment(size, start, end, radius)[0]] = True
+    return mask.reshape(size, size)
+
+
+def strokes_covering(size: int, pixels: int, generator: np.random.Generator) -> Mask:
+    """A mask of as many strokes as cover exactly `pixels` pixels: bool [size, size]. The last one is cut short."""
+    assert 0 <= pixels <= size * size
+    mask = np.zeros(size * size, dtype=np.bool_)
+    while True:
+        for start, end, radius in stroke(size, generator):
+            found, along = near_segment(size, start, end, radius)
+            new = found[np.argsort(along, kind="stable")]
+            new = new[~mask[new]]
+            mask[new[: pixels - mask.sum()]] = True
+            if mask.sum() == pixels:
+                return mask.reshape(size, size)
+
+
+def rectangle(size: int, area: float, generator: np.random.Generator) -> tuple[slice, slice]:
+    """A rectangle of about `area` pixels, at least one, with sides within a factor four, anywhere in the image."""
+    ratio = math.exp(generator.uniform(-math.log(2), math.log(2)))
+    sides = np.clip(np.rint([math.sqrt(area) * ratio, math.sqrt(area) / ratio]), 1, size).astype(int)
+    top, left = (int(generator.integers(0, size - side, endpoint=True)) for side in sides)
+    return slice(top, top + int(sides[0])), slice(left, left + int(sides[1]))
+
+
+def rectangles(size: int, generator: np.random.Generator) -> Mask:
+    """A mask of one to five rectangles that cover 10-40 % of the image together: bool [size, size].
+
+    The number is uniform; so is the share that is aimed at, split at random. Where overlaps and rounding leave the
+    bounds, the rectangles are drawn again, never their number.
+    """
+    count = int(generator.integers(RECTANGLES[0], RECTANGLES[1], endpoint=True))
+    while True:
+        share = generator.uniform(*RECTANGLE_AREA) * generator.dirichlet(np.full(count, 4.0))
+        mask = np.zeros((size, size), dtype=np.bool_)
+        for part in share:
+            mask[rectangle(size, part * size * size, generator)] = True
+        if RECTANGLE_AREA[0] <= mask.mean() <= RECTANGLE_AREA[1]:
+            return mask

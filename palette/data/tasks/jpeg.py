@@ -1,0 +1,40 @@
+"""JPEG restoration: undo the artifacts of compression.
+
+Training quality Q is drawn with probability ∝ exp(-Q/10) from 5 to 30 (as in the paper). The paper does not state
+whether the ends count, nor the encoder: here both ends do, and Pillow's libjpeg encodes, with the standard tables and
+4:2:0 chroma.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image as Pictures
+
+from palette.data.degraded import Degraded, Image, Mask
+
+QUALITIES = np.arange(5, 31)
+PROBABILITIES = np.exp(-QUALITIES / 10) / np.exp(-QUALITIES / 10).sum()
+
+
+def compress(image: Image, quality: int) -> Image:
+    """`image` after encoding with `quality` (1 to 95) and decoding: uint8 [H, W, 3] → uint8 [H, W, 3]."""
+    file = io.BytesIO()
+    Pictures.fromarray(image).save(file, format="JPEG", quality=quality, subsampling="4:2:0")
+    with Pictures.open(file) as decoded:
+        return np.asarray(decoded).copy()
+
+
+def draw_quality(generator: np.random.Generator) -> int:
+    """A training quality, 5 to 30."""
+    return int(generator.choice(QUALITIES, p=PROBABILITIES))
+
+
+def train(image: Image, generator: np.random.Generator) -> Degraded:
+    """The image compressed with a random quality, all of it to be generated."""
+    return Degraded(compress(image, draw_quality(generator)), None)
+
+
+def evaluate(image: Image, generator: np.random.Generator, mask: Mask | None, quality: int | None) -> Degraded:
+    """The image compressed with the given quality."""
+    assert quality is not None
+    return Degraded(compress(image, quality), None)

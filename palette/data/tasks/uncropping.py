@@ -1,0 +1,41 @@
+"""Uncropping: extend an image beyond its frame.
+
+Training (as in the paper): half of the area is hidden, at one random side or, just as often, at all four. The paper
+does not give the four-sided geometry; here a centered square stays, of side size/√2 rounded to whole pixels (45 of 64,
+181 of 256), so that the hidden share is half to within a ring of pixels. Evaluation hides the right half.
+"""
+
+import math
+
+import numpy as np
+
+from palette.data.degraded import Degraded, Image, Mask, cut
+
+
+def one_side(size: int, side: int) -> Mask:
+    """bool [size, size], True in the half at side 0 right, 1 top, 2 left or 3 bottom."""
+    mask = np.zeros((size, size), dtype=np.bool_)
+    mask[:, size - size // 2 :] = True
+    return np.rot90(mask, side).copy()
+
+
+def four_sides(size: int) -> Mask:
+    """bool [size, size], False in a centered square of half the area."""
+    kept = round(size / math.sqrt(2))
+    first = (size - kept) // 2
+    mask = np.ones((size, size), dtype=np.bool_)
+    mask[first : first + kept, first : first + kept] = False
+    return mask
+
+
+def train(image: Image, generator: np.random.Generator) -> Degraded:
+    """The image without one of its halves, or without its border."""
+    size = image.shape[0]
+    mask = one_side(size, int(generator.integers(4))) if generator.random() < 0.5 else four_sides(size)
+    return cut(image, mask)
+
+
+def evaluate(image: Image, generator: np.random.Generator, mask: Mask | None, quality: int | None) -> Degraded:
+    """The image without what `mask` covers: the right half, in the paper's tables."""
+    assert mask is not None
+    return cut(image, mask)

@@ -1,0 +1,156 @@
+"""prepare: the originals become square images of one size, in a training and a test store without a shared pixel."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from palette.config import Prepare
+from palette.data.crops import around, draw_crop
+from palette.data.parallel import ordered
+from palette.data.photos import Box
+from palette.data.pictures import FILTER, centre_square, cut_square, read_picture
+from palette.data.randomness import generator
+from palette.data.store import StoredImage, image_name, write_store
+from palette.errors import DataError
+from palette.files import read_json, write_json
+from palette.progress import track
+from palette.spec import PrepareSpec
+from palette.stage import Stage
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of a picture: the picture's entry in the fetch manifest, its class as a label, and the square."""
+
+    picture: dict[str, Any]
+    label: int
+    box: Box
+
+    def facts(self) -> dict[str, Any]:
+        """What the store's manifest says of it."""
+        return {
+            "file": self.picture["file"],
+            "sha256": self.picture["sha256"],
+            "size": self.picture["size"],
+            "box": list(self.box),
+        }
+
+
+def run(stage: Stage[PrepareSpec]) -> None:
+    """Write `train.zip`, `test.zip` and `prepare.json`."""
+    manifest_file = stage.parent("fetch", "manifest.json")
+    manifest = read_json(manifest_file)
+    folder, options = manifest_file.parent / manifest["folder"], stage.spec.prepare
+    plan: Callable[[dict[str, Any], Prepare], dict[str, list[Crop]]]
+    plan = plan_photos if manifest["source"] == "photos" else plan_folder
+    crops = plan(manifest, options)
+    read = reader(folder, keep=manifest["source"] == "photos")
+    for split in SPLITS:
+        write_split(stage, split, crops[split], read, manifest["classes"])
+    write_json(stage.path("prepare.json"), summary(manifest, options, crops))
+    stage.write_card([*(f"{split}.zip" for split in SPLITS), "prepare.json"], images=[len(crops[s]) for s in SPLITS])
+
+
+# -------------------------------------------------------------------------------------- which crops there are
+
+
+def plan_photos(manifest: dict[str, Any], options: Prepare) -> dict[str, list[Crop]]:
+    """Random crops by split, from the test box of each photograph and from the rest; the photographs take turns."""
+    pictures = manifest["images"]
+    counts = {"train": options.train_images, "test": options.test_images}
+
+    def crop(split: str, index: int) -> Crop:
+        label = index % len(pictures)
+        random = generator(options.seed, "crop", split, index)
+        return Crop(pictures[label], label, draw_crop(regions(pictures[label])[split], options.image_size, random))
+
+    return {split: [crop(split, index) for index in range(counts[split])] for split in SPLITS}
+
+
+def regions(picture: dict[str, Any]) -> dict[str, list[Box]]:
+    """The boxes of a photograph that each split may be cut from."""
+    (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
+    test = (left, top, right, bottom)
+    return {"train": around(width, height, test), "test": [test]}
+
+
+def plan_folder(manifest: dict[str, Any], options: Prepare) -> dict[str, list[Crop]]:
+    """The middle squares of different pictures by split. Of equal files only the first counts."""
+    pictures = {picture["sha256"]: picture for picture in reversed(manifest["images"])}
+    needed = options.train_images + options.test_images
+    if len(pictures) < needed:
+        raise DataError(
+            f"{manifest['folder']}: has {len(pictures)} different readable pictures, but {options.train_images} for "
+            f"training and {options.test_images} for testing are asked for ({needed}). Lower `train_images` or "
+            f"`test_images`. {len(manifest['rejected'])} files were left out as unreadable."
+        )
+    order = generator(options.seed, "split").permutation(len(pictures))
+    hashes = sorted(pictures)
+    chosen = [pictures[hashes[position]] for position in order[:needed]]
+    crops = [
+        Crop(picture, manifest["classes"].index(picture["class"]), centre_square(*picture["size"]))
+        for picture in chosen
+    ]
+    return {"test": crops[: options.test_images], "train": crops[options.test_images :]}
+
+
+# --------------------------------------------------------------------------------------------- making them
+
+
+def reader(folder: Path, keep: bool) -> Callable[[str, str], Image]:
+    """A function (file, sha256) → picture. keep: hold the pictures in memory, for the few that give many crops."""
+
+    def read(file: str, sha256: str) -> Image:
+        return read_picture(folder / file, sha256)
+
+    return cache(read) if keep else read
+
+
+def write_split(
+    stage: Stage[PrepareSpec],
+    split: str,
+    crops: Sequence[Crop],
+    read: Callable[[str, str], Image],
+    classes: Sequence[str],
+) -> None:
+    """Write the store of one split. Each crop depends on itself alone, so the number of threads changes no byte."""
+
+    def make(index: int) -> StoredImage:
+        crop = crops[index]
+        picture = read(crop.picture["file"], crop.picture["sha256"])
+        pixels = cut_square(picture, crop.box, stage.spec.prepare.image_size)
+        return StoredImage(image_name(index), pixels, crop.label, crop.facts())
+
+    threads = stage.spec.runtime.threads
+    images = ordered(make, range(len(crops)), threads)
+    shown = track(images, f"prepare {stage.spec.name} {split}", len(crops), "images")
+    write_store(stage.path(f"{split}.zip"), shown, classes, threads)
+
+
+def summary(manifest: dict[str, Any], options: Prepare, crops: dict[str, list[Crop]]) -> dict[str, Any]:
+    """The content of `prepare.json`. `sha256` is that of the list of crops: equal lists are equal images."""
+    classes = manifest["classes"]
+    content: dict[str, Any] = {
+        "source": manifest["source"],
+        "image_size": options.image_size,
+        "filter": FILTER,
+        "classes": classes,
+    }
+    for split in SPLITS:
+        counts = Counter(crop.label for crop in crops[split])
+        listing = json.dumps([[crop.picture["sha256"], crop.box, crop.label] for crop in crops[split]])
+        content[split] = {
+            "images": len(crops[split]),
+            "per_class": {name: counts[label] for label, name in enumerate(classes)},
+            "sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        }
+    return content
