@@ -65,8 +65,16 @@ def modules(entry: str) -> list[str]:
     return sorted(found)
 
 
+def _data_files(found: list[str]) -> list[Path]:
+    """The files of the packages of these modules that are not Python: templates and tables that the code reads."""
+    packages = {PACKAGE / module.split(".")[1] for module in found}
+    return sorted(f for p in packages for f in p.rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc"))
+
+
 @cache
 def fingerprint(entry: str) -> str:
-    """Ten hex digits over the syntax trees of `modules(entry)`."""
-    parts = [f"{module}:{_parse(module)[0]}" for module in modules(entry)]
+    """Ten hex digits over the syntax trees of `modules(entry)` and the data files beside them."""
+    found = modules(entry)
+    parts = [f"{module}:{_parse(module)[0]}" for module in found]
+    parts += [f"{file.relative_to(PACKAGE)}:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in _data_files(found)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]

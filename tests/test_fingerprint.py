@@ -46,3 +46,9 @@ def test_plumbing_does_not_count() -> None:
         assert not {"palette.config", "palette.plan", "palette.cli", "palette.stage"} & set(
             fingerprint.modules(f"palette.verbs.{kind}")
         )
+
+
+def test_tables_and_templates_count_where_they_are_read() -> None:
+    files = {file.name for file in fingerprint._data_files(fingerprint.modules("palette.verbs.tabulate"))}
+    assert {"published.csv", "page.html"} <= files
+    assert not fingerprint._data_files(fingerprint.modules("palette.verbs.train"))

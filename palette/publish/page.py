@@ -1,0 +1,120 @@
+"""The page that shows everything: one HTML file that needs no network, no scripts and no other file."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from palette.files import read_json
+from palette.progress import clock
+from palette.publish.tables import Grid
+from palette.spec import Row, TrainSpec, read_spec
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the page: its file, and what it shows, for those who cannot see it."""
+
+    path: Path
+    title: str
+    about: str
+
+    @property
+    def data(self) -> str:
+        """The picture itself as a `data:` address, so that the page stands alone."""
+        kind = {".png": "image/png", ".svg": "image/svg+xml"}[self.path.suffix]
+        return f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained model, as the page describes it."""
+
+    title: str
+    parameters: str
+    objective: str
+    recipe: str
+    tasks: str
+    took: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset, as the page describes it."""
+
+    name: str
+    about: str
+    images: list[dict[str, Any]]
+    """Title, author, license, url of each original, where known."""
+    more: int
+    """Further images that are not listed."""
+
+
+LISTED = 100
+"""Originals listed by name."""
+
+
+def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
+    """Every trained model of `rows`, once each."""
+    folders = {row.train: row for row in reversed(rows) if row.train is not None}
+    return [_training(folder, row, results) for folder, row in reversed(folders.items())]
+
+
+def _training(folder: str, row: Row, results: Path) -> Training:
+    spec, facts, card = (
+        read_spec(results / folder / "spec.yaml"),
+        *(read_json(results / folder / f) for f in ("model.json", "card.json")),
+    )
+    assert isinstance(spec, TrainSpec)
+    return Training(
+        title=f"{row.model}, {row.dataset}, seed {spec.seed}",
+        parameters=f"{facts['parameters'] / 1e6:.1f} M",
+        objective=f"{spec.objective.kind}, {spec.objective.loss.upper()}",
+        recipe=f"{spec.steps:,} steps of {spec.batch_size} images".replace(",", "\u202f"),
+        tasks=", ".join(spec.mix),
+        took=f"{clock(card['seconds'])} on {card.get('device') or card['machine']}",
+        folder=folder,
+    )
+
+
+def sources(rows: Sequence[Row], results: Path) -> list[Source]:
+    """Every dataset of `rows`, with the licenses of its originals."""
+    return [_source(name, folder, results) for name, folder in {row.dataset: row.prepare for row in rows}.items()]
+
+
+def _source(name: str, folder: str, results: Path) -> Source:
+    facts = read_json(results / folder / "prepare.json")
+    manifest = read_json(results / read_spec(results / folder / "spec.yaml").parents["fetch"] / "manifest.json")
+    images = [image for image in manifest["images"] if "license" in image]
+    counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
+    about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
+    return Source(name, about, images[:LISTED], max(0, len(manifest["images"]) - len(images[:LISTED])))
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows."""
+
+    title: str
+    grids: Sequence[Grid]
+    figures: Sequence[Picture]
+    curves: Sequence[Picture]
+    trainings: Sequence[Training]
+    sources: Sequence[Source]
+    rows: Sequence[Row]
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("palette.publish"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(page=page)

@@ -1,0 +1,189 @@
+"""A results folder as the workflow leaves it, with small random images: what the tables, figures and the page read."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from palette.config import Fetch, Network, Objective, Prepare, Sampler, Table
+from palette.data.store import StoredImage, write_store
+from palette.files import write_json, write_text
+from palette.spec import FetchSpec, PrepareSpec, ReportSpec, Row, SampleSpec, Spec, TabulateSpec, TrainSpec
+
+SIZE, TESTS, DRAWS = 16, 6, 3
+CLASSES = ("cat", "cup", "rocket")
+ABOUT = {
+    "fd-photos": ("fd", "FD-photos", "lower", 2),
+    "ca-photos": ("ca", "CA-photos %", "higher", 1),
+    "psnr": ("psnr", "PSNR", "higher", 2),
+    "chroma": ("chroma", "chroma", "reference", 1),
+}
+"""Score → metric, label, better, digits."""
+
+
+def picture(*key: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(key).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def entry(key: str, value: float | None, **more: Any) -> dict[str, Any]:
+    """A score as it stands in `scores.json`."""
+    metric, label, better, digits = ABOUT[key]
+    low, high = (None, None) if value is None else (value - 1, value + 1)
+    head = {"value": value, "low": low, "high": high, **more}
+    return {**head, "metric": metric, "label": label, "better": better, "digits": digits, "about": f"what {key} is"}
+
+
+class Results:
+    """Writes stages and collects rows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[Row] = []
+        self.prepare = self._dataset()
+
+    def _write(self, spec: Spec) -> Path:
+        spec.write(self.folder)
+        return self.folder / spec.folder
+
+    def _dataset(self) -> str:
+        fetch, prepare = FetchSpec(name="photos", fetch=Fetch()), PrepareSpec(name="photos", prepare=Prepare())
+        prepare = prepare.model_copy(update={"parents": {"fetch": fetch.folder}})
+        image = {
+            "file": "chelsea.png",
+            "class": "cat",
+            "title": "Chelsea <the cat>",
+            "author": "A. Photographer",
+            "license": "CC0",
+        }
+        write_json(
+            self._write(fetch) / "manifest.json",
+            {"source": "photos", "images": [{**image, "url": "https://example.org/cat"}]},
+        )
+        folder = self._write(prepare)
+        counts = {"train": {"images": 20}, "test": {"images": TESTS}}
+        write_json(folder / "prepare.json", {"image_size": SIZE, "classes": CLASSES, **counts})
+        items = (StoredImage(f"{i:08}.png", picture(i), i % 3) for i in range(TESTS))
+        write_store(folder / "test.zip", items, CLASSES)
+        return prepare.folder
+
+    def train(self, model: str, seed: int) -> str:
+        kind = "regression" if model == "regression" else "edm"
+        spec = TrainSpec.model_validate(
+            {
+                **{
+                    "name": f"photos-{model}-s{seed}",
+                    "mix": {"colorization": 1},
+                    "image_size": SIZE,
+                    "network": Network(),
+                },
+                **{"objective": Objective(kind=kind), "seed": seed, "steps": 30, "batch_size": 4, "accumulate": 1},
+                **{"learning_rate": 1e-3, "warmup": 1, "ema": 0.9, "clip": 1.0, "flip": True, "precision": "fp32"},
+            }
+        )
+        folder = self._write(spec)
+        write_json(folder / "model.json", {"parameters": 3_100_000, "objective": {"kind": kind, "loss": "l2"}})
+        write_json(folder / "card.json", {"seconds": 75.0, "machine": "Linux, 2 cores"})
+        lines = [json.dumps({"step": step, "loss": 1 / step}) for step in (10, 20, 30)]
+        write_text(folder / "log.jsonl", "\n".join(lines) + "\n")
+        return spec.folder
+
+    def samples(self, name: str, sampler: Sampler | None, seed: int) -> str:
+        spec = SampleSpec.model_validate(
+            {
+                **{
+                    "name": name,
+                    "baseline": None,
+                    "degradation": "colorization",
+                    "quality": None,
+                    "sampler": sampler,
+                    "seed": seed,
+                },
+                **{
+                    "image_size": SIZE,
+                    "count": TESTS,
+                    "batch_size": 4,
+                    "shard_size": 4,
+                    "draws": DRAWS,
+                    "draw_inputs": TESTS,
+                },
+            }
+        )
+        folder = self._write(spec)
+        for shard, items in enumerate((range(4), range(4, TESTS))):
+            write_store(
+                folder / f"shard-{shard:03}.zip",
+                [StoredImage(f"{i:08}.png", picture(i, 0, seed)) for i in items],
+                ["x"],
+            )
+            draws = [(i, d) for i in items for d in range(1, DRAWS)] if sampler else []
+            write_store(
+                folder / f"draws-{shard:03}.zip",
+                [StoredImage(f"{i:08}-{d}.png", picture(i, d)) for i, d in draws],
+                ["x"],
+            )
+        return spec.folder
+
+    def add(self, model: str, scores: dict[str, float | dict[str, Any] | None], seed: int = 0, **changes: Any) -> Row:
+        """An experiment on colorization (or as `changes` say) with these scores."""
+        trained = model not in ("input", "originals")
+        sampler = "dpm20" if trained and model != "regression" else None
+        number = len(self.rows)
+        name = f"photos-colorization-{model}-s{seed}"
+        values: dict[str, Any] = {
+            "experiment": name,
+            "dataset": "photos",
+            "task": "colorization",
+            "degradation": "colorization",
+        }
+        values |= {
+            "condition": None,
+            "model": model,
+            "sampler": sampler,
+            "evaluations": 20 if sampler else 1 if trained else None,
+        }
+        if model == "originals":
+            values |= {"task": None, "degradation": None}
+        row = Row(**(values | {"seed": seed, "score": f"score/{number}", "prepare": self.prepare} | changes))
+        protocol = {"reference": {"photos": "features/photos-originals"}, "images": TESTS}
+        entries = {k: v if isinstance(v, dict) else entry(k, v) for k, v in scores.items()}
+        write_json(self.folder / row.score / "scores.json", {"images": TESTS, "protocol": protocol, "scores": entries})
+        if trained and row.degradation == "colorization":
+            made = {
+                "train": self.train(model, seed),
+                "sample": self.samples(name, Sampler() if sampler else None, seed),
+            }
+            row = row.model_copy(update=made)
+        self.rows.append(row)
+        return row
+
+    def tabulate_spec(self, tables: dict[str, Table]) -> TabulateSpec:
+        spec = TabulateSpec(name="tables", tables=tables, rows=tuple(self.rows))
+        self._write(spec)
+        return spec
+
+    def report_spec(self, tables: Sequence[str], inputs: int = 4) -> ReportSpec:
+        spec = ReportSpec.model_validate(
+            {"name": "report", "title": "A & B", "inputs": inputs, "tables": tables, "tabulate": "0", "rows": self.rows}
+        )
+        self._write(spec)
+        return spec
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """A folder with a dataset and no experiments."""
+    return Results(tmp_path)
+
+
+@pytest.fixture
+def colorization(results: Results) -> Results:
+    """The four usual rows of colorization."""
+    results.add("palette", {"fd-photos": 12.341, "ca-photos": 70.0, "psnr": 20.0, "chroma": 29.0})
+    results.add("regression", {"fd-photos": 20.0, "ca-photos": 75.0, "psnr": 22.0, "chroma": 10.0})
+    results.add("input", {"fd-photos": 1.0, "ca-photos": 99.0, "psnr": 30.0, "chroma": 0.0})
+    results.add("originals", {"fd-photos": 0.0, "ca-photos": 100.0, "psnr": None, "chroma": 30.0})
+    return results

@@ -1,0 +1,164 @@
+"""Figures, curves and the page."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from palette.config import Table
+from palette.errors import DataError
+from palette.publish import curves, figures
+from palette.publish.lines import blocks
+from palette.publish.panels import Panel, compose, enlarge, shorten
+from palette.stage import Stage
+from palette.verbs import report
+from tests.publish.conftest import SIZE, Results, picture
+
+
+@pytest.fixture
+def page(colorization: Results) -> str:
+    """The page of the four usual rows."""
+    colorization.tabulate_spec({"main": Table(title="Scores & more", published={"colorization": 1})})
+    stage = Stage(colorization.report_spec(["main"]), colorization.folder)
+    report.run(stage)
+    return stage.path("index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_stands_alone(page: str) -> None:
+    assert re.findall(r"<(?:script|link|iframe|object|embed)\b[^>]*(?:src|href)=\"(?!data:)", page) == []
+    assert all(source.startswith("data:image/") for source in re.findall(r"src=\"([^\"]*)\"", page))
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_the_page_shows_everything_escaped(page: str) -> None:
+    for part in (
+        "<title>A &amp; B</title>",
+        "Scores &amp; more",
+        "Chelsea &lt;the cat&gt;",
+        "CC0",
+        "palette, dpm20",
+        "3.1 M",
+    ):
+        assert part in page
+
+
+def test_links_in_the_page_lead_to_files(page: str, colorization: Results) -> None:
+    folder = colorization.folder / "report"
+    specs = [link for link in re.findall(r"href=\"(\.\./[^\"]*)\"", page) if link.endswith("scores.json")]
+    assert len(specs) == 4
+    assert all((folder / link).exists() for link in specs)
+
+
+def test_every_picture_and_region_has_a_name(page: str) -> None:
+    assert all('alt="' in image for image in re.findall(r"<img[^>]*>", page))
+    assert all("aria-label=" in region for region in re.findall(r"<div[^>]*role=\"region\"[^>]*>", page))
+
+
+def test_the_report_repeats_to_the_byte(page: str, colorization: Results) -> None:
+    stage = Stage(colorization.report_spec(["main"]), colorization.folder)
+    names = [
+        "index.html",
+        *(f"figures/{n}" for n in ("overview.png", "photos-colorization.png", "training.svg", "training.png")),
+    ]
+    before = [stage.path(name).read_bytes() for name in names]
+    report.run(stage)
+    assert [stage.path(name).read_bytes() for name in names] == before
+
+
+def test_a_config_of_baselines_alone_still_gives_a_page(results: Results) -> None:
+    results.add("originals", {"fd-photos": 0.0})
+    results.tabulate_spec({"main": Table()})
+    stage = Stage(results.report_spec(["main"]), results.folder)
+    report.run(stage)
+    text = stage.path("index.html").read_text(encoding="utf-8")
+    assert "Samples" not in text
+    assert "original images" in text
+
+
+def test_a_figure_shows_input_draws_and_original(colorization: Results) -> None:
+    (block,) = blocks(colorization.rows, colorization.folder)
+    panels = list(figures._panels(block, colorization.folder, [0, 1], [picture(0), picture(1)]))
+    assert [(p.label, p.detail) for p in panels] == [
+        *(("input", ""), ("palette", "draw 1"), ("palette", "draw 2"), ("palette", "draw 3")),
+        ("regression", ""),
+    ]
+    gray = panels[0].images[0]
+    assert gray is not None
+    assert (gray[..., 0] == gray[..., 2]).all()
+    np.testing.assert_array_equal(panels[1].images[1], picture(1, 0, 0))
+    np.testing.assert_array_equal(panels[3].images[1], picture(1, 2))
+
+
+def test_samples_are_found_in_their_shard(colorization: Results) -> None:
+    row = colorization.rows[0]
+    np.testing.assert_array_equal(figures.sample(row, colorization.folder, 5), picture(5, 0, 0))
+    assert figures.sample(row, colorization.folder, 5, draw=9) is None
+
+
+def test_inputs_cover_the_classes() -> None:
+    assert figures.first_of_each_class([0, 0, 0, 1, 1, 2], 4) == [0, 3, 5, 1]
+    assert figures.first_of_each_class([0, 0], 5) == [0, 1]
+
+
+def test_the_overview_prefers_lively_images() -> None:
+    dull, lively = np.full((8, 8, 3), 90, np.uint8), picture(0)
+    assert figures.liveliest_of_each_class([dull, lively, dull], [0, 0, 1]) == [1, 2]
+
+
+def test_panels_are_enlarged_pixel_by_pixel() -> None:
+    image = picture(0)
+    large = enlarge(image)
+    assert large.shape == (128, 128, 3)
+    np.testing.assert_array_equal(large[:: 128 // SIZE, :: 128 // SIZE], image)
+
+
+def test_a_picture_holds_its_images_at_full_size() -> None:
+    composed = np.asarray(compose([Panel("a", "", [picture(0)]), Panel("b", "", [None])], rows=["row"]))
+    expected = enlarge(picture(0))
+    found = any(
+        np.array_equal(composed[y : y + 128, x : x + 128], expected)
+        for y in range(composed.shape[0] - 127)
+        for x in range(composed.shape[1] - 127)
+        if (composed[y, x] == expected[0, 0]).all()
+    )
+    assert found
+
+
+def test_long_labels_are_cut() -> None:
+    font = ImageFont.load_default(14)
+    assert shorten("short", font, 200) == "short"
+    assert shorten("a very long label indeed", font, 60).endswith("…")
+
+
+def test_curves_read_logs_once_per_training(colorization: Results) -> None:
+    colorization.add("palette", {"fd-photos": 1.0}, seed=1)
+    shown = curves.curves(colorization.rows, colorization.folder)
+    assert [(c.model, c.label, c.objective) for c in shown] == [
+        *(("palette", "seed 0", "edm, L2"), ("regression", "seed 0", "regression, L2")),
+        ("palette", "seed 1", "edm, L2"),
+    ]
+    assert shown[0].steps.tolist() == [10, 20, 30]
+
+
+def test_a_damaged_log_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(DataError, match="not a training log"):
+        curves.read_log(tmp_path / "log.jsonl")
+
+
+def test_pictures_open(page: str, colorization: Results) -> None:
+    for file in (colorization.folder / "report" / "figures").glob("*.png"):
+        with Image.open(file) as image:
+            assert image.width > 300
+
+
+def test_figures_of_an_earlier_config_are_removed(page: str, colorization: Results) -> None:
+    stage = Stage(colorization.report_spec(["main"]), colorization.folder)
+    stage.path("figures/gone.png").write_bytes(b"old")
+    report.run(stage)
+    names = {"overview.png", "photos-colorization.png", "training.png", "training.svg"}
+    assert {file.name for file in stage.path("figures").iterdir()} == names

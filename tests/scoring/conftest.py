@@ -1,0 +1,68 @@
+"""A dataset of two classes that differ in color, small enough to train a classifier in a second."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from palette.config import Extractor
+from palette.data.store import StoredImage, write_store
+from palette.spec import ExtractorSpec, FeaturesSpec, ScoreSpec, Spec
+from palette.stage import Stage
+
+SIZE, TESTS = 32, 50
+CLASSES = ("red", "blue")
+OPTIONS = Extractor(steps=40, batch_size=16, channels=8)
+
+
+def images(count: int, seed: int, noise: float = 0.0) -> Iterator[StoredImage]:
+    """Noisy stripes in red or blue; `noise` is added on top, in gray levels."""
+    for index in range(count):
+        rng = np.random.default_rng((seed, index))
+        pixels = rng.integers(40, 90, (SIZE, SIZE, 3)).astype(float)
+        pixels[:: 2 + index % 3, :, 0 if index % 2 == 0 else 2] += 120
+        pixels += noise * np.random.default_rng(index).standard_normal(pixels.shape)
+        yield StoredImage(f"{index:08}.png", pixels.clip(0, 255).astype(np.uint8), index % 2)
+
+
+def stage_of(spec: Spec, results: Path) -> Stage[Spec]:
+    """The stage of a spec, as if planned."""
+    spec.write(results)
+    return Stage(spec, results)
+
+
+def extractor_spec(**changes: object) -> ExtractorSpec:
+    options = {"name": "tiny-photos", "parents": {"prepare": "prepare/tiny"}, "extractor": "photos", "photos": OPTIONS}
+    return ExtractorSpec.model_validate({**options, "image_size": SIZE, "sha256": None, **changes})
+
+
+def features_spec(extractor: str, sample: str | None, shard_size: int = TESTS) -> FeaturesSpec:
+    parents = {"extractor": extractor, "prepare": "prepare/tiny"} | ({"sample": sample} if sample else {})
+    return FeaturesSpec(name=f"{sample}-{shard_size}", parents=parents, count=TESTS, shard_size=shard_size)
+
+
+def score_spec(own: str, reference: str, shard_size: int = TESTS) -> ScoreSpec:
+    parents = {"features-photos": own, "reference-photos": reference}
+    return ScoreSpec(
+        name="tiny",
+        parents=parents,
+        extractors=("photos",),
+        count=TESTS,
+        shard_size=shard_size,
+        is_splits=2,
+        bootstrap=50,
+    )
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a prepared dataset, and samples of it in shards of 50 and of 20 images."""
+    folder = tmp_path_factory.mktemp("results")
+    write_store(folder / "prepare/tiny/train.zip", images(60, seed=0), CLASSES)
+    write_store(folder / "prepare/tiny/test.zip", images(TESTS, seed=1), CLASSES)
+    samples = list(images(TESTS, seed=1, noise=20))
+    for size in (TESTS, 20):
+        for shard, first in enumerate(range(0, TESTS, size)):
+            write_store(folder / f"sample/noisy-{size}/shard-{shard:03}.zip", samples[first : first + size], CLASSES)
+    return folder
