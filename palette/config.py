@@ -7,11 +7,21 @@ these classes. Reading a config file, with all its mistakes reported at once, is
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Degradation = Literal["colorization", "inpainting", "uncropping", "jpeg"]
+DEGRADATIONS = tuple(sorted(file.stem for file in (Path(__file__).parent / "data/tasks").glob("[!_]*.py")))
+"""A task is a file of that folder; a new file is a new task."""
+
+
+def _known(name: str) -> str:
+    if name not in DEGRADATIONS:
+        raise ValueError(f"should be one of {', '.join(DEGRADATIONS)}")
+    return name
+
+
+Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
 Metric = Literal["fd", "kid", "is", "ca", "pd", "psnr", "ssim", "chroma"]
 

@@ -154,9 +154,8 @@ def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")
     if error["type"] == "too_short":
         text = "needs at least one entry"
-    allowed = [
-        choice.strip("'") for choice in error.get("ctx", {}).get("expected", "").replace(" or ", ", ").split(", ")
-    ]
+    choices = text.partition("should be ")[2].removeprefix("one of ").replace(" or ", ", ").split(", ")
+    allowed = [choice.strip("'") for choice in choices]
     shown = "" if isinstance(given, Mapping) else f" (given: {given!r})"
     return Problem(path, f"{text}{shown}.{closest(given, allowed) if isinstance(given, str) else ''}")
 

@@ -91,6 +91,8 @@ class Plan:
     config: Config
     weights: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
     """Pretrained weights at hand: extractor → (file, sha256)."""
+    listings: Mapping[str, str] = field(default_factory=dict)
+    """Datasets that are folders: dataset → digest of the file names and sizes."""
     stages: dict[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,7 +122,7 @@ class Plan:
 
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
-        fetch = self._add(FetchSpec(name=dataset, fetch=options.fetch))
+        fetch = self._add(FetchSpec(name=dataset, fetch=options.fetch, listing=self.listings.get(dataset)))
         return self._add(PrepareSpec(name=dataset, parents={"fetch": fetch.folder}, prepare=options.prepare))
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:

@@ -99,6 +99,8 @@ class FetchSpec(Spec):
     kind = "fetch"
     verb = "fetch"
     fetch: Fetch
+    listing: str | None = None
+    """Digest of a folder's file names and sizes, so that a new image is noticed."""
 
 
 class PrepareSpec(Spec):

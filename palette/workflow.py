@@ -1,6 +1,7 @@
 """What the Snakefile needs of the engine: the plan of its config, specs written when jobs start, one run at a time."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,21 @@ def _weights(config: Config) -> dict[str, tuple[Path, str]]:
     }
 
 
+def _listings(config: Config) -> dict[str, str]:
+    """Of each dataset that is a folder, a digest of its files' names and sizes. A folder that is not there is an error now."""
+    folders = {name: dataset.fetch.path for name, dataset in config.datasets.items() if dataset.fetch.path}
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise ConfigError(f"datasets.{name}.fetch.path: no folder {folder.absolute()}.")
+    return {name: _listing(folder) for name, folder in folders.items()}
+
+
+def _listing(folder: Path) -> str:
+    files = [Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in names]
+    lines = sorted(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in files if file.exists())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]
+
+
 def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
     """The plan of a config: of `files`, later ones over earlier ones, or of `raw` that was made from them.
 
@@ -32,7 +48,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     for file in files:
         read_yaml(file)  # before Snakemake's reader, which knows neither lines nor keys that stand twice
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
-    plan = Plan(config, _weights(config))
+    plan = Plan(config, _weights(config), _listings(config))
     refuse_full_disk(plan)
     return plan
 
