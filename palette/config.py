@@ -23,7 +23,7 @@ def _known(name: str) -> str:
 
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
-Metric = Literal["fd", "kid", "is", "ca", "pd", "psnr", "ssim", "chroma"]
+Metric = Literal["fd", "kid", "is", "ca", "pd", "psnr", "ssim", "chroma", "chroma-ratio"]
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -266,7 +266,7 @@ class Table(Options):
     """Heading of the table."""
     experiments: tuple[str, ...] = ("*",)
     """Which rows: names of experiments, or shell patterns over them."""
-    columns: tuple[Metric, ...] = Field(("fd", "is", "ca", "pd", "psnr", "ssim", "chroma"), min_length=1)
+    columns: tuple[Metric, ...] = Field(("fd", "is", "ca", "pd", "psnr", "ssim", "chroma-ratio"), min_length=1)
     """Which scores, in order."""
     published: dict[Name, Annotated[int, Field(ge=1, le=11)]] = {}
     """For each task, the table of the paper whose numbers stand beside ours."""

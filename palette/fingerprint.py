@@ -76,5 +76,7 @@ def fingerprint(entry: str) -> str:
     """Ten hex digits over the syntax trees of `modules(entry)` and the data files beside them."""
     found = modules(entry)
     parts = [f"{module}:{_parse(module)[0]}" for module in found]
-    parts += [f"{file.relative_to(PACKAGE)}:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in _data_files(found)]
+    parts += [
+        f"{file.relative_to(PACKAGE)}:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in _data_files(found)
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]

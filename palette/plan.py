@@ -286,7 +286,7 @@ class Plan:
                 spec.card
             ]
         if isinstance(spec, ReportSpec):
-            return [f"{folder}/index.html", spec.card]
+            return [f"{folder}/index.html", *(f"{folder}/figures/{name}" for name in spec.figures), spec.card]
         return [f"{folder}/{name}" for name in ARTIFACTS[spec.kind]] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:

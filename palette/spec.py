@@ -251,6 +251,12 @@ class ReportSpec(Spec):
     """Hash of the tabulate stage, whose folder carries none."""
     rows: tuple[Row, ...]
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
+        return (*tests, "overview.png", "training.svg") if tests else ()
+
 
 KINDS: dict[str, type[Spec]] = {
     spec.kind: spec

@@ -2,12 +2,12 @@ rule fetch:
     output:
         manifest=results / "fetch/{stage}/manifest.json",
         card=results / "fetch/{stage}/card.json",
-    params:
-        spec=spec_of("fetch"),
     log:
         results / "logs/fetch/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    params:
+        spec=spec_of("fetch"),
     message:
         "fetch {wildcards.stage}"
     shell:

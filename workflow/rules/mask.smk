@@ -3,12 +3,12 @@ rule mask:
         masks=results / "mask/{stage}/masks.zip",
         areas=results / "mask/{stage}/masks.json",
         card=results / "mask/{stage}/card.json",
-    params:
-        spec=spec_of("mask"),
     log:
         results / "logs/mask/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    params:
+        spec=spec_of("mask"),
     message:
         "mask {wildcards.stage}"
     shell:

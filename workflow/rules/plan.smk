@@ -8,7 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 # Jobs run this checkout's palette with the Python that runs Snakemake, from whichever folder and shell it was started.
-for name, place in {"PYTHONPATH": workflow.basedir, "PATH": os.path.dirname(sys.executable)}.items():
+for name, place in {
+    "PYTHONPATH": workflow.basedir,
+    "PATH": os.path.dirname(sys.executable),
+}.items():
     os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
 
 from snakemake.exceptions import WorkflowError

@@ -6,12 +6,12 @@ rule prepare:
         test=results / "prepare/{stage}/test.zip",
         list=results / "prepare/{stage}/prepare.json",
         card=results / "prepare/{stage}/card.json",
-    params:
-        spec=spec_of("prepare"),
     log:
         results / "logs/prepare/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    params:
+        spec=spec_of("prepare"),
     message:
         "prepare {wildcards.stage}"
     shell:

@@ -7,13 +7,21 @@ rule report:
             category="Overview",
             caption="../report/page.rst",
         ),
+        figures=[
+            report(
+                results / plan.report.folder / "figures" / name,
+                category="Figures",
+                caption="../report/figure.rst",
+            )
+            for name in plan.report.figures
+        ],
         card=results / plan.report.card,
-    params:
-        spec=results / plan.report.folder / "spec.yaml",
     log:
         results / "logs/report.log",
     conda:
         "../../envs/conda.yaml"
+    params:
+        spec=results / plan.report.folder / "spec.yaml",
     message:
         "report"
     shell:

@@ -5,15 +5,15 @@ rule sample:
         images=results / "sample/{stage}/shard-{shard}.zip",
         draws=results / "sample/{stage}/draws-{shard}.zip",
         card=results / "sample/{stage}/shard-{shard}.json",
-    params:
-        spec=spec_of("sample"),
     log:
         results / "logs/sample/{stage}-{shard}.log",
+    conda:
+        "../../envs/conda.yaml"
     threads: threads_of("sample")
     resources:
         gpu=gpus_of("sample"),
-    conda:
-        "../../envs/conda.yaml"
+    params:
+        spec=spec_of("sample"),
     message:
         "sample {wildcards.stage}, shard {wildcards.shard}"
     shell:

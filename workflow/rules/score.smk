@@ -5,15 +5,15 @@ rule extractor:
     output:
         extractor=results / "extractor/{stage}/extractor.json",
         card=results / "extractor/{stage}/card.json",
-    params:
-        spec=spec_of("extractor"),
     log:
         results / "logs/extractor/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
     threads: threads_of("extractor")
     resources:
         gpu=gpus_of("extractor"),
-    conda:
-        "../../envs/conda.yaml"
+    params:
+        spec=spec_of("extractor"),
     message:
         "score: feature network {wildcards.stage}"
     shell:
@@ -26,15 +26,15 @@ rule features:
     output:
         features=results / "features/{stage}/shard-{shard}.npz",
         card=results / "features/{stage}/shard-{shard}.json",
-    params:
-        spec=spec_of("features"),
     log:
         results / "logs/features/{stage}-{shard}.log",
+    conda:
+        "../../envs/conda.yaml"
     threads: threads_of("features")
     resources:
         gpu=gpus_of("features"),
-    conda:
-        "../../envs/conda.yaml"
+    params:
+        spec=spec_of("features"),
     message:
         "score: features of {wildcards.stage}, shard {wildcards.shard}"
     shell:
@@ -47,12 +47,12 @@ rule score:
     output:
         scores=results / "score/{stage}/scores.json",
         card=results / "score/{stage}/card.json",
-    params:
-        spec=spec_of("score"),
     log:
         results / "logs/score/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    params:
+        spec=spec_of("score"),
     message:
         "score {wildcards.stage}"
     shell:

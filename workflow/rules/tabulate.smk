@@ -7,14 +7,18 @@ rule tabulate:
             category="Tables",
             caption="../report/table.rst",
         ),
-        text=expand(results / "tabulate/{table}.{ending}", table=plan.tabulate.tables, ending=["md", "tex"]),
+        text=expand(
+            results / "tabulate/{table}.{ending}",
+            table=plan.tabulate.tables,
+            ending=["md", "tex"],
+        ),
         card=results / plan.tabulate.card,
-    params:
-        spec=results / plan.tabulate.folder / "spec.yaml",
     log:
         results / "logs/tabulate.log",
     conda:
         "../../envs/conda.yaml"
+    params:
+        spec=results / plan.tabulate.folder / "spec.yaml",
     message:
         "tabulate"
     shell:

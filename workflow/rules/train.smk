@@ -7,15 +7,15 @@ rule train:
         facts=results / "train/{stage}/model.json",
         curve=results / "train/{stage}/log.jsonl",
         card=results / "train/{stage}/card.json",
-    params:
-        spec=spec_of("train"),
     log:
         results / "logs/train/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
     threads: threads_of("train")
     resources:
         gpu=gpus_of("train"),
-    conda:
-        "../../envs/conda.yaml"
+    params:
+        spec=spec_of("train"),
     message:
         "train {wildcards.stage}"
     shell:

@@ -1,0 +1,229 @@
+"""Each objective's network, loss and noise levels, against the papers' formulas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from palette.diffusion import schedule
+from palette.diffusion.denoiser import Denoiser
+from palette.diffusion.objective import (
+    OBJECTIVES,
+    Batch,
+    level_range,
+    loss,
+    masked_mean,
+    network_input,
+    noise_input,
+    stratified,
+    targets,
+)
+from palette.model.blocks import sinusoids
+
+KINDS = sorted(OBJECTIVES)
+
+
+class Oracle(nn.Module):
+    """Answers with a given tensor, and remembers what it was asked."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+        self.asked: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        self.asked.append((x, noise))
+        return self.answer
+
+
+def images(count: int = 4, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def hole(count: int = 4) -> Tensor:
+    mask = torch.zeros(count, 1, 8, 8, dtype=torch.bool)
+    for i in range(count):
+        mask[i, :, : i + 1, : 2 * i + 1] = True
+    return mask
+
+
+def test_schedules_end_where_the_papers_do() -> None:
+    assert schedule.training_gammas()[-1].item() == pytest.approx(4.39e-5, rel=1e-2)
+    assert schedule.inference_gammas()[-1].item() == pytest.approx(6.6e-21, rel=2e-2)
+    assert schedule.inference_gammas()[0].item() == pytest.approx(1 - 1e-4)
+
+
+def test_the_three_names_of_a_level_agree() -> None:
+    log_snr = torch.linspace(-40, 40, 9, dtype=torch.float64)
+    signal, noise = schedule.signal_and_noise(log_snr)
+    torch.testing.assert_close(signal**2 + noise**2, torch.ones_like(log_snr))
+    torch.testing.assert_close(schedule.sigma_of(log_snr), noise / signal)
+    torch.testing.assert_close(schedule.log_snr_of_sigma(noise / signal), log_snr)
+    middle = torch.tensor([1e-6, 0.3, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(torch.sigmoid(schedule.log_snr_of_gamma(middle)), middle)
+
+
+def test_epsilon_target_is_the_noise_and_v_target_is_v() -> None:
+    x0, noise = images(seed=1), images(seed=2)
+    log_snr = torch.tensor([-10.0, -1.0, 3.0, 13.0], dtype=torch.float64)
+    signal, strength = (s.float()[:, None, None, None] for s in schedule.signal_and_noise(log_snr))
+    torch.testing.assert_close(targets(OBJECTIVES["epsilon"], x0, noise, log_snr), noise)
+    torch.testing.assert_close(targets(OBJECTIVES["v"], x0, noise, log_snr), signal * noise - strength * x0)
+    torch.testing.assert_close(targets(OBJECTIVES["x0"], x0, noise, log_snr), x0)
+    torch.testing.assert_close(targets(OBJECTIVES["regression"], x0, noise, 0 * log_snr), x0)
+
+
+def test_edm_is_karras_table_1() -> None:
+    """Against c_skip, c_out, c_in and the weight λ(σ), with the state x0 + σ n, as that paper writes them."""
+    x0, n = images(seed=1).double(), images(seed=2).double()
+    sigma = torch.tensor([0.01, 0.5, 3.0, 80.0], dtype=torch.float64)
+    log_snr = schedule.log_snr_of_sigma(sigma)
+    y = x0 + sigma[:, None, None, None] * n
+    total = (sigma**2 + 0.25)[:, None, None, None]
+    s = sigma[:, None, None, None]
+    f_target = (x0 - 0.25 / total * y) / (s * 0.5 / total.sqrt())
+    torch.testing.assert_close(
+        targets(OBJECTIVES["edm"], x0, n, log_snr), f_target.float(), check_dtype=False, rtol=1e-4, atol=1e-4
+    )
+    scales = OBJECTIVES["edm"].scales(log_snr)
+    signal, _ = schedule.signal_and_noise(log_snr)
+    torch.testing.assert_close(scales.skip * signal, 0.25 / total.flatten())
+    torch.testing.assert_close(scales.out, (s * 0.5 / total.sqrt()).flatten())
+    torch.testing.assert_close(scales.inside * signal, 1 / total.sqrt().flatten())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_perfect_network_gives_no_loss_and_the_image_back(kind: str) -> None:
+    x0, condition, noise, mask = images(seed=1), images(seed=2), torch.randn(4, 3, 8, 8), hole()
+    u = stratified(4, 0.5)
+    objective = OBJECTIVES[kind]
+    log_snr = objective.draw(u)
+    perfect = Oracle(targets(objective, x0, noise, log_snr))
+    per_image = loss(kind, "l2", perfect, Batch(x0, condition, mask, noise, u))
+    torch.testing.assert_close(per_image, torch.zeros(4))
+    for i in range(4):
+        signal, strength = (s.float().item() for s in schedule.signal_and_noise(log_snr[i]))
+        one = Oracle(perfect.answer[i : i + 1])
+        denoiser = Denoiser(one, kind, condition[i : i + 1], mask[i : i + 1])
+        estimate = denoiser(signal * x0[i : i + 1] + strength * noise[i : i + 1], log_snr[i].item())
+        inside = mask[i].expand(3, 8, 8)
+        tolerance = 1e-5 * max(1.0, strength / signal)
+        torch.testing.assert_close(estimate[0][inside], x0[i][inside], atol=tolerance, rtol=0)
+        assert torch.equal(estimate[0][~inside], condition[i][~inside])
+        torch.testing.assert_close(one.asked[0][0][0], perfect.asked[0][0][i])
+        torch.testing.assert_close(one.asked[0][1][0], perfect.asked[0][1][i])
+
+
+def test_known_pixels_stay_clean_in_the_networks_input() -> None:
+    y, condition, mask = images(seed=1), images(seed=2), hole()
+    seen = network_input(y, condition, mask, torch.full((4,), 2.0, dtype=torch.float64))
+    assert torch.equal(seen[:, :3], condition)
+    known = ~mask.expand(4, 3, 8, 8)
+    assert torch.equal(seen[:, 3:][known], condition[known])
+    assert torch.equal(seen[:, 3:][~known], 2 * y[~known])
+
+
+def test_regression_sees_no_noise_and_one_level() -> None:
+    network = Oracle(torch.zeros(4, 3, 8, 8))
+    everywhere = torch.ones(4, 1, 8, 8, dtype=torch.bool)
+    for seed in (1, 2):
+        noise = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        loss("regression", "l2", network, Batch(images(), images(seed=3), everywhere, noise, stratified(4, 0.1 * seed)))
+    (first, level), (second, other) = network.asked
+    assert torch.equal(first, second)
+    assert torch.equal(first[:, 3:], torch.zeros(4, 3, 8, 8))
+    assert torch.equal(level, other)
+    assert len(level.unique()) == 1
+
+
+def test_loss_is_per_pixel_of_the_hole() -> None:
+    """A constant error gives the same loss whatever the hole's size; errors outside do not count."""
+    mask = hole()
+    error = torch.where(mask, 3.0, 100.0).expand(4, 3, 8, 8)
+    torch.testing.assert_close(masked_mean(error, mask), torch.full((4,), 3.0))
+
+
+def test_l1_and_l2() -> None:
+    x0 = torch.full((1, 3, 8, 8), 0.5)
+    batch = Batch(
+        x0, x0, torch.ones(1, 1, 8, 8, dtype=torch.bool), torch.zeros_like(x0), torch.tensor([0.5], dtype=torch.float64)
+    )
+    off = Oracle(x0 + 0.2)
+    assert loss("x0", "l1", off, batch).item() == pytest.approx(0.2)
+    assert loss("x0", "l2", off, batch).item() == pytest.approx(0.04)
+
+
+def test_gamma_is_drawn_as_in_the_paper() -> None:
+    """t uniform, γ uniform between neighbors: the density of γ is piecewise constant, and its quantiles are the γ_t."""
+    gammas = schedule.training_gammas()
+    draw = OBJECTIVES["epsilon"].draw
+    steps = torch.arange(1999, dtype=torch.float64)
+    torch.testing.assert_close(torch.sigmoid(draw(steps / 1999)), gammas[:-1])
+    torch.testing.assert_close(torch.sigmoid(draw((steps + 0.25) / 1999)), 0.75 * gammas[:-1] + 0.25 * gammas[1:])
+
+
+def test_edm_levels_are_lognormal() -> None:
+    log_sigma = -OBJECTIVES["edm"].draw(stratified(100_000, 0.5)) / 2
+    assert log_sigma.mean().item() == pytest.approx(-0.4, abs=1e-3)
+    assert log_sigma.std().item() == pytest.approx(1.4, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sampling_range_was_trained_on(kind: str) -> None:
+    levels = OBJECTIVES[kind].draw(stratified(1_000_000, 0.5))
+    low, high = level_range(kind)
+    assert levels.min().item() <= low + 0.05
+    assert levels.max().item() >= high - 0.05
+    assert torch.isfinite(levels).all()
+
+
+def test_stratified_draws_are_uniform_and_even() -> None:
+    for offset in (0.0, 0.3, 0.999):
+        u = stratified(8, offset)
+        assert torch.equal((u * 8).long(), torch.arange(8))
+    assert u.dtype == torch.float64
+
+
+def test_the_network_can_tell_high_noise_levels_apart() -> None:
+    """Upstream's embedding of γ itself moves by 0.0014 between the first two."""
+    gammas = torch.tensor([4.4e-5, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-6], dtype=torch.float64)
+    embedded = sinusoids(noise_input(schedule.log_snr_of_gamma(gammas)), 32)
+    distances = torch.cdist(embedded, embedded) + 10 * torch.eye(len(gammas))
+    assert distances.min() > 0.25
+    close = noise_input(schedule.log_snr_of_sigma(torch.tensor([1.0, 1.0001], dtype=torch.float64)))
+    near = sinusoids(close, 32)
+    assert (near[0] - near[1]).norm() < 0.01
+
+
+def test_levels_outside_the_trained_range_are_clamped() -> None:
+    network = Oracle(torch.zeros(1, 3, 8, 8))
+    denoiser = Denoiser(network, "epsilon", images(1), torch.ones(1, 1, 8, 8, dtype=torch.bool))
+    assert torch.isfinite(
+        denoiser(torch.randn(1, 3, 8, 8), schedule.log_snr_of_gamma(torch.tensor(6.6e-21)).item())
+    ).all()
+    lowest = noise_input(torch.tensor([level_range("epsilon")[0]], dtype=torch.float64))
+    assert torch.equal(network.asked[0][1], lowest)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_estimate_is_clipped(kind: str) -> None:
+    denoiser = Denoiser(
+        Oracle(torch.full((1, 3, 8, 8), 9.0)), kind, images(1), torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    )
+    estimate = denoiser(torch.full((1, 3, 8, 8), -9.0), 0.0)
+    assert estimate.abs().max() <= 1
+
+
+def test_input_and_target_of_edm_have_unit_variance() -> None:
+    x0 = 0.5 * torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.02, 0.3, 2.0, 80.0], dtype=torch.float64)
+    log_snr = schedule.log_snr_of_sigma(sigma)
+    target = targets(OBJECTIVES["edm"], x0, noise, log_snr)
+    np.testing.assert_allclose(target.std(dim=(1, 2, 3)), 1, rtol=0.03)
+    signal, strength = (s.float()[:, None, None, None] for s in schedule.signal_and_noise(log_snr))
+    inside = OBJECTIVES["edm"].scales(log_snr).inside.float()[:, None, None, None]
+    np.testing.assert_allclose((inside * (signal * x0 + strength * noise)).std(dim=(1, 2, 3)), 1, rtol=0.03)
+    assert math.isclose(level_range("edm")[0], -2 * math.log(80))

@@ -1,0 +1,67 @@
+"""Saved states: whole or passed over, the newest two kept, one trainer at a time."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from palette.training.checkpoint import States, load, readable
+
+
+def state(step: int) -> dict[str, Any]:
+    return {
+        "step": step,
+        "seconds": 1.5,
+        "network": {"w": torch.ones(500)},
+        "averages": [torch.ones(3)],
+        "optimizer": {},
+    }
+
+
+def test_the_newest_two_stay_and_those_of_longer_trainings(tmp_path: Path) -> None:
+    states = States(tmp_path)
+    for step in (10, 20, 100, 30):
+        states.save(state(step))
+    assert states.steps(1000) == [100, 30, 20]
+    assert [file.name for file in sorted(tmp_path.iterdir())] == [
+        "step-00000020.pt",
+        "step-00000030.pt",
+        "step-00000100.pt",
+    ]
+    assert states.newest(99) == tmp_path / "step-00000030.pt"
+    assert states.newest(5) is None
+    assert load(states.path(30), torch.device("cpu"))["seconds"] == 1.5
+
+
+@pytest.mark.parametrize("damage", ["truncated", "bit", "empty"])
+def test_a_damaged_state_is_passed_over(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    states = States(tmp_path)
+    states.save(state(10))
+    states.save(state(20))
+    data = bytearray(states.path(20).read_bytes())
+    if damage == "bit":
+        data[data.index(torch.ones(500).numpy().tobytes()) + 700] ^= 1
+    states.path(20).write_bytes({"truncated": data[: len(data) // 2], "bit": data, "empty": b""}[damage])
+    assert not readable(states.path(20))
+    assert states.newest(100) == states.path(10)
+    assert "step-00000020.pt: damaged training state, passed over" in capsys.readouterr().err
+
+
+def test_a_second_trainer_waits_for_the_first(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from palette.training.checkpoint import States\n"
+        "with States(Path(sys.argv[1])).lock(): print('in', flush=True)"
+    )
+    with States(tmp_path).lock():
+        second = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert second.stderr is not None
+        assert "another process is training this; waiting" in second.stderr.readline()
+        time.sleep(0.2)
+        assert second.poll() is None
+    assert second.communicate(timeout=20)[0] == "in\n"
