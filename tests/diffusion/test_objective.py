@@ -12,6 +12,7 @@ from palette.diffusion.denoiser import Denoiser
 from palette.diffusion.objective import (
     OBJECTIVES,
     Batch,
+    frame,
     level_range,
     loss,
     masked_mean,
@@ -226,4 +227,39 @@ def test_input_and_target_of_edm_have_unit_variance() -> None:
     signal, strength = (s.float()[:, None, None, None] for s in schedule.signal_and_noise(log_snr))
     inside = OBJECTIVES["edm"].scales(log_snr).inside.float()[:, None, None, None]
     np.testing.assert_allclose((inside * (signal * x0 + strength * noise)).std(dim=(1, 2, 3)), 1, rtol=0.03)
-    assert math.isclose(level_range("edm")[0], -2 * math.log(80))
+
+
+def test_edm_leans_on_a_whole_degraded_image_and_on_nothing_in_a_hole() -> None:
+    whole, x0, condition = torch.ones(4, 1, 8, 8, dtype=torch.bool), images(seed=1), images(seed=2)
+    framed = frame("edm", condition, whole)
+    torch.testing.assert_close(framed.inward(x0), (x0 - condition) / 0.4)
+    torch.testing.assert_close(framed.outward(framed.inward(x0)), x0)
+    for kind, mask in (("edm", hole()), ("epsilon", whole), ("x0", whole), ("v", whole), ("regression", whole)):
+        assert torch.equal(frame(kind, condition, mask).inward(x0), x0)
+
+
+def test_an_untrained_edm_network_answers_with_the_degraded_image() -> None:
+    """At high noise there is no better guess than the condition; upstream's networks start from nothing."""
+    whole, condition = torch.ones(4, 1, 8, 8, dtype=torch.bool), images(seed=2)
+    denoiser = Denoiser(Oracle(torch.zeros(4, 3, 8, 8)), "edm", condition, whole)
+    low = level_range("edm")[0]
+    estimate = denoiser(torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), low)
+    torch.testing.assert_close(estimate, condition, atol=0.05, rtol=0)
+
+
+def test_the_denoiser_of_a_whole_image_undoes_the_loss_with_its_frame() -> None:
+    """Where the network answers the target of the loss, the denoiser answers x0, at the level seen from outside."""
+    x0, condition, noise = images(seed=1), images(seed=2), torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole, u = torch.ones(4, 1, 8, 8, dtype=torch.bool), stratified(4, 0.5)
+    framed, inner = frame("edm", condition, whole), OBJECTIVES["edm"].draw(u)
+    perfect = Oracle(targets(OBJECTIVES["edm"], framed.inward(x0), noise, inner))
+    torch.testing.assert_close(loss("edm", "l2", perfect, Batch(x0, condition, whole, noise, u)), torch.zeros(4))
+    for i in range(4):
+        level = inner[i] - 2 * math.log(0.4)  # σ = 0.4 σ'
+        signal, strength = (s.float().item() for s in schedule.signal_and_noise(level))
+        one = Oracle(perfect.answer[i : i + 1])
+        y = signal * x0[i : i + 1] + strength * noise[i : i + 1]
+        estimate = Denoiser(one, "edm", condition[i : i + 1], whole[i : i + 1])(y, level.item())
+        torch.testing.assert_close(estimate, x0[i : i + 1], atol=1e-5 * max(1.0, strength / signal), rtol=0)
+        torch.testing.assert_close(one.asked[0][0][0], perfect.asked[0][0][i], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(one.asked[0][1][0], perfect.asked[0][1][i])

@@ -11,8 +11,15 @@ from tests.workflow.project import CHECKOUT, Project
 
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, Any]:
-    """The smoke preset."""
-    return {**yaml.safe_load((CHECKOUT / "workflow/presets/smoke.yaml").read_text()), "results": "results"}
+    """The smoke preset, smaller still: two models, two shards."""
+    smoke = yaml.safe_load((CHECKOUT / "workflow/presets/smoke.yaml").read_text())
+    smoke["datasets"]["photos"]["prepare"]["test_images"] = 8
+    experiments = [
+        {"dataset": "photos", "task": "inpainting", "model": "palette", "sampler": "dpm4"},
+        {"dataset": "photos", "task": "colorization", "model": "regression"},
+        {"dataset": "photos", "model": "originals"},
+    ]
+    return {**smoke, "results": "results", "experiments": experiments}
 
 
 @pytest.fixture(scope="session")

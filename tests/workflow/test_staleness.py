@@ -21,7 +21,7 @@ def test_nothing_changed_nothing_runs(project: Project) -> None:
 
 def test_sampler_steps_rerun_sampling_and_what_follows(project: Project) -> None:
     project.change(lambda c: c["samplers"]["dpm4"].update(steps=5))
-    assert project.stale() == {"sample": 6, "features": 6, "score": 2, "tabulate": 1, "report": 1}
+    assert project.stale() == {"sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
 
 
 def test_table_option_reruns_tabulate_and_report_only(project: Project) -> None:
@@ -31,13 +31,13 @@ def test_table_option_reruns_tabulate_and_report_only(project: Project) -> None:
 
 def test_learning_rate_reruns_that_model_alone(project: Project) -> None:
     project.change(lambda c: c["models"]["regression"]["train"].update(learning_rate=2e-3))
-    assert project.stale() == {"train": 1, "sample": 3, "features": 3, "score": 1, "tabulate": 1, "report": 1}
+    assert project.stale() == {"train": 1, "sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
     assert project.stale_stages("train") == {"photos-colorization-regression-s0"}
 
 
 def test_new_experiment_adds_its_own_jobs(project: Project) -> None:
     project.change(lambda c: c["experiments"].append({"dataset": "photos", "task": "inpainting", "model": "input"}))
-    assert project.stale() == {"sample": 3, "features": 3, "score": 1, "tabulate": 1, "report": 1}
+    assert project.stale() == {"sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
 
 
 def test_comment_and_docstring_in_the_engine_rerun_nothing(project: Project) -> None:
@@ -97,10 +97,8 @@ def test_more_steps_continue_the_training(project: Project) -> None:
     project.change(lambda c: c["models"]["regression"]["train"].update(steps=12))
     assert project.stale()["train"] == 1
     project.snakemake("--until", "train")
-    log = next((project.results / "logs/train").glob("*regression*"), None)
     logs = [file.read_text() for file in (project.results / "logs/train").glob("*regression*")]
-    assert log is not None
-    assert any("step 8" in text for text in logs), logs
+    assert any("going on from step 8" in text for text in logs), logs
 
 
 def test_threads_and_gpus_change_no_result(project: Project) -> None:

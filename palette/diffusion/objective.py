@@ -1,0 +1,241 @@
+"""What the network learns. Every objective is one row of `OBJECTIVES`, with the same two functions.
+
+The network F sees the condition and the scaled noisy image; what it says is read as an image (Karras et al. 2022, eq. 7):
+
+    x0_hat = skip(λ) · y + out(λ) · F(condition, in(λ) · y, λ)
+
+The loss is the distance of F from the value that makes x0_hat = x0, with weight 1 in all rows: for `epsilon` this
+value is ε, and the loss the paper's; for `edm` weight 1 is just the λ(σ) = 1/out² of Karras et al.
+
+Where the task has a mask, noise and loss are confined to the hole, as in the paper: the network sees the known pixels
+clean, in the noisy input too, and what it says about them counts for nothing.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from palette.diffusion.schedule import (
+    log_snr_of_gamma,
+    log_snr_of_sigma,
+    sigma_of,
+    signal_and_noise,
+    training_gammas,
+)
+
+IMAGE_CHANNELS = 3
+INPUT_CHANNELS = 2 * IMAGE_CHANNELS
+"""Condition first, then the noisy image."""
+
+
+class Scales(NamedTuple):
+    """float64 [B] each, for x0_hat = skip · y + out · F(in · y)."""
+
+    skip: Tensor
+    out: Tensor
+    inside: Tensor
+    """`in` of the equation."""
+
+
+class Objective(NamedTuple):
+    draw: Callable[[Tensor], Tensor]
+    """u in [0, 1), float64 [B] → λ of the training examples, float64 [B]."""
+    scales: Callable[[Tensor], Scales]
+    """λ float64 [B] → scales."""
+    sigmas: tuple[float, float]
+    """The trained levels: smallest and largest σ that the network may be asked about."""
+
+
+# ----------------------------------------------------------------------------------- levels for training
+
+
+def draw_from_schedule(u: Tensor) -> Tensor:
+    """t uniform, then γ ~ U(γ_t, γ_t-1), on the training schedule (Algorithm 1 of the paper; γ's density as in SR3).
+
+    t starts at 2: between γ_1 = 1 - 1e-6 and 1 there is no noise left to predict.
+    """
+    gammas = training_gammas().to(u.device)
+    position = u * (len(gammas) - 1)
+    t = position.long().clamp(max=len(gammas) - 2)
+    gamma = torch.lerp(gammas[t], gammas[t + 1], position - t)
+    return log_snr_of_gamma(gamma)
+
+
+def draw_lognormal(u: Tensor) -> Tensor:
+    """ln σ ~ N(-0.4, 1.4²).
+
+    Karras et al. use N(-1.2, 1.2²) for images without a condition. Here the color of a whole picture is decided at high
+    noise, so those levels get more of the training: 10 % of the examples have σ > 4 instead of 1.5 %.
+    """
+    normal = torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
+    return log_snr_of_sigma(torch.exp(-0.4 + 1.4 * normal))
+
+
+def draw_constant(u: Tensor) -> Tensor:
+    """λ = 0: regression has no noise level."""
+    return torch.zeros_like(u)
+
+
+# ------------------------------------------------------------------------------------------------- scales
+
+
+def edm_scales(log_snr: Tensor, sigma_data: float = 0.5) -> Scales:
+    """Table 1 of Karras et al. 2022, for y = (x0 + σ n)·√γ: input and target of F have variance 1 at every level."""
+    sigma = sigma_of(log_snr)
+    signal, _ = signal_and_noise(log_snr)
+    total = sigma**2 + sigma_data**2
+    return Scales(sigma_data**2 / total / signal, sigma * sigma_data / total.sqrt(), 1 / total.sqrt() / signal)
+
+
+def epsilon_scales(log_snr: Tensor) -> Scales:
+    """F = ε, so x0 = (y - √(1-γ) ε) / √γ."""
+    signal, noise = signal_and_noise(log_snr)
+    return Scales(1 / signal, -noise / signal, torch.ones_like(signal))
+
+
+def x0_scales(log_snr: Tensor) -> Scales:
+    """F = x0."""
+    one = torch.ones_like(log_snr)
+    return Scales(0 * one, one, one)
+
+
+def v_scales(log_snr: Tensor) -> Scales:
+    """F = v = √γ ε - √(1-γ) x0 (Salimans & Ho 2022), so x0 = √γ y - √(1-γ) v."""
+    signal, noise = signal_and_noise(log_snr)
+    return Scales(signal, -noise, torch.ones_like(signal))
+
+
+def regression_scales(log_snr: Tensor) -> Scales:
+    """F = x0 from the condition alone: zeros stand where the noisy image would (the paper's baseline)."""
+    one = torch.ones_like(log_snr)
+    return Scales(0 * one, one, 0 * one)
+
+
+SCHEDULE_SIGMAS = (1e-3, 150.9)
+"""σ of γ_1 and γ_2000 of the training schedule."""
+
+OBJECTIVES: dict[str, Objective] = {
+    "edm": Objective(draw_lognormal, edm_scales, (2e-3, 32.0)),
+    "epsilon": Objective(draw_from_schedule, epsilon_scales, SCHEDULE_SIGMAS),
+    "x0": Objective(draw_from_schedule, x0_scales, SCHEDULE_SIGMAS),
+    "v": Objective(draw_from_schedule, v_scales, SCHEDULE_SIGMAS),
+    "regression": Objective(draw_constant, regression_scales, (1.0, 1.0)),
+}
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l2": torch.square, "l1": torch.abs}
+
+
+# ---------------------------------------------------------------------------------------- network and loss
+
+
+class Batch(NamedTuple):
+    """Training examples. u decides their noise levels."""
+
+    x0: Tensor
+    """float32 [B, 3, H, W] in [-1, 1]: the original images."""
+    condition: Tensor
+    """float32 [B, 3, H, W]: what the network is shown of them."""
+    mask: Tensor
+    """bool [B, 1, H, W], True where the model must generate; in every image somewhere."""
+    noise: Tensor
+    """float32 [B, 3, H, W] ~ N(0, 1): ε."""
+    u: Tensor
+    """float64 [B] ~ U[0, 1)."""
+
+
+def noise_input(log_snr: Tensor) -> Tensor:
+    """λ [B] → c_noise = ln(σ)/4 of Karras et al., float32 [B]: what the network is told.
+
+    γ itself would leave all high noise levels alike, and all low ones: 4e-5 and 1e-3 are both "about 0". Larger factors
+    than 1/4 learn more slowly: after 350 steps on photographs the loss is 0.5 % higher with 2.5, 1.4 % with 25.
+    """
+    return (-log_snr / 8).float()
+
+
+def image_shaped(per_image: Tensor) -> Tensor:
+    """[B] float64 → [B, 1, 1, 1] float32."""
+    return per_image.float()[:, None, None, None]
+
+
+def network_input(y: Tensor, condition: Tensor, mask: Tensor, inside: Tensor) -> Tensor:
+    """[B, 6, H, W]: the condition, then the noisy image scaled by `inside` in the hole and the known pixels around it.
+
+    y, condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate. inside: float64 [B].
+    """
+    return torch.cat([condition, torch.where(mask, image_shaped(inside) * y, condition)], dim=1)
+
+
+class Frame(NamedTuple):
+    """The unknown in units of its own: x0 = centre + scale · r, and the network deals with r."""
+
+    centre: Tensor
+    """float32 [B, 3, H, W]."""
+    scale: Tensor
+    """float64 [B]. A noise level σ of x0 is one of σ/scale of r."""
+
+    def inward(self, x0: Tensor) -> Tensor:
+        """x0 → r."""
+        return (x0 - self.centre) / image_shaped(self.scale)
+
+    def outward(self, r: Tensor) -> Tensor:
+        """r → x0."""
+        return self.centre + image_shaped(self.scale) * r
+
+
+def frame(kind: str, condition: Tensor, mask: Tensor) -> Frame:
+    """`edm` wants data of mean 0 and deviation 0.5. Given a whole degraded image, x0 lies around that image instead.
+
+    Its deviation from there is about 0.2 (0.18 for grayscale, 0.13 for JPEG of quality 5, on the photographs), so r = (x0 -
+    condition)/0.4. Without this, a small network spends its first thousands of steps on learning to copy what it is shown. In
+    a hole there is nothing to lean on, and r = x0; so it is for the other objectives, which are as published.
+
+    condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate.
+    """
+    leans = mask.flatten(1).all(dim=1) & (kind == "edm")  # [B]
+    centre = torch.where(leans[:, None, None, None], condition, torch.zeros_like(condition))
+    return Frame(centre, torch.where(leans, 0.4, 1.0).double())
+
+
+def targets(objective: Objective, x0: Tensor, noise: Tensor, log_snr: Tensor) -> Tensor:
+    """The value of F that makes x0_hat = x0: float [B, 3, H, W].
+
+    Written as a combination of x0 and ε, for (x0 - skip · y)/out loses all digits where out is small.
+    """
+    skip, out, _ = objective.scales(log_snr)
+    signal, strength = signal_and_noise(log_snr)
+    return image_shaped((1 - skip * signal) / out) * x0 - image_shaped(skip * strength / out) * noise
+
+
+def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean of [B, 3, H, W] over each image's hole: [B]. The size of the hole does not weigh the image."""
+    return (error * mask).sum(dim=(1, 2, 3)) / (mask.sum(dim=(1, 2, 3)) * error.shape[1])
+
+
+def loss(kind: str, norm: str, network: nn.Module, batch: Batch) -> Tensor:
+    """Loss of each image, [B]. kind, norm: rows of OBJECTIVES and LOSSES."""
+    x0, condition, mask, noise, u = batch
+    objective = OBJECTIVES[kind]
+    r = frame(kind, condition, mask).inward(x0)
+    log_snr = objective.draw(u)
+    signal, strength = signal_and_noise(log_snr)
+    y = image_shaped(signal) * r + image_shaped(strength) * noise
+    seen = network_input(y, condition, mask, objective.scales(log_snr).inside)
+    predicted = network(seen, noise_input(log_snr))
+    return masked_mean(LOSSES[norm](predicted - targets(objective, r, noise, log_snr)), mask)
+
+
+def stratified(count: int, offset: float) -> Tensor:
+    """u = (i + offset)/count, float64 [count], offset in [0, 1): each U[0, 1), together spread evenly.
+
+    One batch then has all noise levels, and the loss less variance (Kingma et al. 2021, appendix I.1).
+    """
+    return (torch.arange(count, dtype=torch.float64) + offset) / count
+
+
+def level_range(kind: str) -> tuple[float, float]:
+    """Smallest and largest λ that a network of this objective was trained on."""
+    smallest, largest = OBJECTIVES[kind].sigmas
+    return -2 * math.log(largest), -2 * math.log(smallest)

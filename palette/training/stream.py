@@ -1,0 +1,165 @@
+"""The endless stream of training examples. Example number p is a pure function of (seed, p, images, mix): which image,
+which task, how it is degraded, which noise. Batch s holds the examples s·B to (s+1)·B - 1.
+
+So a resumed training sees what an uninterrupted one would, and so does one on more devices, each with its slice.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from palette.config import Degradation
+from palette.data.randomness import generator
+from palette.data.tasks import TASKS, condition
+from palette.diffusion.objective import Batch, stratified
+from palette.errors import DataError
+
+AHEAD = 2
+"""Slices that are prepared while the network is busy."""
+RAM = 512 * 2**20
+"""Bytes of decoded images that are kept in memory: a larger store is decoded again in every epoch."""
+
+
+class Images(Protocol):
+    """`images[i]` → uint8 [H, W, 3]; an ImageStore, or anything like it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]: ...
+
+
+class Example(NamedTuple):
+    """x0, condition, noise: float32 [3, H, W]. mask: bool [1, H, W], True where the model must generate."""
+
+    x0: npt.NDArray[np.float32]
+    condition: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_]
+    noise: npt.NDArray[np.float32]
+
+
+class InMemory:
+    """Images that are decoded once: for stores whose pixels fit into `RAM`."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.decoded: list[npt.NDArray[np.uint8] | None] = [None] * len(images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        image = self.decoded[index]
+        if image is None:
+            image = self.decoded[index] = self.images[index]
+        return image
+
+
+@dataclass
+class Stream:
+    """images: the training images. mix: task → proportion. batch_size: B, over all devices. flip: mirror half of them."""
+
+    images: Images
+    mix: Mapping[Degradation, float]
+    seed: int
+    batch_size: int
+    image_size: int
+    flip: bool
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            raise DataError("train.zip holds no images. Prepare a data set with at least one training image.")
+        if len(self.images) * self.image_size**2 * 3 <= RAM:
+            self.images = InMemory(self.images)
+        self.tasks: list[Degradation] = sorted(self.mix)
+        shares = np.array([self.mix[task] for task in self.tasks])
+        self.thresholds = np.cumsum(shares / shares.sum())
+        self.order = lru_cache(maxsize=2)(self._order)  # two: workers stand on both sides of the turn of an epoch
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        return generator(self.seed, "order", epoch).permutation(len(self.images))
+
+    def image_index(self, position: int) -> int:
+        """The image of example `position`: each epoch runs through all images in a new order."""
+        epoch, place = divmod(position, len(self.images))
+        return int(self.order(epoch)[place])
+
+    def task(self, draw: float) -> Degradation:
+        """The task of a number in [0, 1), by the proportions of the mix."""
+        return self.tasks[min(int(np.searchsorted(self.thresholds, draw, side="right")), len(self.tasks) - 1)]
+
+    def example(self, position: int) -> Example:
+        """Example number `position`."""
+        random = generator(self.seed, "example", position)
+        image = self.images[self.image_index(position)]
+        if image.shape != (self.image_size, self.image_size, 3):
+            raise DataError(
+                f"train.zip: an image of shape {image.shape}, where {self.image_size} px squares should be."
+            )
+        task = self.task(random.random())
+        if random.random() < 0.5 and self.flip:
+            image = np.ascontiguousarray(image[:, ::-1])
+        degraded = TASKS[task].train(image, random)
+        mask = np.ones(image.shape[:2], np.bool_) if degraded.mask is None else degraded.mask
+        x0 = image.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        return Example(x0, condition(degraded, random), mask[None], random.standard_normal(x0.shape, dtype=np.float32))
+
+    def levels(self, step: int) -> Tensor:
+        """u of the examples of batch `step`, float64 [batch_size]."""
+        return stratified(self.batch_size, generator(self.seed, "levels", step).random())
+
+
+def collate(examples: Sequence[Example], u: Tensor) -> Batch:
+    """Stack examples; u: float64 [B], their noise levels."""
+    x0, condition, mask, noise = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*examples, strict=True))
+    return Batch(x0, condition, mask, noise, u)
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on `device`; from pinned memory, so that the copy does not hold up the host."""
+    if device.type != "cuda":
+        return batch
+    return Batch(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in batch))
+
+
+def slices(batch_size: int, rank: int, world: int, accumulate: int) -> list[range]:
+    """The places in the batch that device `rank` of `world` works on, one range per micro-batch."""
+    size = batch_size // (world * accumulate)
+    first = rank * accumulate
+    return [range(part * size, (part + 1) * size) for part in range(first, first + accumulate)]
+
+
+@contextmanager
+def batches(stream: Stream, steps: range, places: Sequence[range], workers: int) -> Iterator[Iterator[Batch]]:
+    """Yield an iterator over the batches at `places` of each step, in order, prepared ahead by `workers` threads."""
+    with ThreadPoolExecutor(workers, "stream") as pool:
+        try:
+            yield _ahead(stream, steps, places, pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ahead(stream: Stream, steps: range, places: Sequence[range], pool: ThreadPoolExecutor) -> Iterator[Batch]:
+    """One future per example, so that a worker's turn is short; `AHEAD` slices are always under way."""
+    waiting: deque[tuple[list[Future[Example]], Tensor]] = deque()
+    for step in steps:
+        levels = stream.levels(step)
+        for place in places:
+            positions = (step * stream.batch_size + i for i in place)
+            waiting.append(([pool.submit(stream.example, p) for p in positions], levels[place.start : place.stop]))
+            if len(waiting) > AHEAD:
+                yield _finished(*waiting.popleft())
+    while waiting:
+        yield _finished(*waiting.popleft())
+
+
+def _finished(examples: list[Future[Example]], u: Tensor) -> Batch:
+    return collate([example.result() for example in examples], u)

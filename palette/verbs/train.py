@@ -1,0 +1,87 @@
+"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `model.json`, `log.jsonl`."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from palette.data.store import ImageStore
+from palette.files import replacing, sha256, write_json
+from palette.spec import TrainSpec
+from palette.stage import Stage
+from palette.training.checkpoint import States
+from palette.training.distributed import World, relaunch, world
+from palette.training.loop import train
+from palette.training.trainer import Trainer
+
+
+def run(stage: Stage[TrainSpec]) -> None:
+    """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
+    relaunch(stage.spec.runtime.gpus, stage.path("spec.yaml"))
+    torch.set_num_threads(stage.spec.runtime.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    with world() as processes:
+        if processes.leads:
+            with States(state_folder(stage)).lock():
+                _train_and_publish(stage, processes)
+        else:
+            _train_and_publish(stage, processes)
+
+
+def state_folder(stage: Stage[TrainSpec]) -> Path:
+    """Outside the stage's folder, so that a longer training with a spec of its own finds it."""
+    return stage.results / "state" / stage.spec.state_key
+
+
+def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
+    with ImageStore(stage.parent("prepare", "train.zip")) as images:
+        trainer = train(stage.spec, images, state_folder(stage), processes)
+    if processes.leads:
+        publish(stage, trainer)
+
+
+def publish(stage: Stage[TrainSpec], trainer: Trainer) -> None:
+    """Write the stage's files, the card last."""
+    write_weights(stage, trainer)
+    write_json(stage.path("model.json"), model_facts(stage, trainer))
+    with replacing(stage.path("log.jsonl")) as temporary:
+        shutil.copyfile(state_folder(stage) / "log.jsonl", temporary)
+    processes = trainer.world
+    stage.write_card(
+        ["model.safetensors", "model.json", "log.jsonl"],
+        seed=stage.spec.seed,
+        device=device_name(processes.device),
+        devices=processes.size,
+        training_seconds=round(trainer.seconds, 1),
+        gpu_hours=round(trainer.seconds * processes.size / 3600, 4) if processes.device.type == "cuda" else 0.0,
+    )
+
+
+def write_weights(stage: Stage[TrainSpec], trainer: Trainer) -> None:
+    """The EMA weights, float32, with the spec in the metadata: the file alone tells what it is."""
+    metadata = {"spec": stage.spec.model_dump_json(exclude={"runtime"})}  # one entry: the order of several is not fixed
+    with replacing(stage.path("model.safetensors")) as temporary:
+        save_file(trainer.averaged_weights(), temporary, metadata)
+
+
+def model_facts(stage: Stage[TrainSpec], trainer: Trainer) -> dict[str, object]:
+    """What sampling needs to rebuild the network, and what a reader wants to know of it. The same in every run."""
+    spec = stage.spec
+    return {
+        "network": spec.network.model_dump(mode="json"),
+        "objective": spec.objective.model_dump(mode="json"),
+        "mix": dict(sorted(spec.mix.items())),
+        "image_size": spec.image_size,
+        "precision": spec.precision,
+        "attention_at": trainer.network.attention_at,
+        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
+        "step": trainer.step,
+        "images": trainer.step * spec.batch_size,
+        "sha256": sha256(stage.path("model.safetensors")),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """`NVIDIA H100 80GB HBM3`, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
