@@ -45,7 +45,7 @@ $(VENV)/ready: envs/lock.txt envs/bootstrap.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments: its venv module is missing (Debian, Ubuntu: sudo apt install python3-venv)."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
-	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --require-hashes -r envs/lock.txt
+	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --require-hashes -r envs/lock.txt || $(VENV)/bin/python -m pip install --require-hashes -r envs/lock.txt
 	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 

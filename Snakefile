@@ -1,5 +1,6 @@
 # From a table of experiments to the paper's tables. `snakemake` runs what is stale; `snakemake -n` says what that is.
 
+
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
@@ -32,5 +33,7 @@ onsuccess:
 
 
 onerror:
-    print("\nA job failed: its message is above, its log under "
-        f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped.")
+    print(
+        "\nA job failed: its message is above, its log under "
+        f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
+    )

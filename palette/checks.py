@@ -17,7 +17,8 @@ Check = Callable[[Config], Iterator[Problem]]
 
 def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every name in an experiment is defined in its section. Reads the raw config, so that a faulty definition still counts."""
-    sections = {field: raw.get(f"{field}s") or {} for field in ("dataset", "task", "model", "sampler")}
+    named = {field: raw.get(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
+    sections = {field: section if isinstance(section, Mapping) else {} for field, section in named.items()}
     experiments = raw.get("experiments")
     for index, experiment in enumerate(experiments if isinstance(experiments, list) else ()):
         for field, section in sections.items():
@@ -58,11 +59,6 @@ def rows_fit(config: Config) -> Iterator[Problem]:
             yield Problem(("experiments", index, field), text)
 
 
-def attention_sizes(network: Network, image_size: int) -> list[int]:
-    """The resolutions of the network's levels, finest first, in pixels of the feature map."""
-    return [image_size // network.patch_size // 2**level for level in range(len(network.multipliers))]
-
-
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
     for experiment in config.experiments:
@@ -75,14 +71,25 @@ def sizes_divide(config: Config) -> Iterator[Problem]:
                 yield Problem(("datasets", row.dataset, "prepare", "image_size"), text)
 
 
+def _attending_channels(network: Network, image_size: int) -> set[int]:
+    """Channels of the levels with attention, and of the middle, which always has it."""
+    sides = [image_size // network.patch_size // 2**level for level in range(len(network.multipliers))]
+    attending = [m for m, side in zip(network.multipliers, sides, strict=True) if side in network.attention]
+    return {network.channels * m for m in [*attending, network.multipliers[-1]]}
+
+
 def heads_divide(config: Config) -> Iterator[Problem]:
-    """Channels of the levels with attention are made of whole heads."""
-    for name, model in config.models.items():
-        network = model.network
-        for channels in {network.channels * m for m in network.multipliers}:
-            if channels > network.head_channels and channels % network.head_channels:
-                text = f"{network.head_channels} does not divide the {channels} channels of a level."
-                yield Problem(("models", name, "network", "head_channels"), text)
+    """Levels with attention are made of whole heads."""
+    for experiment in config.experiments:
+        for row in expand(experiment):
+            model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
+            if model is None or dataset is None:
+                continue
+            heads = model.network.head_channels
+            for channels in _attending_channels(model.network, dataset.prepare.image_size):
+                if channels > heads and channels % heads:
+                    text = f"{heads} does not divide the {channels} channels of a level with attention."
+                    yield Problem(("models", row.model, "network", "head_channels"), text)
 
 
 def batches_divide(config: Config) -> Iterator[Problem]:
@@ -140,7 +147,7 @@ def disk_bytes(plan: Plan) -> int:
     """About how many bytes the stages that are still to be made will write, from above."""
     total = 0
     for spec in plan.stages.values():
-        if (plan.results / spec.card).exists():
+        if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
             continue
         if isinstance(spec, PrepareSpec):
             total += (spec.prepare.train_images + spec.prepare.test_images) * spec.prepare.image_size**2 * 3

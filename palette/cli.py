@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
             metavar="SPEC",
             help="spec.yaml of the stage; `snakemake` writes them",
         )
+        if verb == "train":
+            sub.add_argument("--gpus", type=int, metavar="N", help="take at most N of the GPUs that the spec asks for")
         if verb in ("sample", "score"):
             sub.add_argument(
                 "--shard",
@@ -99,9 +101,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _run_stage(verb: str, file: Path, shard: int | None) -> None:
+def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> None:
     from importlib import import_module
 
+    from palette.fingerprint import fingerprint
     from palette.gpu import lease
     from palette.stage import Stage
 
@@ -109,8 +112,10 @@ def _run_stage(verb: str, file: Path, shard: int | None) -> None:
     spec = stage.spec
     if spec.verb != verb:
         raise ConfigError(f"{file}: this is a {spec.kind} stage; run `python -m palette {spec.verb} -c {file}`.")
+    if spec.engine and spec.engine != fingerprint(f"palette.verbs.{spec.kind}"):
+        raise ConfigError(f"{file}: planned for other code than is here now. Run `snakemake` again: it plans anew.")
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
-    with lease(spec.runtime.gpus):
+    with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
         run = import_module(f"palette.verbs.{spec.kind}").run
         if spec.kind not in SHARDED:
             run(stage)
@@ -154,7 +159,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif arguments.command == "config":
             _config(arguments)
         else:
-            _run_stage(arguments.command, arguments.config, getattr(arguments, "shard", None))
+            _run_stage(
+                arguments.command, arguments.config, getattr(arguments, "shard", None), getattr(arguments, "gpus", None)
+            )
     except UserError as error:
         print(f"palette {arguments.command}: {error}", file=sys.stderr)
         return error.exit_code

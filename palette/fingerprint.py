@@ -28,6 +28,14 @@ def _strip_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+def plain(node: object) -> object:
+    """A syntax tree as nested lists, the same in every version of Python: fields that a version adds are empty in old code."""
+    if isinstance(node, ast.AST):
+        fields = [[name, plain(value)] for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return [type(node).__name__, *fields]
+    return [plain(item) for item in node] if isinstance(node, list) else repr(node)
+
+
 def _file(module: str) -> Path | None:
     """The source file of `palette.x.y`, or None if there is no such module."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
@@ -49,7 +57,7 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     inside = {name for name in imported if name.startswith("palette.") and _file(name)}
     if module.endswith(".tasks"):  # a folder found by listing: each file in it is part of the engine
         inside |= {f"{module}.{task.stem}" for task in file.parent.glob("*.py") if task.stem != "__init__"}
-    digest = hashlib.sha256(ast.dump(_strip_docstrings(tree)).encode()).hexdigest()
+    digest = hashlib.sha256(repr(plain(_strip_docstrings(tree))).encode()).hexdigest()
     return digest, tuple(sorted(inside))
 
 
@@ -66,9 +74,9 @@ def modules(entry: str) -> list[str]:
 
 
 def _data_files(found: list[str]) -> list[Path]:
-    """The files of the packages of these modules that are not Python: templates and tables that the code reads."""
+    """The templates and tables that the code of these modules reads, in the folders of their packages."""
     packages = {PACKAGE / module.split(".")[1] for module in found}
-    return sorted(f for p in packages for f in p.rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc"))
+    return sorted(f for p in packages for f in p.rglob("[!.]*") if f.suffix in (".csv", ".html"))
 
 
 @cache

@@ -1,7 +1,7 @@
 """Leases of GPUs: two jobs on one machine never share a device, and a dead job never holds one.
 
 A lease is a lock on a file per device, held by an inherited descriptor: the kernel frees it when the last process of the job
-ends, also after `kill -9`. On a cluster the scheduler has already chosen the devices.
+ends, also after `kill -9`.
 """
 
 import fcntl
@@ -16,16 +16,22 @@ from pathlib import Path
 from palette.stage import say
 
 
-def visible() -> list[str]:
-    """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all that `nvidia-smi` lists, by index."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [device.strip() for device in given.split(",") if device.strip() not in ("", "-1")]
+def _uuids() -> list[str]:
+    """The UUIDs of the devices that `nvidia-smi` lists, by index; inside a cluster's job, those of the job."""
+    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return []
-    return [str(index) for index, _ in enumerate(line for line in listing.splitlines() if line.startswith("GPU "))]
+
+
+def visible() -> list[str]:
+    """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all. By UUID, which means the same to every job."""
+    uuids, given = _uuids(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return uuids
+    names = [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+    return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in names]
 
 
 def _try_lock(path: Path) -> int | None:
@@ -59,8 +65,12 @@ def lease(count: int) -> Iterator[list[str]]:
 
     With fewer devices than asked for, all of them: the trainer checks that the global batch can still be dealt.
     """
-    devices = visible() if count and "SLURM_JOB_ID" not in os.environ and "LOCAL_RANK" not in os.environ else []
+    if "LOCAL_RANK" in os.environ:  # torchrun's process, whose parent holds the lease
+        yield []
+        return
+    devices = visible() if count else []
     if not devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a job without a lease uses no device
         yield []
         return
     folder = Path(tempfile.gettempdir()) / f"palette-gpus-{os.getuid()}"

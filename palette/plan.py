@@ -74,7 +74,8 @@ def expand(experiment: Experiment) -> Iterator[Single]:
     """The rows that one entry of `experiments` stands for."""
     fields = (experiment.dataset, experiment.task, experiment.model, experiment.sampler, experiment.seed)
     for dataset, task, model, sampler, seed in product(*map(_as_tuple, fields)):
-        yield Single(dataset, task, model, sampler, seed)  # type: ignore[arg-type]
+        # The baselines know no chance: one row, whatever the seeds.
+        yield Single(dataset, task, model, sampler, 0 if model in BASELINES else seed)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -263,6 +264,7 @@ class Plan:
             name="report",
             title=report.title,
             inputs=report.inputs,
+            draw_inputs=self.config.sample.draw_inputs,
             tables=tuple(self.config.tables),
             tabulate=self.tabulate.hash,
             rows=tuple(self.rows),

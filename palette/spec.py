@@ -76,7 +76,7 @@ class Spec(Options):
 
     @cached_property
     def card(self) -> str:
-        """The file written last, relative to the results folder: where it stands, the whole stage is done."""
+        """The card of a stage that is one job, relative to the results folder: written last. Shards have cards of their own."""
         return f"{self.folder}/card.json" if self.keeps_old else f"{self.folder}/card-{self.hash}.json"
 
     def text(self) -> str:
@@ -246,6 +246,8 @@ class ReportSpec(Spec):
     keeps_old = False
     title: str
     inputs: int
+    draw_inputs: int
+    """The test images that have several draws: the first ones."""
     tables: tuple[str, ...]
     tabulate: str
     """Hash of the tabulate stage, whose folder carries none."""

@@ -32,7 +32,9 @@ class Stage(Generic[S]):
     def read(cls, spec_file: Path) -> "Stage[Any]":
         """The stage of a `results/<kind>/<name>/spec.yaml`."""
         spec = read_spec(spec_file)
-        results = spec_file.resolve().parent.joinpath(*[".."] * len(Path(spec.folder).parts)).resolve()
+        results = spec_file.absolute().parents[
+            len(Path(spec.folder).parts)
+        ]  # not resolved: a stage's folder may be a link
         return Stage(spec, results)
 
     def path(self, name: str) -> Path:
@@ -45,6 +47,11 @@ class Stage(Generic[S]):
         if not path.exists():
             raise DataError(f"{path}: missing; the {role} stage has not run. `snakemake` runs it.")
         return path
+
+    def forget_cards(self) -> None:
+        """Delete the cards of earlier specs in a folder that keeps one result: from now on it is none of theirs."""
+        for card in self.path("").glob("card-*.json"):
+            card.unlink()
 
     def write_card(self, artifacts: list[str], name: str = "", **facts: Any) -> None:
         """Write the card, last of all: what was made, from what, by which code, where and in how long.
@@ -60,7 +67,7 @@ class Stage(Generic[S]):
                 "name": self.spec.name,
                 "spec": self.spec.hash,
                 "engine": self.spec.engine,
-                "parents": self.spec.parents,
+                "parents": {role: _made(self.results / folder) for role, folder in self.spec.parents.items()},
                 "artifacts": {
                     a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts
                 },
@@ -72,6 +79,16 @@ class Stage(Generic[S]):
                 "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             },
         )
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    """A parent as a card records it: its folder, and the SHA-256 of each of its artifacts as its own cards say."""
+    cards = [read_json(file) for file in sorted(folder.glob("*.json"))]
+    artifacts = [card["artifacts"] for card in cards if isinstance(card, dict) and "artifacts" in card]
+    return {
+        "folder": f"{folder.parent.name}/{folder.name}",
+        "artifacts": {name: facts["sha256"] for made in artifacts for name, facts in made.items()},
+    }
 
 
 def verify(card: Path, artifact: str) -> Path:
@@ -98,8 +115,12 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """The git commit of this package's checkout, with `+changes` if files differ; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    checkout = Path(__file__).parents[1]
+    git = ["git", "-C", str(checkout)]
     try:
+        top = subprocess.run([*git, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True).stdout
+        if Path(top.strip()) != checkout.resolve():  # an environment inside somebody else's repository
+            return None
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         dirty = subprocess.run(
             [*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True

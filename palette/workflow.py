@@ -10,6 +10,7 @@ from typing import Any
 from palette.checks import read_config, refuse_full_disk
 from palette.config import Config
 from palette.config_file import read_yaml
+from palette.data.folders import walk
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring.weights import WEIGHTS, locate
@@ -27,7 +28,7 @@ def _weights(config: Config) -> dict[str, tuple[Path, str]]:
 
 def _listings(config: Config) -> dict[str, str]:
     """Of each dataset that is a folder, a digest of its files' names and sizes. A folder that is not there is an error now."""
-    folders = {name: dataset.fetch.path for name, dataset in config.datasets.items() if dataset.fetch.path}
+    folders = {name: d.fetch.path.expanduser() for name, d in config.datasets.items() if d.fetch.path}
     for name, folder in folders.items():
         if not folder.is_dir():
             raise ConfigError(f"datasets.{name}.fetch.path: no folder {folder.absolute()}.")
@@ -35,8 +36,7 @@ def _listings(config: Config) -> dict[str, str]:
 
 
 def _listing(folder: Path) -> str:
-    files = [Path(place) / name for place, _, names in os.walk(folder, followlinks=True) for name in names]
-    lines = sorted(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in files if file.exists())
+    lines = sorted(f"{name} {(folder / name).stat().st_size}" for name in walk(folder) if (folder / name).exists())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]
 
 
@@ -46,7 +46,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     Raises ConfigError for every mistake in it, for missing weights and for a disk that is too small.
     """
     for file in files:
-        read_yaml(file)  # before Snakemake's reader, which knows neither lines nor keys that stand twice
+        read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
     plan = Plan(config, _weights(config), _listings(config))
     refuse_full_disk(plan)

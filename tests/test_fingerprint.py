@@ -9,7 +9,7 @@ from palette.spec import KINDS
 
 
 def digest(source: str) -> str:
-    return ast.dump(fingerprint._strip_docstrings(ast.parse(source)))
+    return repr(fingerprint.plain(fingerprint._strip_docstrings(ast.parse(source))))
 
 
 def test_comments_docstrings_and_layout_do_not_count() -> None:

@@ -20,14 +20,15 @@ OVERVIEW_POOL = 48
 """The overview's inputs are chosen among so many test images from the first on."""
 
 
-def figure(block: Block, results: Path, count: int) -> Image.Image:
+def figure(block: Block, results: Path, count: int, pool: int) -> Image.Image:
     """The picture of one task: `count` test images of different classes, one a row; degraded, restored and original, one a column.
 
+    pool: they are chosen among so many of the first test images, those that have several draws.
     results: the folder that the rows' folders are relative to.
     """
     row = _restored(block)[0].row
     with ImageStore(results / row.prepare / "test.zip") as tests:
-        items = first_of_each_class(tests.labels, count)
+        items = first_of_each_class(tests.labels[:pool], count)
         originals = [tests[item] for item in items]
         names = [tests.classes[tests.labels[item]] for item in items]
     return compose([*_panels(block, results, items, originals), Panel("original", "", originals)], rows=names)
@@ -54,12 +55,12 @@ def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
 
 
 def _panels(block: Block, results: Path, items: list[int], originals: list[Pixels]) -> Iterator[Panel]:
-    """The input, then each line's samples; several draws where only one line has them. Of several seeds, the first."""
+    """The input, then each line's samples; several draws of the first line that has them. Of several seeds, the first."""
     restored = _restored(block)
     yield Panel("input", "", [degrade(restored[0].row, results, i, o) for i, o in zip(items, originals, strict=True)])
     sampled = [line for line in restored if line.row.sampler is not None]
     for line in restored:
-        draws = DRAWS if sampled == [line] else 1
+        draws = DRAWS if sampled[:1] == [line] else 1
         for draw in range(draws):
             images = [sample(line.row, results, item, draw) for item in items]
             if any(image is not None for image in images):

@@ -70,6 +70,8 @@ class States:
             except BlockingIOError:
                 say(f"{self.folder}: another process is training this; waiting for it, then going on from its state.")
                 fcntl.flock(file, fcntl.LOCK_EX)
+            for unfinished in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
+                unfinished.unlink()
             yield
 
 

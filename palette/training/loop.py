@@ -102,12 +102,12 @@ def _run(trainer: Trainer, stream: Stream, states: States, log: Log, received: S
             value = trainer.update(prepared)
             trainer.seconds = time.monotonic() - began
             log.add(value)
-            if world.leads:
-                progress.advance(note=log.note)
             due = trainer.step % spec.runtime.checkpoint_every == 0 or trainer.step == spec.steps
             if due or received.save:
                 trainer.save(states)
                 received.save = False
+            if world.leads:  # after saving: nobody may be reading any more
+                progress.advance(note=log.note)
             if received.stop and trainer.step < spec.steps:
                 raise Interrupted(
                     f"train {spec.name}: stopped at step {trainer.step} of {spec.steps}; its state is saved. "

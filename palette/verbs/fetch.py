@@ -1,14 +1,13 @@
 """fetch: where the original images come from, listed in `manifest.json` with the SHA-256 of each."""
 
 import hashlib
-import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import UnidentifiedImageError
 
+from palette.data.folders import walk
 from palette.data.parallel import ordered
 from palette.data.photos import PHOTOS, Photo, photo_folder
 from palette.data.pictures import FORMATS, UNREADABLE, decode_picture
@@ -86,24 +85,6 @@ def list_folder(folder: Path, threads: int) -> dict[str, Any]:
 def _examples(rejected: list[dict[str, Any]]) -> str:
     lines = [f"\n  {entry['file']}: {entry['reason']}" for entry in rejected[:5]]
     return ":" + "".join(lines) if lines else "; it has no files."
-
-
-def walk(folder: Path) -> Iterator[str]:
-    """Paths of all files that are not hidden, relative to `folder`, with `/`. Follows links, each folder once."""
-    seen: set[Path] = set()
-    for parent, folders, files in os.walk(folder, onerror=_unlistable, followlinks=True):
-        real = Path(parent).resolve()
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name).relative_to(folder).as_posix() for name in files if not name.startswith("."))
-
-
-def _unlistable(error: OSError) -> None:
-    """A folder that may not be entered could be a whole class: better to stop than to leave it out."""
-    raise DataError(f"{error.filename}: {error.strerror}. Make it readable, or move it out of the folder.") from None
 
 
 def check(folder: Path, file: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from palette.stage import Stage, say
 
 def run(stage: Stage[ReportSpec]) -> None:
     """Draw everything and write the page last."""
+    stage.forget_cards()
     spec, results = stage.spec, stage.results
     tables = read_spec(results / "tabulate" / "spec.yaml")
     assert isinstance(tables, TabulateSpec)
@@ -46,7 +47,7 @@ def _figures(stage: Stage[ReportSpec], made: list[Block]) -> list[page.Picture]:
 
 def _figure(stage: Stage[ReportSpec], block: Block) -> page.Picture:
     path = stage.path(f"figures/{figures.slug(block)}.png")
-    panels.save(figures.figure(block, stage.results, stage.spec.inputs), path)
+    panels.save(figures.figure(block, stage.results, stage.spec.inputs, stage.spec.draw_inputs), path)
     models = ", ".join(line.label for line in block.lines if line.row.model not in ("input", "originals"))
     about = f"Rows: test images of different classes. Columns: the degraded input, the output of {models}, and the original."
     return page.Picture(path, f"{block.title} ({block.dataset})", about)

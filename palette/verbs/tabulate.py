@@ -9,6 +9,7 @@ from palette.stage import Stage
 
 def run(stage: Stage[TabulateSpec]) -> None:
     """Write every table in every format, and leave no other."""
+    stage.forget_cards()
     artifacts = []
     for name, table in stage.spec.tables.items():
         grid = build(name, table, stage.spec.rows, stage.results)

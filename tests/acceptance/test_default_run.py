@@ -3,6 +3,7 @@
 import re
 import resource
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,19 +35,20 @@ def scores(run: tuple[Project, float]) -> pd.DataFrame:
 
 
 def value(scores: pd.DataFrame, task: str, model: str, metric: str) -> float:
-    found = scores[(scores.task == task) & (scores.model == model) & (scores.metric == metric)].value
+    found = scores[(scores.task == task) & (scores.model == model) & (scores.score == metric)].value
     assert len(found) == 1
     return float(found.iloc[0])
 
 
 def test_ends_in_time_and_in_little_memory(run: tuple[Project, float]) -> None:
-    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
     print(f"default run: {run[1]:.0f} s, largest process {largest:.2f} GB")
     assert run[1] < MINUTES * 60
     assert 2 * largest < GIGABYTES  # two jobs at a time
 
 
-@pytest.mark.parametrize("task", ["colorization", "inpainting", "uncropping", "jpeg"])
+@pytest.mark.parametrize("task", ["colorization", "inpainting", "jpeg"])
 def test_diffusion_is_clearly_closer_to_the_originals_than_its_input(scores: pd.DataFrame, task: str) -> None:
     assert value(scores, task, "palette", "fd-photos") < 0.7 * value(scores, task, "input", "fd-photos")
 

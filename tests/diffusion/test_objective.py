@@ -249,7 +249,11 @@ def test_an_untrained_edm_network_answers_with_the_degraded_image() -> None:
 
 def test_the_denoiser_of_a_whole_image_undoes_the_loss_with_its_frame() -> None:
     """Where the network answers the target of the loss, the denoiser answers x0, at the level seen from outside."""
-    x0, condition, noise = images(seed=1), images(seed=2), torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    x0, condition, noise = (
+        images(seed=1),
+        images(seed=2),
+        torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
+    )
     whole, u = torch.ones(4, 1, 8, 8, dtype=torch.bool), stratified(4, 0.5)
     framed, inner = frame("edm", condition, whole), OBJECTIVES["edm"].draw(u)
     perfect = Oracle(targets(OBJECTIVES["edm"], framed.inward(x0), noise, inner))

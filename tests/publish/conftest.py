@@ -167,7 +167,15 @@ class Results:
 
     def report_spec(self, tables: Sequence[str], inputs: int = 4) -> ReportSpec:
         spec = ReportSpec.model_validate(
-            {"name": "report", "title": "A & B", "inputs": inputs, "tables": tables, "tabulate": "0", "rows": self.rows}
+            {
+                "name": "report",
+                "title": "A & B",
+                "inputs": inputs,
+                "draw_inputs": 8,
+                "tables": tables,
+                "tabulate": "0",
+                "rows": self.rows,
+            }
         )
         self._write(spec)
         return spec

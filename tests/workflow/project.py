@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any
 
 import yaml
 
+from palette.files import sha256
+
 CHECKOUT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "palette", "profiles", "envs/conda.yaml")
-JOB = re.compile(r"^(?:local)?rule (\w+):", re.MULTILINE)
-STAGE = re.compile(r"^ {4}output: .*?results/(\w+)/([a-z0-9._+-]+)/", re.MULTILINE)
+COUNT = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+TRAINING = re.compile(r"^Job \d+: train (\S+)-[0-9a-f]{10}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,17 @@ class Project:
             assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]
         return run
 
-    def stale(self) -> Counter[str]:
+    def stale(self) -> dict[str, int]:
         """What would run: rule → number of jobs, without `all`."""
-        output = self.snakemake("-n").stderr
-        jobs = Counter(JOB.findall(output))
-        del jobs["all"]
-        return jobs
+        counts = {rule: int(number) for rule, number in COUNT.findall(self.snakemake("-n").stderr)}
+        return {rule: number for rule, number in counts.items() if rule not in ("all", "total")}
 
-    def stale_stages(self, kind: str) -> set[str]:
-        """The stages of a kind that would run, without their hashes."""
-        output = self.snakemake("-n").stderr
-        return {stage.rsplit("-", 1)[0] for found, stage in STAGE.findall(output) if found == kind}
+    def stale_trainings(self) -> set[str]:
+        """The trainings that would run, without their hashes."""
+        return set(TRAINING.findall(self.snakemake("-n").stderr))
 
-    def artifacts(self) -> dict[str, bytes]:
-        """Bytes of the models, samples and scores, by path in the results folder."""
+    def artifacts(self) -> dict[str, str]:
+        """SHA-256 of the models, samples, features, scores and tables, by path in the results folder."""
         patterns = (
             "train/*/model.safetensors",
             "sample/*/*.zip",
@@ -100,5 +98,5 @@ class Project:
             "score/*/scores.json",
             "tabulate/*.csv",
         )
-        files = [file for pattern in patterns for file in self.results.glob(pattern)]
-        return {str(file.relative_to(self.results)): file.read_bytes() for file in sorted(files)}
+        files = sorted(file for pattern in patterns for file in self.results.glob(pattern))
+        return {str(file.relative_to(self.results)): sha256(file) for file in files}

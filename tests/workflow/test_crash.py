@@ -48,10 +48,9 @@ def scoring(project: Project) -> bool:
 
 def kill_all(run: subprocess.Popen[bytes]) -> None:
     """`kill -9` of a process and of all that it started."""
-    family = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
-    for process in family:
-        process.suspend()
-    for process in family:
+    driver = psutil.Process(run.pid)
+    driver.suspend()  # first, so that it starts no more while the others are listed
+    for process in [*driver.children(recursive=True), driver]:
         process.kill()
     run.wait()
 

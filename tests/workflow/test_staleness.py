@@ -1,8 +1,8 @@
 """What reruns after which change: on the real DAG, by the real command."""
 
+import fcntl
 import os
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def test_table_option_reruns_tabulate_and_report_only(project: Project) -> None:
 def test_learning_rate_reruns_that_model_alone(project: Project) -> None:
     project.change(lambda c: c["models"]["regression"]["train"].update(learning_rate=2e-3))
     assert project.stale() == {"train": 1, "sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
-    assert project.stale_stages("train") == {"photos-colorization-regression-s0"}
+    assert project.stale_trainings() == {"photos-colorization-regression-s0"}
 
 
 def test_new_experiment_adds_its_own_jobs(project: Project) -> None:
@@ -75,7 +75,7 @@ def test_copied_results_without_records_see_a_changed_learning_rate(project: Pro
     shutil.copytree(project.results, fresh.results, copy_function=shutil.copy)  # new times, no .snakemake
     assert not fresh.stale()
     fresh.change(lambda c: c["models"]["regression"]["train"].update(learning_rate=2e-3))
-    assert fresh.stale_stages("train") == {"photos-colorization-regression-s0"}
+    assert fresh.stale_trainings() == {"photos-colorization-regression-s0"}
 
 
 def test_touch_and_fresh_checkout_rerun_nothing(project: Project) -> None:
@@ -107,12 +107,10 @@ def test_threads_and_gpus_change_no_result(project: Project) -> None:
 
 
 def test_a_second_run_in_the_same_folder_is_refused(project: Project) -> None:
-    import fcntl
-
     project.change(lambda c: c["tables"]["smoke"].update(title="Another"))
     with (project.results / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert project.stale() == Counter(tabulate=1, report=1)  # a dry run needs no lock
+        assert project.stale() == {"tabulate": 1, "report": 1}  # a dry run needs no lock
         refused = project.snakemake(check=False)
     assert refused.returncode != 0
     assert "another snakemake is running" in refused.stderr

@@ -11,4 +11,4 @@ rule fetch:
     message:
         "fetch {wildcards.stage}"
     shell:
-        "python -m palette fetch -c {params.spec} 2>&1 | tee {log}"
+        "python -m palette fetch -c {params.spec:q} 2>&1 | tee -i {log:q}"

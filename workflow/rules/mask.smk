@@ -12,4 +12,4 @@ rule mask:
     message:
         "mask {wildcards.stage}"
     shell:
-        "python -m palette mask -c {params.spec} 2>&1 | tee {log}"
+        "python -m palette mask -c {params.spec:q} 2>&1 | tee -i {log:q}"

@@ -1,13 +1,15 @@
 # The config becomes the plan (palette/plan.py): one spec per stage. Each rule below looks its files up there.
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
-# and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+# and one that is out of date does not exist. Timestamps say nothing: the profile turns
+# Snakemake's own comparison off. (Not by `ancient` inputs: after a crash Snakemake then forgets what comes after a half-made file.)
 import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 # Jobs run this checkout's palette with the Python that runs Snakemake, from whichever folder and shell it was started.
+os.environ["PYTHONSAFEPATH"] = "1"  # not a `palette` that happens to lie in the folder where it was started
 for name, place in {
     "PYTHONPATH": workflow.basedir,
     "PATH": os.path.dirname(sys.executable),
@@ -16,15 +18,17 @@ for name, place in {
 
 from snakemake.exceptions import WorkflowError
 
+from palette.config_file import read_yaml
 from palette.errors import UserError
 from palette.workflow import plan_of, start
 
-if not workflow.configfiles:
-
-    configfile: Path(workflow.basedir) / "config.yaml"
-
-
 try:
+    if not workflow.configfiles:
+        default = Path(workflow.basedir) / "config.yaml"
+        read_yaml(default)  # tells file and line of a syntax error, which `configfile` does not
+
+        configfile: default
+
     plan = plan_of([Path(file) for file in workflow.configfiles], config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -44,7 +48,7 @@ def made(folder, shard=None):
 def needed(kind):
     """Input function: all files that the stage of this kind, named by the wildcards, reads."""
     return lambda wildcards: [
-        ancient(results / file)
+        results / file
         for file in plan.inputs(f"{kind}/{wildcards.stage}", wildcards.get("shard"))
     ]
 

@@ -15,4 +15,4 @@ rule prepare:
     message:
         "prepare {wildcards.stage}"
     shell:
-        "python -m palette prepare -c {params.spec} 2>&1 | tee {log}"
+        "python -m palette prepare -c {params.spec:q} 2>&1 | tee -i {log:q}"

@@ -1,6 +1,6 @@
 rule report:
     input:
-        [ancient(results / file) for file in plan.inputs(plan.report.folder)],
+        [results / file for file in plan.inputs(plan.report.folder)],
     output:
         page=report(
             results / plan.report.folder / "index.html",
@@ -25,4 +25,4 @@ rule report:
     message:
         "report"
     shell:
-        "python -m palette report -c {params.spec} 2>&1 | tee {log}"
+        "python -m palette report -c {params.spec:q} 2>&1 | tee -i {log:q}"

@@ -1,6 +1,6 @@
 rule tabulate:
     input:
-        [ancient(results / file) for file in plan.inputs(plan.tabulate.folder)],
+        [results / file for file in plan.inputs(plan.tabulate.folder)],
     output:
         csv=report(
             expand(results / "tabulate/{table}.csv", table=plan.tabulate.tables),
@@ -22,4 +22,4 @@ rule tabulate:
     message:
         "tabulate"
     shell:
-        "python -m palette tabulate -c {params.spec} 2>&1 | tee {log}"
+        "python -m palette tabulate -c {params.spec:q} 2>&1 | tee -i {log:q}"

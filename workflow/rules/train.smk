@@ -9,6 +9,8 @@ rule train:
         card=results / "train/{stage}/card.json",
     log:
         results / "logs/train/{stage}.log",
+    # The longest jobs start first, and the short ones fill the gaps.
+    priority: 1
     conda:
         "../../envs/conda.yaml"
     threads: threads_of("train")
@@ -19,4 +21,4 @@ rule train:
     message:
         "train {wildcards.stage}"
     shell:
-        "python -m palette train -c {params.spec} 2>&1 | tee {log}"
+        "python -m palette train -c {params.spec:q} --gpus {resources.gpu} 2>&1 | tee -i {log:q}"
