@@ -16,7 +16,7 @@ demo: env
 	$(IN_ENV) snakemake --cores $(CORES) --report results/report.html
 
 test: env
-	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses $(CORES) --dist loadgroup
+	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses $(CORES) --dist loadfile
 
 check: env
 	$(IN_ENV) ruff format --check .

@@ -80,14 +80,18 @@ class Project:
             assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]
         return run
 
+    def _dry_run(self) -> str:
+        run = self.snakemake("-n")
+        return run.stdout + run.stderr
+
     def stale(self) -> dict[str, int]:
         """What would run: rule → number of jobs, without `all`."""
-        counts = {rule: int(number) for rule, number in COUNT.findall(self.snakemake("-n").stderr)}
+        counts = {rule: int(number) for rule, number in COUNT.findall(self._dry_run())}
         return {rule: number for rule, number in counts.items() if rule not in ("all", "total")}
 
     def stale_trainings(self) -> set[str]:
         """The trainings that would run, without their hashes."""
-        return set(TRAINING.findall(self.snakemake("-n").stderr))
+        return set(TRAINING.findall(self._dry_run()))
 
     def artifacts(self) -> dict[str, str]:
         """SHA-256 of the models, samples, features, scores and tables, by path in the results folder."""

@@ -13,8 +13,6 @@ import pytest
 
 from tests.workflow.project import Project
 
-pytestmark = pytest.mark.xdist_group("crash")
-
 
 @pytest.fixture(scope="module")
 def one_row(tiny: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.workflow.project import Project
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 ALL_AFTER_SAMPLING = {"score", "tabulate", "report"}
 
