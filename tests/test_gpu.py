@@ -1,0 +1,91 @@
+"""Leases of devices, with a stand-in for `nvidia-smi`: no device is held twice, and a dead job holds none."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from palette import gpu
+
+DEVICES = [f"GPU-{letter * 8}" for letter in "abcd"]
+HOLD = (
+    "import time; from palette.gpu import lease\nwith lease({count}) as held: print(*held, flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four devices, and a folder of locks of the test's own."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '%s\\n' " + " ".join(DEVICES) + "\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    return tmp_path
+
+
+def hold(count: int) -> "subprocess.Popen[str]":
+    """Another process that takes a lease."""
+    return subprocess.Popen([sys.executable, "-c", HOLD.format(count=count)], stdout=subprocess.PIPE, text=True)
+
+
+def held_by(process: "subprocess.Popen[str]") -> list[str]:
+    assert process.stdout is not None
+    return process.stdout.readline().split()
+
+
+@pytest.mark.usefixtures("machine")
+def test_jobs_get_different_devices_and_a_killed_one_frees_its_own() -> None:
+    jobs = [hold(1), hold(1), hold(2)]
+    try:
+        taken = [held_by(job) for job in jobs]
+        assert sorted(device for devices in taken for device in devices) == DEVICES
+        waiting = hold(2)
+        jobs.append(waiting)
+        time.sleep(1)
+        assert waiting.poll() is None
+        jobs[2].send_signal(signal.SIGKILL)
+        assert sorted(held_by(waiting)) == sorted(taken[2])
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+
+
+@pytest.mark.usefixtures("machine")
+def test_only_the_leased_devices_are_visible() -> None:
+    with gpu.lease(2) as held:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(held)
+        assert len(held) == 2
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    ("given", "pool"), [("1,3", [DEVICES[1], DEVICES[3]]), (DEVICES[2], [DEVICES[2]]), ("MIG-x", ["MIG-x"]), ("", [])]
+)
+def test_the_pool_is_what_the_parent_allows(given: str, pool: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert gpu.visible() == pool
+    with gpu.lease(8) as held:
+        assert sorted(held) == sorted(pool)
+
+
+def test_without_devices_a_job_runs_at_once_and_sees_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with gpu.lease(4) as held:
+        assert held == []
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_job_that_asks_for_none_sees_none() -> None:
+    with gpu.lease(0):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
