@@ -48,7 +48,7 @@ def test_ends_in_time_and_in_little_memory(run: tuple[Project, float]) -> None:
     assert 2 * largest < GIGABYTES  # two jobs at a time
 
 
-@pytest.mark.parametrize("task", ["colorization", "inpainting", "jpeg"])
+@pytest.mark.parametrize("task", ["colorization", "inpainting", "uncropping", "jpeg"])
 def test_diffusion_is_clearly_closer_to_the_originals_than_its_input(scores: pd.DataFrame, task: str) -> None:
     assert value(scores, task, "palette", "fd-photos") < 0.7 * value(scores, task, "input", "fd-photos")
 
