@@ -25,7 +25,7 @@ rule models:
 
 
 onstart:
-    lock = start(plan)
+    lock = or_stop(start, plan)
 
 
 onsuccess:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 # Jobs run this checkout's palette with the Python that runs Snakemake, from whichever folder and shell it was started.
-os.environ["PYTHONSAFEPATH"] = "1"  # not a `palette` that happens to lie in the folder where it was started
+os.environ["PYTHONSAFEPATH"] = (
+    "1"  # not a `palette` that happens to lie in the folder where it was started
+)
 for name, place in {
     "PYTHONPATH": workflow.basedir,
     "PATH": os.path.dirname(sys.executable),
@@ -22,17 +24,25 @@ from palette.config_file import read_yaml
 from palette.errors import UserError
 from palette.workflow import plan_of, start
 
-try:
-    if not workflow.configfiles:
-        default = Path(workflow.basedir) / "config.yaml"
-        read_yaml(default)  # tells file and line of a syntax error, which `configfile` does not
 
-        configfile: default
+def or_stop(function, *arguments):
+    """Call `function`; an error that a user can act on ends the run with its text alone."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
-    plan = plan_of([Path(file) for file in workflow.configfiles], config)
-except UserError as error:
-    raise WorkflowError(str(error)) from None
 
+if not workflow.configfiles:
+    default = Path(workflow.basedir) / "config.yaml"
+    or_stop(
+        read_yaml, default
+    )  # tells file and line of a syntax error, as `configfile` does not
+
+    configfile: default
+
+
+plan = or_stop(plan_of, [Path(file) for file in workflow.configfiles], config)
 results = plan.results
 
 
