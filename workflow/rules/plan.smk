@@ -9,9 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 # Jobs run this checkout's palette with the Python that runs Snakemake, from whichever folder and shell it was started.
-os.environ["PYTHONSAFEPATH"] = (
-    "1"  # not a `palette` that happens to lie in the folder where it was started
-)
+# Not a `palette` that happens to lie in the folder where it was started.
+os.environ["PYTHONSAFEPATH"] = "1"
 for name, place in {
     "PYTHONPATH": workflow.basedir,
     "PATH": os.path.dirname(sys.executable),
@@ -35,9 +34,8 @@ def or_stop(function, *arguments):
 
 if not workflow.configfiles:
     default = Path(workflow.basedir) / "config.yaml"
-    or_stop(
-        read_yaml, default
-    )  # tells file and line of a syntax error, as `configfile` does not
+    # Tells file and line of a syntax error, as `configfile` does not.
+    or_stop(read_yaml, default)
 
     configfile: default
 
