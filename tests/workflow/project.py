@@ -1,5 +1,6 @@
 """A project of one's own for a test: a copy of the checkout with a small config, and the real `snakemake` run in it."""
 
+import json
 import os
 import re
 import shutil
@@ -53,7 +54,7 @@ class Project:
         return dict(yaml.safe_load((self.folder / "config.yaml").read_text()))
 
     def write(self, config: dict[str, Any]) -> None:
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (self.folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML, and knows no aliases
 
     def change(self, edit: Callable[[dict[str, Any]], object]) -> None:
         """Edit the config in place."""

@@ -1,8 +1,7 @@
 # The config becomes the plan (palette/plan.py): one spec per stage. Each rule below looks its files up there.
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
-# and one that is out of date does not exist. Timestamps say nothing: the profile turns
-# Snakemake's own comparison off. (Not by `ancient` inputs: after a crash Snakemake then forgets what comes after a half-made file.)
+# and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
 import os
 import sys
 from pathlib import Path
@@ -56,7 +55,7 @@ def made(folder, shard=None):
 def needed(kind):
     """Input function: all files that the stage of this kind, named by the wildcards, reads."""
     return lambda wildcards: [
-        results / file
+        ancient(results / file)
         for file in plan.inputs(f"{kind}/{wildcards.stage}", wildcards.get("shard"))
     ]
 

@@ -1,6 +1,6 @@
 rule tabulate:
     input:
-        [results / file for file in plan.inputs(plan.tabulate.folder)],
+        [ancient(results / file) for file in plan.inputs(plan.tabulate.folder)],
     output:
         csv=report(
             expand(results / "tabulate/{table}.csv", table=plan.tabulate.tables),
