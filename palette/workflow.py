@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     plan = Plan(config, _weights(config), _listings(config))
     refuse_full_disk(plan)
     return plan
+
+
+def jobs_use(checkout: str) -> None:
+    """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
+        os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
+    os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
 
 
 def start(plan: Plan) -> int:

@@ -2,25 +2,18 @@
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-# Jobs run this checkout's palette with the Python that runs Snakemake, from whichever folder and shell it was started.
-# Not a `palette` that happens to lie in the folder where it was started.
-os.environ["PYTHONSAFEPATH"] = "1"
-for name, place in {
-    "PYTHONPATH": workflow.basedir,
-    "PATH": os.path.dirname(sys.executable),
-}.items():
-    os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
 
 from snakemake.exceptions import WorkflowError
 
 from palette.config_file import read_yaml
 from palette.errors import UserError
-from palette.workflow import plan_of, start
+from palette.workflow import jobs_use, plan_of, start
+
+jobs_use(workflow.basedir)
 
 
 def or_stop(function, *arguments):
