@@ -5,7 +5,8 @@ The network F sees the condition and the scaled noisy image; what it says is rea
     x0_hat = skip(λ) · y + out(λ) · F(condition, in(λ) · y, λ)
 
 The loss is the distance of F from the value that makes x0_hat = x0, with weight 1 in all rows: for `epsilon` this
-value is ε, and the loss the paper's; for `edm` weight 1 is just the λ(σ) = 1/out² of Karras et al.
+value is ε, and the loss the paper's; for `edm` weight 1 is just the λ(σ) = 1/out² of Karras et al. Other weights of the
+noise levels are rows of `WEIGHTINGS`.
 
 Where the task has a mask, noise and loss are confined to the hole, as in the paper: the network sees the known pixels
 clean, in the noisy input too, and what it says about them counts for nothing.
@@ -146,15 +147,6 @@ class Batch(NamedTuple):
     """float64 [B] ~ U[0, 1)."""
 
 
-def noise_input(log_snr: Tensor) -> Tensor:
-    """λ [B] → c_noise = ln(σ)/4 of Karras et al., float32 [B]: what the network is told.
-
-    γ itself would leave all high noise levels alike, and all low ones: 4e-5 and 1e-3 are both "about 0". Larger factors
-    than 1/4 learn more slowly: after 350 steps on photographs the loss is 0.5 % higher with 2.5, 1.4 % with 25.
-    """
-    return (-log_snr / 8).float()
-
-
 def image_shaped(per_image: Tensor) -> Tensor:
     """[B] float64 → [B, 1, 1, 1] float32."""
     return per_image.float()[:, None, None, None]
@@ -209,13 +201,31 @@ def targets(objective: Objective, x0: Tensor, noise: Tensor, log_snr: Tensor) ->
     return image_shaped((1 - skip * signal) / out) * x0 - image_shaped(skip * strength / out) * noise
 
 
+def weight_one(objective: Objective, log_snr: Tensor) -> Tensor:
+    """As the objective has it."""
+    return torch.ones_like(log_snr)
+
+
+def min_snr_weight(objective: Objective, log_snr: Tensor) -> Tensor:
+    """min(SNR, 5) in terms of x0 (Hang et al. 2023): x0_hat is off by `out` times what F is off by.
+
+    For `epsilon` this is min(SNR, 5)/SNR, for `v` min(SNR, 5)/(SNR + 1), as in that paper. SNR is e^λ of what the network is
+    given: of r, where `frame` has changed the units. r is spread as whole images are, which the limit of 5 is meant for.
+    """
+    return log_snr.exp().clamp(max=5) * objective.scales(log_snr).out.square()
+
+
+WEIGHTINGS: dict[str, Callable[[Objective, Tensor], Tensor]] = {"none": weight_one, "min-snr": min_snr_weight}
+"""Weight of F's error at each λ, both float64 [B]."""
+
+
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
     """Mean of [B, 3, H, W] over each image's hole: [B]. The size of the hole does not weigh the image."""
     return (error * mask).sum(dim=(1, 2, 3)) / (mask.sum(dim=(1, 2, 3)) * error.shape[1])
 
 
-def loss(kind: str, norm: str, network: nn.Module, batch: Batch) -> Tensor:
-    """Loss of each image, [B]. kind, norm: rows of OBJECTIVES and LOSSES."""
+def loss(kind: str, norm: str, network: nn.Module, batch: Batch, weighting: str = "none") -> Tensor:
+    """Loss of each image, [B]. kind, norm, weighting: rows of OBJECTIVES, LOSSES and WEIGHTINGS."""
     x0, condition, mask, noise, u = batch
     objective = OBJECTIVES[kind]
     r = frame(kind, condition, mask).inward(x0)
@@ -223,8 +233,9 @@ def loss(kind: str, norm: str, network: nn.Module, batch: Batch) -> Tensor:
     signal, strength = signal_and_noise(log_snr)
     y = image_shaped(signal) * r + image_shaped(strength) * noise
     seen = network_input(y, condition, mask, objective.scales(log_snr).inside)
-    predicted = network(seen, noise_input(log_snr))
-    return masked_mean(LOSSES[norm](predicted - targets(objective, r, noise, log_snr)), mask)
+    predicted = network(seen, log_snr)
+    error = masked_mean(LOSSES[norm](predicted - targets(objective, r, noise, log_snr)), mask)
+    return error * WEIGHTINGS[weighting](objective, log_snr).float()
 
 
 def stratified(count: int, offset: float) -> Tensor:

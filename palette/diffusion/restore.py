@@ -14,15 +14,16 @@ from torch import Tensor
 from palette.config import Network, Sampler
 from palette.data.degraded import Degraded, Image, condition
 from palette.data.randomness import generator
-from palette.diffusion.denoiser import Denoiser
-from palette.diffusion.objective import IMAGE_CHANNELS, INPUT_CHANNELS
+from palette.diffusion.denoiser import Denoise, Denoiser, Watch, watched
 from palette.diffusion.samplers import sampler_for, steps_for
 from palette.errors import DataError
 from palette.files import read_json
+from palette.model import ema
+from palette.model.networks import build
 from palette.model.unet import UNet
 
-Job = tuple[int, int]
-"""Test index, draw: what the noise of an image depends on, beside the seed."""
+Job = tuple[int | str, int]
+"""Test index, or the name of another photo, and draw: what the noise of an image depends on, beside the seed."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Restorer:
     """`restorer(degraded, jobs)` → uint8 [H, W, 3] each.
 
     network: in evaluation mode, on `device`. objective: what it was trained on. sampler: None for regression, evaluated once.
-    seed: of the noise.
+    seed: of the noise. precision: the network's arithmetic on a GPU, see `Denoiser`.
     """
 
     network: UNet
@@ -38,11 +39,14 @@ class Restorer:
     sampler: Sampler | None
     seed: int
     device: torch.device
-    bf16: bool = False
+    precision: str = "fp32"
 
     @torch.inference_mode()
-    def __call__(self, degraded: Sequence[Degraded], jobs: Sequence[Job]) -> list[Image]:
-        """The noise of an image depends on (seed, test index, draw) only: not on the batch, the shard or the device."""
+    def __call__(self, degraded: Sequence[Degraded], jobs: Sequence[Job], watch: Watch | None = None) -> list[Image]:
+        """The noise of an image depends on the seed and its job only: not on the batch, the shard or the device.
+
+        watch: is shown every state on the way and the estimate of the clean image there.
+        """
         randoms = [generator(self.seed, "sample", *job) for job in jobs]
         conditions = self._tensor(np.stack([condition(d, r) for d, r in zip(degraded, randoms, strict=True)]))
         masks = self._tensor(np.stack([full_mask(d) for d in degraded]))
@@ -51,15 +55,21 @@ class Restorer:
             shape = conditions.shape[1:]
             return self._tensor(np.stack([random.standard_normal(shape, dtype=np.float32) for random in randoms]))
 
-        denoiser = Denoiser(self.network, self.objective, conditions, masks, self.bf16)
-        restored = self._sample(denoiser, noise)
+        denoiser = Denoiser(self.network, self.objective, conditions, masks, self.precision)
+        restored = self._sample(watched(denoiser, watch) if watch else denoiser, noise, conditions)
         return [np.ascontiguousarray(image) for image in to_pixels(torch.where(masks, restored, conditions))]
 
-    def _sample(self, denoiser: Denoiser, noise: Callable[[int], Tensor]) -> Tensor:
+    def trajectories(self, degraded: Sequence[Degraded], jobs: Sequence[Job]) -> list[list[Image]]:
+        """Of each image, its estimate at every evaluation of the network, uint8 [H, W, 3]; the last is the restored image."""
+        seen: list[npt.NDArray[np.uint8]] = []
+        self(degraded, jobs, lambda _, y, x0: seen.append(to_pixels(x0)))
+        return [[estimates[i] for estimates in seen] for i in range(len(jobs))]
+
+    def _sample(self, denoise: Denoise, noise: Callable[[int], Tensor], conditions: Tensor) -> Tensor:
         if self.sampler is None:
-            return denoiser(torch.zeros_like(denoiser.condition), 0.0)
+            return denoise(torch.zeros_like(conditions), 0.0)
         steps = steps_for(self.sampler, self.objective)
-        return sampler_for(self.sampler)(denoiser, noise(-1), steps, noise)
+        return sampler_for(self.sampler)(denoise, noise(-1), steps, noise)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -76,13 +86,35 @@ def to_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def load_network(model: Path, weights: Path, device: torch.device) -> UNet:
-    """The network that `model.json` describes, with `model.safetensors` in it. Raises DataError if they do not fit."""
+def weights_file(sampler: Sampler | None) -> str:
+    """The file of a model's folder that has the weights which `sampler` wants."""
+    return "model.safetensors" if sampler is None or sampler.ema_width is None else "averages.safetensors"
+
+
+def load_network(model: Path, weights: Path, device: torch.device, ema_width: float | None = None) -> UNet:
+    """The network that `model.json` describes, with the weights of a file in it. Raises DataError if they do not fit.
+
+    weights: `model.safetensors`; with `ema_width`, `averages.safetensors`, out of which that average is made.
+    """
     facts = read_json(model)
     try:
-        network = UNet(Network.model_validate(facts["network"]), INPUT_CHANNELS, IMAGE_CHANNELS, facts["image_size"])
-        network.load_state_dict(load_file(weights))
+        network, image_size = Network.model_validate(facts["network"]), facts["image_size"]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{model}: does not describe a network ({error}). Delete it and train again.") from None
+    return network_with(network, image_size, weights, device, ema_width)
+
+
+def network_with(
+    network: Network, image_size: int, weights: Path, device: torch.device, ema_width: float | None = None
+) -> UNet:
+    """The network of these options for images of `image_size` pixels, ready to be evaluated; otherwise as `load_network`."""
+    try:
+        made = build(network, image_size)
+        made.load_state_dict(load_file(weights) if ema_width is None else ema.averaged(weights, ema_width))
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
-        raise DataError(f"{weights}: does not fit {model.name} ({error}). Delete both and train again.") from None
-    network = network.to(device).eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # 1.4 times faster than the default, on CPUs too
+        why = " ".join(str(error).split())[:400]  # a wrong network has hundreds of keys
+        raise DataError(
+            f"{weights}: does not fit the network that it should ({why}). Train or import it again."
+        ) from None
+    made = made.to(device).eval().requires_grad_(False)
+    return made.to(memory_format=torch.channels_last)  # 1.4 times faster than the default, on CPUs too

@@ -1,10 +1,9 @@
-"""The parts of the ADM U-Net (Dhariwal & Nichol 2021, appendix A), small to large.
+"""What the U-Nets are made of.
 
 Shapes: B images, C channels, H×W feature map, E entries of the noise-level embedding.
 """
 
-import math
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 from palette.errors import ConfigError
 
 Module = TypeVar("Module", bound=nn.Module)
-Resample = Literal["up", "down"] | None
 
 
 def zeroed(module: Module) -> Module:
@@ -23,9 +21,15 @@ def zeroed(module: Module) -> Module:
     return module
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """ADM's 32 groups, or fewer (a power of two) where a group would have less than 4 channels."""
-    groups = max(g for g in (1, 2, 4, 8, 16, 32) if channels % g == 0 and (channels // g >= 4 or g == 1))
+def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
+    """`groups` groups. Default: ADM's 32, or fewer (a power of two) where a group would have less than 4 channels."""
+    if groups is None:
+        groups = max(g for g in (1, 2, 4, 8, 16, 32) if channels % g == 0 and (channels // g >= 4 or g == 1))
+    if channels % groups:
+        raise ConfigError(
+            f"network: a layer has {channels} channels, which `groups` {groups} does not divide. "
+            f"Choose a divisor of {channels}, or leave `groups` out."
+        )
     return nn.GroupNorm(groups, channels)
 
 
@@ -41,70 +45,85 @@ def head_count(channels: int, head_channels: int) -> int:
     return channels // head_channels
 
 
-def sinusoids(value: Tensor, size: int) -> Tensor:
-    """[B] float → [B, size] float32: cos and sin of `value` at `size`/2 frequencies from 1 down to almost 1/10000 (DDPM).
+class Dropout(nn.Module):
+    """`nn.Dropout`, whose draws are a thirtieth of a whole training step on a CPU; here four elements share one.
 
-    `value` is in radians of the fastest: what is to be told apart must differ by a fair share of 1.
+    That leaves 16 bits to each, so there the probability is rounded to a multiple of 2^-16.
     """
-    half = size // 2
-    frequencies = torch.exp(torch.arange(half, dtype=torch.float32, device=value.device) * (-math.log(10_000) / half))
-    angles = value.float()[:, None] * frequencies  # [B, half]
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
 
-
-def resample(x: Tensor, direction: Resample) -> Tensor:
-    """[B, C, H, W] → half the side by averaging, or twice the side by repeating, or as it is."""
-    if direction == "down":
-        return F.avg_pool2d(x, 2)
-    if direction == "up":
-        return F.interpolate(x, scale_factor=2.0, mode="nearest")
-    return x
-
-
-class ResidualBlock(nn.Module):
-    """[B, inner, H, W], [B, E] → [B, outer, H', W'] with H' = H, H/2 (`down`) or 2H (`up`)."""
-
-    def __init__(self, inner: int, outer: int, embedding: int, dropout: float, direction: Resample = None) -> None:
+    def __init__(self, probability: float) -> None:
         super().__init__()
-        self.direction: Resample = direction
-        self.norm1 = group_norm(inner)
-        self.conv1 = nn.Conv2d(inner, outer, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * outer)
-        self.norm2 = group_norm(outer)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = zeroed(nn.Conv2d(outer, outer, 3, padding=1))
-        self.skip = nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
+        self.probability = probability
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv1(resample(F.silu(self.norm1(x)), self.direction))  # [B, outer, H', W']
-        scale, shift = self.modulation(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
-        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
-        h = self.conv2(self.dropout(F.silu(h)))
-        return h + self.skip(resample(x, self.direction))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda or not (self.training and self.probability):
+            return F.dropout(x, self.probability, self.training)
+        kept = max(round((1 - self.probability) * 2**16), 1)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform from -2^15 to 2^15 - 1
+        return x * (bits < kept - 2**15).to(x.dtype).mul_(2**16 / kept)
+
+
+def check_even(height: int, width: int) -> None:
+    """Raise ConfigError unless a feature map of these sides, in pixels of its own, can be cut into four equal parts."""
+    if height % 2 or width % 2:
+        raise ConfigError(
+            f"network: `context: local-attention` halves the sides of a feature map of {width}×{height}, which are not even. "
+            "Change `image_size`, use fewer `multipliers`, leave that resolution out of `attention`, "
+            "or take `context: global-attention`."
+        )
+
+
+def cut(x: Tensor, parts: int) -> Tensor:
+    """[B, C, H, W] → [B·parts², C, H/parts, W/parts]: `parts` along each side, row by row."""
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, channels, parts, height // parts, parts, width // parts)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, height // parts, width // parts)
+
+
+def joined(x: Tensor, parts: int) -> Tensor:
+    """Undoes `cut`."""
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch // parts**2, parts, parts, channels, height, width)
+    return x.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, parts * height, parts * width)
 
 
 class Attention(nn.Module):
-    """[B, C, H, W] → the same: self-attention over all H·W positions, as a residual branch."""
+    """[B, C, H, W] → the same: self-attention as a residual branch.
 
-    def __init__(self, channels: int, head_channels: int) -> None:
+    local: each quarter of the map attends to itself only, instead of all H·W positions to all. Same parameters.
+    """
+
+    def __init__(
+        self, channels: int, head_channels: int, groups: int | None = None, local: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = head_count(channels, head_channels)
-        self.norm = group_norm(channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.local = local
+        self.norm = group_norm(channels, groups)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=bias)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        heads = self.qkv(self.norm(x)).view(batch, 3, self.heads, channels // self.heads, height * width)
+        qkv = self.qkv(self.norm(x))
+        if self.local:
+            check_even(x.shape[2], x.shape[3])
+            return x + self.out(joined(self.attend(cut(qkv, 2)), 2))  # type: ignore[no-any-return]
+        return x + self.out(self.attend(qkv))  # type: ignore[no-any-return]
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """[B, 3·C, H, W], all queries first, then all keys, then all values → [B, C, H, W]."""
+        batch, triple, height, width = qkv.shape
+        heads = qkv.view(batch, 3, self.heads, triple // 3 // self.heads, height * width)
         q, k, v = heads.transpose(-1, -2).unbind(1)  # each [B, heads, H·W, C/heads]
-        h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
-        return x + self.out(h)  # type: ignore[no-any-return]
+        h = F.scaled_dot_product_attention(q, k, v)
+        return h.transpose(-1, -2).reshape(batch, triple // 3, height, width)
 
 
 class Block(nn.Module):
-    """A residual block, followed by attention where the resolution has it."""
+    """[B, inner, H, W], [B, E] → [B, outer, H, W]: a residual block, followed by attention where the resolution has it."""
 
-    def __init__(self, residual: ResidualBlock, attention: Attention | None = None) -> None:
+    def __init__(self, residual: nn.Module, attention: Attention | None = None) -> None:
         super().__init__()
         self.residual = residual
         self.attention = attention

@@ -1,15 +1,18 @@
-"""The paper's network: ADM's U-Net without class conditioning, the source image concatenated to its input (section 3 of the paper).
+"""The U-Net that both backbones share: levels, skip connections, and what Table 5 of the paper varies in them.
 
-With the paper's values (256 channels, multipliers 1, 1, 2, 2, 4, 4, two blocks, attention at 32, 16 and 8) it has 552,814,083 parameters.
+Its parts, residual blocks and changes of resolution, are in `adm.py` and `sr3.py`.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from palette.config import Network
 from palette.errors import ConfigError
-from palette.model.blocks import Attention, Block, ResidualBlock, group_norm, sinusoids, zeroed
+from palette.model.blocks import Attention, Block, check_even, group_norm, zeroed
 
 
 def check_size(height: int, width: int, reduction: int) -> None:
@@ -21,87 +24,165 @@ def check_size(height: int, width: int, reduction: int) -> None:
         )
 
 
-def resolutions(network: Network, image_size: int) -> list[int]:
-    """Side of the feature map at each level, finest first."""
-    return [image_size // network.patch_size // 2**level for level in range(len(network.multipliers))]
+class Level(NamedTuple):
+    """One resolution of the feature map."""
+
+    side: int
+    """In pixels of the map, for images of the size that the network is built for."""
+    channels: int
+    attends: bool
+    """Each block is followed by attention."""
+    dilations: tuple[int, ...]
+    """Of the decoder's residual blocks, one after each skip connection. The encoder has all but the last."""
+    repeats: int
+    """Encoder blocks per skip connection."""
+
+
+def level_of(network: Network, multiplier: int, side: int) -> Level:
+    """The level at `side`: with the network's context if `network.attention` names it, and plain otherwise."""
+    named = side in network.attention
+    dilations = (1,) * (network.blocks + 1)
+    if named and network.context == "dilated":
+        # Dilated by the whole side or more, a kernel's outer weights would only ever see the padding.
+        dilations = tuple(min(2**i, max(side // 2, 1)) for i in range(network.blocks + 2))
+    repeats = 2 if named and network.context == "more-blocks" else 1
+    return Level(side, network.channels * multiplier, named and network.attends, dilations, repeats)
+
+
+def levels_of(network: Network, image_size: int) -> list[Level]:
+    """All levels, finest first."""
+    sides = network.sides(image_size)
+    return [level_of(network, multiplier, side) for multiplier, side in zip(network.multipliers, sides, strict=True)]
 
 
 class UNet(nn.Module):
-    """x [B, in_channels, H, W] float, noise [B] float → [B, out_channels, H, W].
+    """x float [B, in_channels, H, W], log_snr float [B] → [B, out_channels, H, W].
 
-    noise: the noise level, scaled for `sinusoids`. image_size decides which levels get attention (`network.attention`
-    names sides of feature maps of images that large); images of other sizes, square or not, pass if their sides are
-    multiples of `network.reduction`. The middle always has attention. Starts as the zero function.
+    x: the condition and the noisy image. log_snr: λ = log(γ/(1-γ)) of the noisy image as the network sees it.
+    image_size decides which levels are special (`network.attention` names sides of feature maps of images that large);
+    images of other sizes, square or not, pass if their sides are multiples of `network.reduction`. Starts as the zero function.
+
+    Table 5 of the paper varies how distant pixels come together. It leaves the details open; here, by `network.context`:
+    global-attention: after each block of the levels in `attention`, and always in the middle.
+    local-attention: there too, but within each quarter of the feature map only, without a halo. Same parameters.
+    dilated: no attention. The levels in `attention` have one residual block more in the encoder and in the decoder; the
+        dilation doubles from block to block: 1, 2, 4 in the encoder and 1, 2, 4, 8 in the decoder with the paper's two
+        blocks, but never more than half the side.
+    more-blocks: no attention. The encoder has twice the residual blocks at these levels. The decoder takes up every second.
     """
 
-    def __init__(self, network: Network, in_channels: int, out_channels: int, image_size: int) -> None:
+    encoder: nn.ModuleList
+    """Blocks, and changes of resolution, in order."""
+    skips: list[bool]
+    """For each of them, whether the decoder takes up its output."""
+    decoder: nn.ModuleList
+    """Each inner list holds what follows one skip connection."""
+
+    def __init__(self, network: Network, image_size: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
         check_size(image_size, image_size, network.reduction)
         self.network = network
-        self.attention_at = [side for side in resolutions(network, image_size) if side in network.attention]
-        self.sides = resolutions(network, image_size)
-        width, pixels = network.channels, network.patch_size**2
-        self.embed = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
-        self.first = nn.Conv2d(in_channels * pixels, width, 3, padding=1)
-        skips = self._build_encoder([width])
-        deepest = width * network.multipliers[-1]
-        attention = Attention(deepest, network.head_channels)
-        self.middle = nn.ModuleList(
-            [Block(self._residual(deepest, deepest), attention), Block(self._residual(deepest, deepest))]
-        )
-        channels = self._build_decoder(deepest, skips)
+        self.recompute = False
+        """Recompute activations in the backward pass. Takes effect in training mode; changes no result."""
+        levels = levels_of(network, image_size)
+        self.attention_at = [level.side for level in levels if level.attends]
+        pixels = network.patch_size**2
+        self.embed = self.embedding()
+        self.first = nn.Conv2d(in_channels * pixels, network.channels, 3, padding=1)
+        skip_channels = self._build_encoder(levels)
+        self.middle = self._build_middle(levels[-1])
+        self._build_decoder(levels, skip_channels)
         self.last = nn.Sequential(
-            group_norm(channels), nn.SiLU(), zeroed(nn.Conv2d(channels, out_channels * pixels, 3, padding=1))
+            group_norm(levels[0].channels, network.groups),
+            nn.SiLU(),
+            zeroed(nn.Conv2d(levels[0].channels, out_channels * pixels, 3, padding=1)),
         )
 
-    def _residual(self, inner: int, outer: int) -> ResidualBlock:
-        return ResidualBlock(inner, outer, 4 * self.network.channels, self.network.dropout)
+    # -- parts, each backbone's own
 
-    def _resampling(self, channels: int, up: bool) -> Block:
-        embedding, dropout = 4 * self.network.channels, self.network.dropout
-        return Block(ResidualBlock(channels, channels, embedding, dropout, "up" if up else "down"))
+    def embedding(self) -> nn.Module:
+        """log_snr [B] → [B, E]."""
+        raise NotImplementedError
 
-    def _block(self, inner: int, outer: int, level: int) -> Block:
-        attends = self.sides[level] in self.network.attention
-        return Block(self._residual(inner, outer), Attention(outer, self.network.head_channels) if attends else None)
+    def residual(self, inner: int, outer: int, dilation: int = 1) -> nn.Module:
+        """[B, inner, H, W], [B, E] → [B, outer, H, W]."""
+        raise NotImplementedError
 
-    def _build_encoder(self, skips: list[int]) -> list[int]:
-        """Append to `skips` the channels of each block's output, which the decoder takes up again."""
-        self.encoder = nn.ModuleList()
-        for level, multiplier in enumerate(self.network.multipliers):
-            for _ in range(self.network.blocks):
-                self.encoder.append(self._block(skips[-1], self.network.channels * multiplier, level))
-                skips.append(self.network.channels * multiplier)
-            if level < len(self.network.multipliers) - 1:
-                self.encoder.append(self._resampling(skips[-1], up=False))
-                skips.append(skips[-1])
-        return skips
+    def attention(self, channels: int) -> Attention:
+        """[B, channels, H, W] → the same."""
+        raise NotImplementedError
 
-    def _build_decoder(self, channels: int, skips: list[int]) -> int:
-        """Each inner list holds the blocks after one skip connection. Returns the channels of the last output."""
+    def down(self, channels: int) -> nn.Module:
+        """[B, channels, H, W], [B, E] → [B, channels, H/2, W/2]."""
+        raise NotImplementedError
+
+    def up(self, channels: int) -> nn.Module:
+        """[B, channels, H, W], [B, E] → [B, channels, 2H, 2W]."""
+        raise NotImplementedError
+
+    # -- assembly
+
+    def _block(self, inner: int, level: Level, dilation: int) -> Block:
+        if level.attends and self.network.context == "local-attention":
+            check_even(level.side, level.side)
+        attention = self.attention(level.channels) if level.attends else None
+        return Block(self.residual(inner, level.channels, dilation), attention)
+
+    def _build_encoder(self, levels: list[Level]) -> list[int]:
+        """Returns the channels of what the decoder takes up, in order."""
+        self.encoder, self.skips = nn.ModuleList(), []
+        channels, skip_channels = self.network.channels, [self.network.channels]
+        for level in levels:
+            for dilation in level.dilations[:-1]:
+                for repeat in range(level.repeats):
+                    self.encoder.append(self._block(channels, level, dilation))
+                    self.skips.append(repeat == level.repeats - 1)
+                    channels = level.channels
+                skip_channels.append(channels)
+            if level is not levels[-1]:
+                self.encoder.append(self.down(channels))
+                self.skips.append(True)
+                skip_channels.append(channels)
+        return skip_channels
+
+    def _build_middle(self, deepest: Level) -> nn.ModuleList:
+        if self.network.context == "local-attention":
+            check_even(deepest.side, deepest.side)
+        attention = self.attention(deepest.channels) if self.network.attends else None
+        first = Block(self.residual(deepest.channels, deepest.channels), attention)
+        return nn.ModuleList([first, Block(self.residual(deepest.channels, deepest.channels))])
+
+    def _build_decoder(self, levels: list[Level], skip_channels: list[int]) -> None:
         self.decoder = nn.ModuleList()
-        for level in reversed(range(len(self.network.multipliers))):
-            outer = self.network.channels * self.network.multipliers[level]
-            for index in range(self.network.blocks + 1):
-                blocks = nn.ModuleList([self._block(channels + skips.pop(), outer, level)])
-                if level > 0 and index == self.network.blocks:
-                    blocks.append(self._resampling(outer, up=True))
-                self.decoder.append(blocks)
-                channels = outer
-        return channels
+        channels = levels[-1].channels
+        for level in reversed(levels):
+            for dilation in level.dilations:
+                self.decoder.append(nn.ModuleList([self._block(channels + skip_channels.pop(), level, dilation)]))
+                channels = level.channels
+            if level is not levels[0]:
+                self.decoder[-1].append(self.up(channels))  # type: ignore[operator]
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+    # -- at work
+
+    def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
         check_size(x.shape[2], x.shape[3], self.network.reduction)
-        embedding = self.embed(sinusoids(noise, self.network.channels))  # [B, 4·channels]
+        embedding = self.embed(log_snr)  # [B, E]
         h = self.first(F.pixel_unshuffle(x, self.network.patch_size))  # [B, channels, H/patch, W/patch]
-        skips = [h]
-        for block in self.encoder:
-            h = block(h, embedding)
-            skips.append(h)
-        for block in self.middle:
-            h = block(h, embedding)
-        for blocks in self.decoder:
-            h = torch.cat([h, skips.pop()], dim=1)
-            for block in blocks:  # type: ignore[attr-defined]
-                h = block(h, embedding)
+        waiting = [h]
+        for part, skip in zip(self.encoder, self.skips, strict=True):
+            h = self._run(part, h, embedding)
+            if skip:
+                waiting.append(h)
+        for part in self.middle:
+            h = self._run(part, h, embedding)
+        for parts in self.decoder:
+            h = torch.cat([h, waiting.pop()], dim=1)
+            for part in parts:  # type: ignore[attr-defined]
+                h = self._run(part, h, embedding)
         return F.pixel_shuffle(self.last(h), self.network.patch_size)
+
+    def _run(self, part: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
+        if self.recompute and self.training and torch.is_grad_enabled():
+            # The random state is kept, so dropout drops the same entries again.
+            return checkpoint(part, h, embedding, use_reentrant=False, preserve_rng_state=True)  # type: ignore[no-any-return]
+        return part(h, embedding)  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
 """Each objective's network, loss and noise levels, against the papers' formulas."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,17 +12,17 @@ from palette.diffusion import schedule
 from palette.diffusion.denoiser import Denoiser
 from palette.diffusion.objective import (
     OBJECTIVES,
+    WEIGHTINGS,
     Batch,
     frame,
     level_range,
     loss,
     masked_mean,
     network_input,
-    noise_input,
     stratified,
     targets,
 )
-from palette.model.blocks import sinusoids
+from palette.model.noise import NoiseLevel
 
 KINDS = sorted(OBJECTIVES)
 
@@ -34,8 +35,8 @@ class Oracle(nn.Module):
         self.answer = answer
         self.asked: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-        self.asked.append((x, noise))
+    def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
+        self.asked.append((x, log_snr))
         return self.answer
 
 
@@ -156,6 +157,40 @@ def test_l1_and_l2() -> None:
     assert loss("x0", "l2", off, batch).item() == pytest.approx(0.04)
 
 
+@pytest.mark.parametrize(
+    ("kind", "published"),
+    [
+        ("epsilon", lambda snr: np.minimum(snr, 5) / snr),
+        ("v", lambda snr: np.minimum(snr, 5) / (snr + 1)),
+        ("x0", lambda snr: np.minimum(snr, 5)),
+        # λ(σ) = min(1/σ², 5), in terms of x0, and c_out of Karras et al., Table 1
+        ("edm", lambda snr: np.minimum(snr, 5) * 0.25 / snr / (1 / snr + 0.25)),
+    ],
+)
+def test_min_snr_weights_are_the_published_ones(kind: str, published: Callable[[np.ndarray], np.ndarray]) -> None:
+    log_snr = torch.linspace(-10, 13, 47, dtype=torch.float64)
+    weights = WEIGHTINGS["min-snr"](OBJECTIVES[kind], log_snr)
+    np.testing.assert_allclose(weights, published(np.exp(log_snr.numpy())), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["edm", "epsilon", "v", "x0"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_min_snr_is_a_weight_on_the_image(kind: str, whole: bool) -> None:
+    """The loss is min(SNR, 5) times the squared error of the estimate, both in the units that the network sees."""
+    x0, condition, noise = images(seed=1), images(seed=2), images(seed=3)
+    mask, u = torch.ones(4, 1, 8, 8, dtype=torch.bool) if whole else hole(), stratified(4, 0.5)
+    network = Oracle(images(seed=4))
+    found = loss(kind, "l2", network, Batch(x0, condition, mask, noise, u), "min-snr")
+    log_snr = OBJECTIVES[kind].draw(u)
+    skip, out, _ = OBJECTIVES[kind].scales(log_snr)
+    signal, strength = schedule.signal_and_noise(log_snr)
+    r = frame(kind, condition, mask).inward(x0).double()
+    y = signal[:, None, None, None] * r + strength[:, None, None, None] * noise
+    estimate = skip[:, None, None, None] * y + out[:, None, None, None] * network.answer
+    expected = log_snr.exp().clamp(max=5) * masked_mean((estimate - r) ** 2, mask)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=0)
+
+
 def test_gamma_is_drawn_as_in_the_paper() -> None:
     """t uniform, γ uniform between neighbors: the density of γ is piecewise constant, and its quantiles are the γ_t."""
     gammas = schedule.training_gammas()
@@ -190,11 +225,11 @@ def test_stratified_draws_are_uniform_and_even() -> None:
 def test_the_network_can_tell_high_noise_levels_apart() -> None:
     """Upstream's embedding of γ itself moves by 0.0014 between the first two."""
     gammas = torch.tensor([4.4e-5, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-6], dtype=torch.float64)
-    embedded = sinusoids(noise_input(schedule.log_snr_of_gamma(gammas)), 32)
+    level = NoiseLevel("log-snr", 32)
+    embedded = level(schedule.log_snr_of_gamma(gammas))
     distances = torch.cdist(embedded, embedded) + 10 * torch.eye(len(gammas))
     assert distances.min() > 0.25
-    close = noise_input(schedule.log_snr_of_sigma(torch.tensor([1.0, 1.0001], dtype=torch.float64)))
-    near = sinusoids(close, 32)
+    near = level(schedule.log_snr_of_sigma(torch.tensor([1.0, 1.0001], dtype=torch.float64)))
     assert (near[0] - near[1]).norm() < 0.01
 
 
@@ -204,7 +239,7 @@ def test_levels_outside_the_trained_range_are_clamped() -> None:
     assert torch.isfinite(
         denoiser(torch.randn(1, 3, 8, 8), schedule.log_snr_of_gamma(torch.tensor(6.6e-21)).item())
     ).all()
-    lowest = noise_input(torch.tensor([level_range("epsilon")[0]], dtype=torch.float64))
+    lowest = torch.tensor([level_range("epsilon")[0]], dtype=torch.float64)
     assert torch.equal(network.asked[0][1], lowest)
 
 

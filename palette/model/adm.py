@@ -1,0 +1,93 @@
+"""The paper's network: ADM's U-Net (Dhariwal & Nichol 2021, appendix A) without class conditioning (section 3 of the paper).
+
+With the paper's values (256 channels, multipliers 1, 1, 2, 2, 4, 4, two blocks, attention at 32, 16 and 8) and the source
+image concatenated to its input it has 552,814,083 parameters.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from palette.config import Network
+from palette.model.blocks import Attention, Block, Dropout, group_norm, zeroed
+from palette.model.noise import NoiseLevel
+from palette.model.unet import UNet
+
+Resample = Literal["up", "down"] | None
+
+
+def resample(x: Tensor, direction: Resample) -> Tensor:
+    """[B, C, H, W] → half the side by averaging, or twice the side by repeating, or as it is."""
+    if direction == "down":
+        return F.avg_pool2d(x, 2)
+    if direction == "up":
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return x
+
+
+def doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """`conv`, of 3×3, on x repeated to twice its side: [B, I, H, W] → [B, O, 2H, 2W], in 4/9 of the work.
+
+    Of its nine weights for an output pixel, several meet the same pixel of x. Added up first, they make a transposed convolution
+    with 4×4 kernel and stride 2; along one side, its weights are those of `taps` times the three.
+    """
+    taps = x.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=conv.weight.dtype)
+    kernel = (conv.weight.flatten(2) @ torch.kron(taps, taps).T).view(*conv.weight.shape[:2], 4, 4)  # [O, I, 4, 4]
+    return F.conv_transpose2d(x, kernel.transpose(0, 1), conv.bias, stride=2, padding=1)
+
+
+class ResidualBlock(nn.Module):
+    """[B, inner, H, W], [B, E] → [B, outer, H', W'] with H' = H, H/2 (`down`) or 2H (`up`); E is 4·`network.channels`."""
+
+    def __init__(self, inner: int, outer: int, network: Network, direction: Resample = None, dilation: int = 1) -> None:
+        super().__init__()
+        self.direction: Resample = direction
+        self.norm1 = group_norm(inner, network.groups)
+        self.conv1 = nn.Conv2d(inner, outer, 3, padding=dilation, dilation=dilation)
+        self.modulation = nn.Linear(4 * network.channels, 2 * outer)
+        self.norm2 = group_norm(outer, network.groups)
+        self.dropout = Dropout(network.dropout)
+        self.conv2 = zeroed(nn.Conv2d(outer, outer, 3, padding=dilation, dilation=dilation))
+        self.skip = nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self._first(F.silu(self.norm1(x)))  # [B, outer, H', W']
+        scale, shift = self.modulation(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        h = self.conv2(self.dropout(F.silu(h)))
+        return h + self.skip(resample(x, self.direction))  # type: ignore[no-any-return]
+
+    def _first(self, h: Tensor) -> Tensor:
+        """Change of resolution and first convolution."""
+        # Adding up the weights pays where the map has as many pixels as channels. On a CPU; GPUs have not been measured.
+        if self.direction == "up" and not h.is_cuda and h.shape[2] * h.shape[3] >= h.shape[1]:
+            return doubled(h, self.conv1)
+        return self.conv1(resample(h, self.direction))  # type: ignore[no-any-return]
+
+
+class ADM(UNet):
+    """`UNet` whose residual blocks also change the resolution, and are scaled and shifted by the noise level."""
+
+    def embedding(self) -> nn.Module:
+        width = self.network.channels
+        return nn.Sequential(
+            NoiseLevel(self.network.noise_embedding, width),
+            nn.Linear(width, 4 * width),
+            nn.SiLU(),
+            nn.Linear(4 * width, 4 * width),
+        )
+
+    def residual(self, inner: int, outer: int, dilation: int = 1) -> nn.Module:
+        return ResidualBlock(inner, outer, self.network, dilation=dilation)
+
+    def attention(self, channels: int) -> Attention:
+        local = self.network.context == "local-attention"
+        return Attention(channels, self.network.head_channels, self.network.groups, local)
+
+    def down(self, channels: int) -> nn.Module:
+        return Block(ResidualBlock(channels, channels, self.network, "down"))
+
+    def up(self, channels: int) -> nn.Module:
+        return Block(ResidualBlock(channels, channels, self.network, "up"))

@@ -1,0 +1,131 @@
+"""What a network costs, by counting on tensors without values: nothing is computed, and no weight takes memory."""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from palette.config import Network
+from palette.model.networks import build
+from palette.model.unet import UNet
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one network on images of one size."""
+
+    parameters: int
+    flops: int
+    """Of one evaluation for one image; a multiplication and an addition count as two. As published, without shortcuts."""
+    training_flops: int
+    """Of one image in one training step: three times `flops` with the backward pass, four times if activations are recomputed."""
+    training_bytes: int
+    """Most memory that one image more in a batch takes in a training step: activations and their gradients."""
+    sampling_bytes: int
+    """The same in sampling."""
+
+
+@cache
+def cost(network: Network, image_size: int, precision: str = "fp32", recompute: bool = False) -> Cost:
+    """Count for square images of `image_size` pixels. Raises ConfigError for a network that does not fit them.
+
+    precision: `fp32`, or `bf16` or `fp16`, whose activations are half as large. Attention is taken to be computed without
+    storing its N×N weights, as all of torch's fused kernels do. A GPU's workspaces come on top of the memory.
+    """
+    fakes = FakeTensorMode()
+    with torch.device("meta"):
+        model = build(network, image_size)
+    with fakes:
+        _without_values(model, "cuda")  # for on a CPU it saves some of the work
+        with FlopCounterMode(display=False) as counter:
+            _run(model, image_size, 1, "fp32", training=False)
+        _without_values(model, "cpu")  # for there attention is the fused one, with a GPU or without
+        sampling = [_peak(model, image_size, batch, precision, training=False) for batch in (1, 2)]
+        model.recompute = recompute
+        training = [_peak(model, image_size, batch, precision, training=True) for batch in (1, 2)]
+    flops = int(counter.get_total_flops())
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        flops=flops,
+        training_flops=flops * (4 if recompute else 3),
+        training_bytes=training[1] - training[0],
+        sampling_bytes=sampling[1] - sampling[0],
+    )
+
+
+def _without_values(model: nn.Module, device: str) -> None:
+    """Give `model` parameters and buffers that pretend to lie on `device`, which need not be there."""
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.empty(parameter.shape, device=device)))
+            # Gradients of weights would pile up during the backward pass. They are no part of what an image takes.
+            getattr(module, name).register_post_accumulate_grad_hook(_drop)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+
+
+def _drop(parameter: Tensor) -> None:
+    parameter.grad = None
+
+
+def _run(model: UNet, image_size: int, batch: int, precision: str, training: bool) -> None:
+    """Forward, and in training backward."""
+    model.train(training)
+    channels, device = model.first.in_channels // model.network.patch_size**2, model.first.weight.device
+    x, log_snr = torch.empty(batch, channels, image_size, image_size, device=device), torch.empty(batch, device=device)
+    with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
+        predicted: Tensor = model(x, log_snr)
+    if training:
+        torch.autograd.backward(predicted.float().square().mean())
+
+
+def _peak(model: UNet, image_size: int, batch: int, precision: str, training: bool) -> int:
+    """Most bytes at a time. What does not grow with the batch, such as casts of weights, drops out of a difference of two."""
+    memory = _Memory(model)
+    with memory:
+        _run(model, image_size, batch, precision, training)
+    return memory.peak
+
+
+class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Bytes of the tensors that are alive, without those of `model`: `now`, and `peak`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
+        self.known: set[int] = {_key(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and _key(tensor) not in self.known:
+                self._add(tensor)
+        return result
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self.known.add(_key(tensor))
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._free, _key(tensor), storage.nbytes())
+
+    def _free(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.now -= size
+
+
+def _key(tensor: Tensor) -> int:
+    """Of the memory behind a tensor, which its views share."""
+    key: int = tensor.untyped_storage()._cdata
+    return key
