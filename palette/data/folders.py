@@ -1,9 +1,11 @@
-"""The files of a folder of images."""
+"""The files of a folder of images, or of two whose images belong together."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from palette.data.pictures import FORMATS
 from palette.errors import DataError
 
 
@@ -23,3 +25,44 @@ def walk(folder: Path) -> Iterator[str]:
 def _unlistable(error: OSError) -> None:
     """A folder that may not be entered could be a whole class: better to stop than to leave it out."""
     raise DataError(f"{error.filename}: {error.strerror}. Make it readable, or move it out of the folder.") from None
+
+
+def pairs(targets: Path, conditions: Path) -> list[tuple[str, str]]:
+    """The pictures of two folders that have the same name up to its ending: (target, condition), sorted.
+
+    Files that are no pictures by their ending are passed over. Raises DataError that lists the pictures without a
+    partner, and those of which a folder has two.
+    """
+    found = {folder: _by_name(folder) for folder in (targets, conditions)}
+    problems = [
+        f"{folder / files[0]}: no file {name}.* in {other}"
+        for folder, other in ((targets, conditions), (conditions, targets))
+        for name, files in sorted(found[folder].items())
+        if name not in found[other]
+    ]
+    problems += [
+        f"{folder}: which one of {' and '.join(files)}?"
+        for folder, pictures in found.items()
+        for files in pictures.values()
+        if len(files) > 1
+    ]
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise DataError(
+            f"{targets} and {conditions} (`path` and `conditions` of `fetch`) are not pairs of pictures; problems: "
+            f"{len(problems)}.\n  " + "\n  ".join(problems[:SHOWN]) + more
+        )
+    return [(found[targets][name][0], found[conditions][name][0]) for name in sorted(found[targets])]
+
+
+SHOWN = 10
+"""Problems that a message lists."""
+
+
+def _by_name(folder: Path) -> dict[str, list[str]]:
+    """The pictures of a folder by their relative path without its ending."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in sorted(walk(folder)):
+        if file.lower().endswith(FORMATS):
+            found[str(PurePosixPath(file).with_suffix(""))].append(file)
+    return found

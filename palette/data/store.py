@@ -65,7 +65,7 @@ def encode(pixels: Pixels) -> bytes:
 def decode(data: bytes) -> npt.NDArray[np.uint8]:
     """PNG bytes → uint8 [H, W, 3]."""
     with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB")).copy()
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -181,6 +181,29 @@ class ImageStore:
 
     def _damaged(self, name: str, why: object) -> DataError:
         return DataError(f"{self.path}: image store is damaged at {name} ({why}). {ADVICE}")
+
+
+class PairStore(ImageStore):
+    """A store whose images have conditions in another one: `store[i]` → uint8 [H, W, 6], the image, then its condition."""
+
+    def __init__(self, path: Path, conditions: Path) -> None:
+        super().__init__(path)
+        self.conditions = ImageStore(conditions)
+        if self.conditions.names != self.names:
+            raise DataError(f"{conditions}: not the conditions of the images in {path}. {ADVICE}")
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        image, condition = super().__getitem__(index), self.conditions[index]
+        if image.shape != condition.shape:
+            raise DataError(
+                f"{self.conditions.path}: image {index} is of shape {condition.shape}, that in {self.path} of "
+                f"{image.shape}. {ADVICE}"
+            )
+        return np.concatenate([image, condition], axis=2)
+
+    def close(self) -> None:
+        super().close()
+        self.conditions.close()
 
 
 ADVICE = "Delete the file and run `snakemake` again; it is made anew."

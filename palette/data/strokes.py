@@ -24,61 +24,74 @@ THINNEST = 0.75
 RECTANGLES = (1, 5)
 RECTANGLE_AREA = (0.10, 0.40)
 
-Point = npt.NDArray[np.float64]
+Point = tuple[float, float]
 """(y, x) in pixels; the center of pixel (i, j) is (i + 0.5, j + 0.5)."""
+Window = tuple[slice, slice]
 
 
 def near_segment(
     size: int, start: Point, end: Point, radius: float
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+) -> tuple[Window, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Pixels whose centers are at most `radius` from a segment.
 
-    Returns their flat indices [n], and how far along the segment each lies, from 0 to 1 [n].
+    Returns a window of the image, and for each pixel in it, [h, w], whether it is one of them and how far along the segment
+    it lies, from 0 to 1. A mask has dozens of segments, so the arithmetic is done in scalars where it can be.
     """
-    low = np.clip(np.floor(np.minimum(start, end) - radius), 0, size).astype(int)
-    high = np.clip(np.ceil(np.maximum(start, end) + radius), 0, size).astype(int)
-    y, x = np.mgrid[low[0] : high[0], low[1] : high[1]]
-    dy, dx = end - start
-    along = ((y + 0.5 - start[0]) * dy + (x + 0.5 - start[1]) * dx) / max(dy * dy + dx * dx, 1e-12)
-    along = np.clip(along, 0, 1)
-    inside = (y + 0.5 - start[0] - along * dy) ** 2 + (x + 0.5 - start[1] - along * dx) ** 2 <= radius**2
-    return (y * size + x)[inside], along[inside]
+    rows, columns = (_reach(size, a, b, radius) for a, b in zip(start, end, strict=True))
+    y = np.arange(rows.start, rows.stop)[:, None] + 0.5 - start[0]
+    x = np.arange(columns.start, columns.stop) + 0.5 - start[1]
+    dy, dx = end[0] - start[0], end[1] - start[1]
+    along = y * dy + x * dx
+    along /= max(dy * dy + dx * dx, 1e-12)
+    np.minimum(np.maximum(along, 0, out=along), 1, out=along)
+    off_y, off_x = y - along * dy, x - along * dx
+    return (rows, columns), off_y * off_y + off_x * off_x <= radius**2, along
+
+
+def _reach(size: int, a: float, b: float, radius: float) -> slice:
+    """The rows or columns that a segment from `a` to `b` can touch."""
+    return slice(max(0, math.floor(min(a, b) - radius)), min(size, math.ceil(max(a, b) + radius)))
 
 
 def stroke(size: int, generator: np.random.Generator) -> Iterator[tuple[Point, Point, float]]:
     """The segments (start, end, radius) of one stroke in pixels: a zigzag up or down. Yu et al. 2019, Algorithm 1."""
-    point = generator.uniform(0, size, 2)
+    y, x = generator.uniform(0, size, 2).tolist()
     radius = max(THINNEST, generator.uniform(*WIDTH) * size / 2)
-    mirror = generator.integers(0, 2, 2) * 2 - 1
+    mirror_y, mirror_x = (generator.integers(0, 2, 2) * 2 - 1).tolist()
     for number in range(generator.integers(VERTICES[0], VERTICES[1], endpoint=True)):
         angle = generator.uniform(*TURN) * (1 if number % 2 else -1)
-        length = np.clip(generator.normal(STEP, STEP / 2), 0, 2 * STEP) * size
-        end = np.clip(point + length * np.array([math.cos(angle), math.sin(angle)]) * mirror, 0, size)
-        yield point, end, radius
-        point = end
+        length = min(max(generator.normal(STEP, STEP / 2), 0.0), 2 * STEP) * size
+        end_y = min(max(y + length * math.cos(angle) * mirror_y, 0.0), float(size))
+        end_x = min(max(x + length * math.sin(angle) * mirror_x, 0.0), float(size))
+        yield (y, x), (end_y, end_x), radius
+        y, x = end_y, end_x
 
 
 def strokes(size: int, generator: np.random.Generator) -> Mask:
     """A mask of one to three strokes, of whatever area they have: bool [size, size]."""
-    mask = np.zeros(size * size, dtype=np.bool_)
+    mask = np.zeros((size, size), dtype=np.bool_)
     for _ in range(generator.integers(STROKES[0], STROKES[1], endpoint=True)):
         for start, end, radius in stroke(size, generator):
-            mask[near_segment(size, start, end, radius)[0]] = True
-    return mask.reshape(size, size)
+            window, near, _ = near_segment(size, start, end, radius)
+            mask[window] |= near
+    return mask
 
 
 def strokes_covering(size: int, pixels: int, generator: np.random.Generator) -> Mask:
     """A mask of as many strokes as cover exactly `pixels` pixels: bool [size, size]. The last one is cut short."""
     assert 0 <= pixels <= size * size
-    mask = np.zeros(size * size, dtype=np.bool_)
+    mask = np.zeros((size, size), dtype=np.bool_)
+    left = pixels
     while True:
         for start, end, radius in stroke(size, generator):
-            found, along = near_segment(size, start, end, radius)
-            new = found[np.argsort(along, kind="stable")]
-            new = new[~mask[new]]
-            mask[new[: pixels - mask.sum()]] = True
-            if mask.sum() == pixels:
-                return mask.reshape(size, size)
+            window, near, along = near_segment(size, start, end, radius)
+            near &= ~mask[window]
+            if (count := int(near.sum())) > left:
+                near.ravel()[np.argsort(np.where(near, along, np.inf), axis=None, kind="stable")[left:]] = False
+            mask[window] |= near
+            left -= min(count, left)
+            if left == 0:
+                return mask
 
 
 def rectangle(size: int, area: float, generator: np.random.Generator) -> tuple[slice, slice]:

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,11 +19,15 @@ import torch
 from torch import Tensor
 
 from palette.config import Degradation
+from palette.data.degraded import condition, in_units
 from palette.data.randomness import generator
-from palette.data.tasks import TASKS, condition
+from palette.data.store import ImageStore, PairStore
+from palette.data.tasks import TASKS
 from palette.diffusion.objective import Batch, stratified
 from palette.errors import DataError
 
+PAIRED: Degradation = "paired"
+"""The task that needs images with conditions."""
 AHEAD = 2
 """Slices that are prepared while the network is busy."""
 RAM = 512 * 2**20
@@ -30,7 +35,7 @@ RAM = 512 * 2**20
 
 
 class Images(Protocol):
-    """`images[i]` → uint8 [H, W, 3]; an ImageStore, or anything like it."""
+    """`images[i]` → uint8 [H, W, 3], or [H, W, 6] with the image's condition behind it; a store, or anything like it."""
 
     def __len__(self) -> int: ...
 
@@ -44,6 +49,11 @@ class Example(NamedTuple):
     condition: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_]
     noise: npt.NDArray[np.float32]
+
+
+def open_images(train: Path, mix: Mapping[Degradation, float]) -> ImageStore:
+    """The store `train.zip` of a prepare stage; with the conditions beside it, where the mix has paired images."""
+    return PairStore(train, train.with_name("train-conditions.zip")) if PAIRED in mix else ImageStore(train)
 
 
 class InMemory:
@@ -65,7 +75,9 @@ class InMemory:
 
 @dataclass
 class Stream:
-    """images: the training images. mix: task → proportion. batch_size: B, over all devices. flip: mirror half of them."""
+    """images: the training images, with conditions if the mix has paired images. mix: task → proportion.
+    batch_size: B, over all devices. flip: mirror half of the images, and their conditions with them.
+    """
 
     images: Images
     mix: Mapping[Degradation, float]
@@ -77,7 +89,8 @@ class Stream:
     def __post_init__(self) -> None:
         if not len(self.images):
             raise DataError("train.zip holds no images. Prepare a data set with at least one training image.")
-        if len(self.images) * self.image_size**2 * 3 <= RAM:
+        self.channels = 6 if PAIRED in self.mix else 3
+        if len(self.images) * self.image_size**2 * self.channels <= RAM:
             self.images = InMemory(self.images)
         self.tasks: list[Degradation] = sorted(self.mix)
         shares = np.array([self.mix[task] for task in self.tasks])
@@ -99,17 +112,18 @@ class Stream:
     def example(self, position: int) -> Example:
         """Example number `position`."""
         random = generator(self.seed, "example", position)
-        image = self.images[self.image_index(position)]
-        if image.shape != (self.image_size, self.image_size, 3):
+        pixels = self.images[self.image_index(position)]
+        if pixels.shape != (self.image_size, self.image_size, self.channels):
             raise DataError(
-                f"train.zip: an image of shape {image.shape}, where {self.image_size} px squares should be."
+                f"train.zip: an image of shape {pixels.shape}, where {self.image_size} px squares should be."
             )
         task = self.task(random.random())
         if random.random() < 0.5 and self.flip:
-            image = np.ascontiguousarray(image[:, ::-1])
-        degraded = TASKS[task].train(image, random)
+            pixels = pixels[:, ::-1]
+        image = np.ascontiguousarray(pixels[:, :, :3])
+        degraded = TASKS[task].train(image, random, pixels[:, :, 3:] if self.channels == 6 else None)
         mask = np.ones(image.shape[:2], np.bool_) if degraded.mask is None else degraded.mask
-        x0 = image.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        x0 = in_units(image)
         return Example(x0, condition(degraded, random), mask[None], random.standard_normal(x0.shape, dtype=np.float32))
 
     def levels(self, step: int) -> Tensor:

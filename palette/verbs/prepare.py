@@ -44,20 +44,34 @@ class Crop:
             "box": list(self.box),
         }
 
+    def identity(self) -> list[Any]:
+        """Equal lists are equal images, and equal conditions of them."""
+        conditions = [self.picture["condition"]["sha256"]] if "condition" in self.picture else []
+        return [self.picture["sha256"], self.box, self.label, *conditions]
+
+    def condition(self) -> "Crop":
+        """The same square of the picture's condition, which may be of another scale."""
+        picture = self.picture["condition"]
+        return Crop(picture, self.label, centre_square(*picture["size"]))
+
 
 def run(stage: Stage[PrepareSpec]) -> None:
-    """Write `train.zip`, `test.zip` and `prepare.json`."""
+    """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too."""
     manifest_file = stage.parent("fetch", "manifest.json")
     manifest = read_json(manifest_file)
-    folder, options = manifest_file.parent / manifest["folder"], stage.spec.prepare
+    options = stage.spec.prepare
     plan: Callable[[dict[str, Any], Prepare], dict[str, list[Crop]]]
     plan = plan_photos if manifest["source"] == "photos" else plan_folder
     crops = plan(manifest, options)
-    read = reader(folder, keep=manifest["source"] == "photos")
-    for split in SPLITS:
-        write_split(stage, split, crops[split], read, manifest["classes"])
+    read = reader(manifest_file.parent / manifest["folder"], keep=manifest["source"] == "photos")
+    stores = {split: (crops[split], read) for split in SPLITS}
+    if manifest["source"] == "pairs":
+        read = reader(Path(manifest["conditions"]), keep=False)
+        stores |= {f"{split}-conditions": ([crop.condition() for crop in crops[split]], read) for split in SPLITS}
+    for name, (cut, read) in stores.items():
+        write_images(stage, name, cut, read, manifest["classes"])
     write_json(stage.path("prepare.json"), summary(manifest, options, crops))
-    stage.write_card([*(f"{split}.zip" for split in SPLITS), "prepare.json"], images=[len(crops[s]) for s in SPLITS])
+    stage.write_card([*(f"{name}.zip" for name in stores), "prepare.json"], images=[len(crops[s]) for s in SPLITS])
 
 
 # -------------------------------------------------------------------------------------- which crops there are
@@ -115,14 +129,14 @@ def reader(folder: Path, keep: bool) -> Callable[[str, str], Image]:
     return cache(read) if keep else read
 
 
-def write_split(
+def write_images(
     stage: Stage[PrepareSpec],
-    split: str,
+    name: str,
     crops: Sequence[Crop],
     read: Callable[[str, str], Image],
     classes: Sequence[str],
 ) -> None:
-    """Write the store of one split. Each crop depends on itself alone, so the number of threads changes no byte."""
+    """Write the store `name`. Each crop depends on itself alone, so the number of threads changes no byte."""
 
     def make(index: int) -> StoredImage:
         crop = crops[index]
@@ -132,8 +146,8 @@ def write_split(
 
     threads = stage.spec.runtime.threads
     images = ordered(make, range(len(crops)), threads)
-    shown = track(images, f"prepare {stage.spec.name} {split}", len(crops), "images")
-    write_store(stage.path(f"{split}.zip"), shown, classes, threads)
+    shown = track(images, f"prepare {stage.spec.name} {name}", len(crops), "images")
+    write_store(stage.path(f"{name}.zip"), shown, classes, threads)
 
 
 def summary(manifest: dict[str, Any], options: Prepare, crops: dict[str, list[Crop]]) -> dict[str, Any]:
@@ -147,7 +161,7 @@ def summary(manifest: dict[str, Any], options: Prepare, crops: dict[str, list[Cr
     }
     for split in SPLITS:
         counts = Counter(crop.label for crop in crops[split])
-        listing = json.dumps([[crop.picture["sha256"], crop.box, crop.label] for crop in crops[split]])
+        listing = json.dumps([crop.identity() for crop in crops[split]])
         content[split] = {
             "images": len(crops[split]),
             "per_class": {name: counts[label] for label, name in enumerate(classes)},

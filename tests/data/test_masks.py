@@ -89,10 +89,9 @@ def test_strokes_covering_cover_exactly(size: int, share: float, seed: int) -> N
 
 
 def test_a_stroke_is_as_wide_as_it_should_be() -> None:
-    found, along = near_segment(64, np.array([32.0, 10.0]), np.array([32.0, 50.0]), 5.0)
-    mask = np.zeros(64 * 64, np.bool_)
-    mask[found] = True
-    mask = mask.reshape(64, 64)
+    window, near, along = near_segment(64, (32.0, 10.0), (32.0, 50.0), 5.0)
+    mask = np.zeros((64, 64), np.bool_)
+    mask[window] = near
     assert mask[:, 30].sum() == 10
     assert abs(mask.sum() - (40 * 10 + np.pi * 25)) < 12
     assert along.min() == 0

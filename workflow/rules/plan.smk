@@ -2,6 +2,7 @@
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def needed(kind):
         ancient(results / file)
         for file in plan.inputs(f"{kind}/{wildcards.stage}", wildcards.get("shard"))
     ]
+
+
+def among(folders):
+    """Wildcard constraint: exactly these stages."""
+    names = [re.escape(folder.partition("/")[2]) for folder in folders]
+    return "|".join(names) or "(?!)"
 
 
 def threads_of(kind):

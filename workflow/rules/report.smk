@@ -15,6 +15,21 @@ rule report:
             )
             for name in plan.report.figures
         ],
+        # The whole gallery lies beside the report; Snakemake's own page embeds files, so it gets the small one that stands alone.
+        preview=[
+            report(
+                results / plan.report.folder / "gallery" / name,
+                category="Gallery",
+                caption="../report/gallery.rst",
+            )
+            for name in plan.report.gallery_files
+            if name == "preview.html"
+        ],
+        gallery=[
+            results / plan.report.folder / "gallery" / name
+            for name in plan.report.gallery_files
+            if name != "preview.html"
+        ],
         card=results / plan.report.card,
     log:
         results / "logs/report.log",

@@ -22,3 +22,18 @@ rule train:
         "train {wildcards.stage}"
     shell:
         "python -m palette train -c {params.spec:q} --gpus {resources.gpu} 2>&1 | tee -i {log:q}"
+
+
+# A training that keeps further averages (`ema_widths`) has one more file.
+use rule train as train_with_averages with:
+    output:
+        model=results / "train/{stage}/model.safetensors",
+        averages=results / "train/{stage}/averages.safetensors",
+        facts=results / "train/{stage}/model.json",
+        curve=results / "train/{stage}/log.jsonl",
+        card=results / "train/{stage}/card.json",
+    wildcard_constraints:
+        stage=among(s.folder for s in plan.of_kind("train") if s.ema_widths),
+
+
+ruleorder: train_with_averages > train

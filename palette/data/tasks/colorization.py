@@ -6,20 +6,26 @@ to three channels, so that one network serves every task.
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Image, Mask
+from palette.data.degraded import Degraded, Evaluation, Image
+
+WEIGHTS = np.array([299, 587, 114], dtype=np.float32)
+"""Of red, green and blue, in thousandths."""
 
 
 def luma(image: Image) -> Image:
     """Y = 0.299 R + 0.587 G + 0.114 B, rounded: uint8 [H, W, 3] → uint8 [H, W]."""
-    weighted = image.astype(np.uint32) @ np.array([299, 587, 114], dtype=np.uint32)
-    return ((weighted + 500) // 1000).astype(np.uint8)
+    weighted = (
+        image.astype(np.float32) @ WEIGHTS
+    )  # integers below 2²⁴: exact, and several times faster than as integers
+    return ((weighted + 500) / 1000).astype(np.uint8)
 
 
-def train(image: Image, generator: np.random.Generator) -> Degraded:
+def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
     """The grayscale image, all of it to be generated. Draws nothing."""
-    return Degraded(np.repeat(luma(image)[:, :, None], 3, axis=2), None)
+    gray = luma(image)
+    return Degraded(np.dstack([gray, gray, gray]), None)
 
 
-def evaluate(image: Image, generator: np.random.Generator, mask: Mask | None, quality: int | None) -> Degraded:
+def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
     """The same as in training."""
     return train(image, generator)

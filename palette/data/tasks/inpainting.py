@@ -6,20 +6,20 @@ rectangles that cover 10-40 % of the image together. Limits of both: `palette/da
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Image, Mask, cut
+from palette.data.degraded import Degraded, Evaluation, Image, cut
 from palette.data.strokes import rectangles, strokes
 
 FREE_FORM = 0.6
 """Share of the training masks that are strokes."""
 
 
-def train(image: Image, generator: np.random.Generator) -> Degraded:
+def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
     """The image with a random hole: strokes or rectangles."""
     draw = strokes if generator.random() < FREE_FORM else rectangles
     return cut(image, draw(image.shape[0], generator))
 
 
-def evaluate(image: Image, generator: np.random.Generator, mask: Mask | None, quality: int | None) -> Degraded:
-    """The image with the hole `mask`."""
-    assert mask is not None
-    return cut(image, mask)
+def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
+    """The image with the hole `how.mask`."""
+    assert how.mask is not None
+    return cut(image, how.mask)

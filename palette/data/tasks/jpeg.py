@@ -10,7 +10,7 @@ import io
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.degraded import Degraded, Image, Mask
+from palette.data.degraded import Degraded, Evaluation, Image
 
 QUALITIES = np.arange(5, 31)
 PROBABILITIES = np.exp(-QUALITIES / 10) / np.exp(-QUALITIES / 10).sum()
@@ -29,12 +29,12 @@ def draw_quality(generator: np.random.Generator) -> int:
     return int(generator.choice(QUALITIES, p=PROBABILITIES))
 
 
-def train(image: Image, generator: np.random.Generator) -> Degraded:
+def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
     """The image compressed with a random quality, all of it to be generated."""
     return Degraded(compress(image, draw_quality(generator)), None)
 
 
-def evaluate(image: Image, generator: np.random.Generator, mask: Mask | None, quality: int | None) -> Degraded:
+def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
     """The image compressed with the given quality."""
-    assert quality is not None
-    return Degraded(compress(image, quality), None)
+    assert how.quality is not None
+    return Degraded(compress(image, how.quality), None)

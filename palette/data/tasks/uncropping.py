@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Image, Mask, cut
+from palette.data.degraded import Degraded, Evaluation, Image, Mask, cut
 
 
 def one_side(size: int, side: int) -> Mask:
@@ -28,14 +28,14 @@ def four_sides(size: int) -> Mask:
     return mask
 
 
-def train(image: Image, generator: np.random.Generator) -> Degraded:
+def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
     """The image without one of its halves, or without its border."""
     size = image.shape[0]
     mask = one_side(size, int(generator.integers(4))) if generator.random() < 0.5 else four_sides(size)
     return cut(image, mask)
 
 
-def evaluate(image: Image, generator: np.random.Generator, mask: Mask | None, quality: int | None) -> Degraded:
-    """The image without what `mask` covers: the right half, in the paper's tables."""
-    assert mask is not None
-    return cut(image, mask)
+def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
+    """The image without what `how.mask` covers: the right half, in the paper's tables."""
+    assert how.mask is not None
+    return cut(image, how.mask)
