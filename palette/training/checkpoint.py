@@ -1,13 +1,14 @@
-"""Training states on disk: `results/state/<key>/step-00001000.pt`, whole or absent, the newest two kept.
+"""Training states on disk: `results/state/<key>/step-00001000.pt`, whole or absent; the newest few are kept, and milestones.
 
 A state is tensors and plain values only, so that it is read with `weights_only=True`: no code in the file is run.
 """
 
 import fcntl
+import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,12 @@ from typing import Any
 
 import torch
 
+from palette.errors import DataError
 from palette.files import replacing
 from palette.stage import say
 
-KEPT = 2
-"""Newest states that stay: one more than is needed, should the newest turn out damaged."""
-PARTS = {"step", "seconds", "network", "averages", "optimizer"}
+PARTS = {"step", "earlier", "seconds", "skipped", "network", "averages", "by_width", "optimizer", "scaler"}
+"""What a state holds. The position in the data is the step; random numbers belong to the step, so there is no generator."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class States:
     """The states of one training. folder: `results/state/<key>`."""
 
     folder: Path
+    kept: int = 2
+    """Newest states that stay. Two are one more than is needed, should the newest turn out damaged."""
+    milestones: Collection[int] = ()
+    """Steps whose states stay for good."""
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08}.pt"
@@ -38,22 +43,23 @@ class States:
         return sorted((step for name in names if name and (step := int(name[1])) <= last), reverse=True)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write `state` (entries: `PARTS`) atomically, then delete those that are older than the newest two up to it.
+        """Write `state` (entries: `PARTS`) atomically, then delete those that are older than the newest `kept` up to it.
 
-        Later states stay: they belong to a longer training of the same kind.
+        Milestones stay, and later states: they belong to a longer training of the same kind.
         """
         assert set(state) == PARTS
         with replacing(self.path(state["step"])) as temporary:
             torch.save(state, temporary)
-        for step in self.steps(state["step"])[KEPT:]:
-            self.path(step).unlink(missing_ok=True)
+        for step in self.steps(state["step"])[self.kept :]:
+            if step not in self.milestones:
+                self.path(step).unlink(missing_ok=True)
 
     def newest(self, last: int) -> Path | None:
-        """The newest readable state up to step `last`; says so where it has to pass over a damaged one."""
-        for step in self.steps(last):
-            if readable(self.path(step)):
-                return self.path(step)
-            say(f"{self.path(step)}: damaged training state, passed over. An earlier one or the start takes its place.")
+        """The newest usable state up to step `last`; says so where it has to pass over one."""
+        for path in map(self.path, self.steps(last)):
+            if (fault := flaw(path)) is None:
+                return path
+            say(f"{path}: {fault}, passed over. An earlier one or the start takes its place.")
         return None
 
     @contextmanager
@@ -75,10 +81,30 @@ class States:
             yield
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """A state, its tensors on `device`."""
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+def load(path: Path) -> dict[str, Any]:
+    """A state. Its tensors stay in the file until they are read, and none is on a GPU. Raises DataError if it is not there."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: not there, though rank 0 has found it. The results folder must be on a disk that all machines see."
+        ) from None
     return state
+
+
+def flaw(path: Path) -> str | None:
+    """Why a state cannot be used: damaged, or written by a version whose states have other parts; None if it can."""
+    if not readable(path):
+        return "damaged training state"
+    try:
+        parts = set(load(path))
+    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError):
+        return "not a training state"
+    if parts != PARTS:
+        return (
+            f"training state of another version ({', '.join(sorted(map(str, parts ^ PARTS)))} more or less than here)"
+        )
+    return None
 
 
 def readable(path: Path) -> bool:

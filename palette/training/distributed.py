@@ -1,7 +1,12 @@
-"""One process or several: a single device, or torchrun's processes with one device each (DistributedDataParallel)."""
+"""One process or several: a single device, or torchrun's processes with one device each (DistributedDataParallel).
+
+`palette train` starts the processes of one machine itself. On several machines torchrun is started by hand or by the
+cluster, with `-m palette train -c spec.yaml` as its program; the results folder must be one that all of them see.
+"""
 
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from palette.errors import Interrupted, UserError
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for each other: rank 0 may wait for another trainer. If one dies, torchrun ends the rest."""
@@ -29,12 +36,15 @@ class World:
     def leads(self) -> bool:
         return self.rank == 0
 
-    def mean(self, value: Tensor) -> Tensor:
-        """Mean over the processes of a tensor of any shape; `value` may be overwritten."""
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum over the processes of a tensor of any shape; `value` may be overwritten."""
         if self.size > 1:
             dist.all_reduce(value)
-            value /= self.size
         return value
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean over the processes of a tensor of any shape; `value` may be overwritten."""
+        return self.sum(value) / self.size
 
     def from_leader(self, value: Path | None) -> Path | None:
         """Rank 0's value, everywhere."""
@@ -76,14 +86,47 @@ def world() -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def relaunch(gpus: int, spec: Path) -> None:
-    """Become `torchrun` with one process a GPU, if several were asked for and are visible; return otherwise.
+def relaunch(gpus: int, spec: Path) -> bool:
+    """Train in one process a GPU, if several were asked for and are visible: True when they are done; else False at once.
 
-    Fewer than asked for will do: the number of devices changes no result beyond rounding.
+    Fewer than asked for will do: the number of devices changes no result beyond rounding. Raises UserError or Interrupted.
     """
     devices = min(gpus, torch.cuda.device_count())
     if devices <= 1 or under_torchrun():
-        return
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+        return False
+    launch(devices, ["-m", "palette", "train", "-c", str(spec)])
+    return True
+
+
+def launch(processes: int, arguments: list[str]) -> None:
+    """Run `python arguments` in several processes on this machine, as `torchrun --standalone` does.
+
+    By the library, not the command, which ends with 1 whatever went wrong: an error keeps the exit code of the process that
+    failed first, and a signal, which is handed on to the processes, gives that of an interrupted training.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     sys.stderr.flush()
-    os.execv(sys.executable, [*torchrun, "-m", "palette", "train", "-c", str(spec)])
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=str(uuid.uuid4()),
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)(*arguments)
+    except SignalException as stopped:
+        name = stopped.sigval.name
+        raise Interrupted(f"stopped by {name}. Run the same again: it goes on from the last saved state.") from None
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        error = UserError(
+            f"process {rank} of {processes} ended with code {failure.exitcode}; its message stands above."
+        )
+        error.exit_code = failure.exitcode if failure.exitcode > 0 else UserError.exit_code
+        raise error from None

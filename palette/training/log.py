@@ -1,13 +1,19 @@
 """The training log: one JSON object a line."""
 
 import json
+import math
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from palette.files import write_text
+from palette.training.board import Board
 from palette.training.trainer import Trainer, learning_rate
 
 
@@ -16,41 +22,84 @@ def is_logged(step: int, last: int) -> bool:
     return step == last or step % min(max(10, 10 ** (len(str(step)) - 2)), 1000) == 0
 
 
+def memory_gb(device: torch.device) -> float:
+    """Largest memory in use so far, in GB: of tensors on the GPU, of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 class Log:
-    """`log.jsonl` in the state folder: step, loss (mean since the line before), lr, images_per_second, seconds."""
+    """`log.jsonl` in the state folder. A line has, after `step` steps of which the line before had fewer:
 
-    def __init__(self, path: Path, trainer: Trainer) -> None:
+    loss: mean over the steps between. validation_loss: where it was measured. lr: of the last step. images_per_second: with
+    all that was done between, validation and saving too. data_wait: share of that time in which this process waited for
+    data. memory_gb: the peak so far. seconds: spent training, all runs together. skipped_steps, loss_scale: fp16 only.
+    """
+
+    def __init__(self, folder: Path, trainer: Trainer) -> None:
         """Lines after the trainer's step, from a run that did not live to save its state, are cut off."""
-        self.path, self.trainer = path, trainer
+        self.path, self.trainer = folder / "log.jsonl", trainer
         self.sum = torch.zeros((), device=trainer.world.device)
-        self.since, self.seconds, self.note = trainer.step, trainer.seconds, ""
+        self.since, self.seconds, self.waited, self.note = trainer.step, trainer.seconds, trainer.waited, ""
+        self.board: Board | None = None
         if trainer.world.leads:
-            write_text(path, "".join(line + "\n" for line in lines_up_to(path, trainer.step)))
+            write_text(self.path, "".join(line + "\n" for line in lines_up_to(self.path, trainer.step)))
+            if trainer.spec.runtime.tensorboard:
+                self.board = Board(folder / "tensorboard", trainer.step)
 
-    def add(self, value: Tensor) -> None:
-        """Count the loss of one step; write a line if one is due."""
+    def add(self, value: Tensor, validation: float | None = None) -> None:
+        """Count the loss of one step; write a line if one is due, or if there is a validation's loss to tell."""
         self.sum += value
-        if is_logged(self.trainer.step, self.trainer.spec.steps):
-            self._write()
+        if validation is not None or is_logged(self.trainer.step, self.trainer.spec.steps):
+            self._write(validation)
 
-    def _write(self) -> None:
+    def picture(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Show a preview, uint8 [H, W, 3], where previews are shown."""
+        if self.board is not None:
+            self.board.picture(pixels, self.trainer.step)
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def _write(self, validation: float | None) -> None:
         trainer = self.trainer
-        steps, seconds = trainer.step - self.since, trainer.seconds - self.seconds
-        mean = trainer.world.mean(self.sum).item() / steps
+        mean = trainer.world.mean(self.sum).item() / (trainer.step - self.since)
         trainer.require_finite()
-        rate = steps * trainer.spec.batch_size / max(seconds, 1e-9)
-        line = {
-            "step": trainer.step,
-            "loss": round(mean, 6),
-            "lr": learning_rate(trainer.step - 1, trainer.spec),
-            "images_per_second": round(rate, 2),
-            "seconds": round(trainer.seconds, 2),
-        }
+        line = self._line(mean, validation)
         if trainer.world.leads:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+        if self.board is not None:
+            self.board.scalars(line)
         self.sum.zero_()
-        self.since, self.seconds, self.note = trainer.step, trainer.seconds, f"loss {mean:.4f}"
+        self.since, self.seconds, self.waited = trainer.step, trainer.seconds, trainer.waited
+        self.note = f"{line['images_per_second']} images/s, loss {mean:.4f}, {line['memory_gb']} GB"
+
+    def _line(self, mean: float, validation: float | None) -> dict[str, float | None]:
+        trainer = self.trainer
+        seconds = max(trainer.seconds - self.seconds, 1e-9)
+        line = {
+            "step": trainer.step,
+            "loss": rounded(mean, 6),
+            "lr": learning_rate(trainer.step - 1, trainer.spec),
+            "images_per_second": round((trainer.step - self.since) * trainer.spec.batch_size / seconds, 2),
+            "data_wait": round(min((trainer.waited - self.waited) / seconds, 1.0), 4),
+            "memory_gb": round(memory_gb(trainer.world.device), 3),
+            "seconds": round(trainer.seconds, 2),
+        }
+        if validation is not None:
+            line["validation_loss"] = rounded(validation, 6)
+        if trainer.scaler.is_enabled():
+            line |= {"skipped_steps": int(trainer.skipped.item()), "loss_scale": trainer.scaler.get_scale()}
+        return line
+
+
+def rounded(value: float, digits: int) -> float | None:
+    """JSON has no infinity: a loss that fp16 could not hold is null."""
+    return round(value, digits) if math.isfinite(value) else None
 
 
 def lines_up_to(path: Path, step: int) -> Iterator[str]:

@@ -1,98 +1,105 @@
 """Training: optimizer steps from the last saved state to `spec.steps`."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
-import torch
+from torch import Tensor
 
-from palette.errors import ConfigError, Interrupted
+from palette.errors import Interrupted
 from palette.progress import Progress
 from palette.spec import TrainSpec
 from palette.stage import say
+from palette.training import start
 from palette.training.checkpoint import States
 from palette.training.distributed import World
 from palette.training.log import Log
+from palette.training.machine import check
+from palette.training.previews import Previews
+from palette.training.signals import Signals, signals
 from palette.training.stream import Images, Stream, batches, slices
 from palette.training.trainer import Trainer, build
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the processor has bfloat16 instructions; False where the system does not tell."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def check(spec: TrainSpec, world: World) -> None:
-    """Raise ConfigError for what this machine cannot do as asked."""
-    parts = world.size * spec.accumulate
-    if spec.batch_size % parts:
-        raise ConfigError(
-            f"train: `batch_size` {spec.batch_size} is not a multiple of {parts} ({world.size} devices × `accumulate` "
-            f"{spec.accumulate}). Nothing is rounded silently: choose a multiple of {parts}, or another `accumulate`."
-        )
-    has_bf16 = cpu_has_bf16() if world.device.type == "cpu" else torch.cuda.is_bf16_supported()
-    if spec.precision == "bf16" and not has_bf16:
-        raise ConfigError(
-            "train: `precision: bf16`, but this device has no bfloat16 instructions; emulated, it is tens of times slower "
-            "than fp32. Use `precision: fp32` here."
-        )
-
-
-@dataclass
-class Signals:
-    """What was asked for since the last look: SIGTERM asks to save, SIGINT (Ctrl-C) to save and stop."""
-
-    save: bool = False
-    stop: bool = False
-
-    def receive(self, number: int, frame: FrameType | None) -> None:
-        self.save = True
-        self.stop = self.stop or number == signal.SIGINT
-
-
-@contextmanager
-def signals(leads: bool) -> Iterator[Signals]:
-    """Take SIGTERM and SIGINT note of, instead of dying of them. Ranks other than 0 leave both to rank 0."""
-    received = Signals()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    handler: Callable[[int, FrameType | None], None] | signal.Handlers = received.receive if leads else signal.SIG_IGN
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+from palette.training.validation import Validation, split
 
 
 def train(spec: TrainSpec, images: Images, state_folder: Path, world: World) -> Trainer:
     """Train to `spec.steps`, from the newest state in `state_folder` if there is one; returns the finished trainer.
 
-    Raises ConfigError (this machine cannot do what the spec asks), UserError (the training diverged) or Interrupted.
+    Raises ConfigError (this machine cannot do what the spec asks), DataError (the model to start from is not what it should
+    be), UserError (the training diverged) or Interrupted.
     """
     check(spec, world)
+    images, held_out = split(images, spec.validation_images)
     stream = Stream(images, spec.mix, spec.seed, spec.batch_size, spec.image_size, spec.flip)
-    states = States(state_folder)
+    states = States(state_folder, spec.runtime.checkpoints_kept, spec.runtime.milestones)
+    trainer = prepare(spec, states, world)
+    log = Log(state_folder, trainer)
+    validation = Validation(held_out, spec) if held_out else None
+    wanted = world.leads and spec.runtime.preview_every
+    previews = Previews(held_out or images, spec, state_folder / "previews") if wanted else None
+    with closing(log), signals() as received:
+        try:
+            _run(trainer, stream, Saving(states), Watch(log, validation, previews), received)
+        except RuntimeError:  # of an exchange with rank 0, gone after Ctrl-C
+            if world.leads or not received.stop:
+                raise
+            raise Interrupted(f"train {spec.name}: rank {world.rank} stopped with rank 0.") from None
+    return trainer
+
+
+def prepare(spec: TrainSpec, states: States, world: World) -> Trainer:
+    """A trainer at the newest state; where there is none, at step 0, with the weights that the spec starts from."""
     trainer = build(spec, world)
     newest = world.from_leader(states.newest(spec.steps) if world.leads else None)
     if newest is not None:
         trainer.resume(newest)
         if world.leads:
             say(f"{spec.name}: going on from step {trainer.step}")
-    log = Log(states.folder / "log.jsonl", trainer)
-    with signals(world.leads) as received:
-        _run(trainer, stream, states, log, received)
+    elif spec.start_sha256 is not None:
+        start.begin(trainer)
+        if world.leads:
+            say(f"{spec.name}: starting from {spec.runtime.start_from}")
     return trainer
 
 
-def _run(trainer: Trainer, stream: Stream, states: States, log: Log, received: Signals) -> None:
+@dataclass
+class Saving:
+    """When states are saved: by step, by time, and when a signal asks for it.
+
+    Rank 0 writes, and its clock decides. The others need not know: they wait for it at their next exchange of gradients.
+    """
+
+    states: States
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self, trainer: Trainer) -> bool:
+        step, spec = trainer.step, trainer.spec
+        by_step = step % spec.runtime.checkpoint_every == 0 or step in spec.runtime.milestones or step == spec.steps
+        return by_step or time.monotonic() - self.last >= 60 * spec.runtime.checkpoint_minutes
+
+    def __call__(self, trainer: Trainer) -> None:
+        trainer.save(self.states)
+        self.last = time.monotonic()
+
+
+@dataclass
+class Watch:
+    """What is seen of a training on its way: the log, the validation's loss in it, and previews."""
+
+    log: Log
+    validation: Validation | None
+    previews: Previews | None
+
+    def __call__(self, trainer: Trainer, value: Tensor) -> None:
+        """After each step, on all processes; value: its loss."""
+        measured = self.validation(trainer) if self.validation and self.validation.due(trainer.step) else None
+        self.log.add(value, measured)
+        if self.previews and self.previews.due(trainer.step):
+            self.log.picture(self.previews(trainer))
+
+
+def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received: Signals) -> None:
     spec, world = trainer.spec, trainer.world
     places = slices(spec.batch_size, world.rank, world.size, spec.accumulate)
     progress = Progress(f"train {spec.name}", spec.steps, "steps", start=trainer.step)
@@ -101,14 +108,13 @@ def _run(trainer: Trainer, stream: Stream, states: States, log: Log, received: S
         while trainer.step < spec.steps:
             value = trainer.update(prepared)
             trainer.seconds = time.monotonic() - began
-            log.add(value)
-            due = trainer.step % spec.runtime.checkpoint_every == 0 or trainer.step == spec.steps
-            if due or received.save:
-                trainer.save(states)
+            watch(trainer, value)
+            if received.save or save.due(trainer):
+                save(trainer)
                 received.save = False
             if world.leads:  # after saving: nobody may be reading any more
-                progress.advance(note=log.note)
-            if received.stop and trainer.step < spec.steps:
+                progress.advance(note=watch.log.note)
+            if received.stop and world.leads and trainer.step < spec.steps:
                 raise Interrupted(
                     f"train {spec.name}: stopped at step {trainer.step} of {spec.steps}; its state is saved. "
                     "Run the same again to go on."

@@ -2,23 +2,30 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from palette.diffusion.objective import IMAGE_CHANNELS, INPUT_CHANNELS, Batch, loss
+from palette.diffusion.objective import Batch, loss
 from palette.errors import UserError
-from palette.model import ema
+from palette.model import ema, networks
 from palette.model.unet import UNet
 from palette.spec import TrainSpec
 from palette.training.checkpoint import States, load
 from palette.training.distributed import World
 from palette.training.stream import moved
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SMALLEST_SCALE = 1.0
+"""Of fp16's loss. It starts at 65536 and is halved at each overflow: below 1, gradients overflow without any scaling."""
+ADVICE = "Lower `learning_rate` or `clip`, lengthen `warmup`, or use `precision: fp32`."
 
 
 def learning_rate(step: int, spec: TrainSpec) -> float:
@@ -40,19 +47,38 @@ class Trainer:
     network: UNet
     averages: list[Tensor]
     """EMA of the network's parameters, in their order."""
+    by_width: dict[float, list[Tensor]]
+    """Power-function EMAs of the same, by σ_rel; without 0, the parameters themselves."""
     optimizer: torch.optim.Adam
+    scaler: GradScaler
+    """Scales fp16's loss, so that small gradients do not vanish; does nothing otherwise."""
     step: int = 0
     """Optimizer steps done: the one counter."""
+    earlier: int = 0
+    """Steps that the model had behind it when this training started from it. The EMA's ramp goes on from there."""
     seconds: float = 0.0
     """Spent training, all runs together."""
+    waited: float = 0.0
+    """Seconds of this run in which a step waited for its data."""
+    gammas: dict[float, float] = field(init=False)
+    """The exponent of each width."""
     parallel: nn.Module = field(init=False)
-    """The network, or DistributedDataParallel around it."""
+    """The network, or DistributedDataParallel around it; compiled, where that was asked for."""
     broken: Tensor = field(init=False)
-    """First step whose gradient was not finite, or -1. Stays on the device: reading it at every step would stop the GPU."""
+    """float64 [2]: first step whose gradient was not finite, or -1, and its loss. Stays on the device: reading it at every
+    step would stop the GPU."""
+    skipped: Tensor = field(init=False)
+    """int64 []: steps that fp16's scaler skipped, for its scale was too large. Stays on the device too."""
 
     def __post_init__(self) -> None:
+        device = self.world.device
+        self.network.recompute = self.spec.runtime.recompute
         self.parallel = self.world.parallel(self.network)
-        self.broken = torch.tensor(-1, device=self.world.device)
+        if self.spec.runtime.compile:  # in place: names of weights stay as they are
+            self.parallel.compile(options={"fallback_random": True})  # the same dropout as without
+        self.broken = torch.tensor([-1.0, 0.0], dtype=torch.float64, device=device)
+        self.skipped = torch.tensor(0, device=device)
+        self.gammas = {width: ema.exponent(width) for width in self.by_width}
 
     # -- one step
 
@@ -60,25 +86,50 @@ class Trainer:
         """One optimizer step on the next micro-batches; returns the mean loss of this process's share, on the device."""
         total = torch.zeros((), device=self.world.device)
         for index in range(self.spec.accumulate):
-            batch = moved(next(prepared), self.world.device)
+            batch = moved(self._next(prepared), self.world.device)
+            # Of rank and micro-batch too, so that no two images share their dropout. With it, another number of devices
+            # is another draw, not only another rounding.
+            torch.manual_seed(seed_of(self.spec.seed, "dropout", self.step, self.world.rank, index))
             with self._syncing(last=index == self.spec.accumulate - 1):
-                mean = self._loss(batch, index) / self.spec.accumulate
-                torch.autograd.backward(mean)
+                mean = self.losses(self.parallel, batch).mean() / self.spec.accumulate
+                torch.autograd.backward(self.scaler.scale(mean))
             total += mean.detach()
-        self._apply_gradients()
+        self._apply_gradients(total)
         return total
 
-    def _apply_gradients(self) -> None:
-        """Adam, then the averages. A gradient that is not finite is only noted."""
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.clip)
-        unbroken = (self.broken < 0) & ~torch.isfinite(norm)
-        self.broken = torch.where(unbroken, self.step + 1, self.broken)
+    def _next(self, prepared: Iterator[Batch]) -> Batch:
+        began = time.monotonic()
+        batch = next(prepared)
+        self.waited += time.monotonic() - began
+        return batch
+
+    def losses(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Loss of each image, [B], in the training's arithmetic."""
+        objective, precision = self.spec.objective, self.spec.precision
+        with torch.autocast(self.world.device.type, DTYPES[precision], enabled=precision != "fp32"):
+            return loss(objective.kind, objective.loss, network, batch, objective.weighting)
+
+    def _apply_gradients(self, value: Tensor) -> None:
+        """Adam, then the averages. A gradient that is not finite is only noted; the scaler skips Adam's step then."""
+        self.scaler.unscale_(self.optimizer)
+        self._note(nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.clip), value)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.spec)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        ema.update(self.averages, self.network.parameters(), self.step, self.spec.ema)
+        ema.update(self.averages, self.network.parameters(), self.earlier + self.step, self.spec.ema)
         self.step += 1
+        for width, averages in self.by_width.items():
+            ema.update_power(averages, self.network.parameters(), self.step, self.gammas[width])
+
+    def _note(self, norm: Tensor, value: Tensor) -> None:
+        finite = torch.isfinite(norm)
+        if self.scaler.is_enabled():
+            self.skipped += ~finite
+        else:
+            here = torch.stack([torch.full_like(self.broken[0], self.step + 1), value.double()])
+            self.broken = torch.where((self.broken[0] < 0) & ~finite, here, self.broken)
 
     def _syncing(self, last: bool) -> AbstractContextManager[None]:
         """Devices exchange gradients only in the last micro-batch."""
@@ -86,22 +137,24 @@ class Trainer:
             return self.parallel.no_sync()
         return nullcontext()
 
-    def _loss(self, batch: Batch, micro: int) -> Tensor:
-        torch.manual_seed(seed_of(self.spec.seed, "dropout", self.step, self.world.rank, micro))
-        objective, device = self.spec.objective, self.world.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
-            return loss(objective.kind, objective.loss, self.parallel, batch).mean()
-
-    # -- states
-
     def require_finite(self) -> None:
-        """Raise UserError if any step since the last saved state had a gradient that is not finite."""
-        step = int(self.broken.item())
+        """Raise UserError if any step since the last saved state had a gradient that is not finite.
+
+        With fp16 such a step is skipped, and does no harm until its scale has collapsed.
+        """
+        step, value = self.broken.tolist()
         if step >= 0:
             raise UserError(
-                f"train: at step {step} the gradient was not finite, so the weights are lost; the last saved state is kept. "
-                "Lower `learning_rate` or `clip`, lengthen `warmup`, or use `precision: fp32`."
+                f"train: at step {step:.0f} the gradient was not finite (loss {value:g}), so the weights are lost; the last "
+                f"saved state is kept. {ADVICE}"
             )
+        if self.scaler.is_enabled() and (scale := self.scaler.get_scale()) < SMALLEST_SCALE:
+            raise UserError(
+                f"train: by step {self.step} fp16's loss scale has fallen to {scale:g}; {self.skipped.item()} steps were "
+                f"skipped, for their gradients overflow however small the scale. The last saved state is kept. {ADVICE}"
+            )
+
+    # -- states
 
     def save(self, states: States) -> None:
         """Save the state, unless it is broken. Rank 0 writes; the states of all are alike."""
@@ -110,34 +163,89 @@ class Trainer:
             states.save(
                 {
                     "step": self.step,
+                    "earlier": self.earlier,
                     "seconds": self.seconds,
+                    "skipped": int(self.skipped.item()),
                     "network": self.network.state_dict(),
                     "averages": self.averages,
+                    "by_width": self.by_width,
                     "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.scaler.state_dict(),
                 }
             )
 
     def resume(self, path: Path) -> None:
-        """Go on from a saved state."""
-        state = load(path, self.world.device)
+        """Go on from a saved state, of this kind of device or of another."""
+        state = load(path)
         self.network.load_state_dict(state["network"])
+        copy(self.averages, state["averages"])
+        for width, averages in self.by_width.items():
+            copy(averages, state["by_width"][width])
         self.optimizer.load_state_dict(state["optimizer"])
-        for average, saved in zip(self.averages, state["averages"], strict=True):
-            average.copy_(saved)
-        self.step, self.seconds = state["step"], state["seconds"]
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = like(parameter, moments[name])  # a CPU's state is not channels_last
+        self.scaler.load_state_dict(state["scaler"])
+        self.skipped.fill_(state["skipped"])
+        self.step, self.earlier, self.seconds = state["step"], state["earlier"], state["seconds"]
+
+    # -- averages
+
+    @property
+    def names(self) -> list[str]:
+        """Of the parameters, in their order."""
+        return [name for name, _ in self.network.named_parameters()]
+
+    @contextmanager
+    def averaged_network(self) -> Iterator[nn.Module]:
+        """The network with its averaged weights, for evaluation. Training is not disturbed; nothing is copied."""
+        # Not compiled: it would be compiled anew for these weights and for each size of batch.
+        eager = torch.compiler.set_stance("force_eager") if self.spec.runtime.compile else nullcontext()
+        self.network.eval()
+        try:
+            with torch.no_grad(), eager:
+                yield ema.Averaged(self.network, dict(zip(self.names, self.averages, strict=True)))
+        finally:
+            self.network.train()
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """Name → EMA weight, on the CPU."""
-        names = [name for name, _ in self.network.named_parameters()]
-        return {name: average.detach().cpu().contiguous() for name, average in zip(names, self.averages, strict=True)}
+        return dict(zip(self.names, map(to_cpu, self.averages), strict=True))
+
+    def averages_by_width(self) -> dict[str, Tensor]:
+        """`<width>/<name>` → weight, on the CPU, for each of `spec.ema_widths`; under `0.0/` the weights themselves."""
+        every: dict[float, list[Tensor]] = {0.0: [*self.network.parameters()], **self.by_width}
+        return {
+            f"{width!r}/{name}": to_cpu(weight)
+            for width in self.spec.ema_widths
+            for name, weight in zip(self.names, every[width], strict=True)
+        }
+
+
+def to_cpu(tensor: Tensor) -> Tensor:
+    """The values in a contiguous tensor on the CPU."""
+    return tensor.detach().cpu().contiguous()
+
+
+def like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy of the value with the parameter's type, device and order in memory, which fused Adam wants equal."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def copy(tensors: list[Tensor], values: list[Tensor]) -> None:
+    """Set `tensors` to `values`, pairwise of equal shapes."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 def build(spec: TrainSpec, world: World) -> Trainer:
     """A trainer at step 0. Weights are drawn on the CPU, so that they are the same on every device."""
     torch.manual_seed(seed_of(spec.seed, "weights"))
-    network = UNet(spec.network, INPUT_CHANNELS, IMAGE_CHANNELS, spec.image_size).to(world.device)
+    network = networks.build(spec.network, spec.image_size).to(world.device)
     if world.device.type == "cuda":
         network = network.to(memory_format=torch.channels_last)
     averages = [parameter.detach().clone() for parameter in network.parameters()]
+    by_width = {width: [average.clone() for average in averages] for width in spec.ema_widths if width > 0}
     optimizer = torch.optim.Adam(network.parameters(), lr=spec.learning_rate, fused=True)
-    return Trainer(spec, world, network, averages, optimizer)
+    scaler = GradScaler(world.device.type, enabled=spec.precision == "fp16")
+    return Trainer(spec, world, network, averages, by_width, optimizer, scaler)

@@ -1,4 +1,5 @@
-"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `model.json`, `log.jsonl`."""
+"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `model.json`, `log.jsonl`; with `ema_widths`,
+`averages.safetensors`."""
 
 import shutil
 from pathlib import Path
@@ -6,19 +7,20 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from palette.data.store import ImageStore
 from palette.files import replacing, sha256, write_json
 from palette.spec import TrainSpec
 from palette.stage import Stage
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
+from palette.training.stream import open_images
 from palette.training.trainer import Trainer
 
 
 def run(stage: Stage[TrainSpec]) -> None:
     """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
-    relaunch(stage.spec.runtime.gpus, stage.path("spec.yaml"))
+    if relaunch(stage.spec.runtime.gpus, stage.path("spec.yaml")):
+        return
     torch.set_num_threads(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     with world() as processes:
@@ -35,7 +37,7 @@ def state_folder(stage: Stage[TrainSpec]) -> Path:
 
 
 def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
-    with ImageStore(stage.parent("prepare", "train.zip")) as images:
+    with open_images(stage.parent("prepare", "train.zip"), stage.spec.mix) as images:
         trainer = train(stage.spec, images, state_folder(stage), processes)
     if processes.leads:
         publish(stage, trainer)
@@ -43,13 +45,18 @@ def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
 
 def publish(stage: Stage[TrainSpec], trainer: Trainer) -> None:
     """Write the stage's files, the card last."""
+    artifacts = ["model.safetensors", "model.json", "log.jsonl"]
     write_weights(stage, trainer)
+    if stage.spec.ema_widths:
+        with replacing(stage.path("averages.safetensors")) as temporary:
+            save_file(trainer.averages_by_width(), temporary)
+        artifacts.append("averages.safetensors")
     write_json(stage.path("model.json"), model_facts(stage, trainer))
     with replacing(stage.path("log.jsonl")) as temporary:
         shutil.copyfile(state_folder(stage) / "log.jsonl", temporary)
     processes = trainer.world
     stage.write_card(
-        ["model.safetensors", "model.json", "log.jsonl"],
+        artifacts,
         seed=stage.spec.seed,
         device=device_name(processes.device),
         devices=processes.size,

@@ -3,22 +3,28 @@
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from palette.errors import DataError
 from palette.training.checkpoint import States, load, readable
 
 
 def state(step: int) -> dict[str, Any]:
     return {
         "step": step,
+        "earlier": 0,
         "seconds": 1.5,
+        "skipped": 0,
         "network": {"w": torch.ones(500)},
         "averages": [torch.ones(3)],
+        "by_width": {0.05: [torch.ones(3)]},
         "optimizer": {},
+        "scaler": {},
     }
 
 
@@ -34,7 +40,7 @@ def test_the_newest_two_stay_and_those_of_longer_trainings(tmp_path: Path) -> No
     ]
     assert states.newest(99) == tmp_path / "step-00000030.pt"
     assert states.newest(5) is None
-    assert load(states.path(30), torch.device("cpu"))["seconds"] == 1.5
+    assert load(states.path(30))["seconds"] == 1.5
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit", "empty"])
@@ -49,6 +55,34 @@ def test_a_damaged_state_is_passed_over(tmp_path: Path, damage: str, capsys: pyt
     assert not readable(states.path(20))
     assert states.newest(100) == states.path(10)
     assert "step-00000020.pt: damaged training state, passed over" in capsys.readouterr().err
+
+
+def test_milestones_stay(tmp_path: Path) -> None:
+    states = States(tmp_path, kept=1, milestones=(20,))
+    for step in (10, 20, 30, 40):
+        states.save(state(step))
+    assert states.steps(1000) == [40, 20]
+
+
+def test_a_state_of_another_version_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states = States(tmp_path)
+    states.save(state(10))
+    old = state(20)
+    del old["scaler"]
+    torch.save(old, states.path(20))
+    torch.save(torch.nn.Linear(1, 1), states.path(30))  # a pickle of code, which is not run
+    with zipfile.ZipFile(states.path(40), "w") as archive:
+        archive.writestr("something", "else")
+    assert states.newest(100) == states.path(10)
+    said = capsys.readouterr().err
+    assert "step-00000020.pt: training state of another version (scaler more or less than here), passed over" in said
+    assert "step-00000030.pt: not a training state, passed over" in said
+    assert "step-00000040.pt: not a training state, passed over" in said
+
+
+def test_a_state_that_this_machine_does_not_see(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must be on a disk that all machines see"):
+        load(tmp_path / "step-00000010.pt")
 
 
 def test_a_second_trainer_waits_for_the_first(tmp_path: Path) -> None:

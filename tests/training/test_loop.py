@@ -5,14 +5,14 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from palette.config import Objective
-from palette.errors import ConfigError, Interrupted, UserError
-from palette.spec import Runtime, TrainSpec
-from palette.training import loop
+from palette.errors import Interrupted, UserError
+from palette.spec import TrainRuntime, TrainSpec
 from palette.training.checkpoint import States
 from palette.training.distributed import World
 from palette.training.log import is_logged
@@ -36,6 +36,16 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+STEADY = ("step", "lr", "validation_loss")
+"""What a log says of a training however often it was cut; the loss is a mean since the line before or since the cut."""
+
+
+def every_weight(spec: TrainSpec, folder: Path) -> dict[str, torch.Tensor]:
+    """The averages of all kinds, and the weights themselves where they are kept."""
+    trainer = train(spec, pictures(20), folder, ALONE)
+    return trainer.averaged_weights() | trainer.averages_by_width()
+
+
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Trainer], None]) -> None:
     """Call `act` before the optimizer step after `step` steps; once."""
     update, acted = Trainer.update, []
@@ -57,19 +67,45 @@ def crash(_: Trainer) -> None:
     raise RuntimeError("power cut")
 
 
-@pytest.mark.parametrize("network", [NETWORK, NETWORK.model_copy(update={"dropout": 0.3})], ids=["plain", "dropout"])
+EVERYTHING = {
+    "network": NETWORK.model_copy(update={"dropout": 0.3}),
+    "ema_widths": (0.0, 0.05, 0.1),
+    "validation_images": 3,
+    "accumulate": 2,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "everything"])
 def test_a_resumed_training_ends_with_the_same_weights(
-    network: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = train_spec(network=network)
-    whole = weights(spec, tmp_path / "whole")
+    spec = train_spec(**changes)
+    whole = every_weight(spec, tmp_path / "whole")
     for step in (2, 7, 11):  # before the first state, and after each
         at_step(monkeypatch, step, crash)
         with pytest.raises(RuntimeError, match="power cut"):
-            weights(spec, tmp_path / "cut")
-    assert same(weights(spec, tmp_path / "cut"), whole)
-    assert [line["step"] for line in log(tmp_path / "cut")] == [line["step"] for line in log(tmp_path / "whole")]
+            every_weight(spec, tmp_path / "cut")
+    assert same(every_weight(spec, tmp_path / "cut"), whole)
+    assert len(whole) == len(list(build(spec, ALONE).network.parameters())) * (1 + len(spec.ema_widths))
+    parts = [{k: v for k, v in line.items() if k in STEADY} for line in log(tmp_path / "cut") + log(tmp_path / "whole")]
+    assert parts[: len(parts) // 2] == parts[len(parts) // 2 :]
     assert States(tmp_path / "cut").steps(99) == [12, 8]
+
+
+def test_milestones_stay_and_lie_between_the_regular_states(tmp_path: Path) -> None:
+    runtime = TrainRuntime(checkpoint_every=4, checkpoints_kept=1, milestones=(3, 5))
+    whole = weights(train_spec(runtime=runtime), tmp_path)
+    assert States(tmp_path).steps(99) == [12, 5, 3]
+    for step in (12, 5):
+        States(tmp_path).path(step).unlink()
+    assert same(weights(train_spec(runtime=runtime), tmp_path), whole)
+
+
+def test_states_are_saved_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(States, "save", lambda self, state: saved.append(state["step"]))
+    weights(train_spec(runtime=TrainRuntime(checkpoint_minutes=1e-9)), tmp_path)
+    assert saved == list(range(1, 13))
 
 
 def test_raising_steps_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,12 +143,40 @@ def test_ctrl_c_saves_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert same(weights(train_spec(), tmp_path / "cut"), weights(train_spec(), tmp_path / "whole"))
 
 
+class Follower(World):
+    """One that leaves everything to another."""
+
+    leads = False
+
+
+@pytest.mark.parametrize(("asked", "error"), [(True, Interrupted), (False, RuntimeError)])
+def test_another_rank_leaves_stopping_to_rank_0(
+    asked: bool, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on until an exchange fails, and only then takes that for the end of rank 0."""
+
+    def interrupt(_: Trainer) -> None:
+        if asked:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def fail(self: Trainer, _: object) -> None:
+        if self.step == 8:
+            raise RuntimeError("connection closed by peer")
+
+    at_step(monkeypatch, 5, interrupt)
+    apply = Trainer._apply_gradients
+    monkeypatch.setattr(Trainer, "_apply_gradients", lambda self, value: (fail(self, value), apply(self, value)))
+    with pytest.raises(error, match="stopped with rank 0" if asked else "connection closed"):
+        train(train_spec(), pictures(20), tmp_path, Follower(0, 1, torch.device("cpu")))
+    assert States(tmp_path).steps(99) == []
+
+
 def test_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def poison(trainer: Trainer) -> None:
         next(trainer.network.parameters()).data.fill_(float("nan"))
 
     at_step(monkeypatch, 9, poison)
-    with pytest.raises(UserError, match=r"at step 10 the gradient was not finite.*Lower `learning_rate`"):
+    with pytest.raises(UserError, match=r"at step 10 the gradient was not finite \(loss nan\).*Lower `learning_rate`"):
         weights(train_spec(), tmp_path)
     assert States(tmp_path).steps(99) == [8, 4]
     assert [line["step"] for line in log(tmp_path)] == []
@@ -130,7 +194,9 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     train(train_spec(steps=60, learning_rate=3e-3), pictures(20), tmp_path, ALONE)
     lines = log(tmp_path)
     assert lines[-1]["loss"] < 0.8 * lines[0]["loss"]
-    assert {"step", "loss", "lr", "images_per_second", "seconds"} == set(lines[0])
+    assert set(lines[0]) == {"step", "loss", "lr", "images_per_second", "data_wait", "memory_gb", "seconds"}
+    assert 0 <= lines[0]["data_wait"] <= 1
+    assert 0.05 < lines[0]["memory_gb"] < 20
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "x0", "v", "regression"])
@@ -144,6 +210,25 @@ def test_averages_are_not_the_last_weights(tmp_path: Path) -> None:
     averaged, last = trained.averaged_weights(), dict(trained.network.named_parameters())
     assert averaged.keys() == last.keys()
     assert not torch.equal(averaged["first.weight"], last["first.weight"])
+
+
+def test_averages_are_the_power_functions_of_the_weights_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history: list[torch.Tensor] = []
+    update = Trainer.update
+
+    def recorded(self: Trainer, prepared: Any) -> torch.Tensor:
+        value = update(self, prepared)
+        history.append(self.network.first.weight.detach().double().clone())  # type: ignore[union-attr]
+        return value
+
+    monkeypatch.setattr(Trainer, "update", recorded)
+    found = train(train_spec(ema_widths=(0.1, 0.0)), pictures(20), tmp_path, ALONE).averages_by_width()
+    times = torch.linspace(0, 1, 13, dtype=torch.float64) ** (6.937203937601809 + 1)
+    expected = sum(share * weight for share, weight in zip(times.diff(), history, strict=True))
+    torch.testing.assert_close(found["0.1/first.weight"].double(), expected, atol=1e-6, rtol=0)
+    assert torch.equal(found["0.0/first.weight"].double(), history[-1])
 
 
 def test_initial_weights_belong_to_the_seed() -> None:
@@ -169,28 +254,7 @@ def test_log_lines_thin_out() -> None:
     assert is_logged(7, 7)
 
 
-def test_refuses_a_batch_that_cannot_be_dealt() -> None:
-    with pytest.raises(ConfigError, match=r"`batch_size` 8 is not a multiple of 6 \(2 devices × `accumulate` 3\)"):
-        loop.check(train_spec(accumulate=3), World(0, 2, torch.device("cpu")))
-
-
-def test_refuses_bf16_without_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "cpu_has_bf16", lambda: False)
-    with pytest.raises(ConfigError, match="no bfloat16 instructions"):
-        loop.check(train_spec(precision="bf16"), ALONE)
-
-
-@pytest.mark.skipif(not loop.cpu_has_bf16(), reason="this processor has no bfloat16 instructions")
-def test_bf16_trains_close_to_fp32(tmp_path: Path) -> None:
-    fine = train(train_spec(), pictures(20), tmp_path / "fp32", ALONE)
-    coarse = train(train_spec(precision="bf16"), pictures(20), tmp_path / "bf16", ALONE)
-    assert next(coarse.network.parameters()).dtype == torch.float32
-    losses = [log(tmp_path / name)[-1]["loss"] for name in ("fp32", "bf16")]
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
-    assert not same(fine.averaged_weights(), coarse.averaged_weights())
-
-
 def test_checkpoints_come_from_runtime_and_change_nothing(tmp_path: Path) -> None:
-    often = train_spec(runtime=Runtime(checkpoint_every=1))
+    often = train_spec(runtime=TrainRuntime(checkpoint_every=1))
     assert often.hash == train_spec().hash
     assert same(weights(often, tmp_path / "often"), weights(train_spec(), tmp_path / "seldom"))

@@ -51,6 +51,12 @@ def test_tasks_come_in_their_proportions() -> None:
     assert {task: count / 1000 for task, count in found.items()} == ALL
 
 
+def test_examples_are_dealt_in_these_proportions() -> None:
+    stream = make(mix={"colorization": 1.0, "uncropping": 3.0})
+    whole = sum(bool(stream.example(position).mask.all()) for position in range(800))
+    assert abs(whole - 200) < 50  # four standard deviations
+
+
 def test_an_examples_parts_belong_together() -> None:
     """Known pixels are the image's; noise in the hole; half of the images mirrored; ranges as promised."""
     images = pictures(5)

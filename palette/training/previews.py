@@ -1,0 +1,72 @@
+"""Sheets of restored images, to look at while a model is trained."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from palette.config import Sampler
+from palette.diffusion.denoiser import Denoiser
+from palette.diffusion.objective import Batch
+from palette.diffusion.restore import to_pixels
+from palette.diffusion.samplers import sampler_for, steps_for
+from palette.files import replacing
+from palette.spec import TrainSpec
+from palette.training.stream import Images, collate, moved
+from palette.training.trainer import Trainer
+from palette.training.validation import Part, fixed_stream
+
+ROWS = 4
+SAMPLER = Sampler(kind="dpm++2m", steps=10)
+GAP = 4
+"""White pixels between images."""
+
+
+class Previews:
+    """`previews(trainer)` writes `previews/step-00001000.png`: condition, restored, original; a row an image, at most four.
+
+    The images are always the same, with the same degradation and noise, so that sheets can be compared. Only rank 0 has
+    any; the others wait for it at their next exchange, seconds.
+    """
+
+    def __init__(self, images: Images, spec: TrainSpec, folder: Path) -> None:
+        """images: the held-out ones, or else those that are trained on."""
+        few = fixed_stream(Part(images, range(min(ROWS, len(images)))), spec)
+        self.batch = collate([few.example(item) for item in range(few.batch_size)], few.levels(0))
+        self.spec, self.folder = spec, folder
+
+    def due(self, step: int) -> bool:
+        """Whether it is time after `step` steps."""
+        every = self.spec.runtime.preview_every
+        return every > 0 and step % every == 0
+
+    def __call__(self, trainer: Trainer) -> npt.NDArray[np.uint8]:
+        """Write the sheet of this moment, and return it: uint8 [H, W, 3]."""
+        with trainer.averaged_network() as network:
+            batch = moved(self.batch, trainer.world.device)
+            pixels = sheet(batch, restored(network, batch, self.spec))
+        with replacing(self.folder / f"step-{trainer.step:08}.png") as temporary:
+            Image.fromarray(pixels).save(temporary, format="PNG")
+        return pixels
+
+
+def restored(network: nn.Module, batch: Batch, spec: TrainSpec) -> Tensor:
+    """float [B, 3, H, W]: the conditions of the batch, restored in a few steps; the batch's noise is where they start."""
+    denoiser = Denoiser(network, spec.objective.kind, batch.condition, batch.mask, spec.precision)
+    if spec.objective.kind == "regression":
+        return denoiser(torch.zeros_like(batch.noise), 0.0)
+    steps = steps_for(SAMPLER, spec.objective.kind)
+    return sampler_for(SAMPLER)(denoiser, batch.noise, steps, lambda _: torch.zeros_like(batch.noise))
+
+
+def sheet(batch: Batch, images: Tensor) -> npt.NDArray[np.uint8]:
+    """uint8 [H, W, 3]: the rows and columns of a preview. Holes are grey; the noise that the network sees there is no news."""
+    everywhere = batch.mask.flatten(1).all(dim=1)[:, None, None, None]
+    shown = torch.where(batch.mask & ~everywhere, 0.0, batch.condition)
+    columns = [to_pixels(column) for column in (shown, images, batch.x0)]  # each [B, H, W, 3]
+    padded = [np.pad(column, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255) for column in columns]
+    rows = np.concatenate(padded, axis=2)  # [B, H, 3·W, 3]
+    return np.ascontiguousarray(rows.reshape(-1, *rows.shape[2:])[:-GAP, :-GAP])

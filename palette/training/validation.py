@@ -1,0 +1,79 @@
+"""The loss of the averaged weights on images that training never sees: the last ones of the training store."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from palette.errors import ConfigError
+from palette.spec import TrainSpec
+from palette.training.stream import Images, Stream, collate, moved
+from palette.training.trainer import Trainer, seed_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of a store at `places`, in that order."""
+
+    images: Images
+    places: range
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return self.images[self.places[index]]
+
+
+def split(images: Images, count: int) -> tuple[Images, Images | None]:
+    """The images to train on, and the last `count`, which are held out; None for none. Raises ConfigError for too many."""
+    if count == 0:
+        return images, None
+    kept = len(images) - count
+    if kept < 1:
+        raise ConfigError(
+            f"train: `validation_images` {count}, but the training store has {len(images)} images, and at least one must be "
+            f"left to train on. Choose {len(images) - 1} or fewer, or 0 for no validation."
+        )
+    return Part(images, range(kept)), Part(images, range(kept, len(images)))
+
+
+def fixed_stream(images: Images, spec: TrainSpec) -> Stream:
+    """The images once each, as examples 0 to N-1, always degraded and noised in the same way, never mirrored.
+
+    A seed of its own, so that no example shares its noise with one of training.
+    """
+    return Stream(images, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
+
+
+class Validation:
+    """`validation(trainer)` → mean loss of the averaged weights over the held-out images.
+
+    Each image has its own noise level, and together they are spread as evenly as a batch's. The processes share the images
+    and add up what they find, so their number changes no more than rounding.
+    """
+
+    def __init__(self, images: Images, spec: TrainSpec) -> None:
+        self.stream, self.spec = fixed_stream(images, spec), spec
+
+    def due(self, step: int) -> bool:
+        """Whether it is time after `step` steps; at the end in any case."""
+        return step % self.spec.runtime.validate_every == 0 or step == self.spec.steps
+
+    def __call__(self, trainer: Trainer) -> float:
+        """To be called on all processes."""
+        spec, world = self.spec, trainer.world
+        levels = self.stream.levels(0)
+        mine = range(world.rank, self.stream.batch_size, world.size)
+        size = spec.batch_size // (world.size * spec.accumulate)
+        sums = torch.zeros(2, dtype=torch.float64, device=world.device)  # of losses, of images
+        with trainer.averaged_network() as network, ThreadPoolExecutor(spec.runtime.threads, "validation") as pool:
+            for first in range(0, len(mine), size):
+                items = mine[first : first + size]
+                batch = collate(list(pool.map(self.stream.example, items)), levels[list(items)])
+                sums[0] += trainer.losses(network, moved(batch, world.device)).double().sum()
+                sums[1] += len(items)
+        total, count = world.sum(sums).tolist()
+        return float(total / count)
