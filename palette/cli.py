@@ -1,12 +1,13 @@
-"""`python -m palette <verb>`: one subcommand a verb, each running one stage from its spec, and a few for the config.
+"""`python -m palette <command>`: one command a verb, each running one stage from its spec, and those for people.
 
-Only the standard library is imported until a subcommand is known, so that help comes at once.
+Only the standard library is imported until a command is known, so that help comes at once.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from palette import __version__
@@ -23,17 +24,37 @@ VERBS = {
     "report": "draw the figures and the page that shows everything",
 }
 EXAMPLES = {
-    "train": "python -m palette train -c results/train/photos-palette-s0-1a2b3c4d5e/spec.yaml",
-    "sample": "python -m palette sample -c results/sample/photos-jpeg-palette-dpm20-s0-1a2b3c4d5e/spec.yaml --shard 0",
-    "score": "python -m palette score -c results/score/photos-jpeg-palette-dpm20-s0-1a2b3c4d5e/spec.yaml",
+    "train": "python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0",
+    "sample": "python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml --shard 0",
+    "score": "python -m palette score -c results/score/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml",
     "tabulate": "python -m palette tabulate -c results/tabulate/spec.yaml",
     "report": "python -m palette report -c results/report/spec.yaml",
 }
+COMMANDS = {
+    "restore": "palette.commands.restore",
+    "import": "palette.commands.import_model",
+    "info": "palette.commands.info",
+    "compare": "palette.commands.compare",
+    "plan": "palette.commands.plan",
+    "config": "palette.commands.config",
+}
+"""What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
 SHARDED = ("sample", "features")
 
 
-def _spec_example(verb: str) -> str:
-    return EXAMPLES.get(verb, f"python -m palette {verb} -c results/{verb}/photos-1a2b3c4d5e/spec.yaml")
+def _add_verb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, text: str) -> None:
+    example = EXAMPLES.get(verb, f"python -m palette {verb} -c results/{verb}/photos-1a2b3c4d5e/spec.yaml")
+    sub = commands.add_parser(verb, help=text, description=text.capitalize() + ".", epilog=f"example: {example}")
+    files = "spec.yaml of the stage; `snakemake` writes them"
+    if verb == "train":
+        files += ". Or a workflow config, or a JSON config of the unofficial code"
+        sub.add_argument("--experiment", metavar="NAME", help="which one of a config's experiments")
+        sub.add_argument("--gpus", type=int, metavar="N", help="take at most N of the GPUs that the spec asks for")
+    if verb in ("sample", "score"):
+        text = "which shard of a scattered stage, from 0; all of them if left out"
+        sub.add_argument("--shard", type=int, metavar="N", help=text)
+    metavar = "FILE" if verb == "train" else "SPEC"
+    sub.add_argument("-c", "--config", type=Path, required=True, metavar=metavar, help=files)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,69 +62,24 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m palette",
         description="Palette: image-to-image diffusion models. Each verb runs one stage; `snakemake` runs them all.",
-        epilog="Exit codes: 0 done, 2 config or usage, 3 data, 75 interrupted (the same command goes on).",
+        epilog="Exit codes: 0 done, 1 `compare` found something worse, 2 config or usage, 3 data, "
+        "75 interrupted (the same command goes on).",
     )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for verb, text in VERBS.items():
+        _add_verb(commands, verb, text)
+    for name, module in COMMANDS.items():
+        command = import_module(module)
+        description = command.HELP[0].upper() + command.HELP[1:] + "."
         sub = commands.add_parser(
-            verb, help=text, description=text.capitalize() + ".", epilog=f"example: {_spec_example(verb)}"
+            name, help=command.HELP, description=description, epilog=f"example: {command.EXAMPLE}"
         )
-        sub.add_argument(
-            "-c",
-            "--config",
-            type=Path,
-            required=True,
-            metavar="SPEC",
-            help="spec.yaml of the stage; `snakemake` writes them",
-        )
-        if verb == "train":
-            sub.add_argument("--gpus", type=int, metavar="N", help="take at most N of the GPUs that the spec asks for")
-        if verb in ("sample", "score"):
-            sub.add_argument(
-                "--shard",
-                type=int,
-                metavar="N",
-                help="which shard of a scattered stage, from 0; all of them if left out",
-            )
-    plan = commands.add_parser(
-        "plan",
-        help="list the stages of a config and which are done",
-        description="List the stages of a config and which are done. Runs nothing.",
-        epilog="example: python -m palette plan -c config.yaml",
-    )
-    plan.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=Path("config.yaml"),
-        metavar="FILE",
-        help="the workflow's config (default: %(default)s)",
-    )
-    plan.add_argument("--write", action="store_true", help="write every stage's spec.yaml, for running stages by hand")
-    config = commands.add_parser(
-        "config",
-        help="check a config, or print its schema or reference",
-        description="Check a config; or print the JSON schema for editors, or the reference of all options.",
-        epilog="example: python -m palette config -c my.yaml",
-    )
-    what = config.add_mutually_exclusive_group()
-    what.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=Path("config.yaml"),
-        metavar="FILE",
-        help="the config to check (default: %(default)s)",
-    )
-    what.add_argument("--schema", action="store_true", help="print the JSON schema")
-    what.add_argument("--reference", action="store_true", help="print docs/config.md")
+        command.arguments(sub)
     return top
 
 
 def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> None:
-    from importlib import import_module
-
     from palette.fingerprint import fingerprint
     from palette.gpu import lease
     from palette.stage import Stage
@@ -127,41 +103,23 @@ def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> No
             run(stage, number)
 
 
-def _plan(file: Path, write: bool) -> None:
-    from palette.workflow import plan_of
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.command in COMMANDS:
+        import_module(COMMANDS[arguments.command]).run(arguments)
+    elif arguments.command == "train" and arguments.config.name != "spec.yaml":
+        from palette.commands import train_from
 
-    plan = plan_of([file])
-    for spec in plan.stages.values():
-        done = all((plan.results / output).exists() for output in plan.outputs(spec.folder))
-        print(f"{'done' if done else 'to do':5}  {plan.results / spec.folder}")
-        if write:
-            spec.write(plan.results)
-
-
-def _config(arguments: argparse.Namespace) -> None:
-    from palette import config_docs, workflow
-
-    if arguments.schema:
-        print(config_docs.schema(), end="")
-    elif arguments.reference:
-        print(config_docs.reference(), end="")
+        train_from.run(arguments.config, arguments.experiment, arguments.gpus)
     else:
-        plan = workflow.plan_of([arguments.config])
-        print(f"{arguments.config}: {len(plan.rows)} experiments, {len(plan.stages)} stages, no mistakes.")
+        shard, gpus = getattr(arguments, "shard", None), getattr(arguments, "gpus", None)
+        _run_stage(arguments.command, arguments.config, shard, gpus)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that a user can act on are one message, without a traceback."""
     arguments = parser().parse_args(argv)
     try:
-        if arguments.command == "plan":
-            _plan(arguments.config, arguments.write)
-        elif arguments.command == "config":
-            _config(arguments)
-        else:
-            _run_stage(
-                arguments.command, arguments.config, getattr(arguments, "shard", None), getattr(arguments, "gpus", None)
-            )
+        _run(arguments)
     except UserError as error:
         print(f"palette {arguments.command}: {error}", file=sys.stderr)
         return error.exit_code

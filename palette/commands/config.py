@@ -1,0 +1,34 @@
+"""`palette config`: check a config, or print what every config may say."""
+
+import argparse
+from pathlib import Path
+
+HELP = "check a config, or print its schema or the reference of all options"
+EXAMPLE = "python -m palette config -c my.yaml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="FILE",
+        help="the config to check (default: %(default)s)",
+    )
+    what.add_argument("--schema", action="store_true", help="print the JSON schema for editors")
+    what.add_argument("--reference", action="store_true", help="print docs/config.md")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check the config, or print the schema or the reference."""
+    from palette import config_docs, workflow
+
+    if arguments.schema:
+        print(config_docs.schema(), end="")
+    elif arguments.reference:
+        print(config_docs.reference(), end="")
+    else:
+        plan = workflow.plan_of([arguments.config])
+        print(f"{arguments.config}: {len(plan.rows)} experiments, {len(plan.stages)} stages, no mistakes.")

@@ -1,0 +1,35 @@
+"""`palette info`: what the models of a config cost, or what a trained model is."""
+
+import argparse
+from pathlib import Path
+
+HELP = "say what a config's models cost, or what a trained model is"
+EXAMPLE = "python -m palette info -c config.yaml"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        type=Path,
+        nargs="?",
+        metavar="MODEL",
+        help="a model: its folder, or a file in it, such as model.safetensors",
+    )
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a workflow config, instead of a model")
+    parser.add_argument("--json", action="store_true", help="print JSON, with all digits")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print it. Runs nothing, needs no GPU, and no memory for the weights."""
+    import json
+
+    from palette import info
+    from palette.errors import ConfigError
+
+    if (arguments.model is None) == (arguments.config is None):
+        raise ConfigError("name one thing: a model, or a config with `-c FILE`.")
+    if arguments.config is not None:
+        facts, text = info.of_config(arguments.config), info.config_text
+    else:
+        facts, text = info.of_model(arguments.model), info.model_text
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else text(facts))

@@ -1,0 +1,145 @@
+"""An imported model on disk: the files of a finished training, and what the import made of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from palette.config import Network, Objective
+from palette.errors import ConfigError
+from palette.files import replacing, sha256, write_json
+
+Weights = Mapping[str, Tensor]
+"""Name → float32 tensor."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training goes on from, all by our names."""
+
+    network: Weights
+    averages: Weights
+    exp_avg: Weights
+    exp_avg_sq: Weights
+    adam_step: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network of another program as one of ours."""
+
+    network: Network
+    objective: Objective
+    mix: dict[str, float]
+    """Task → share; empty for a network that knows no task."""
+    image_size: int
+    attention_at: list[int]
+    weights: Weights
+    """What is sampled from."""
+    mapped: dict[str, str]
+    """Their name → ours."""
+    dropped: dict[str, str]
+    """Their name → why it is not taken over."""
+    origin: dict[str, Any]
+    """Format, files with their SHA-256, and what else the files say of themselves."""
+    assumed: list[str]
+    """What the files do not tell, and what was taken instead."""
+    start: Start | None = None
+    step: int | None = None
+    """Optimizer steps that were done, if the files tell."""
+    images: int | None = None
+    """Images seen, if the files tell."""
+    notes: list[str] = field(default_factory=list)
+
+
+def facts_of(file: Path) -> dict[str, str]:
+    """Name and SHA-256, for `model.json`."""
+    return {"file": file.name, "sha256": sha256(file)}
+
+
+def write_model(model: Imported, folder: Path) -> list[Path]:
+    """Write `model.safetensors`, `start.safetensors` if there is a start, and, last, `model.json`; return them.
+
+    Raises ConfigError if a model is there: nothing is overwritten.
+    """
+    weights_file, start_file, facts_file = (folder / name for name in FILES)
+    for file in (weights_file, start_file, facts_file):
+        if file.exists():
+            raise ConfigError(f"{file}: is there already. Name another folder (`-o`), or delete it.")
+    with replacing(weights_file) as temporary:
+        save_file(dict(model.weights), temporary, {"imported": model.origin["format"]})
+    if model.start is not None:
+        with replacing(start_file) as temporary:
+            save_file(_flat(model.start), temporary, {"adam_step": str(model.start.adam_step)})
+    write_json(facts_file, _facts(model, sha256(weights_file)))
+    return [file for file in (weights_file, start_file, facts_file) if file.exists()]
+
+
+FILES = ("model.safetensors", "start.safetensors", "model.json")
+
+
+def _flat(start: Start) -> dict[str, Tensor]:
+    groups = {
+        "network": start.network,
+        "averages": start.averages,
+        "exp_avg": start.exp_avg,
+        "exp_avg_sq": start.exp_avg_sq,
+    }
+    # Cloned: raw weights may stand in for averages, and the file format wants each tensor's memory to be its own.
+    return {f"{group}/{name}": tensor.clone() for group, tensors in groups.items() for name, tensor in tensors.items()}
+
+
+def _facts(model: Imported, digest: str) -> dict[str, Any]:
+    return {
+        "network": model.network.model_dump(mode="json"),
+        "objective": model.objective.model_dump(mode="json"),
+        "mix": dict(sorted(model.mix.items())),
+        "image_size": model.image_size,
+        "precision": "fp32",
+        "attention_at": model.attention_at,
+        "parameters": sum(tensor.numel() for tensor in model.weights.values()),
+        "step": model.step,
+        "images": model.images,
+        "sha256": digest,
+        "imported": {
+            **model.origin,
+            "mapped": model.mapped,
+            "dropped": model.dropped,
+            "assumed": model.assumed,
+            "notes": model.notes,
+        },
+    }
+
+
+def in_config(model: Imported, files: list[Path]) -> str:
+    """The entry of a config that trains on from the written `files`, as YAML."""
+    start = next((file for file in files if file.name == FILES[1]), files[0])
+    defaults, options = Network().model_dump(mode="json"), model.network.model_dump(mode="json")
+    network = {key: value for key, value in options.items() if value != defaults[key]}
+    objective = {"kind": model.objective.kind, "loss": model.objective.loss}
+    entry = {"network": network, "objective": objective, "train": {"start_from": str(start)}}
+    return yaml.safe_dump({"models": {"imported": entry}}, sort_keys=False, default_flow_style=None, width=120)
+
+
+def report(model: Imported, files: list[Path], verbose: bool) -> str:
+    """What was done, for the person who asked for it."""
+    network = model.network
+    lines = [
+        f"{model.origin['format']}: {network.backbone} backbone, {network.channels} channels, multipliers "
+        f"{list(network.multipliers)}, {network.blocks} blocks, attention at {model.attention_at or 'the middle only'}, "
+        f"{sum(tensor.numel() for tensor in model.weights.values()):,} parameters",
+        f"mapped: {len(model.mapped)} tensors; dropped: {len(model.dropped)}"
+        + ("" if verbose or not (model.mapped or model.dropped) else " (--verbose names them)"),
+    ]
+    if verbose:
+        lines += [f"  {theirs} → {ours}" for theirs, ours in model.mapped.items()]
+        lines += [f"  {theirs} dropped: {reason}" for theirs, reason in model.dropped.items()]
+    lines += [f"assumed: {line}" for line in model.assumed] + model.notes
+    lines += [f"wrote {file}" for file in files]
+    return "\n".join(
+        [*lines, "", f"To train on from it, in a config with `image_size` {model.image_size}:", in_config(model, files)]
+    )

@@ -1,0 +1,69 @@
+"""Tensors of other networks → those of ours that compute the same."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from palette.config import Network
+from palette.errors import DataError
+from palette.interop.layouts import Layout, listed, their_name
+from palette.model.blocks import head_count
+from palette.model.networks import build
+
+IMAGE_CHANNELS, INPUT_CHANNELS = 3, 6
+
+
+def targets(network: Network, image_size: int) -> tuple[dict[str, tuple[int, ...]], list[int]]:
+    """Name → shape of each parameter of our network, and the sides of its feature maps that have attention."""
+    with torch.device("meta"):
+        ours = build(network, image_size, INPUT_CHANNELS, IMAGE_CHANNELS)
+    return {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}, ours.attention_at
+
+
+def names(layout: Layout, ours: Iterable[str], theirs: Iterable[str], file: str) -> dict[str, str]:
+    """Our name → theirs, one to one. Raises DataError listing what is unknown or missing."""
+    mapping = {name: their_name(layout, name) for name in ours}
+    given, expected = list(theirs), set(mapping.values())
+    unknown = [key for key in given if key not in expected]
+    missing = sorted(expected - set(given))
+    if unknown or missing:
+        faults = [f"unknown: {listed(unknown)}"] * bool(unknown) + [f"missing: {listed(missing)}"] * bool(missing)
+        raise DataError(
+            f"{file}: does not fit a {layout.family} network with {layout.channels} channels, multipliers "
+            f"{list(layout.multipliers)} and {layout.blocks} blocks ({'; '.join(faults)}). Nothing was imported."
+        )
+    return mapping
+
+
+def by_queries(rows: Tensor, heads: int) -> Tensor:
+    """[heads·3·C, …] ordered by head, then q, k, v → [3·heads·C, …] ordered by q, k, v, then head."""
+    return rows.reshape(heads, 3, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
+
+
+def converted(
+    mapping: Mapping[str, str],
+    theirs: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    heads_first: int | None,
+    file: str,
+) -> dict[str, Tensor]:
+    """Our name → float32 tensor, for weights, and for Adam's moments of them.
+
+    mapping: our name → theirs. shapes: of our tensors. heads_first: channels per head if the rows of attention's first
+    projection are ordered by head in the file; None if they are ordered as here. Raises DataError where a shape does not fit.
+    """
+    result = {}
+    for name, key in mapping.items():
+        tensor = theirs[key].detach().float()
+        if ".attention." in name and name.endswith(".weight") and tensor.ndim == 3:  # Conv1d there, Conv2d here
+            tensor = tensor.unsqueeze(-1)
+        if tuple(tensor.shape) != shapes[name]:
+            raise DataError(
+                f"{file}: {key} is {list(theirs[key].shape)}, but the other tensors tell of a network where it is "
+                f"{list(shapes[name])}. Nothing was imported."
+            )
+        if ".attention.qkv." in name and heads_first is not None:
+            tensor = by_queries(tensor, head_count(len(tensor) // 3, heads_first))
+        result[name] = tensor.contiguous()
+    return result

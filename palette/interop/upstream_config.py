@@ -1,0 +1,459 @@
+"""JSON configs of the unofficial code → configs of ours, with everything named that cannot be had here.
+
+The network keeps its shape, and ε its place as what is predicted. A training from random weights gets our embedding of the noise
+level; one that goes on from a checkpoint keeps γ, which the weights know.
+"""
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from os.path import commonpath
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from palette.data.folders import walk
+from palette.data.pictures import FORMATS
+from palette.errors import ConfigError
+from palette.interop.upstream_json import IMAGE_SIZE, NETWORK, UNET, Upstream
+
+TRAIN, TEST = "datasets.train", "datasets.test"
+MODEL = "model.which_model.args"
+MODEL_NAME = "palette"
+NO_CLIP = 1e9
+"""A norm that no gradient reaches: the unofficial code does not clip."""
+MOST_TESTS = 256
+
+USUAL_CLASSES = {"model.which_model.name": "Palette", "model.which_networks.0.name": "Network"}
+WITHOUT_EFFECT = {
+    "finetune_norm": "nothing there reads it",
+    "model.which_optimizers": "nothing there reads it",
+    "model.which_lr_schedulers": "nothing there reads it",
+    "debug": "read there only with -d",
+}
+OWN_WAY = {
+    "path": "everything goes into the folder `results`",
+    "train.log_iter": "the log has intervals of its own",
+    "train.tensorboard": "needs the package tensorboard, which is not installed",
+    "datasets.train.dataloader.args": "the order of the images follows from the seed, and every batch is full",
+    "datasets.train.dataloader.val_args": "validation measures the loss of the averaged weights",
+    "datasets.test.dataloader": "changes no image; see `sample`",
+    "model.which_metrics": "scores are columns of `tables`",
+    f"{MODEL}.sample_num": "the states in between are not kept; `sample.draws` are samples of the same input",
+    f"{NETWORK}.init_type": "weights start as ADM's do, residual branches at zero",
+    f"{UNET}.image_size": "the images' size counts",
+    f"{UNET}.use_checkpoint": "see `train.recompute`",
+    f"{UNET}.use_fp16": "has no effect there; see `train.precision`",
+}
+
+
+@dataclass
+class Converted:
+    """What became of a JSON config."""
+
+    config: dict[str, Any]
+    """In the form of our config files."""
+    not_honoured: list[str] = field(default_factory=list)
+    """One line for each thing that is different here, beginning with its path in the JSON."""
+    notes: list[str] = field(default_factory=list)
+    """One line for each thing that is worth knowing."""
+
+    def text(self, file: Path) -> str:
+        """The config as YAML, with what was said about it as comments."""
+        lines = [f"Made from {file.name}, a config of the unofficial code.", *self.notes]
+        lines += ["Not as it says there:", *(f"  {line}" for line in self.not_honoured)] if self.not_honoured else []
+        head = "".join(f"# {line}\n" for line in lines)
+        dumped = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+        return f"{head}\n{dumped}"
+
+    def report(self) -> str:
+        """For the person who asked for it."""
+        lines = [f"not honoured: {line}" for line in self.not_honoured] + [f"note: {line}" for line in self.notes]
+        return "\n".join(lines)
+
+
+def resume_state(source: Upstream) -> Path | None:
+    """The prefix of the checkpoint that training is to go on from: `…/checkpoint/200`."""
+    prefix = source.get("path.resume_state", str, "")
+    return Path(prefix) if prefix else None
+
+
+def convert(source: Upstream, start: Path | None = None) -> Converted:
+    """The config that does here what the JSON does there. start: the weights that its `resume_state` became.
+
+    Raises ConfigError for values of a wrong type, and for a task or a network that is unknown here.
+    """
+    result = Converted({})
+    images = _images(source, result)
+    task = _task(source)
+    name = _name(source)
+    sampler, options = _sampler(source, result)
+    seed = _seed(source, result)
+    result.config = {
+        "results": "results",
+        "datasets": {name: {"fetch": {"source": "folder", "path": str(images.folder)}, "prepare": images.prepare()}},
+        "tasks": {task: _evaluation(source, task, result)},
+        "models": {
+            MODEL_NAME: {
+                "network": _network(source, images.side, start, result),
+                "objective": {"kind": "epsilon", "loss": _loss(source, result)},
+                "train": _train(source, images, start, result),
+            }
+        },
+        "samplers": {sampler: options},
+        "experiments": [
+            {"dataset": name, "task": task, "model": MODEL_NAME, "sampler": sampler, "seed": seed},
+        ],
+        "tables": {name: {"title": source.get("name", str, name), "columns": ["psnr", "ssim"]}},
+    }
+    resume_state(source)  # it is the caller's to look at
+    for path, usual in USUAL_CLASSES.items():
+        found = source.class_name(path)
+        if found not in ("", usual):
+            result.not_honoured.append(f"{path}: {found!r} is unknown here; taken for {usual}.")
+    result.not_honoured += _leftovers(source)
+    result.notes.append(
+        "After training, `snakemake` samples and scores. Its default feature network needs sub-folders of images as classes; FID "
+        "needs `score: {extractors: [inception], weights: FOLDER}`."
+    )
+    return result
+
+
+def _name(source: Upstream) -> str:
+    """The JSON's `name` as a name of ours."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", source.get("name", str, "").lower())[:40].strip("._-")
+    return name or "images"
+
+
+def _seed(source: Upstream, result: Converted) -> int:
+    seed = source.get("seed", int, -1)
+    if seed < 0:
+        result.not_honoured.append(
+            f"seed: {seed} means another one in every run; here it is 0, and every run gives the same."
+        )
+    return max(seed, 0)
+
+
+def _leftovers(source: Upstream) -> list[str]:
+    """What no part of the conversion looked at, with the reason where there is one."""
+    ways, paths = WITHOUT_EFFECT | OWN_WAY, defaultdict(list)
+    for path in source.left():
+        known = next((known for known in ways if path == known or path.startswith(f"{known}.")), "")
+        paths[known].append(path)
+    lines = [f"{path}: unknown here." for path in paths.pop("", [])]
+    for known, found in paths.items():
+        inner = ", ".join(path.removeprefix(f"{known}.") for path in found if path != known)
+        lines.append(f"{known}{f' ({inner})' if inner else ''}: {ways[known]}.")
+    return lines
+
+
+# ------------------------------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True)
+class Images:
+    """The folder that a dataset became, and how many images it has; None if that cannot be told now."""
+
+    folder: Path
+    side: int
+    train: int | None
+    tests: int | None
+
+    def prepare(self) -> dict[str, int]:
+        counts = (
+            {} if self.train is None or self.tests is None else {"train_images": self.train, "test_images": self.tests}
+        )
+        return {"image_size": self.side, **counts}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the images of one phase are: a folder, and which of its files a list names, if there is a list."""
+
+    folder: Path
+    listed: int | None
+
+
+def _images(source: Upstream, result: Converted) -> Images:
+    """The one folder that training and test images are drawn from."""
+    place, tests = _place(source, TRAIN, result), _place(source, TEST, result)
+    count = sum(name.lower().endswith(FORMATS) for name in walk(place.folder)) if place.folder.is_dir() else None
+    side = _side(source, result)
+    wanted = source.get(f"{TRAIN}.which_dataset.args.data_len", int, -1)
+    if not count:
+        result.not_honoured.append(
+            f"{TRAIN}: no images in {place.folder} now, so `train_images` and `test_images` are not set. Set them, and `path`."
+        )
+        return Images(place.folder, side, None, None)
+    same = tests.folder == place.folder and tests.listed is not None
+    held_out = tests.listed if same and tests.listed else min(MOST_TESTS, count // 10)
+    held_out = max(2, min(held_out, count // 2))
+    train = min(wanted if wanted > 0 else count, place.listed or count, count - held_out)
+    if tests.folder != place.folder:
+        result.not_honoured.append(
+            f"{TEST}: {tests.folder} is not read; {held_out} images of {place.folder} are held out for testing instead."
+        )
+    if place.listed is not None or same:
+        result.not_honoured.append(
+            f"{TRAIN}: of the {count} images in {place.folder}, {train} for training and {held_out} for testing are drawn by "
+            "`prepare.seed`, not by the lists."
+        )
+    return Images(place.folder, side, max(train, 1), held_out)
+
+
+def _place(source: Upstream, phase: str, result: Converted) -> Place:
+    arguments = f"{phase}.which_dataset.args"
+    root = Path(source.get(f"{arguments}.data_root", str, "."))
+    source.pass_over(f"{phase}.which_dataset.name")
+    if source.has(f"{arguments}.data_flist"):  # colorization: numbers of files in two folders
+        numbers = _lines(Path(source.get(f"{arguments}.data_flist", str, "")))
+        if phase == TRAIN:
+            result.not_honoured.append(
+                f"{phase}.which_dataset: {root}/gray is not read; the gray image is computed from the color (Rec. 601 luma). If it "
+                "holds anything else, use `fetch: {source: pairs}` and the task `paired`."
+            )
+        return Place(root / "color", None if numbers is None else len(numbers))
+    if root.is_dir() or not (root.suffix or root.is_file()):
+        return Place(root, None)
+    files = _lines(root)
+    if not files:
+        if phase == TRAIN:
+            result.not_honoured.append(
+                f"{arguments}.data_root: the list {root} cannot be read now; `path` is its folder. Set it."
+            )
+        return Place(root.parent, None)
+    folders = [Path(file).parent for file in files]
+    if len({folder.is_absolute() for folder in folders}) > 1:
+        folders = [folder.absolute() for folder in folders]
+    return Place(Path(commonpath(folders)), len(files))
+
+
+def _lines(file: Path) -> list[str] | None:
+    """The lines of a list of files, None if it is not there or no text."""
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _side(source: Upstream, result: Converted) -> int:
+    sides = source.get(IMAGE_SIZE, list, [source.image_size])
+    side = source.image_size
+    squashed = f"the middle square becomes {side}×{side}; there, the whole image is squashed"
+    result.not_honoured.append(f"{IMAGE_SIZE}: {squashed}{'' if len(set(sides)) == 1 else f' to {sides}'}.")
+    source.pass_over(f"{TEST}.which_dataset.args.image_size")
+    return side
+
+
+def _task(source: Upstream) -> str:
+    if source.task is None:
+        raise ConfigError(
+            f"{source.file}: {TRAIN}.which_dataset.name: {source.dataset!r} is no dataset of the unofficial code (InpaintDataset, "
+            "UncroppingDataset, ColorizationDataset). Write a config of ours for it; docs/config.md has every option."
+        )
+    source.pass_over(f"{MODEL}.task")
+    return source.task
+
+
+def _evaluation(source: Upstream, task: str, result: Converted) -> dict[str, str]:
+    """The task's entry. Masks are drawn as in the paper, whatever the JSON's are."""
+    if task not in ("inpainting", "uncropping"):
+        return {"degradation": task}
+    trained, tested = (f"{phase}.which_dataset.args.mask_config" for phase in (TRAIN, TEST))
+    source.pass_over(f"{trained}.shape", f"{tested}.shape")
+    mode = source.get(f"{tested}.mask_mode", str, "center" if task == "inpainting" else "manual")
+    mask = "right" if task == "uncropping" else "centre" if mode == "center" else "free-form-20-30"
+    result.not_honoured.append(
+        f"{trained}: {source.get(f'{trained}.mask_mode', str, 'none')!r} masks are not those of here, which are drawn as in the paper."
+    )
+    if mode != "center":
+        result.not_honoured.append(f"{tested}: evaluated with mask `{mask}`, the same for every model, not {mode!r}.")
+    return {"degradation": task, "mask": mask}
+
+
+# -------------------------------------------------------------------------------------------------- model
+
+
+def _network(source: Upstream, side: int, start: Path | None, result: Converted) -> dict[str, Any]:
+    """The same network. Shapes of attention are by the images' size, as the weights of sr3 are."""
+    if (source.unet("in_channel", int, 6), source.unet("out_channel", int, 3)) != (6, 3):
+        raise ConfigError(
+            f"{source.file}: {UNET}: networks here take 6 channels, the condition and the image, and give 3."
+        )
+    multipliers = source.multipliers
+    if any(not float(multiplier).is_integer() or multiplier < 1 for multiplier in multipliers):
+        raise ConfigError(
+            f"{source.file}: {UNET}.channel_mults: {list(multipliers)}; whole numbers from 1 are possible here."
+        )
+    if not source.is_sr3 and multipliers[0] != 1:
+        result.not_honoured.append(f"{UNET}.channel_mults: the first convolution has {source.channels} channels here.")
+    for option, value in (("use_scale_shift_norm", True), ("resblock_updown", True), ("with_noise_level_emb", True)):
+        if source.unet(option, bool, value) is not value:
+            result.not_honoured.append(f"{UNET}.{option}: always {str(value).lower()} here.")
+    source.pass_over(f"{UNET}.use_new_attention_order", f"{UNET}.conv_resample")  # without meaning for random weights
+    attention = [side >> level for level, attends in enumerate(source.attending) if attends]
+    if not attention:
+        reach = f"1 to {1 << (len(multipliers) - 1)}" if not source.is_sr3 else "the sides of its levels"
+        result.notes.append(
+            f"{UNET}.attn_res: {source.get(f'{UNET}.attn_res', list, [])} meets no level of this network ({reach}), so only its "
+            "middle attends, there as here. Resolutions with attention are `attention` here, in pixels."
+        )
+    widest = source.channels * int(max(multipliers))
+    network = {
+        "backbone": "sr3" if source.is_sr3 else "adm",
+        "channels": source.channels,
+        "multipliers": [int(multiplier) for multiplier in multipliers],
+        "blocks": source.blocks,
+        "attention": attention,
+        "head_channels": widest if source.is_sr3 or source.one_head else _head_channels(source, result, widest),
+        "noise_embedding": "gamma" if start else "log-snr",
+        "groups": source.norm_groups,
+        "dropout": source.dropout,
+    }
+    if start is None:
+        result.notes.append(
+            "model: the network is told the noise level as log-SNR, not as γ, which leaves all high levels alike. To train on "
+            "from a checkpoint, set path.resume_state, or import it and name it in `train.start_from`."
+        )
+    return network
+
+
+def _head_channels(source: Upstream, result: Converted, widest: int) -> int:
+    said, heads = source.unet("num_head_channels", int, -1), source.unet("num_heads", int, 1)
+    if said != -1:
+        return said
+    result.not_honoured.append(
+        f"{UNET}.num_heads: {heads}; heads have the same channels at every level here, {widest // heads}."
+    )
+    return max(widest // heads, 1)
+
+
+def _loss(source: Upstream, result: Converted) -> str:
+    path = "model.which_losses"
+    losses = source.get(path, list, ["mse_loss"])
+    name = losses[0].get("name") if losses and isinstance(losses[0], dict) else losses[0] if losses else "mse_loss"
+    name = name[-1] if isinstance(name, list) and name else name
+    if source.task in ("inpainting", "uncropping"):
+        result.not_honoured.append(
+            f"{path}: the mean over the hole; there, over the image, so that a large hole weighs more."
+        )
+    known = {"mse_loss": "l2", "l1_loss": "l1"}
+    if name not in known:
+        result.not_honoured.append(f"{path}: {name!r} is unknown here; the loss is l2.")
+    return known.get(str(name), "l2")
+
+
+def _train(source: Upstream, images: Images, start: Path | None, result: Converted) -> dict[str, Any]:
+    """Everything there counts images of one GPU; here it is optimizer steps."""
+    loader = f"{TRAIN}.dataloader"
+    gpus = max(len(source.get("gpu_ids", list, [0])), 1)
+    per_gpu = source.get(f"{loader}.args.batch_size", int, 1)
+    validation = _validation(source, images)
+    epoch = max((images.train - validation) // (per_gpu * gpus), 1) if images.train else None
+    train: dict[str, Any] = {
+        "steps": _steps(source, per_gpu, epoch, result),
+        "batch_size": per_gpu * gpus,
+        "learning_rate": _learning_rate(source, result),
+        "warmup": 0,
+        "ema": _ema(source, result),
+        "clip": NO_CLIP,
+        "flip": False,
+        "gpus": gpus,
+        "threads": max(source.get(f"{loader}.args.num_workers", int, 1), 1),
+    }
+    if validation:
+        train["validation_images"] = validation
+    saving, validating = source.get("train.save_checkpoint_epoch", int, 1), source.get("train.val_epoch", int, 1)
+    if epoch:
+        train |= {"checkpoint_every": max(saving * epoch, 1), "validate_every": max(validating * epoch, 1)}
+    else:
+        result.not_honoured.append(
+            "train.save_checkpoint_epoch, train.val_epoch: without the number of images epochs are no steps; `checkpoint_every` and "
+            "`validate_every` have their defaults."
+        )
+    if find_spec("tensorboard"):
+        train["tensorboard"] = source.get("train.tensorboard", bool, False)
+    if start:
+        train["start_from"] = str(start)
+        result.notes.append(f"path.resume_state: training starts from {start}; its steps are counted from there.")
+    return train
+
+
+def _validation(source: Upstream, images: Images) -> int:
+    """Images held out of the training ones: their number, or a share."""
+    split = source.get(f"{TRAIN}.dataloader.validation_split", float, 0.0)
+    if split < 1:
+        return int(split * (images.train or 0))
+    return int(split) if split < (images.train or math.inf) else 0
+
+
+def _steps(source: Upstream, per_gpu: int, epoch: int | None, result: Converted) -> int:
+    """What `n_iter` images of one GPU are in steps, or `n_epoch` epochs if that is less."""
+    iterations, epochs = source.get("train.n_iter", int, 10**8), source.get("train.n_epoch", int, 10**8)
+    by_images = -(-iterations // per_gpu)
+    if epoch is None and epochs < 10**6:
+        result.not_honoured.append(
+            f"train.n_epoch: without the number of images, {epochs} epochs are no steps; only n_iter counts."
+        )
+    steps = by_images if epoch is None else min(by_images, epochs * epoch)
+    result.notes.append(
+        f"train: {steps:,} optimizer steps (n_iter {iterations:,} images of one GPU, n_epoch {epochs:,})."
+    )
+    return max(steps, 1)
+
+
+def _learning_rate(source: Upstream, result: Converted) -> float:
+    path = f"{MODEL}.optimizers.0"
+    if source.get(f"{path}.weight_decay", float, 0.0):
+        result.not_honoured.append(f"{path}.weight_decay: Adam has none here.")
+    return source.get(f"{path}.lr", float, 1e-3)
+
+
+def _ema(source: Upstream, result: Converted) -> float:
+    path = f"{MODEL}.ema_scheduler"
+    if not source.has(path):
+        return 0.0
+    if source.get(f"{path}.ema_start", int, 1) > 1 or source.get(f"{path}.ema_iter", int, 1) > 1:
+        result.not_honoured.append(
+            f"{path}: averaged at every step from the first, with a decay that rises at the start."
+        )
+    result.notes.append("Samples come from the averaged weights; there, from the others.")
+    return source.get(f"{path}.ema_decay", float, 0.9999)
+
+
+# ---------------------------------------------------------------------------------------------- sampling
+
+
+def _schedule(source: Upstream, phase: str) -> tuple[str, int, float, float]:
+    path = f"{NETWORK}.beta_schedule.{phase}"
+    source.pass_over(f"{path}.cosine_s")
+    return (
+        source.get(f"{path}.schedule", str, "linear"),
+        source.get(f"{path}.n_timestep", int, 1000),
+        source.get(f"{path}.linear_start", float, 1e-6),
+        source.get(f"{path}.linear_end", float, 1e-2),
+    )
+
+
+def _sampler(source: Upstream, result: Converted) -> tuple[str, dict[str, Any]]:
+    """The paper's sampler with as many steps. The schedules of the four released configs are the paper's, and so ours."""
+    trained, tested = _schedule(source, "train"), _schedule(source, "test")
+    if trained != ("linear", 2000, 1e-6, 0.01):
+        result.not_honoured.append(
+            f"{NETWORK}.beta_schedule.train: {_said(trained)}; trained here with the paper's, linear from 1e-6 to 0.01 in 2000 steps."
+        )
+    steps = tested[1]
+    if tested != ("linear", 1000, 1e-4, 0.09):
+        how = "the paper's schedule" if steps == 1000 else "noise levels even in σ^(1/7)"
+        result.not_honoured.append(
+            f"{NETWORK}.beta_schedule.test: {_said(tested)}; sampled here in {steps} steps on {how}."
+        )
+    return f"ancestral{steps}", {"kind": "ancestral", "steps": steps}
+
+
+def _said(schedule: tuple[str, int, float, float]) -> str:
+    kind, steps, first, last = schedule
+    return f"{kind} from {first:g} to {last:g} in {steps} steps"

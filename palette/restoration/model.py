@@ -1,0 +1,240 @@
+"""`palette.load`: a trained or imported model, and what it makes of a photograph."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from PIL import Image as Pictures
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from palette.config import Network, Objective, Sampler
+from palette.data.degraded import Image
+from palette.diffusion.denoiser import Watch
+from palette.diffusion.restore import Restorer, network_with
+from palette.errors import ConfigError, DataError
+from palette.files import read_json
+from palette.model.unet import UNet
+from palette.restoration.canvas import Canvas, Extend, Request, canvas
+from palette.restoration.photo import Photo, pixels_of
+
+AT_ONCE = 8
+"""Samples made at a time: as many as have the pixels of so many training images together, or one."""
+
+FEATURE_MAPS = 10
+"""Feature maps of full resolution that a network holds at least: 11 to 25 were measured on a CPU."""
+
+
+class Facts(BaseModel):
+    """What a model's file says of it."""
+
+    network: Network
+    objective: Objective
+    mix: dict[str, float]
+    image_size: int
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+def read_facts(weights: Path) -> Facts:
+    """From the metadata of a `model.safetensors`, or from the `model.json` beside it. Raises DataError."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            spec = (file.metadata() or {}).get("spec")
+        beside = weights.with_name("model.json")
+        if spec is None and not beside.exists():
+            raise DataError(
+                f"{weights}: does not say what network it is of: its metadata have no `spec`, and there is no {beside.name} "
+                "beside it. Weights of other programs come in by `python -m palette import`."
+            )
+        return Facts.model_validate(read_json(beside) if spec is None else json.loads(spec))
+    except OSError as error:
+        raise DataError(f"{weights}: {error.strerror or error}. A model is a folder with model.safetensors.") from None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise DataError(f"{weights}: not a readable safetensors file of a model ({error}).") from None
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
+        raise DataError(f"{weights}: of another version of palette; it does not fit at {places}.") from None
+
+
+def load(model: str | os.PathLike[str], device: str | torch.device | None = None) -> "Model":
+    """A trained or imported model, ready to restore photographs.
+
+    model: its folder, or its `model.safetensors`. device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one. Raises
+    DataError for what is not a model.
+    """
+    path = Path(model)
+    weights = path / "model.safetensors" if path.is_dir() else path
+    if not weights.exists():
+        raise DataError(
+            f"{weights}: no such file. A model is a folder with model.safetensors, such as a training's in results/train/."
+        )
+    return Model(weights, read_facts(weights), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+class Model:
+    """A model at work. Made by `load`."""
+
+    def __init__(self, weights: Path, facts: Facts, device: torch.device) -> None:
+        self.weights, self.facts, self.device = weights, facts, device
+        self.network = self._network(None)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it was trained on, in alphabetical order."""
+        return tuple(sorted(self.facts.mix))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that it was trained on, in pixels."""
+        return self.facts.image_size
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether samples of one photo differ. Those of a regression do not, and one is all that there is."""
+        return self.facts.objective.kind != "regression"
+
+    def restore(
+        self,
+        photo: Photo,
+        task: str | None = None,
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        mask: Photo | None = None,
+        sampler: Sampler | str | None = None,
+        steps: int | None = None,
+        size: int | Literal["full"] | None = None,
+        extend: Extend | None = None,
+        factor: int | None = None,
+        batch: int | None = None,
+    ) -> list[Pictures.Image]:
+        """`samples` restored images; one, whatever `samples`, if the model is a regression.
+
+        photo: a file, a Pillow image or uint8 [H, W, 3]; of any size and aspect. It is the degraded image; no other is needed.
+        task: may be left out for a model of one task.
+        seed: of the noise, which depends on it, on what the network is shown and on the number of the sample only.
+        mask: for inpainting: like `photo`, of the same size, or bool [H, W]; white or True where to generate.
+        sampler, steps: an algorithm's name with its number of steps, or a `palette.config.Sampler`. Default: `dpm++2m`, 20.
+        size: short side of the result in pixels, or `full` for the photo's own. Default: the size of training; for
+            super-resolution `full`, which there means `factor` times the photo.
+        extend: for uncropping: `right` (default), `left`, `top`, `bottom` or `all`. Half of the result is new.
+        factor: for super-resolution: 2 to 16, default 4.
+        batch: samples made at a time, default by size. Changes a result by rounding only.
+
+        Raises ConfigError for what the model or the task cannot do, DataError for files that cannot be used.
+        """
+        request = Request(self.task_of(task), size, mask, extend, factor)
+        chosen = self.sampler_of(sampler, steps)
+        ready = self.canvas(pixels_of(photo), request)
+        return [Pictures.fromarray(image) for image in self.draw(ready, samples, seed, chosen, batch)]
+
+    # -- its parts
+
+    def task_of(self, task: str | None) -> str:
+        """The task that is meant. Raises ConfigError unless the model was trained on it."""
+        if task is None and len(self.tasks) == 1:
+            return self.tasks[0]
+        if task not in self.facts.mix:
+            asked = "task: missing" if task is None else f"task {task!r}: not one that this model was trained on"
+            knows = ", ".join(self.tasks) or "none: it is a start for a training"
+            raise ConfigError(f"{asked}. The tasks of {self.weights}: {knows}.")
+        return task
+
+    def sampler_of(self, sampler: Sampler | str | None, steps: int | None) -> Sampler | None:
+        """The sampler that is meant; None for a regression. Raises ConfigError for what is none."""
+        if not self.stochastic:
+            if sampler is not None or steps is not None:
+                raise ConfigError(f"sampler, steps: have no meaning for {self.weights}, a regression: it runs once.")
+            return None
+        if isinstance(sampler, Sampler):
+            if steps is not None:
+                raise ConfigError(f"steps: {steps} given beside a Sampler, which has its own ({sampler.steps}).")
+            return sampler
+        options: dict[str, Any] = {"kind": sampler, "steps": steps}
+        try:
+            return Sampler.model_validate({key: value for key, value in options.items() if value is not None})
+        except ValidationError:
+            kinds = ", ".join(get_args(Sampler.model_fields["kind"].annotation))
+            raise ConfigError(
+                f"sampler {sampler!r}, steps {steps!r}: a sampler is one of {kinds}, its steps a number from 1 to 10000."
+            ) from None
+
+    def samples_of(self, samples: int, batch: int | None) -> int:
+        """How many samples there will be. Raises ConfigError for numbers that make no sense."""
+        if samples < 1 or (batch is not None and batch < 1):
+            raise ConfigError(f"samples {samples}, batch {batch}: should be 1 or more.")
+        return samples if self.stochastic else 1
+
+    def canvas(self, photo: Image, request: Request) -> Canvas:
+        """A photo, uint8 [H, W, 3], made ready. Raises DataError for a mask that does not fit it."""
+        network = self.facts.network
+        # Local attention cuts each feature map into quarters, the smallest one too.
+        multiple = network.reduction * (2 if network.context == "local-attention" else 1)
+        return canvas(photo, request, self.image_size, multiple)
+
+    def draw(
+        self,
+        ready: Canvas,
+        samples: int,
+        seed: int,
+        sampler: Sampler | None,
+        batch: int | None = None,
+        watch: Watch | None = None,
+    ) -> Iterator[Image]:
+        """Sample after sample, uint8 [height, width, 3]. Raises DataError if one does not fit into memory.
+
+        watch: is shown every state on the way, of the padded size, and the estimate of the clean image there.
+        """
+        numbers = range(self.samples_of(samples, batch))
+        network = self.network if sampler is None or sampler.ema_width is None else self._network(sampler)
+        kind, precision = self.facts.objective.kind, self.facts.precision
+        restorer = Restorer(network, kind, sampler, seed, self.device, precision)
+        pixels = ready.degraded.image.shape[0] * ready.degraded.image.shape[1]
+        step = batch or max(1, AT_ONCE * self.image_size**2 // pixels)
+        for first in range(0, len(numbers), step):
+            part = numbers[first : first + step]
+            jobs = [(ready.key, number) for number in part]
+            yield from map(ready.cropped, _within_memory(restorer, ready, jobs, watch))
+
+    def _network(self, sampler: Sampler | None) -> UNet:
+        """With the average of the weights that `sampler` asks for."""
+        width = sampler.ema_width if sampler else None
+        weights = self.weights if width is None else self.weights.with_name("averages.safetensors")
+        if not weights.exists():
+            raise DataError(f"{weights}: missing; the training kept no averages to choose from (`train.ema_widths`).")
+        return network_with(self.facts.network, self.image_size, weights, self.device, width)
+
+
+def _within_memory(
+    restorer: Restorer, ready: Canvas, jobs: Sequence[tuple[str, int]], watch: Watch | None
+) -> list[Image]:
+    """The samples of `jobs`. Raises DataError where they do not fit."""
+    height, width = ready.degraded.image.shape[:2]
+    options, gigabyte = restorer.network.network, 2**30
+    needed = FEATURE_MAPS * len(jobs) * height * width * options.channels * 4 / options.patch_size**2
+    too_large = (
+        f"{len(jobs)} at a time of {width}×{height} pixels do not fit into the memory of {restorer.device}, for they need "
+        f"more than {needed / gigabyte:.1f} GiB. Choose a smaller size, or a smaller batch."
+    )
+    free = free_memory() if restorer.device.type == "cpu" else None
+    if free is not None and needed > free:
+        raise DataError(too_large)
+    try:
+        return restorer([ready.degraded] * len(jobs), jobs, watch)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise DataError(too_large) from None
+
+
+def free_memory() -> int | None:
+    """Bytes that Linux can still give; None elsewhere. It would promise more, and end the process when it has to give it."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = dict(line.split(":") for line in lines)
+    return int(sizes["MemAvailable"].split()[0]) * 1024

@@ -1,0 +1,67 @@
+"""Photographs and masks as users give them: a file, a Pillow image or an array."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pictures
+from PIL import UnidentifiedImageError
+
+from palette.data.degraded import Image, Mask
+from palette.data.pictures import UNREADABLE, decode_picture, to_rgb
+from palette.errors import DataError
+
+Photo = str | os.PathLike[str] | Pictures.Image | npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
+"""A file of any common format and mode; an image; uint8 [H, W, 3], [H, W, 4] or [H, W]; for a mask also bool [H, W]."""
+
+
+def name_of(photo: Photo, otherwise: str) -> str:
+    """The file's path, for messages; `otherwise` for what has none."""
+    return os.fspath(photo) if isinstance(photo, str | os.PathLike) else otherwise
+
+
+def pixels_of(photo: Photo, otherwise: str = "photo") -> Image:
+    """Upright 8-bit sRGB: uint8 [H, W, 3]. Raises DataError that names the file, or `otherwise`."""
+    name = name_of(photo, otherwise)
+    try:
+        if isinstance(photo, str | os.PathLike):
+            picture = decode_picture(Path(photo).read_bytes())
+        elif isinstance(photo, Pictures.Image):
+            picture = to_rgb(photo)
+        else:
+            picture = to_rgb(_from_array(photo, name))
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not a picture, or of a format that Pillow cannot read.") from None
+    except UNREADABLE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{name}: not readable as a picture ({reason}).") from None
+    return np.asarray(picture).copy()
+
+
+def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str) -> Pictures.Image:
+    shape = np.shape(array)
+    layout = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+    if getattr(array, "dtype", None) != np.uint8 or not layout or 0 in shape:
+        got = f"{getattr(array, 'dtype', type(array).__name__)} {list(shape)}"
+        raise DataError(f"{name}: an array must be uint8 [H, W, 3], [H, W, 4] or [H, W], got {got}.")
+    return Pictures.fromarray(np.ascontiguousarray(array))
+
+
+def mask_of(mask: Photo, height: int, width: int) -> Mask:
+    """bool [height, width], True where the mask is white: where to generate. Raises DataError for one that does not fit.
+
+    White is 128 or more in all channels; transparent counts as white.
+    """
+    name = name_of(mask, "mask")
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
+        white: Mask = mask.astype(np.bool_)
+    else:
+        white = pixels_of(mask, name).min(axis=2) >= 128
+    if white.shape != (height, width):
+        size = f"{white.shape[1]}×{white.shape[0]}"
+        raise DataError(f"{name}: {size} pixels, but the photo has {width}×{height}. A mask is as large as its photo.")
+    if white.all() or not white.any():
+        what = "white everywhere, so nothing of the photo is known" if white.all() else "nowhere white"
+        raise DataError(f"{name}: {what}. Paint white (255) where the model shall generate, black elsewhere.")
+    return white

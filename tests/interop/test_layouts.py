@@ -1,0 +1,50 @@
+"""Networks of the released sizes are recognized by their shapes, and every tensor has one name here."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.reference import guided_diffusion
+from palette.config import Network
+from palette.interop.layouts import read_layout
+from palette.interop.tensors import names, targets
+
+
+@pytest.mark.parametrize(
+    ("options", "family", "parameters", "attending"),
+    [
+        ({}, "guided_diffusion", 62_641_347, ()),
+        (
+            {
+                "in_channel": 3,
+                "out_channel": 6,
+                "inner_channel": 256,
+                "channel_mults": (1, 1, 2, 2, 4, 4),
+                "attn_res": (8, 16, 32),
+                "num_head_channels": 64,
+            },
+            "adm",
+            552_814_086,
+            (32, 16, 8),
+        ),
+    ],
+    ids=["unofficial", "adm"],
+)
+def test_released_sizes(options: dict[str, Any], family: str, parameters: int, attending: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        reference = guided_diffusion.UNet(**options)
+    assert sum(parameter.numel() for parameter in reference.parameters()) == parameters
+    embedding = "time_embed" if family == "adm" else "cond_embed"
+    shapes = {
+        name.replace("cond_embed", embedding): tuple(tensor.shape) for name, tensor in reference.state_dict().items()
+    }
+    layout = read_layout("file", shapes)
+    assert layout.family == family
+    assert layout.channels == options.get("inner_channel", 64)
+    assert layout.multipliers == options.get("channel_mults", (1, 2, 4, 8))
+    assert layout.blocks == 2
+    network = Network(channels=layout.channels, multipliers=layout.multipliers, attention=attending)
+    ours, attention_at = targets(network, 256)
+    assert tuple(attention_at) == attending
+    assert set(names(layout, ours, shapes, "file").values()) == set(shapes)

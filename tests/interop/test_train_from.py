@@ -1,0 +1,146 @@
+"""`palette train -c FILE` with a config: what training needs is made, once, where `snakemake` looks for it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from palette.cli import main
+from palette.commands import train_from
+from palette.workflow import plan_of
+from tests.interop.checkpoints import guided, json_config, save, save_state
+from tests.interop.test_upstream_config import images
+
+CONFIG = """
+results: results
+datasets:
+  photos: {prepare: {image_size: 16, train_images: 8, test_images: 2}}
+tasks:
+  colorization: {degradation: colorization}
+models:
+  tiny:
+    network: {channels: 8, multipliers: [1, 2], blocks: 1, attention: [], head_channels: 8}
+    train: {steps: 2, batch_size: 2}
+  other:
+    network: {channels: 8, multipliers: [1], blocks: 1, attention: [], head_channels: 8}
+    train: {steps: 1, batch_size: 2}
+samplers:
+  quick: {kind: ddim, steps: 2}
+experiments:
+  - {dataset: photos, task: colorization, model: tiny, sampler: quick}
+  - {dataset: photos, task: colorization, model: input}
+"""
+OTHER = "  - {dataset: photos, task: colorization, model: other, sampler: quick}\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"):  # what a command sets for its own process
+        monkeypatch.setenv(variable, "")
+
+
+def config(text: str) -> str:
+    Path("my.yaml").write_text(text)
+    return "my.yaml"
+
+
+def done() -> set[str]:
+    """The stages that are done, as `palette plan` sees them."""
+    plan = plan_of([Path("my.yaml")])
+    return {
+        spec.kind
+        for spec in plan.stages.values()
+        if all((plan.results / o).exists() for o in plan.outputs(spec.folder))
+    }
+
+
+def test_the_only_model_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    file = config(CONFIG)
+    assert main(["train", "-c", file]) == 0
+    assert done() == {"fetch", "prepare", "train"}
+    model = Path(capsys.readouterr().out.splitlines()[0])
+    written = model.stat().st_mtime_ns
+    assert main(["train", "-c", file]) == 0
+    assert "done" in capsys.readouterr().err
+    assert model.stat().st_mtime_ns == written
+
+
+def test_one_of_several_experiments(capsys: pytest.CaptureFixture[str]) -> None:
+    file = config(CONFIG + OTHER)
+    assert main(["train", "-c", file]) == 2
+    message = capsys.readouterr().err
+    assert "2 models are trained" in message
+    assert "photos-colorization-other-quick-s0" in message
+    assert main(["train", "-c", file, "--experiment", "photos-colorization-other-quik-s0"]) == 2
+    assert "Did you mean 'photos-colorization-other-quick-s0'" in capsys.readouterr().err
+    assert main(["train", "-c", file, "--experiment", "photos-colorization-input"]) == 2
+    assert "needs no training" in capsys.readouterr().err
+    assert not Path("results/train").exists()
+    assert main(["train", "-c", file, "--experiment", "photos-colorization-other-quick-s0"]) == 0
+    assert [folder.name[:25] for folder in Path("results/train").iterdir()] == ["photos-colorization-other"]
+
+
+def test_mistakes_in_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-c", config(CONFIG.replace("steps: 2,", "stops: 2,"))]) == 2
+    assert "Did you mean 'steps'" in capsys.readouterr().err
+    assert main(["train", "-c", "nothing.yaml"]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_a_json_config_goes_on_from_its_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    """With Adam's state; then once more, where all is done; then changed weights, which are another start."""
+    images(Path("images"), 12)
+    network = guided()
+    optimizer = torch.optim.Adam(network.parameters())
+    torch.autograd.backward(network(torch.ones(1, 6, 16, 16), torch.full((1, 1), 0.5)).square().mean())
+    optimizer.step()
+    save(Path("200_Network.pth"), network)
+    save_state(Path("200.state"), optimizer)
+    file = json_config(Path(), path__resume_state="200")
+    assert main(["train", "-c", str(file)]) == 0
+    told = capsys.readouterr()
+    assert "not honoured: seed" in told.err
+    model = Path(told.out.splitlines()[0])
+    facts = json.loads(model.with_name("model.json").read_text())
+    assert (facts["step"], facts["network"]["noise_embedding"]) == (3, "gamma")
+    spec = yaml.safe_load(model.with_name("spec.yaml").read_text())
+    start = load_file(spec["runtime"]["start_from"])
+    weights = load_file(model)
+    assert "exp_avg/first.weight" in start
+    assert all((weights[name] - start[f"averages/{name}"]).abs().max() < 1e-2 for name in weights)
+    assert any(not torch.equal(weights[name], start[f"averages/{name}"]) for name in weights)
+    assert main(["train", "-c", str(file)]) == 0
+    assert Path(capsys.readouterr().out.splitlines()[0]) == model
+    save(Path("200_Network.pth"), guided(seed=5))
+    assert main(["train", "-c", str(file)]) == 0
+    assert Path(capsys.readouterr().out.splitlines()[0]) != model
+
+
+def test_a_json_config_without_its_checkpoint_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    images(Path("images"), 12)
+    assert main(["train", "-c", str(json_config(Path(), path__resume_state="there/200"))]) == 3
+    message = capsys.readouterr().err
+    assert "there/200: no such checkpoint" in message
+    assert "set that to null" in message
+    assert not Path("results/train").exists()
+
+
+def test_fewer_gpus_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Lease:
+        def __init__(self, count: int) -> None:
+            asked.append(count)
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *error: object) -> None: ...
+
+    monkeypatch.setattr("palette.gpu.lease", Lease)
+    file = config(CONFIG.replace("batch_size: 2}", "batch_size: 2, gpus: 2}", 1))
+    train_from.run(Path(file), None, 1)
+    assert asked == [0, 0, 1]

@@ -1,0 +1,224 @@
+"""`palette restore`: files in, samples and a page out, and nothing of the user's is lost."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+import palette
+from palette import cli
+from palette.commands import restore as command
+from palette.restoration.files import result_names
+from tests.restoration.models import write_model
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: Pixels) -> Path:
+    """A folder with `cat.png`, `a #1.png` in a sub-folder, and a text."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    Image.fromarray(photo).save(folder / "cat.png")
+    Image.fromarray(photo[::-1].copy()).save(folder / "more/a #1.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def restore(folder: Path, *arguments: str | Path, samples: int = 2) -> int:
+    fixed = ["--model", str(folder), "--steps", "2", "--samples", str(samples)]
+    return cli.main(["restore", *fixed, *map(str, arguments)])
+
+
+def read(path: Path) -> Pixels:
+    return np.asarray(Image.open(path))
+
+
+def test_a_folder_becomes_samples_and_a_page(folder: Path, model: palette.Model, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert restore(folder, "--task", "jpeg", photos, "-o", out, "--seed", "3") == 0
+    names = {"cat-0.png", "cat-1.png", "a #1-0.png", "a #1-1.png", "index.html"}
+    assert {file.name for file in out.iterdir()} == names
+    for number, expected in enumerate(model.restore(photos / "cat.png", "jpeg", samples=2, steps=2, seed=3)):
+        np.testing.assert_array_equal(read(out / f"cat-{number}.png"), expected)
+
+
+def test_the_page_needs_nothing_else_and_its_links_lead_somewhere(folder: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    restore(folder, "--task", "jpeg", photos, "-o", out)
+    page = (out / "index.html").read_text()
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == 6  # two photos: input and two samples
+    assert all(source.startswith("data:image/") for source in sources)
+    links = [link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("data:")]
+    assert sorted(unquote(link) for link in links) == ["a #1-0.png", "a #1-1.png", "cat-0.png", "cat-1.png"]
+    assert all("#" not in link and (out / unquote(link)).exists() for link in links)
+    assert not re.search(r"<script|<link rel=.stylesheet|https?://", page)
+    assert "prefers-color-scheme: dark" in page
+    assert "JPEG restoration" in page
+    assert "dpm++2m, 2 steps" in page
+    assert all(re.search(rf'alt="a #1\.png: {what}"', page) for what in ("input", "sample 0", "sample 1"))
+
+
+def test_names_in_the_page_are_text(folder: Path, photo: Pixels, tmp_path: Path) -> None:
+    file = tmp_path / "<b>.png"
+    Image.fromarray(photo).save(file)
+    restore(folder, "--task", "jpeg", file, "-o", tmp_path / "out")
+    assert "<b>" not in (tmp_path / "out/index.html").read_text()
+
+
+def test_equal_stems_stay_apart(folder: Path, photo: Pixels, tmp_path: Path) -> None:
+    for index, name in enumerate(("a/cat.png", "b/cat.png", "b/Cat.bmp")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(photo, index, axis=1)).save(tmp_path / name)
+    out = tmp_path / "out"
+    # The last folder is named twice; each photo counts once.
+    assert restore(folder, "--task", "jpeg", tmp_path / "a", tmp_path / "b", tmp_path / "b", "-o", out) == 0
+    made = {file.name: file.read_bytes() for file in out.glob("*.png")}
+    expected = {f"cat{which}-{number}.png" for which in ("", "-2", "-3") for number in (0, 1)}
+    assert {name.casefold() for name in made} == expected
+    assert len(set(made.values())) == 6
+
+
+def test_names_of_results_are_all_different() -> None:
+    files = [Path(name) for name in ("a/x.png", "b/x.png", "x-2.png", "X.jpg", "x-2.jpg")]
+    assert result_names(files) == ["x", "x-2", "x-2-2", "X-3", "x-2-3"]
+
+
+def test_results_are_replaced_only_when_asked(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, arguments = tmp_path / "out", ["--task", "jpeg", photos / "cat.png", "-o", tmp_path / "out"]
+    assert restore(folder, *arguments) == 0
+    before = (out / "cat-1.png").read_bytes()
+    assert restore(folder, *arguments, "--seed", "1") == 2
+    assert "cat-0.png and 2 more of the results: there already" in capsys.readouterr().err
+    assert (out / "cat-1.png").read_bytes() == before
+    assert restore(folder, *arguments, "--seed", "1", "--force") == 0
+    assert (out / "cat-1.png").read_bytes() != before
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_input_is_never_overwritten(folder: Path, photos: Path, linked: bool, tmp_path: Path) -> None:
+    original = photos / "cat-0.png"
+    (photos / "cat.png").rename(original)
+    Image.open(original).save(photos / "cat.png")
+    out = photos
+    if linked:
+        out = tmp_path / "link"
+        out.symlink_to(photos)
+    before = original.read_bytes()
+    assert restore(folder, "--task", "jpeg", photos / "cat.png", original, "-o", out, "--force") == 2
+    assert original.read_bytes() == before
+    mask = photos / "dog-0.png"
+    Image.fromarray(np.eye(33, 21) > 0).save(mask)
+    (photos / "cat.png").rename(photos / "dog.png")
+    assert restore(folder, "--task", "inpainting", photos / "dog.png", "--mask", mask, "-o", out, "--force") == 2
+
+
+def test_results_are_no_photos_of_the_next_call(folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert restore(folder, "--task", "jpeg", photos, "-o", photos / "restored", "--force") == 0
+    assert len(list((photos / "restored").glob("*.png"))) == 4
+    assert restore(folder, "--task", "jpeg", photos, "-o", photos) == 2
+    assert "results would lie among the photos" in capsys.readouterr().err
+
+
+def test_a_damaged_photo_does_not_stop_the_others(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "bad.png").write_bytes((photos / "cat.png").read_bytes()[:100])
+    out = tmp_path / "out"
+    assert restore(folder, "--task", "jpeg", photos, "-o", out) == 3
+    errors = capsys.readouterr().err
+    assert "1 of 3 photos could not be restored" in errors
+    assert re.search(r"bad\.png: not readable as a picture", errors)
+    assert len(list(out.glob("*.png"))) == 4
+    assert "bad.png" in (out / "index.html").read_text()
+
+
+def test_a_mask_goes_with_photos_of_its_size(
+    folder: Path, photo: Pixels, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(photo[:20].copy()).save(photos / "cut.png")
+    hole = np.zeros(photo.shape[:2], np.bool_)
+    hole[:9] = True
+    mask, out = tmp_path / "mask.png", tmp_path / "out"
+    Image.fromarray(hole).save(mask)
+    assert restore(folder, "--task", "inpainting", photos, "--mask", mask, "-o", out, "--size", "full") == 3
+    assert re.search(r"cut\.png: .*mask\.png: 21×33 pixels, but the photo has 21×20", capsys.readouterr().err)
+    np.testing.assert_array_equal(read(out / "cat-1.png")[9:], photo[9:])
+    mask.write_bytes(b"no picture")
+    assert restore(folder, "--task", "inpainting", photos, "--mask", mask, "-o", tmp_path / "none") == 3
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--task", "tea"), 2, "colorization, inpainting, jpeg, paired, super-resolution, uncropping"),
+        ((), 2, "task: missing"),
+        (("--task", "inpainting"), 2, "mask: missing"),
+        (("--task", "jpeg", "--factor", "2"), 2, "factor: has no meaning for jpeg"),
+        (("--task", "jpeg", "--sampler", "euler"), 2, "a sampler is one of ancestral"),
+        (("nowhere.png", "--task", "jpeg"), 3, "no such file or folder: nowhere.png"),
+        (("--task", "inpainting", "--mask", "nowhere.png"), 3, "nowhere.png: not readable"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_made(
+    folder: Path,
+    photos: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert restore(folder, photos, *arguments, "-o", out) == code
+    assert says in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_bad_sizes_and_places(folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "out", "--size", "big")
+    assert exit_.value.code == 2
+    assert "'big' should be a number of pixels or 'full'" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "file") == 2
+    (tmp_path / "empty").mkdir()
+    assert restore(folder, "--task", "jpeg", tmp_path / "empty", "-o", tmp_path / "out") == 3
+    assert "no pictures in it" in capsys.readouterr().err
+
+
+def test_a_shrunk_jpeg_is_told(folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    restore(folder, "--task", "jpeg", photos / "cat.png", "-o", tmp_path / "a")
+    assert "from 21 to 16 pixels" in capsys.readouterr().err
+    restore(folder, "--task", "jpeg", photos / "cat.png", "-o", tmp_path / "b", "--size", "full")
+    assert "made smaller" not in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_page_of_what_is_done(
+    folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = command._drawn
+
+    def interrupted(work: command.Work, photo: Path, *rest: object) -> object:
+        if work.done:
+            raise KeyboardInterrupt
+        return drawn(work, photo, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command, "_drawn", interrupted)
+    assert restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "out") == 75
+    assert "cat.png" in (tmp_path / "out/index.html").read_text()
+
+
+def test_a_regression_of_one_task(tmp_path: Path, photos: Path) -> None:
+    folder, out = write_model(tmp_path / "model", ("jpeg",), "regression"), tmp_path / "out"
+    assert cli.main(["restore", "--model", str(folder), str(photos / "cat.png"), "-o", str(out)]) == 0
+    assert {file.name for file in out.iterdir()} == {"cat-0.png", "index.html"}
