@@ -1,14 +1,14 @@
 """Pictures of each task: some test images, degraded, restored by every model, and as they were."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from palette.data.randomness import generator
+from palette.data.inputs import Inputs
 from palette.data.store import ImageStore
-from palette.data.tasks import TASKS
 from palette.publish.lines import Block, Line
 from palette.publish.panels import Panel, Pixels, compose
 from palette.spec import Row, SampleSpec, read_spec
@@ -31,7 +31,7 @@ def figure(block: Block, results: Path, count: int, pool: int) -> Image.Image:
         items = first_of_each_class(tests.labels[:pool], count)
         originals = [tests[item] for item in items]
         names = [tests.classes[tests.labels[item]] for item in items]
-    return compose([*_panels(block, results, items, originals), Panel("original", "", originals)], rows=names)
+    return compose([*_panels(block, results, items), Panel("original", "", originals)], rows=names)
 
 
 def _restored(block: Block) -> list[Line]:
@@ -54,10 +54,10 @@ def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
     return [index for _, index in sorted(rank)[:count]]
 
 
-def _panels(block: Block, results: Path, items: list[int], originals: list[Pixels]) -> Iterator[Panel]:
+def _panels(block: Block, results: Path, items: list[int]) -> Iterator[Panel]:
     """The input, then each line's samples; several draws of the first line that has them. Of several seeds, the first."""
     restored = _restored(block)
-    yield Panel("input", "", [degrade(restored[0].row, results, i, o) for i, o in zip(items, originals, strict=True)])
+    yield Panel("input", "", degraded(restored[0].row, results, items))
     sampled = [line for line in restored if line.row.sampler is not None]
     for line in restored:
         draws = DRAWS if sampled[:1] == [line] else 1
@@ -68,23 +68,26 @@ def _panels(block: Block, results: Path, items: list[int], originals: list[Pixel
                 yield Panel(line.row.model, detail, images)
 
 
-def degrade(row: Row, results: Path, item: int, original: Pixels) -> Pixels:
-    """Test item `item` as the model of `row` was shown it: uint8 [H,W,3], a hole in gray."""
-    assert row.degradation is not None
-    mask = None
-    if row.mask is not None:
-        with ImageStore(results / row.mask / "masks.zip") as masks:
-            mask = masks.mask(item)
-    quality = int(row.condition or 0) if row.degradation == "jpeg" else None
-    return TASKS[row.degradation].evaluate(original, generator(0, "evaluate", item), mask, quality).image
+def degraded(row: Row, results: Path, items: Sequence[int]) -> list[Pixels | None]:
+    """Test images as the model of `row` was shown them: uint8 [H,W,3] each, a hole in gray."""
+    spec = sample_spec(row, results)
+    masks = results / row.mask / "masks.zip" if row.mask else None
+    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.quality, spec.factor)) as inputs:
+        return [inputs[item].image for item in items]
+
+
+def sample_spec(row: Row, results: Path) -> SampleSpec:
+    """What the samples of `row` were made by."""
+    assert row.sample is not None
+    spec = read_spec(results / row.sample / "spec.yaml")
+    assert isinstance(spec, SampleSpec)
+    return spec
 
 
 def sample(row: Row, results: Path, item: int, draw: int = 0) -> Pixels | None:
     """Draw `draw` of test item `item`: uint8 [H,W,3]; None if that draw was not made."""
     assert row.sample is not None
-    folder = results / row.sample
-    spec = read_spec(folder / "spec.yaml")
-    assert isinstance(spec, SampleSpec)
+    folder, spec = results / row.sample, sample_spec(row, results)
     kind, name = ("draws", f"{item:08}-{draw}.png") if draw else ("shard", f"{item:08}.png")
     with ImageStore(folder / f"{kind}-{item // spec.shard_size:03}.zip") as store:
         return store[store.names.index(name)] if name in store.names else None
@@ -123,7 +126,7 @@ def _add_to_strip(strip: _Strip, block: Block, results: Path, number: int) -> No
         lively = liveliest_of_each_class([tests[i] for i in range(min(OVERVIEW_POOL, len(tests)))], tests.labels)
         item = lively[number % len(lively)]
         strip.original.append(tests[item])
-        strip.input.append(degrade(row, results, item, tests[item]))
+        strip.input.extend(degraded(row, results, [item]))
     strip.restored.append(sample(row, results, item))
 
 

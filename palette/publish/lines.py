@@ -18,6 +18,8 @@ TITLES = {
     "inpainting": "Inpainting",
     "uncropping": "Uncropping",
     "jpeg": "JPEG restoration",
+    "super-resolution": "Super-resolution",
+    "paired": "Paired images",
 }
 LABELS = {"input": "degraded input", "originals": "original images"}
 
@@ -92,6 +94,7 @@ class Block:
             "inpainting": f"mask {self.condition}",
             "uncropping": f"{self.condition} half",
             "jpeg": f"quality {self.condition}",
+            "super-resolution": f"× {self.condition}",
         }
         return ", ".join(filter(None, [name, shown.get(self.degradation or "")]))
 

@@ -1,4 +1,4 @@
-"""The page that shows everything: one HTML file that needs no network, no scripts and no other file."""
+"""The page that shows everything: one HTML file that needs no network, no scripts and, but for its links, no other file."""
 
 import base64
 from collections.abc import Sequence
@@ -106,6 +106,8 @@ class Page:
     trainings: Sequence[Training]
     sources: Sequence[Source]
     rows: Sequence[Row]
+    gallery: bool = False
+    """Whether there is one beside the page, for the numbers to link to their images."""
 
 
 def render(page: Page) -> str:

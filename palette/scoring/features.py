@@ -1,35 +1,24 @@
-"""What is measured on each image: features and class probabilities of a network, and its differences from the original."""
+"""What is measured on each image of a shard: by a network, and pixel by pixel against the original."""
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from cleanfid.inception_torchscript import InceptionV3W
-from cleanfid.resize import build_resizer
-from torch import Tensor
 
-from palette.errors import DataError
-from palette.files import replacing, sha256
-from palette.scoring.classifier import load_classifier, to_tensor
+from palette.data.parallel import ordered
+from palette.files import replacing
+from palette.scoring.networks import Arrays, Network, Pixels
 from palette.scoring.pixels import chroma, psnr, ssim
 
-Pixels = npt.NDArray[np.uint8]
-Arrays = dict[str, npt.NDArray[Any]]
 BATCH = 32
-"""Images per pass of the network. The last batch is filled up, so that an image's features do not depend on its neighbours."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A feature network, ready to run: uint8 [B,H,W,3] → features float32 [B,D] and class probabilities float32 [B,K]."""
-
-    forward: Callable[[Pixels], tuple[Tensor, Tensor]]
-    classes: list[str] | None
-    """What the probabilities are of; None where they are not the dataset's own classes."""
+"""Images per pass of the network. The last batch is filled up, so that an image's features do not depend on its neighbors."""
 
 
 @dataclass(frozen=True)
@@ -41,93 +30,72 @@ class Pair:
     label: int
 
 
-def load_network(folder: Path, description: dict[str, Any], weights: Path | None, device: torch.device) -> Network:
-    """The network that an `extractor.json` describes.
+@dataclass(frozen=True)
+class _Prepared:
+    """A pair on its way into the network, and what needs none."""
 
-    folder: that of the extractor stage. weights: the pretrained file, for `inception`.
-    Raises DataError if the bytes are not those described.
-    """
-    return NETWORKS[description["kind"]](folder, description, weights, device)
-
-
-def _photos(folder: Path, description: dict[str, Any], weights: Path | None, device: torch.device) -> Network:
-    path = _checked(folder / "classifier.safetensors", description)
-    model = load_classifier(path, description["channels"], len(description["classes"]), device)
-
-    def forward(pixels: Pixels) -> tuple[Tensor, Tensor]:
-        features = model.features(to_tensor(pixels, device))
-        return features, model.head(features).softmax(1)
-
-    return Network(forward, description["classes"])
+    output: npt.NDArray[Any]
+    original: npt.NDArray[Any]
+    label: int
+    values: dict[str, Any]
 
 
-def _inception(folder: Path, description: dict[str, Any], weights: Path | None, device: torch.device) -> Network:
-    """Clean-fid's network and preprocessing in its mode `clean`: bicubic with anti-aliasing to 299 x 299, not rounded."""
-    path = _checked(weights or folder / description["file"], description)
-    model = InceptionV3W(str(path.parent), download=False, resize_inside=False).to(device).eval()
-    resize = build_resizer("clean")
-    output = model.base.output.weight.float()
-
-    def forward(pixels: Pixels) -> tuple[Tensor, Tensor]:
-        resized = np.stack([resize(image) for image in pixels]).transpose(0, 3, 1, 2)
-        features = model(torch.from_numpy(resized).to(device)).float()
-        return features, (features @ output.T).softmax(
-            1
-        )  # the Inception Score's softmax has no bias (Salimans et al. 2016)
-
-    return Network(forward, None)
-
-
-NETWORKS: dict[str, Callable[[Path, dict[str, Any], Path | None, torch.device], Network]] = {
-    "photos": _photos,
-    "inception": _inception,
-}
-"""Kind of extractor → its loader (folder of the extractor stage, its description, pretrained file, device)."""
-
-
-def _checked(path: Path, description: dict[str, Any]) -> Path:
-    if not path.is_file() or sha256(path) != description["sha256"]:
-        raise DataError(
-            f"{path}: missing, or not the weights that extractor.json describes. Delete that folder and run `snakemake` again."
-        )
-    return path
-
-
-@torch.no_grad()
-def measure(pairs: Iterable[Pair], network: Network) -> Arrays:
+def measure(pairs: Iterable[Pair], network: Network, pixels: bool, threads: int = 1) -> Arrays:
     """Everything that is measured on each of N images, in their order.
 
-    features float32 [N,D], probabilities float32 [N,K], psnr (dB), ssim, chroma float64 [N]; and correct bool [N] where the
-    network knows the dataset's classes.
+    item uint64 [N], which names the original by its pixels, and what the network measures: features float32 [N,D], spatial
+    float32 [N,2023], probabilities float32 [N,K], correct bool [N], lpips, ms-ssim float64 [N], of each kind some. With `pixels` also
+    psnr (dB), ssim, chroma float64 [N]. threads: that prepare images for the network.
     """
-    parts = [_measure_batch(batch, network) for batch in _batches(pairs)]
+    prepared = ordered(partial(_prepare, network, pixels), pairs, threads)
+    parts = [_measure(batch, network) for batch in _batches(prepared)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    batch: list[Pair] = []
-    for pair in pairs:
-        batch.append(pair)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
+def diversity(draws: Iterable[list[Pixels]], network: Network, chain: bool) -> npt.NDArray[np.float64]:
+    """How alike several outputs of one input are, by a network of pairs: [inputs,draws-1]; empty without inputs.
+
+    draws: of each input its outputs, as many of each. chain: each is compared with the next one; otherwise the first with each other.
+    """
+    rows = []
+    for images in draws:
+        firsts = images[:-1] if chain else [images[0]] * (len(images) - 1)
+        pairs = (Pair(a, b, 0) for a, b in zip(firsts, images[1:], strict=True))
+        arrays = measure(pairs, network, pixels=False)
+        rows.append(next(values for name, values in arrays.items() if name != "item"))
+    return np.array(rows, np.float64)
+
+
+def _prepare(network: Network, pixels: bool, pair: Pair) -> _Prepared:
+    values: dict[str, Any] = {"item": _item(pair.original)}
+    if pixels:
+        values |= {
+            "psnr": psnr(pair.output, pair.original),
+            "ssim": ssim(pair.output, pair.original),
+            "chroma": chroma(pair.output),
+        }
+    output = network.prepare(pair.output)
+    return _Prepared(output, network.prepare(pair.original) if network.pairs else output, pair.label, values)
+
+
+def _item(original: Pixels) -> np.uint64:
+    """Names an image by its pixels."""
+    return np.uint64(int.from_bytes(hashlib.sha256(original.tobytes()).digest()[:8], "little"))
+
+
+def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH)):
         yield batch
 
 
-def _measure_batch(batch: list[Pair], network: Network) -> Arrays:
-    filled = np.stack([pair.output for pair in batch + batch[:1] * (BATCH - len(batch))])
-    features, probabilities = (value[: len(batch)].cpu().numpy() for value in network.forward(filled))
-    arrays: Arrays = {
-        "features": features,
-        "probabilities": probabilities,
-        "psnr": np.array([psnr(pair.output, pair.original) for pair in batch]),
-        "ssim": np.array([ssim(pair.output, pair.original) for pair in batch]),
-        "chroma": np.array([chroma(pair.output) for pair in batch]),
-    }
-    if network.classes is not None:
-        arrays["correct"] = probabilities.argmax(1) == np.array([pair.label for pair in batch])
-    return arrays
+@torch.no_grad()
+def _measure(batch: list[_Prepared], network: Network) -> Arrays:
+    filled = batch + batch[:1] * (BATCH - len(batch))
+    outputs, originals = (np.stack([getattr(p, side) for p in filled]) for side in ("output", "original"))
+    measured = network.measure(outputs, originals, np.array([p.label for p in filled]))
+    own = {name: np.array([p.values[name] for p in batch]) for name in batch[0].values}
+    return own | {name: values[: len(batch)] for name, values in measured.items()}
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:

@@ -1,44 +1,47 @@
 """The scores: each a function of what was measured, with how it is named, read and printed. A new score is a row of METRICS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from palette.scoring.frechet import Floats, Rows, distance, gaussian, standard_error
+from palette.scoring.kinds import KINDS
 from palette.scoring.statistics import (
-    Floats,
     bootstrap,
-    frechet_distance,
-    inception_score,
+    inception_scores,
+    inside,
     jackknife,
     jackknife_groups,
     kernel_distances,
-    leave_out,
+    normal,
 )
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on N images, and on the originals that they should resemble, item by item.
+    """What one extractor measured on N images (see `features.measure`), in memory or on disk; a score that lacks its array is left out.
 
-    features, reference: float64 [N,D]. probabilities: float64 [N,K]. correct: bool [N], or None if the network does not know the classes.
-    psnr (dB), ssim, chroma, reference_chroma: float64 [N].
+    own: the images. originals: the images that they should resemble, item by item. reference: the set that they are compared with as
+    a whole; None: the originals.
     """
 
-    features: Floats
-    reference: Floats
-    probabilities: Floats
-    correct: npt.NDArray[np.bool_] | None
-    psnr: Floats
-    ssim: Floats
-    chroma: Floats
-    reference_chroma: Floats
+    own: Arrays
+    originals: Arrays
+    reference: Arrays | None = None
 
     @property
-    def count(self) -> int:
-        return len(self.features)
+    def against(self) -> Arrays:
+        return self.originals if self.reference is None else self.reference
+
+    @property
+    def paired(self) -> bool:
+        """Whether item i of the set that is compared with belongs to image i."""
+        return self.reference is None
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,17 @@ class Settings:
     is_splits: int = 10
     bootstrap: int = 200
     """Resamples of a mean; 0 leaves out all intervals."""
+    pd: Literal["euclidean", "squared"] = "euclidean"
 
 
 @dataclass(frozen=True)
 class Score:
-    """A value with its 95 % interval, None if there is none."""
+    """A value with its 95 % interval, None if there is none, and the number of images behind it."""
 
     value: float
     interval: tuple[float, float] | None
+    images: int
+    enough: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,96 +76,149 @@ class Metric:
     digits: int
     """Decimals to print."""
     about: str
-    enough: Callable[[Measured, Settings], int] = lambda _, __: 30
-    """Number of images from which on it can be trusted."""
     network: bool = True
     """Whether it depends on the feature network, which then stands in its name."""
 
 
-def fd(measured: Measured, settings: Settings) -> Score:
-    """Fréchet distance to the originals."""
-
-    def statistic(kept: npt.NDArray[np.int64]) -> float:
-        return frechet_distance(measured.features[kept], measured.reference[kept])
-
-    return _of_set(leave_out(statistic, measured.count, _groups(measured, settings)))
+FEW = 30
+"""Images from which on a mean over images is trusted."""
+NEIGHBORHOOD = 1000
+"""Images from which on precision and recall are trusted: of fewer, the balls that make up a manifold are wide."""
 
 
-def kid(measured: Measured, settings: Settings) -> Score:
-    """Kernel distance to the originals."""
-    return _of_set(kernel_distances(measured.features, measured.reference, _groups(measured, settings)))
+def fd(measured: Measured, settings: Settings) -> Score | None:
+    """Fréchet distance to the reference."""
+    return _frechet("features", measured, settings)
 
 
-def inception(measured: Measured, settings: Settings) -> Score:
+def sfid(measured: Measured, settings: Settings) -> Score | None:
+    """Fréchet distance of the spatial features."""
+    return _frechet("spatial", measured, settings)
+
+
+def _frechet(name: str, measured: Measured, settings: Settings) -> Score | None:
+    if name not in measured.own:
+        return None
+    own, against = measured.own[name], measured.against[name]
+    found = distance(gaussian(own), gaussian(against))
+    interval = None
+    if settings.bootstrap and jackknife_groups(len(own)) is not None:
+        interval = normal(found.value, standard_error(found, own, against if measured.paired else None))
+    return Score(
+        found.value, interval, len(own), enough=len(own) >= 2 * own.shape[1]
+    )  # covariances of full rank, with a margin
+
+
+def kid(measured: Measured, settings: Settings) -> Score | None:
+    """Kernel distance to the reference."""
+    if "features" not in measured.own:
+        return None
+    own, against = measured.own["features"], measured.against["features"]
+    values = kernel_distances(own, against, _groups(own, settings), measured.paired)
+    return Score(values[0], jackknife(values), len(own), enough=len(own) >= FEW)
+
+
+def inception(measured: Measured, settings: Settings) -> Score | None:
     """Inception Score."""
-
-    def statistic(kept: npt.NDArray[np.int64]) -> float:
-        return inception_score(measured.probabilities[kept], settings.is_splits)
-
-    return _of_set(leave_out(statistic, measured.count, _groups(measured, settings)))
+    if "probabilities" not in measured.own:
+        return None
+    probabilities = measured.own["probabilities"]
+    values = inception_scores(probabilities, settings.is_splits, _groups(probabilities, settings))
+    count, classes = probabilities.shape
+    return Score(values[0], jackknife(values), count, enough=count >= max(10 * classes, 50) * settings.is_splits)
 
 
 def ca(measured: Measured, settings: Settings) -> Score | None:
     """Classification accuracy, in percent."""
-    return None if measured.correct is None else _mean(100.0 * measured.correct.astype(np.float64), settings)
+    return _mean(measured.own.get("correct"), settings, scale=100.0)
 
 
-def pd(measured: Measured, settings: Settings) -> Score:
-    """Perceptual distance: Euclidean distance between the features of an output and of its original, mean over images."""
-    squared: Floats = np.sum((measured.features - measured.reference) ** 2, axis=1)
-    return _mean(np.sqrt(squared), settings)
+def pd(measured: Measured, settings: Settings) -> Score | None:
+    """Perceptual distance: Euclidean distance between the features of an output and of its original, or its square; mean over images."""
+    if "features" not in measured.own:
+        return None
+    own, originals = measured.own["features"], measured.originals["features"]
+    squared = np.array([np.sum((a.astype(np.float64) - b) ** 2) for a, b in zip(own, originals, strict=True)])
+    return _mean(squared if settings.pd == "squared" else np.sqrt(squared), settings)
 
 
-def psnr(measured: Measured, settings: Settings) -> Score:
-    """Mean PSNR, infinite if an image equals its original."""
-    return _mean(measured.psnr, settings)
+def precision(measured: Measured, settings: Settings) -> Score | None:
+    """Share of the outputs that lie in the manifold of the reference."""
+    return _manifold(measured.own, measured.against, settings)
 
 
-def ssim(measured: Measured, settings: Settings) -> Score:
-    """Mean SSIM."""
-    return _mean(measured.ssim, settings)
+def recall(measured: Measured, settings: Settings) -> Score | None:
+    """Share of the reference that lies in the manifold of the outputs."""
+    return _manifold(measured.against, measured.own, settings)
 
 
-def chroma(measured: Measured, settings: Settings) -> Score:
-    """Mean chroma."""
-    return _mean(measured.chroma, settings)
+def _manifold(points: Arrays, manifold: Arrays, settings: Settings) -> Score | None:
+    if not ("features" in points and "features" in manifold):
+        return None
+    found: npt.NDArray[np.bool_] = inside(points["features"], manifold["features"])
+    return _mean(found, settings, enough=NEIGHBORHOOD)
 
 
 def chroma_ratio(measured: Measured, settings: Settings) -> Score | None:
     """Mean chroma over the originals' mean chroma; None for gray originals."""
-    reference = measured.reference_chroma.mean()
-    return _mean(measured.chroma / reference, settings) if reference > 0 else None
+    reference = measured.originals["chroma"].mean() if "chroma" in measured.own else 0.0
+    return _mean(measured.own["chroma"] / reference, settings) if reference > 0 else None
 
 
-def _mean(values: Floats, settings: Settings) -> Score:
-    return Score(float(values.mean()), bootstrap(values, settings.bootstrap))
+def of_images(name: str) -> Callable[[Measured, Settings], Score | None]:
+    """The mean of what was measured on each image under this name; infinite if one is."""
+    return lambda measured, settings: _mean(measured.own.get(name), settings)
 
 
-def _of_set(values: list[float]) -> Score:
-    return Score(values[0], jackknife(values))
+def of_draws(name: str) -> Callable[[Measured, Settings], Score | None]:
+    """The mean over inputs of the mean over pairs of draws. One image is one input."""
+
+    def function(measured: Measured, settings: Settings) -> Score | None:
+        pairs = measured.own.get(f"diversity-{name}")
+        return None if pairs is None or not pairs.size else _mean(pairs.mean(1), settings)
+
+    return function
 
 
-def _groups(measured: Measured, settings: Settings) -> list[npt.NDArray[np.int64]]:
-    return jackknife_groups(measured.count) if settings.bootstrap else []
+def _mean(values: npt.NDArray[Any] | None, settings: Settings, scale: float = 1.0, enough: int = FEW) -> Score | None:
+    if values is None:
+        return None
+    numbers: Floats = values.astype(np.float64) * scale
+    return Score(
+        float(numbers.mean()), bootstrap(numbers, settings.bootstrap), len(numbers), enough=len(numbers) >= enough
+    )
+
+
+def _groups(rows: Rows, settings: Settings) -> npt.NDArray[np.int64] | None:
+    return jackknife_groups(len(rows)) if settings.bootstrap else None
 
 
 METRICS: dict[str, Metric] = {
-    "fd": Metric(
-        fd,
-        "FD",
+    "fd": Metric(fd, "FD", "lower", 2, "Fréchet distance between the features of the outputs and of the reference"),
+    "sfid": Metric(
+        sfid,
+        "sFID",
         "lower",
         2,
-        "Fréchet distance between the features of the outputs and of the originals",
-        enough=lambda measured, _: 2 * measured.features.shape[1],  # covariances of full rank, with a margin
+        "Fréchet distance between features that keep their place in the image, 7 channels of mixed_6/conv",
     ),
-    "kid": Metric(kid, "KID", "lower", 4, "kernel distance between the features of the outputs and of the originals"),
+    "kid": Metric(kid, "KID", "lower", 4, "kernel distance between the features of the outputs and of the reference"),
+    "precision": Metric(
+        precision,
+        "precision",
+        "higher",
+        3,
+        "share of the outputs whose features lie among those of the reference, k = 3",
+    ),
+    "recall": Metric(
+        recall, "recall", "higher", 3, "share of the reference whose features lie among those of the outputs, k = 3"
+    ),
     "is": Metric(
         inception,
         "IS",
         "higher",
         2,
         "Inception Score: how sure the network is of each image, and how varied the images are",
-        enough=lambda measured, settings: max(10 * measured.probabilities.shape[1], 50) * settings.is_splits,
     ),
     "ca": Metric(ca, "CA %", "higher", 1, "share of the outputs whose class the network names"),
     "pd": Metric(
@@ -167,15 +226,53 @@ METRICS: dict[str, Metric] = {
         "PD",
         "lower",
         3,
-        "Euclidean distance between the features of an output and of its original, mean over images; "
-        "the paper leaves the kind of distance open",
+        "distance between the features of an output and of its original, mean over images; the paper leaves the kind of distance open",
+    ),
+    "lpips": Metric(
+        of_images("lpips"),
+        "LPIPS",
+        "lower",
+        3,
+        "learned perceptual distance to the original (AlexNet), mean over images",
+        network=False,
     ),
     "psnr": Metric(
-        psnr, "PSNR", "higher", 2, "peak signal-to-noise ratio to the original in dB, mean over images", network=False
+        of_images("psnr"),
+        "PSNR",
+        "higher",
+        2,
+        "peak signal-to-noise ratio to the original in dB, mean over images",
+        network=False,
     ),
-    "ssim": Metric(ssim, "SSIM", "higher", 3, "structural similarity to the original, mean over images", network=False),
+    "ssim": Metric(
+        of_images("ssim"), "SSIM", "higher", 3, "structural similarity to the original, mean over images", network=False
+    ),
+    "ms-ssim": Metric(
+        of_images("ms-ssim"),
+        "MS-SSIM",
+        "higher",
+        3,
+        "structural similarity to the original on five scales, mean over images",
+        network=False,
+    ),
+    "diversity-ms-ssim": Metric(
+        of_draws("ms-ssim"),
+        "MS-SSIM between draws",
+        "lower",
+        3,
+        "MS-SSIM of the first sample of an input and each further one, mean over samples and inputs; low is diverse",
+        network=False,
+    ),
+    "diversity-lpips": Metric(
+        of_draws("lpips"),
+        "LPIPS between draws",
+        "higher",
+        3,
+        "LPIPS between consecutive samples of an input, mean over samples and inputs; high is diverse",
+        network=False,
+    ),
     "chroma": Metric(
-        chroma,
+        of_images("chroma"),
         "chroma",
         "reference",
         1,
@@ -193,14 +290,19 @@ PROPER = {"fd": ("fid", "FID")}
 
 
 def name_and_label(name: str, extractor: str) -> tuple[str, str]:
-    """How score `name` is called with a feature network: (`fid`, `FID`) with inception, (`fd-photos`, `FD-photos`) with photos."""
+    """How score `name` is called with a feature network: (`fid`, `FID`) with inception, (`fd-dinov2`, `FD-DINOv2`) with dinov2.
+
+    The legacy modes of clean-fid are FID too: (`fid-legacy-pytorch`, `FID-legacy-pytorch`).
+    """
     metric = METRICS[name]
     if not metric.network:
         return name, metric.label
-    if extractor == "inception":
-        return PROPER.get(name, (name, metric.label))
-    first, *unit = metric.label.split(" ")
-    return f"{name}-{extractor}", " ".join([f"{first}-{extractor}", *unit])
+    key, label = PROPER.get(name, (name, metric.label)) if extractor.startswith("inception") else (name, metric.label)
+    suffix = extractor.removeprefix("inception").removeprefix("-")
+    if not suffix:
+        return key, label
+    first, *unit = label.split(" ")
+    return f"{key}-{suffix}", " ".join([f"{first}-{KINDS[extractor].label}", *unit])
 
 
 def score(measured: Measured, extractor: str, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -217,13 +319,12 @@ def score(measured: Measured, extractor: str, settings: Settings) -> dict[str, d
                 "value": result.value if np.isfinite(result.value) else None,
                 "low": result.interval[0] if result.interval else None,
                 "high": result.interval[1] if result.interval else None,
-                **({"small": True} if measured.count < metric.enough(measured, settings) else {}),
-                **{
-                    "metric": name,
-                    "label": label,
-                    "better": metric.better,
-                    "digits": metric.digits,
-                    "about": metric.about,
-                },
+                "images": result.images,
+                **({} if result.enough else {"small": True}),
+                "metric": name,
+                "label": label,
+                "better": metric.better,
+                "digits": metric.digits,
+                "about": metric.about,
             }
     return entries

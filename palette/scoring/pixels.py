@@ -21,6 +21,8 @@ def psnr(output: Image, original: Image) -> float:
 
 def ssim(output: Image, original: Image) -> float:
     """Structural similarity (Wang et al. 2004) of two images uint8 [H,W,3], mean over the channels; 1 if they are equal."""
+    if np.array_equal(output, original):
+        return 1.0
     window = (
         {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
         if min(output.shape[:2]) >= GAUSSIAN_WINDOW

@@ -1,8 +1,11 @@
 """Pretrained weights: which files are known, where they come from, where they are looked for. Imports no torch, so that a plan is quick."""
 
+import fcntl
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,15 +30,48 @@ class Weights:
     """What it is and what it is for."""
 
 
+_INCEPTION = Weights(
+    file="inception-2015-12-05.pt",
+    url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
+    sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    about="the Inception network of 2015, for FID, KID and the Inception Score",
+)
+
 WEIGHTS: dict[str, Weights] = {
-    "inception": Weights(
-        file="inception-2015-12-05.pt",
-        url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
-        sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
-        about="the Inception network of 2015, for FID, KID and the Inception Score",
+    "inception": _INCEPTION,
+    "inception-legacy-tensorflow": _INCEPTION,
+    "inception-legacy-pytorch": Weights(
+        file="pt_inception-2015-12-05-6726825d.pth",
+        url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        about="the Inception network of 2015 as pytorch-fid has it",
+    ),
+    "resnet50": Weights(
+        file="resnet50-0676ba61.pth",
+        url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        about="torchvision's ResNet-50, IMAGENET1K_V1, for classification accuracy",
+    ),
+    "efficientnet-b0": Weights(
+        file="efficientnet_b0_rwightman-7f5810bc.pth",
+        url="https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth",
+        sha256="7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+        about="torchvision's EfficientNet-B0, IMAGENET1K_V1, for classification accuracy",
+    ),
+    "dinov2": Weights(
+        file="dinov2_vitl14_pretrain.pth",
+        url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+        sha256="d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+        about="DINOv2 ViT-L/14, for FD-DINOv2",
+    ),
+    "lpips": Weights(
+        file="alexnet-owt-7be5be79.pth",
+        url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        about="torchvision's AlexNet, the trunk of LPIPS; its heads are in the package lpips",
     ),
 }
-"""Name of the extractor → its file. About 91 MiB; license of the file: Apache 2.0 (TensorFlow's release)."""
+"""Kind of extractor → its file."""
 
 
 def folder_of(folder: Path | None) -> Path | None:
@@ -45,20 +81,17 @@ def folder_of(folder: Path | None) -> Path | None:
 
 
 def locate(folder: Path | None, name: str, download: bool = False) -> Path:
-    """The path of the weights file of extractor `name`.
+    """The path of the weights file of extractor `name`: where it is, or with `download` where it will be.
 
-    folder: where to look; None means the environment variable PALETTE_WEIGHTS. download: fetch a missing file from its authors.
-    Only looks whether the file is there: `verify` reads it. Raises ConfigError naming file, URL, folder and variable.
+    folder: where to look; None means the environment variable PALETTE_WEIGHTS. Only looks whether the file is there: `verify` reads
+    it, `fetch` gets it. Raises ConfigError naming file, URL, hash, folder and variable.
     """
     weights, folder = WEIGHTS[name], folder_of(folder)
     if folder is None:
         raise ConfigError(missing(weights, "no folder of weights is named"))
-    path = folder / weights.file
-    if path.is_file():
-        return path
-    if not download:
+    path = folder.expanduser().absolute() / weights.file
+    if not path.is_file() and not download:
         raise ConfigError(missing(weights, f"{path} does not exist"))
-    _download(weights, path)
     return path
 
 
@@ -67,6 +100,7 @@ def missing(weights: Weights, problem: str) -> str:
     return (
         f"extractor weights: {problem}. Needed: {weights.file} ({weights.about}).\n"
         f"  Get it from {weights.url}\n"
+        f"  (SHA-256 {weights.sha256})\n"
         f"  and put it into a folder that `score.weights` in the config or the environment variable {VARIABLE} names;\n"
         f"  or set `score.download: true`. Without it, `score.extractors: [photos]` needs no file."
     )
@@ -81,14 +115,29 @@ def verify(path: Path, expected: str) -> None:
         )
 
 
-def _download(weights: Weights, path: Path) -> None:
-    """Fetch into a temporary name, check, rename: a broken download is never mistaken for the file."""
-    try:
-        with replacing(path) as temporary, urllib.request.urlopen(weights.url, timeout=60) as source:
-            _save(source, temporary, int(source.headers.get("Content-Length") or 0), weights.file)
-            verify(temporary, weights.sha256)
-    except (OSError, urllib.error.URLError) as error:
-        raise ConfigError(missing(weights, f"the download failed ({error})")) from None
+def fetch(weights: Weights, path: Path) -> None:
+    """Download a file of weights to `path`, unless it is there. Jobs that need the same file wait for the one that gets it.
+
+    It is checked under another name and then renamed: a broken download is never mistaken for the file.
+    """
+    with _alone(path):
+        if path.is_file():
+            return
+        try:
+            with replacing(path) as temporary, urllib.request.urlopen(weights.url, timeout=60) as source:
+                _save(source, temporary, int(source.headers.get("Content-Length") or 0), weights.file)
+                verify(temporary, weights.sha256)
+        except (OSError, urllib.error.URLError) as error:
+            raise DataError(missing(weights, f"the download failed ({error})")) from None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock that belongs to `path`; the kernel frees it however the process ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _save(source: BinaryIO, path: Path, size: int, label: str) -> None:

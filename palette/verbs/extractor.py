@@ -1,30 +1,36 @@
-"""The feature network of a dataset: trained here (`photos`), or a pretrained file that is checked (`inception`) → `extractor.json`."""
+"""What measures the images of a dataset: a classifier trained here (`photos`), pretrained weights that are checked, or a formula.
 
-from collections.abc import Callable
+→ `extractor.json`
+"""
+
+from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from palette.data.store import ImageStore
-from palette.errors import ConfigError
-from palette.files import sha256, write_json
+from palette.errors import DataError
+from palette.files import read_json, sha256, write_json
 from palette.scoring.classifier import save_classifier
 from palette.scoring.device import device
 from palette.scoring.fit import accuracy, fit
-from palette.scoring.weights import WEIGHTS, missing, verify
+from palette.scoring.kinds import KINDS
+from palette.scoring.networks import RESIZES
+from palette.scoring.weights import WEIGHTS, fetch, missing, verify
 from palette.spec import ExtractorSpec
 from palette.stage import Stage, say
 
 
 def run(stage: Stage[ExtractorSpec]) -> None:
-    """Make or check the network and describe it."""
+    """Make, download or check the network, and describe it."""
     torch.set_num_threads(stage.spec.runtime.threads)
-    description, files = EXTRACTORS[stage.spec.extractor](stage)
-    write_json(stage.path("extractor.json"), {"kind": stage.spec.extractor, **description})
+    kind = stage.spec.extractor
+    facts, files = (_photos(stage), ["classifier.safetensors"]) if kind == "photos" else (_known(stage), [])
+    write_json(stage.path("extractor.json"), {"kind": kind, "resize": RESIZES[kind], **facts})
     stage.write_card(["extractor.json", *files])
 
 
-def _photos(stage: Stage[ExtractorSpec]) -> tuple[dict[str, Any], list[str]]:
+def _photos(stage: Stage[ExtractorSpec]) -> dict[str, Any]:
     """Train the classifier on the training crops, and see how well it does on the test crops."""
     options, where = stage.spec.photos, device(stage.spec.runtime.gpus)
     assert options is not None
@@ -39,20 +45,30 @@ def _photos(stage: Stage[ExtractorSpec]) -> tuple[dict[str, Any], list[str]]:
     path = stage.path("classifier.safetensors")
     save_classifier(model, path)
     facts = {"classes": classes, "channels": options.channels, "dimensions": 4 * options.channels}
-    return {**facts, "test_accuracy": right, "sha256": sha256(path)}, [path.name]
+    return {**facts, "test_accuracy": right, "sha256": sha256(path)}
 
 
-def _inception(stage: Stage[ExtractorSpec]) -> tuple[dict[str, Any], list[str]]:
-    """Check that the weights are those that everybody's FID is made with."""
-    known, path = WEIGHTS["inception"], stage.spec.runtime.weights
-    if path is None or not path.is_file():
-        raise ConfigError(missing(known, f"{path} does not exist" if path else "no file is named"))
-    verify(path, stage.spec.sha256 or known.sha256)
-    return {"file": known.file, "classes": None, "dimensions": 2048, "sha256": stage.spec.sha256 or known.sha256}, []
+def _known(stage: Stage[ExtractorSpec]) -> dict[str, Any]:
+    """What all the world measures with: weights that are checked, and the package that computes."""
+    kind, facts = stage.spec.extractor, {}
+    if kind in WEIGHTS:
+        facts["file"], facts["sha256"] = WEIGHTS[kind].file, _checked(stage)
+    if package := KINDS[kind].package:
+        facts["package"] = f"{package} {version(package)}"
+    if KINDS[kind].imagenet:
+        facts["classes"] = read_json(stage.parent("prepare", "prepare.json"))["classes"]
+    return facts
 
 
-EXTRACTORS: dict[str, Callable[[Stage[ExtractorSpec]], tuple[dict[str, Any], list[str]]]] = {
-    "photos": _photos,
-    "inception": _inception,
-}
-"""Kind → what makes it: its description, and the names of the files beside it."""
+def _checked(stage: Stage[ExtractorSpec]) -> str:
+    """The SHA-256 of the weights, which are there after this and are the known ones."""
+    known, path, runtime = WEIGHTS[stage.spec.extractor], stage.spec.runtime.weights, stage.spec.runtime
+    if path is None:
+        raise DataError(missing(known, "no file is named"))
+    if not path.is_file():
+        if not runtime.download:
+            raise DataError(missing(known, f"{path} does not exist"))
+        fetch(known, path)
+    expected = stage.spec.sha256 or known.sha256
+    verify(path, expected)
+    return expected

@@ -1,7 +1,7 @@
-"""Figures, training curves and the page that shows everything → `figures/…`, `index.html`."""
+"""Figures, training curves, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
 
 from palette.files import write_text
-from palette.publish import curves, figures, page, panels
+from palette.publish import curves, figures, gallery, page, panels
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
 from palette.spec import ReportSpec, TabulateSpec, read_spec
@@ -15,6 +15,7 @@ def run(stage: Stage[ReportSpec]) -> None:
     tables = read_spec(results / "tabulate" / "spec.yaml")
     assert isinstance(tables, TabulateSpec)
     made = blocks(spec.rows, results)
+    in_gallery = gallery.write(spec, results, stage.path("gallery")) if spec.gallery_files else []
     content = page.Page(
         title=spec.title,
         grids=[build(name, tables.tables[name], spec.rows, results) for name in spec.tables],
@@ -23,6 +24,7 @@ def run(stage: Stage[ReportSpec]) -> None:
         trainings=page.trainings(spec.rows, results),
         sources=page.sources(spec.rows, results),
         rows=spec.rows,
+        gallery=bool(in_gallery),
     )
     write_text(stage.path("index.html"), page.render(content))
     drawn = {picture.path for picture in (*content.figures, *content.curves)}
@@ -32,7 +34,11 @@ def run(stage: Stage[ReportSpec]) -> None:
         set(stage.path("figures").glob("*")) - drawn
     ):  # of an earlier config: it must not look like a result of this one
         old.unlink()
-    stage.write_card(["index.html", *sorted(f"figures/{path.name}" for path in drawn)])
+    for old in set(stage.path("gallery").rglob("*.*")) - {stage.path(f"gallery/{name}") for name in in_gallery}:
+        if old.is_file():
+            old.unlink()
+    pictures = [*sorted(f"figures/{path.name}" for path in drawn), *(f"gallery/{name}" for name in in_gallery)]
+    stage.write_card(["index.html", *pictures])
     say(f"open {stage.path('index.html')}")
 
 

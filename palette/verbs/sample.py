@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from palette.data.degraded import Degraded, Image
-from palette.data.randomness import generator
+from palette.data.degraded import Image
+from palette.data.inputs import Inputs
 from palette.data.store import ImageStore, StoredImage, write_store
-from palette.data.tasks import TASKS
 from palette.errors import DataError
 from palette.files import read_json
 from palette.progress import track
@@ -24,7 +23,7 @@ Job = tuple[int, int]
 def run(stage: Stage[SampleSpec], shard: int) -> None:
     """Sample the test images of `shard`."""
     spec = stage.spec
-    with closing(Inputs(stage)) as inputs:
+    with closing(inputs_of(stage)) as inputs:
         restorer = None if spec.baseline == "input" else load(stage)
         for name, jobs in (("shard", first_draws(spec, shard)), ("draws", further_draws(spec, shard))):
             images = restored(spec, jobs, inputs, restorer)
@@ -53,53 +52,51 @@ def further_draws(spec: SampleSpec, shard: int) -> list[Job]:
     return [(index, draw) for index in indices for draw in range(1, spec.draws)]
 
 
-class Inputs:
-    """The degraded test images, by index: the same for every model and seed."""
-
-    def __init__(self, stage: Stage[SampleSpec]) -> None:
-        self.spec = stage.spec
-        self.tests = ImageStore(stage.parent("prepare", "test.zip"))
-        self.masks = ImageStore(stage.parent("mask", "masks.zip")) if "mask" in stage.spec.parents else None
-        if len(self.tests) < self.spec.count:
-            raise DataError(
-                f"{self.tests.path}: {len(self.tests)} images, but the plan counts {self.spec.count}. Run `snakemake` again."
-            )
-
-    def __getitem__(self, index: int) -> Degraded:
-        mask = None if self.masks is None else self.masks.mask(index)
-        task = TASKS[self.spec.degradation]
-        return task.evaluate(self.tests[index], generator(0, "evaluate", index), mask, self.spec.quality)
-
-    def close(self) -> None:
-        self.tests.close()
-        if self.masks is not None:
-            self.masks.close()
+def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
+    """The degraded test images. Raises DataError if there are fewer than the plan counts."""
+    spec = stage.spec
+    masks = stage.parent("mask", "masks.zip") if "mask" in spec.parents else None
+    inputs = Inputs(stage.parent("prepare", "test.zip").parent, masks, spec.degradation, spec.quality, spec.factor)
+    if len(inputs) < spec.count:
+        raise DataError(
+            f"{inputs.tests.path}: {len(inputs)} images, but the plan counts {spec.count}. Run `snakemake` again."
+        )
+    return inputs
 
 
 def load(stage: Stage[SampleSpec]) -> "Restorer":
     """The trained model, ready to sample."""
     import torch  # here, for the baseline does without
 
-    from palette.diffusion.restore import Restorer, load_network
+    from palette.diffusion.restore import Restorer, load_network, weights_file
 
     torch.set_num_threads(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = stage.parent("train", "model.json")
-    weights = verify(stage.parent("train", "card.json"), "model.safetensors")
+    sampler = stage.spec.sampler
+    weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)
     facts = read_json(model)
-    network = load_network(model, weights, device)
-    bf16 = facts["precision"] == "bf16"
-    return Restorer(network, facts["objective"]["kind"], stage.spec.sampler, stage.spec.seed, device, bf16)
+    network = load_network(model, weights, device, sampler.ema_width if sampler else None)
+    return Restorer(network, facts["objective"]["kind"], sampler, stage.spec.seed, device, facts["precision"])
 
 
 def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Restorer | None") -> Iterator[StoredImage]:
-    """The finished images of `jobs`, in order; without a restorer, the degraded images themselves."""
-    for start in range(0, len(jobs), spec.batch_size):
-        batch = jobs[start : start + spec.batch_size]
+    """The finished images of `jobs`, in order; without a restorer, the degraded images themselves.
+
+    A batch that is not full is filled up, so that an image has the same bytes whatever the shards: how floats are rounded
+    depends on the number of images in a batch, and only on that. Another `batch_size` moves pixels by 1 of 255 at most.
+    """
+    size = min(spec.batch_size, spec.count)
+    for start in range(0, len(jobs), size):
+        batch = jobs[start : start + size]
         degraded = [inputs[index] for index, _ in batch]
-        images = [d.image for d in degraded] if restorer is None else restorer(degraded, batch)
-        for (index, draw), image in zip(batch, images, strict=True):
+        missing = size - len(batch)
+        if restorer is None:
+            images = [d.image for d in degraded]
+        else:
+            images = restorer(degraded + degraded[:1] * missing, batch + batch[:1] * missing)
+        for (index, draw), image in zip(batch, images, strict=False):
             yield stored(index, draw, image, inputs.tests)
 
 

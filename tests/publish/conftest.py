@@ -82,6 +82,7 @@ class Results:
                 },
                 **{"objective": Objective(kind=kind), "seed": seed, "steps": 30, "batch_size": 4, "accumulate": 1},
                 **{"learning_rate": 1e-3, "warmup": 1, "ema": 0.9, "clip": 1.0, "flip": True, "precision": "fp32"},
+                **{"ema_widths": (), "validation_images": 0, "start_sha256": None},
             }
         )
         folder = self._write(spec)

@@ -81,7 +81,7 @@ def test_a_config_of_baselines_alone_still_gives_a_page(results: Results) -> Non
 
 def test_a_figure_shows_input_draws_and_original(colorization: Results) -> None:
     (block,) = blocks(colorization.rows, colorization.folder)
-    panels = list(figures._panels(block, colorization.folder, [0, 1], [picture(0), picture(1)]))
+    panels = list(figures._panels(block, colorization.folder, [0, 1]))
     assert [(p.label, p.detail) for p in panels] == [
         *(("input", ""), ("palette", "draw 1"), ("palette", "draw 2"), ("palette", "draw 3")),
         ("regression", ""),

@@ -14,6 +14,8 @@ from palette.stage import Stage
 SIZE, TESTS = 32, 50
 CLASSES = ("red", "blue")
 OPTIONS = Extractor(steps=40, batch_size=16, channels=8)
+IMAGENET = [f"n{number:08}" for number in (1440764, *range(2000000, 2000998), 15075141)]
+"""A thousand class names of ImageNet's form."""
 
 
 def images(count: int, seed: int, noise: float = 0.0) -> Iterator[StoredImage]:
@@ -34,25 +36,21 @@ def stage_of(spec: Spec, results: Path) -> Stage[Spec]:
 
 def extractor_spec(**changes: object) -> ExtractorSpec:
     options = {"name": "tiny-photos", "parents": {"prepare": "prepare/tiny"}, "extractor": "photos", "photos": OPTIONS}
-    return ExtractorSpec.model_validate({**options, "image_size": SIZE, "sha256": None, **changes})
+    return ExtractorSpec.model_validate({**options, "sha256": None, **changes})
 
 
 def features_spec(extractor: str, sample: str | None, shard_size: int = TESTS) -> FeaturesSpec:
     parents = {"extractor": extractor, "prepare": "prepare/tiny"} | ({"sample": sample} if sample else {})
-    return FeaturesSpec(name=f"{sample}-{shard_size}", parents=parents, count=TESTS, shard_size=shard_size)
+    return FeaturesSpec(name=f"{sample}-{shard_size}", parents=parents, count=TESTS, shard_size=shard_size, pixels=True)
 
 
-def score_spec(own: str, reference: str, shard_size: int = TESTS) -> ScoreSpec:
-    parents = {"features-photos": own, "reference-photos": reference}
-    return ScoreSpec(
-        name="tiny",
-        parents=parents,
-        extractors=("photos",),
-        count=TESTS,
-        shard_size=shard_size,
-        is_splits=2,
-        bootstrap=50,
-    )
+def score_spec(extractor: str, own: str, originals: str, **changes: object) -> ScoreSpec:
+    """Of the one extractor in folder `extractor`, `photos` unless `kind` says so."""
+    kind = changes.pop("kind", "photos")
+    parents = {f"extractor-{kind}": extractor, f"features-{kind}": own, f"originals-{kind}": originals}
+    options = {"name": "tiny", "parents": parents, "extractors": (kind,), "count": TESTS, "shard_size": TESTS}
+    options |= {"reference_count": None, "is_splits": 2, "pd": "euclidean", "bootstrap": 50}
+    return ScoreSpec.model_validate({**options, **changes})
 
 
 @pytest.fixture(scope="session")

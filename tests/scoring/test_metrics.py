@@ -1,58 +1,112 @@
 """The table of scores: names, what cannot be measured, what is too small."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from palette.config import ExtractorKind, Metric
+from palette.scoring.kinds import KINDS
 from palette.scoring.metrics import METRICS, Measured, Settings, name_and_label, score
+from palette.scoring.networks import NETWORKS, RESIZES
+
+MIXED = Settings()
 
 
-def measured(count: int = 80, **changes: object) -> Measured:
+def measured(count: int = 80, reference: dict[str, Any] | None = None, **changes: Any) -> Measured:
+    """As if one extractor measured everything. `originals_x` changes x of the originals; None leaves an array out."""
     rng = np.random.default_rng(0)
-    values = {
-        "features": rng.random((count, 8)),
-        "reference": rng.random((count, 8)),
-        "probabilities": rng.dirichlet(np.ones(4), count),
-        "correct": np.arange(count) % 4 == 0,
-        "psnr": rng.random(count) + 20,
-        "ssim": rng.random(count),
-        "chroma": np.full(count, 5.0),
-        "reference_chroma": np.full(count, 10.0),
-    }
-    return Measured(**{**values, **changes})  # type: ignore[arg-type]
+
+    def arrays() -> dict[str, Any]:
+        return {
+            "item": np.arange(count, dtype=np.uint64),
+            "features": rng.random((count, 8), np.float32),
+            "spatial": rng.random((count, 6), np.float32),
+            "probabilities": rng.dirichlet(np.ones(4), count).astype(np.float32),
+            "correct": np.arange(count) % 4 == 0,
+            **{name: rng.random(count) for name in ("psnr", "ssim", "lpips", "ms-ssim")},
+            **{f"diversity-{name}": rng.random((10, 3)) for name in ("lpips", "ms-ssim")},
+            "chroma": np.full(count, 5.0),
+        }
+
+    own = arrays()
+    originals = arrays() | {"chroma": np.full(count, 10.0)}
+    for name, values in changes.items():
+        (originals if name.startswith("originals_") else own)[name.removeprefix("originals_")] = values
+    return Measured({n: v for n, v in own.items() if v is not None}, originals, reference)
+
+
+def values(of: Measured, extractor: str = "photos", settings: Settings = MIXED) -> dict[str, float]:
+    return {name: entry["value"] for name, entry in score(of, extractor, settings).items()}
+
+
+def test_everything_that_the_config_names_is_there() -> None:
+    assert set(METRICS) == set(Metric.__args__)
+    assert set(KINDS) == set(NETWORKS) == set(RESIZES) == set(ExtractorKind.__args__)
 
 
 def test_fid_is_only_ever_the_inception_networks() -> None:
     assert name_and_label("fd", "inception") == ("fid", "FID")
+    assert name_and_label("fd", "inception-legacy-pytorch") == ("fid-legacy-pytorch", "FID-legacy-pytorch")
     assert name_and_label("fd", "photos") == ("fd-photos", "FD-photos")
-    assert name_and_label("ca", "photos") == ("ca-photos", "CA-photos %")
+    assert name_and_label("fd", "dinov2") == ("fd-dinov2", "FD-DINOv2")
+    assert name_and_label("ca", "resnet50") == ("ca-resnet50", "CA-ResNet-50 %")
     assert name_and_label("psnr", "photos") == ("psnr", "PSNR")
 
 
-def test_scores_stand_within_their_intervals() -> None:
+def test_no_two_extractors_give_scores_of_one_name() -> None:
+    networks = [kind for kind in KINDS if not KINDS[kind].pairs]
+    named = [name_and_label(metric, kind) for kind in networks for metric in METRICS if METRICS[metric].network]
+    assert len({key for key, _ in named}) == len({label for _, label in named}) == len(named)
+
+
+def test_scores_stand_within_their_intervals_and_tell_their_images() -> None:
     scores = score(measured(), "photos", Settings())
     assert len(scores) == len(METRICS)
-    for entry in scores.values():
+    for name, entry in scores.items():
         assert entry["low"] <= entry["value"] <= entry["high"]
+        assert entry["images"] == (10 if name.startswith("diversity") else 80)
 
 
 def test_means_are_means() -> None:
-    scores = score(measured(), "photos", Settings())
-    assert scores["ca-photos"]["value"] == 25
-    assert scores["chroma"]["value"] == 5
-    assert scores["chroma-ratio"]["value"] == pytest.approx(0.5)
+    found = values(measured())
+    assert found["ca-photos"] == 25
+    assert found["chroma"] == 5
+    assert found["chroma-ratio"] == pytest.approx(0.5)
+    assert found["diversity-lpips"] == pytest.approx(measured().own["diversity-lpips"].mean())
 
 
-def test_perceptual_distance_is_the_mean_euclidean_distance() -> None:
-    features = np.zeros((40, 8))
-    reference = np.zeros((40, 8))
-    reference[:, :2] = 3, 4
-    assert score(measured(40, features=features, reference=reference), "photos", Settings())["pd-photos"]["value"] == 5
+@pytest.mark.parametrize(("kind", "expected"), [("euclidean", 5), ("squared", 25)])
+def test_perceptual_distance(kind: Any, expected: float) -> None:
+    features = np.zeros((40, 8), np.float32)
+    originals = features.copy()
+    originals[:, :2] = 3, 4
+    found = values(measured(40, features=features, originals_features=originals), settings=Settings(pd=kind))
+    assert found["pd-photos"] == pytest.approx(expected)
 
 
-def test_unknown_classes_give_no_accuracy_and_gray_originals_no_ratio() -> None:
-    scores = score(measured(correct=None, reference_chroma=np.zeros(80)), "inception", Settings())
-    assert "ca" not in scores
-    assert "chroma-ratio" not in scores
+def test_what_was_not_measured_gives_no_score() -> None:
+    nothing = {"features": None, "spatial": None, "probabilities": None, "correct": None, "chroma": None}
+    assert set(values(measured(**nothing))) == {
+        *("psnr", "ssim", "lpips", "ms-ssim", "diversity-lpips", "diversity-ms-ssim"),
+    }
+
+
+def test_gray_originals_have_no_ratio() -> None:
+    assert "chroma-ratio" not in values(measured(originals_chroma=np.zeros(80)))
+
+
+def test_a_reference_of_its_own_is_what_sets_are_compared_with() -> None:
+    def moved(by: float) -> dict[str, npt.NDArray[Any]]:
+        originals = measured().originals
+        return {"features": originals["features"][:50] + np.float32(by), "spatial": originals["spatial"][:50]}
+
+    near, far = (values(measured(reference=moved(by))) for by in (0, 3))
+    for name in ("fd-photos", "kid-photos"):
+        assert far[name] > near[name]
+    assert far["precision-photos"] == far["recall-photos"] == 0
+    assert far["pd-photos"] == near["pd-photos"]
 
 
 def test_infinite_psnr_is_null() -> None:
@@ -64,6 +118,7 @@ def test_too_few_images_are_marked() -> None:
     few, many = (score(measured(count), "photos", Settings(is_splits=1)) for count in (12, 80))
     assert few["fd-photos"]["small"]
     assert "small" not in many["fd-photos"]
+    assert many["precision-photos"]["small"]
 
 
 def test_without_bootstrap_there_are_no_intervals() -> None:

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cleanfid import fid
-from cleanfid.inception_torchscript import InceptionV3W
-from PIL import Image
 
-from palette.data.store import ImageStore
-from palette.errors import ConfigError, DataError
+from palette.data.store import StoredImage, write_store
+from palette.errors import DataError
 from palette.files import read_json
-from palette.scoring.features import load_network, measure, save_arrays
-from palette.spec import Runtime
+from palette.scoring.features import save_arrays
+from palette.scoring.networks import load_network
+from palette.scoring.weights import WEIGHTS, Weights
+from palette.spec import ExtractorRuntime
 from palette.verbs import extractor, features, score
 from tests.scoring.conftest import TESTS, extractor_spec, features_spec, score_spec, stage_of
 
@@ -49,7 +48,7 @@ def test_shards_gather_to_the_same_scores_as_one_pass(results: Path, photos: str
     scored = []
     for size in (TESTS, 20):
         own, reference = (features_of(results, photos, sample, size) for sample in (f"sample/noisy-{size}", None))
-        spec = score_spec(own, reference, size)
+        spec = score_spec(photos, own, reference, shard_size=size)
         score.run(stage_of(spec, results))
         scored.append(read_json(results / spec.folder / "scores.json")["scores"])
     whole, gathered = scored
@@ -62,7 +61,7 @@ def test_noise_moves_the_features_away(results: Path, photos: str) -> None:
     reference = features_of(results, photos, None)
     values = {}
     for name, own in (("noisy", features_of(results, photos, f"sample/noisy-{TESTS}")), ("originals", reference)):
-        spec = score_spec(own, reference)
+        spec = score_spec(photos, own, reference)
         score.run(stage_of(spec, results))
         values[name] = read_json(results / spec.folder / "scores.json")["scores"]
     assert values["originals"]["fd-photos"]["value"] == pytest.approx(0, abs=1e-9)
@@ -78,7 +77,7 @@ def test_everything_but_the_card_repeats_to_the_byte(results: Path, photos: str)
     digests = []
     for _ in range(2):
         features.run(stage, 0)
-        scoring = stage_of(score_spec(spec.folder, spec.folder), results)
+        scoring = stage_of(score_spec(photos, spec.folder, spec.folder), results)
         score.run(scoring)
         files = [stage.path("shard-000.npz"), scoring.path("scores.json")]
         digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
@@ -104,7 +103,7 @@ def test_a_damaged_shard_is_refused(results: Path, photos: str, tmp_path: Path) 
         (tmp_path / name).mkdir()
         (tmp_path / name / "shard-000.npz").write_bytes(b"PK damaged")
     with pytest.raises(DataError, match="damaged"):
-        score.run(stage_of(score_spec("own", "reference"), tmp_path))
+        score.run(stage_of(score_spec("extractor", "own", "reference"), tmp_path))
 
 
 def test_changed_weights_are_refused(results: Path, photos: str, tmp_path: Path) -> None:
@@ -114,68 +113,97 @@ def test_changed_weights_are_refused(results: Path, photos: str, tmp_path: Path)
         load_network(tmp_path, description, None, torch.device("cpu"))
 
 
-# ----------------------------------------------------------------------------------------------- inception
+def test_a_score_file_states_its_protocol(results: Path, photos: str) -> None:
+    own, originals = (features_of(results, photos, sample) for sample in (f"sample/noisy-{TESTS}", None))
+    plain = score_spec(photos, own, originals)
+    other = score_spec(photos, own, originals, pd="squared", reference_count=TESTS)
+    other = other.model_copy(update={"parents": {**other.parents, "reference-photos": own}})
+    found = []
+    for spec in (plain, other):
+        score.run(stage_of(spec, results))
+        found.append(read_json(results / spec.folder / "scores.json"))
+    protocol = found[0]["protocol"]
+    assert protocol["images"]["count"] == TESTS
+    assert protocol["reference"] == "the originals of the images"
+    assert found[1]["protocol"]["reference"] == protocol["images"]  # their originals, in that order
+    assert protocol["extractors"]["photos"]["sha256"] == read_json(results / photos / "extractor.json")["sha256"]
+    assert (protocol["is_splits"], protocol["pd"], found[1]["protocol"]["pd"]) == (2, "euclidean", "squared")
+    assert found[1]["scores"]["fd-photos"]["value"] == pytest.approx(0, abs=1e-9)
+    assert found[0]["scores"]["fd-photos"]["value"] > 0.01
 
 
-class Layers(torch.nn.Module):
-    """2048 numbers from the colors of a 2 x 2 grid: as the Inception network's interface, small."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(12, 2048)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
+def test_features_of_other_images_than_the_originals_are_refused(results: Path, photos: str) -> None:
+    own, originals = (features_of(results, photos, sample) for sample in (f"sample/noisy-{TESTS}", None))
+    changed = dict(np.load(results / own / "shard-000.npz"))
+    changed["item"] = changed["item"][::-1]
+    save_arrays(results / "features/reversed/shard-000.npz", changed)
+    with pytest.raises(DataError, match="other test images"):
+        score.run(stage_of(score_spec(photos, "features/reversed", originals), results))
 
 
-class Standin(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = Layers()
-        self.output = torch.nn.Linear(2048, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.output(self.layers(x))
+def test_large_arrays_leave_no_file_behind(results: Path, photos: str) -> None:
+    own, originals = (features_of(results, photos, sample) for sample in (f"sample/noisy-{TESTS}", None))
+    spec = score_spec(photos, own, originals)
+    score.run(stage_of(spec, results))
+    assert {file.name for file in (results / spec.folder).iterdir()} == {"spec.yaml", "scores.json", "card.json"}
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the name and interface of the Inception network."""
-    path = tmp_path_factory.mktemp("weights") / "inception-2015-12-05.pt"
-    torch.manual_seed(0)
-    torch.jit.script(Standin()).save(str(path))
-    return path
+# ------------------------------------------------------------------------------------- extractors that are not made here
 
 
-def test_inception_features_are_those_of_clean_fid(results: Path, weights: Path, tmp_path: Path) -> None:
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    spec = extractor_spec(extractor="inception", photos=None, sha256=digest, runtime=Runtime(weights=weights))
-    extractor.run(stage_of(spec, results))
-    network = load_network(
-        results / spec.folder, read_json(results / spec.folder / "extractor.json"), weights, torch.device("cpu")
-    )
-    with ImageStore(results / "prepare/tiny/test.zip") as tests:
-        images = [tests[index] for index in range(5)]
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / f"{index}.png")
-    files = [str(tmp_path / f"{index}.png") for index in range(5)]
-    model = InceptionV3W(str(weights.parent), download=False, resize_inside=False)
-    cpu = torch.device("cpu")
-    expected = fid.get_files_features(
-        files, model, num_workers=0, batch_size=5, device=cpu, mode="clean", verbose=False
-    )
-    arrays = measure([features.Pair(image, image, 0) for image in images], network)
-    np.testing.assert_allclose(arrays["features"], expected, rtol=1e-5, atol=1e-5)
-    assert "correct" not in arrays
-    np.testing.assert_allclose(arrays["probabilities"].sum(1), 1, rtol=1e-5)
-
-
-def test_missing_inception_weights_are_explained(results: Path) -> None:
-    with pytest.raises(ConfigError, match=r"inception-2015-12-05\.pt"):
+def test_missing_weights_are_explained(results: Path) -> None:
+    with pytest.raises(DataError, match=r"inception-2015-12-05\.pt"):
         extractor.run(stage_of(extractor_spec(extractor="inception", photos=None), results))
 
 
-def test_wrong_inception_weights_are_refused(results: Path, weights: Path) -> None:
-    spec = extractor_spec(extractor="inception", photos=None, runtime=Runtime(weights=weights))
+def test_wrong_weights_are_refused(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"other")
+    runtime = ExtractorRuntime(weights=tmp_path / "weights.pt")
     with pytest.raises(DataError, match="not the known file"):
-        extractor.run(stage_of(spec, results))
+        extractor.run(stage_of(extractor_spec(extractor="inception", photos=None, runtime=runtime), results))
+
+
+def test_the_extractor_downloads_what_the_plan_expects(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source.pt").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setitem(WEIGHTS, "inception", Weights("i.pt", (tmp_path / "source.pt").as_uri(), digest, "for a test"))
+    runtime = ExtractorRuntime(weights=tmp_path / "new" / "i.pt", download=True)
+    spec = extractor_spec(extractor="inception", photos=None, sha256=digest, runtime=runtime)
+    extractor.run(stage_of(spec, results))
+    assert (tmp_path / "new" / "i.pt").read_bytes() == b"weights"
+    assert read_json(results / spec.folder / "extractor.json")["sha256"] == digest
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of two images that are large enough for MS-SSIM, and three draws of the first one."""
+    folder, rng = tmp_path_factory.mktemp("large"), np.random.default_rng(0)
+    images = [np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((21, 21, 1))).astype(np.uint8) for _ in range(2)]
+    noisy = [
+        [np.clip(i + 20 * rng.standard_normal(i.shape), 0, 255).astype(np.uint8) for _ in range(3)] for i in images
+    ]
+    named = [StoredImage(f"{k:08}.png", image) for k, image in enumerate(images)]
+    write_store(folder / "prepare/tiny/test.zip", named, ["all"])
+    firsts = [StoredImage(f"{k:08}.png", draws[0]) for k, draws in enumerate(noisy)]
+    write_store(folder / "sample/noisy/shard-000.zip", firsts, ["all"])
+    draws = [StoredImage(f"{0:08}-{d}.png", noisy[0][d]) for d in (1, 2)]
+    write_store(folder / "sample/noisy/draws-000.zip", draws, ["all"])
+    return folder
+
+
+def test_several_draws_of_an_input_are_compared_with_each_other(large: Path) -> None:
+    spec = extractor_spec(extractor="ms-ssim", photos=None, parents={})
+    extractor.run(stage_of(spec, large))
+    measured = []
+    for sample in ("sample/noisy", None):
+        measured.append(features_spec(spec.folder, sample).model_copy(update={"count": 2}))
+        features.run(stage_of(measured[-1], large), 0)
+    arrays = np.load(large / measured[0].folder / "shard-000.npz")
+    assert arrays["diversity-ms-ssim"].shape == (1, 2)
+    scored = score_spec(spec.folder, *(m.folder for m in measured), kind="ms-ssim", count=2)
+    score.run(stage_of(scored, large))
+    found = read_json(large / scored.folder / "scores.json")["scores"]
+    assert 0 < found["diversity-ms-ssim"]["value"] < found["ms-ssim"]["value"] < 1
+    assert found["diversity-ms-ssim"]["images"] == 1

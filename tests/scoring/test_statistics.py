@@ -1,20 +1,26 @@
-"""Distances, the Inception Score and intervals, against clean-fid and independent formulas."""
+"""Kernel distance, Inception Score, precision, recall and intervals, against clean-fid, torch-fidelity and independent formulas."""
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from cleanfid import fid
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_prc import calculate_precision_recall_full
 
+from palette.scoring import statistics
 from palette.scoring.statistics import (
     GROUPS,
     bootstrap,
-    frechet_distance,
     inception_score,
+    inception_scores,
+    inside,
     jackknife,
     jackknife_groups,
     kernel_distance,
     kernel_distances,
-    leave_out,
 )
 
 
@@ -23,30 +29,6 @@ def features(seed: int, count: int, dimensions: int = 16) -> npt.NDArray[np.floa
     return rng.standard_normal((count, dimensions)) @ rng.standard_normal((dimensions, dimensions)) + rng.random(
         dimensions
     )
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(("count", "dimensions"), [(300, 16), (200, 64), (80, 64)])
-def test_frechet_distance_equals_clean_fids(count: int, dimensions: int) -> None:
-    a, b = features(0, count, dimensions), features(1, count + 50, dimensions)
-    assert frechet_distance(a, b) == pytest.approx(fid.fid_from_feats(a, b), rel=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_frechet_distance_equals_clean_fids_where_covariances_lack_rank() -> None:
-    a, b = features(0, 30, 64), features(1, 40, 64)
-    assert frechet_distance(a, b) == pytest.approx(fid.fid_from_feats(a, b), rel=1e-5)
-
-
-def test_frechet_distance_of_one_dimension_is_that_of_two_normal_distributions() -> None:
-    a, b = features(0, 500, 1), features(1, 400, 1)
-    expected = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
-    assert frechet_distance(a, b) == pytest.approx(expected)
-
-
-def test_frechet_distance_of_equal_sets_is_zero() -> None:
-    a = features(0, 100)
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-10)
 
 
 def test_kernel_distance_equals_clean_fids_on_all_images() -> None:
@@ -66,11 +48,57 @@ def test_kernel_distance_equals_clean_fids_given_the_same_subsets(monkeypatch: p
     assert np.mean(ours) == pytest.approx(expected, rel=1e-9)
 
 
-def test_kernel_distances_without_groups_equal_those_of_the_remaining_images() -> None:
-    a, b = features(0, 100), features(1, 100)
-    groups = jackknife_groups(100)
-    expected = leave_out(lambda kept: kernel_distance(a[kept], b[kept]), 100, groups)
-    np.testing.assert_allclose(kernel_distances(a, b, groups), expected, rtol=1e-9)
+def left_out(statistic: Callable[[npt.NDArray[np.bool_]], float], count: int) -> list[float]:
+    """A statistic of all images, then without each group."""
+    groups = jackknife_groups(count)
+    assert groups is not None
+    return [statistic(np.ones(count, bool))] + [statistic(groups != group) for group in range(GROUPS)]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_kernel_distances_without_groups_equal_those_of_the_remaining_images(paired: bool) -> None:
+    a, b = features(0, 100), features(1, 100 if paired else 70)
+    expected = left_out(lambda kept: kernel_distance(a[kept], b[kept] if paired else b), 100)
+    np.testing.assert_allclose(kernel_distances(a, b, jackknife_groups(100), paired), expected, rtol=1e-9)
+
+
+def test_blocks_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, p = features(0, 90), features(1, 90), np.random.default_rng(0).dirichlet(np.ones(5), 90)
+    groups = jackknife_groups(90)
+
+    def everything() -> npt.NDArray[np.float64]:
+        scores = [*kernel_distances(a, b, groups, paired=True), *inception_scores(p, 3, groups)]
+        return np.array([*scores, *inside(a, b), *inside(b, a)], float)
+
+    whole = everything()
+    monkeypatch.setattr(statistics, "BLOCK", 7)
+    np.testing.assert_allclose(everything(), whole, rtol=1e-9)
+
+
+def test_precision_and_recall_equal_torch_fidelitys() -> None:
+    a, b = features(0, 200, 8), 0.8 * features(0, 150, 8) + 0.3
+    precision, recall = calculate_precision_recall_full(torch.from_numpy(a), torch.from_numpy(b), neighborhood=3)
+    assert 0.1 < precision < 0.99
+    assert inside(a, b).mean() == pytest.approx(precision, rel=1e-5)
+    assert inside(b, a).mean() == pytest.approx(recall, rel=1e-5)
+
+
+def test_equal_sets_have_full_precision() -> None:
+    a = features(0, 50)
+    assert inside(a, a).all()
+    assert not inside(a + 1000, a).any()
+
+
+def test_inception_score_equals_torch_fidelitys() -> None:
+    logits = torch.from_numpy(np.random.default_rng(0).standard_normal((60, 9)) * 2)
+    expected = isc_features_to_metric(logits, splits=1)["inception_score_mean"]
+    assert inception_score(logits.softmax(1).numpy(), splits=1) == pytest.approx(expected, rel=1e-9)
+
+
+def test_inception_scores_without_groups_are_those_of_the_remaining_images() -> None:
+    p = np.random.default_rng(0).dirichlet(np.ones(5), 100)
+    expected = left_out(lambda kept: inception_score(p[kept], splits=1), 100)
+    np.testing.assert_allclose(inception_scores(p, 1, jackknife_groups(100)), expected, rtol=1e-9)
 
 
 def test_inception_score_equals_an_independent_formula() -> None:
@@ -89,22 +117,23 @@ def test_inception_score_does_not_depend_on_the_order_of_classes_in_the_test_set
     assert inception_score(sorted_by_class, splits=5) == pytest.approx(4, rel=0.1)
 
 
-def test_jackknife_groups_hold_each_image_once() -> None:
+def test_jackknife_groups_are_of_about_equal_size() -> None:
     groups = jackknife_groups(103)
-    assert len(groups) == GROUPS
-    assert sorted(np.concatenate(groups)) == list(range(103))
+    assert groups is not None
+    assert set(np.bincount(groups)) == {5, 6}
+    assert len(np.bincount(groups)) == GROUPS
 
 
 def test_jackknife_of_a_mean_is_the_normal_interval() -> None:
     values = np.random.default_rng(0).standard_normal(4000) + 10
-    interval = jackknife(leave_out(lambda kept: float(values[kept].mean()), 4000, jackknife_groups(4000)))
+    interval = jackknife(left_out(lambda kept: float(values[kept].mean()), 4000))
     assert interval is not None
     assert interval[1] - interval[0] == pytest.approx(2 * 1.96 / np.sqrt(4000), rel=0.5)
     assert sum(interval) / 2 == pytest.approx(values.mean())
 
 
 def test_few_images_get_no_jackknife_interval() -> None:
-    assert jackknife_groups(30) == []
+    assert jackknife_groups(30) is None
     assert jackknife([1.0]) is None
 
 

@@ -1,13 +1,15 @@
 """Pretrained weights: found, missed, damaged, downloaded."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
+from torchvision import models
 
 from palette.errors import ConfigError, DataError
 from palette.scoring import weights
-from palette.scoring.weights import VARIABLE, WEIGHTS, Weights, locate, verify
+from palette.scoring.weights import VARIABLE, WEIGHTS, Weights, fetch, locate, verify
 
 KNOWN = WEIGHTS["inception"]
 
@@ -17,12 +19,13 @@ def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
-def offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, sha256: str | None = None) -> None:
+def offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, sha256: str | None = None) -> Weights:
     """Let the known file be one on this disk."""
     source = tmp_path / "source.pt"
     source.write_bytes(content)
     offered = Weights(KNOWN.file, source.as_uri(), sha256 or hashlib.sha256(content).hexdigest(), KNOWN.about)
     monkeypatch.setitem(weights.WEIGHTS, "inception", offered)
+    return offered
 
 
 def test_a_file_in_the_named_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +38,7 @@ def test_a_file_in_the_named_folder_is_found(tmp_path: Path, monkeypatch: pytest
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         locate(tmp_path, "inception")
-    for part in (KNOWN.file, KNOWN.url, str(tmp_path), VARIABLE, "score.weights", "download: true"):
+    for part in (KNOWN.file, KNOWN.url, KNOWN.sha256, str(tmp_path), VARIABLE, "score.weights", "download: true"):
         assert part in str(error.value)
 
 
@@ -44,25 +47,51 @@ def test_an_unnamed_folder_is_explained() -> None:
         locate(None, "inception")
 
 
-def test_a_download_is_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, tmp_path, b"weights")
-    path = locate(tmp_path / "new" / "folder", "inception", download=True)
+    assert locate(tmp_path / "new", "inception", download=True) == tmp_path / "new" / KNOWN.file
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ConfigError, match="no folder of weights is named"):
+        locate(None, "inception", download=True)
+
+
+def test_a_download_is_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = offer(monkeypatch, tmp_path, b"weights")
+    path = tmp_path / "new" / "folder" / known.file
+    fetch(known, path)
     assert path.read_bytes() == b"weights"
-    assert list(path.parent.iterdir()) == [path]
+    (tmp_path / "source.pt").unlink()
+    fetch(known, path)  # it is there
 
 
 def test_a_wrong_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, tmp_path, b"an error page", sha256="0" * 64)
+    known = offer(monkeypatch, tmp_path, b"an error page", sha256="0" * 64)
     with pytest.raises(DataError, match="not the known file"):
-        locate(tmp_path / "folder", "inception", download=True)
-    assert list((tmp_path / "folder").iterdir()) == []
+        fetch(known, tmp_path / "folder" / known.file)
+    assert not [file for file in (tmp_path / "folder").iterdir() if file.suffix != ".lock"]
 
 
 def test_a_failing_download_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, tmp_path, b"")
+    known = offer(monkeypatch, tmp_path, b"")
     (tmp_path / "source.pt").unlink()
-    with pytest.raises(ConfigError, match="the download failed"):
-        locate(tmp_path / "folder", "inception", download=True)
+    with pytest.raises(DataError, match="the download failed") as error:
+        fetch(known, tmp_path / "folder" / known.file)
+    assert known.url in str(error.value)
+
+
+def test_file_names_carry_the_first_digits_of_their_hashes() -> None:
+    """As torchvision and pytorch-fid name them."""
+    named = [(re.search(r"-([0-9a-f]{8})[.]pth$", known.file), known) for known in WEIGHTS.values()]
+    assert sum(found is not None for found, _ in named) == 4
+    assert all(known.sha256.startswith(found[1]) for found, known in named if found)
+    assert all(known.url.endswith("/" + known.file) and len(known.sha256) == 64 for known in WEIGHTS.values())
+
+
+def test_torchvision_still_names_these_files() -> None:
+    urls = {models.ResNet50_Weights.IMAGENET1K_V1.url, models.EfficientNet_B0_Weights.IMAGENET1K_V1.url}
+    assert {*urls, models.AlexNet_Weights.IMAGENET1K_V1.url} == {
+        WEIGHTS[kind].url for kind in ("resnet50", "efficientnet-b0", "lpips")
+    }
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
