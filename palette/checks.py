@@ -9,8 +9,8 @@ from typing import Any
 from palette.config import BASELINES, Config, Experiment, Network
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.errors import ConfigError
-from palette.plan import Plan, expand
-from palette.spec import FeaturesSpec, PrepareSpec, SampleSpec, TrainSpec
+from palette.plan import Plan, Single, expand
+from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
 
@@ -71,25 +71,66 @@ def sizes_divide(config: Config) -> Iterator[Problem]:
                 yield Problem(("datasets", row.dataset, "prepare", "image_size"), text)
 
 
-def _attending_channels(network: Network, image_size: int) -> set[int]:
-    """Channels of the levels with attention, and of the middle, which always has it."""
-    sides = [image_size // network.patch_size // 2**level for level in range(len(network.multipliers))]
-    attending = [m for m, side in zip(network.multipliers, sides, strict=True) if side in network.attention]
-    return {network.channels * m for m in [*attending, network.multipliers[-1]]}
+def _asks_for_pairs(config: Config, row: Single) -> str | None:
+    task, model = config.tasks.get(row.task or ""), config.models.get(row.model)
+    if task and task.degradation == "paired":
+        return f"task {row.task!r} (`paired`)"
+    return f"the mix of model {row.model!r}, with `paired`," if model and "paired" in (model.mix or ()) else None
+
+
+def pairs_are_there(config: Config) -> Iterator[Problem]:
+    """What is generated from a condition has a dataset with conditions."""
+    for index, experiment in enumerate(config.experiments):
+        for row in expand(experiment):
+            dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
+            if dataset and who and dataset.fetch.source != "pairs":
+                text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
+                yield Problem(("experiments", index, "dataset"), text)
+
+
+def factors_divide(config: Config) -> Iterator[Problem]:
+    """Images of an evaluation become smaller by exactly the factor of super-resolution."""
+    for experiment in config.experiments:
+        for row in expand(experiment):
+            task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
+            factor = task.evaluation_factor if task else None
+            if factor and dataset and dataset.prepare.image_size % factor:
+                size = dataset.prepare.image_size
+                text = f"{factor} does not divide the image size {size} of dataset {row.dataset!r}."
+                yield Problem(("tasks", str(row.task), "factor"), text)
+
+
+def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
+    """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
+    for experiment in config.experiments:
+        for row in expand(experiment):
+            model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
+            if model is None or dataset is None or not model.network.attends:
+                continue
+            network = model.network
+            levels = list(zip(network.sides(dataset.prepare.image_size), network.multipliers, strict=True))
+            for side, multiplier in [*(level for level in levels[:-1] if level[0] in network.attention), levels[-1]]:
+                yield row.model, network, side, network.channels * multiplier
 
 
 def heads_divide(config: Config) -> Iterator[Problem]:
     """Levels with attention are made of whole heads."""
-    for experiment in config.experiments:
-        for row in expand(experiment):
-            model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
-            if model is None or dataset is None:
-                continue
-            heads = model.network.head_channels
-            for channels in _attending_channels(model.network, dataset.prepare.image_size):
-                if channels > heads and channels % heads:
-                    text = f"{heads} does not divide the {channels} channels of a level with attention."
-                    yield Problem(("models", row.model, "network", "head_channels"), text)
+    for name, network, _, channels in _attending(config):
+        heads = network.head_channels
+        if network.backbone == "adm" and channels > heads and channels % heads:
+            text = f"{heads} does not divide the {channels} channels of a level with attention."
+            yield Problem(("models", name, "network", "head_channels"), text)
+
+
+def quarters_divide(config: Config) -> Iterator[Problem]:
+    """Feature maps with local attention can be cut into four equal parts."""
+    for name, network, side, _ in _attending(config):
+        if network.context == "local-attention" and side % 2:
+            text = (
+                f"local-attention halves the sides of feature maps, and one of them has {side} pixels. Use images of another "
+                "size, fewer `multipliers`, leave that resolution out of `attention`, or take global-attention."
+            )
+            yield Problem(("models", name, "network", "context"), text)
 
 
 def batches_divide(config: Config) -> Iterator[Problem]:
@@ -100,6 +141,32 @@ def batches_divide(config: Config) -> Iterator[Problem]:
         if train.batch_size % parts:
             text = f"{train.batch_size} cannot be dealt evenly to {max(train.gpus, 1)} GPUs × {train.accumulate} micro-batches = {parts}."
             yield Problem(("models", name, "train", "batch_size"), text)
+
+
+def widths_are_kept(config: Config) -> Iterator[Problem]:
+    """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
+    for experiment in config.experiments:
+        for row in expand(experiment):
+            model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
+            if model is None or sampler is None or sampler.ema_width is None:
+                continue
+            kept, width = model.train.ema_widths, sampler.ema_width
+            between = [w for w in kept if w > 0]
+            if width not in kept and not (between and min(between) < width < max(between)):
+                choice = f"keeps {', '.join(f'{w:g}' for w in kept)}" if kept else "keeps none"
+                text = (
+                    f"model {row.model!r} {choice}. Add {width:g} to models.{row.model}.train.ema_widths, or choose a kept "
+                    "width or one between two of them (but for 0)."
+                )
+                yield Problem(("samplers", str(row.sampler), "ema_width"), text)
+
+
+def references_exist(config: Config) -> Iterator[Problem]:
+    """The dataset that another one is compared with is defined."""
+    for name, dataset in config.datasets.items():
+        if dataset.reference is not None and dataset.reference not in config.datasets:
+            text = f"no dataset is called {dataset.reference!r}.{closest(dataset.reference, config.datasets)}"
+            yield Problem(("datasets", name, "reference"), text)
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
@@ -117,7 +184,18 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 )
 
 
-CHECKS: tuple[Check, ...] = (rows_fit, sizes_divide, heads_divide, batches_divide, tables_have_rows)
+CHECKS: tuple[Check, ...] = (
+    rows_fit,
+    pairs_are_there,
+    sizes_divide,
+    factors_divide,
+    heads_divide,
+    quarters_divide,
+    batches_divide,
+    widths_are_kept,
+    references_exist,
+    tables_have_rows,
+)
 
 
 def read_config(raw: Mapping[str, Any], files: Sequence[Path]) -> Config:
@@ -134,13 +212,18 @@ def read_config(raw: Mapping[str, Any], files: Sequence[Path]) -> Config:
 # ---------------------------------------------------------------------------------------------------- disk
 
 
-def parameters(network: Network) -> int:
-    """About how many parameters the U-Net has: its 3×3 convolutions, the bulk of it."""
-    widths = [network.channels * m for m in network.multipliers]
-    pairs = list(zip([network.channels, *widths], widths, strict=False))
-    down = sum(9 * (a * b + b * b) + 18 * b * b * (network.blocks - 1) + 18 * b * b for a, b in pairs)
-    up = sum(27 * b * b * (network.blocks + 1) + 18 * b * b for _, b in pairs)
-    return down + up + 36 * widths[-1] ** 2
+def parameters(network: Network, image_size: int) -> int:
+    """About how many parameters the U-Net has: those of its convolutions, attention and modulation, from above."""
+    total = block = 0
+    for side, multiplier in zip(network.sides(image_size), network.multipliers, strict=True):
+        channels, context = network.channels * multiplier, network.context if side in network.attention else None
+        block = 18 * channels**2 + 8 * network.channels * channels
+        attention = 4 * channels**2 if context and network.attends else 0
+        down = network.blocks * (2 if context == "more-blocks" else 1) + (context == "dilated")
+        up = network.blocks + 1 + (context == "dilated")
+        # The decoder's blocks also take in a skip connection. Two more blocks change the resolution.
+        total += down * (block + attention) + up * (block + attention + 11 * channels**2) + 2 * block
+    return total + 2 * block + 4 * (network.channels * network.multipliers[-1]) ** 2
 
 
 def disk_bytes(plan: Plan) -> int:
@@ -150,15 +233,19 @@ def disk_bytes(plan: Plan) -> int:
         if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
             continue
         if isinstance(spec, PrepareSpec):
-            total += (spec.prepare.train_images + spec.prepare.test_images) * spec.prepare.image_size**2 * 3
+            images = spec.prepare.train_images + spec.prepare.test_images
+            total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
         elif isinstance(spec, SampleSpec):
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
         elif isinstance(spec, FeaturesSpec):
-            total += spec.count * 4 * 4096
+            total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        elif isinstance(spec, ReportSpec):
+            total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):
-            total += (
-                parameters(spec.network) * 4 * (1 + 3 * 4)
-            )  # the model, and three states of weights, EMA and Adam's two moments
+            states = spec.runtime.checkpoints_kept + 1 + len(spec.runtime.milestones)
+            in_state = 4 + len(spec.ema_widths)  # weights, EMA, Adam's two moments
+            tensors = 1 + len(spec.ema_widths) + states * in_state
+            total += parameters(spec.network, spec.image_size) * 4 * tensors
     return total
 
 

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
 Share = Annotated[float, Field(ge=0, le=1)]
-DEGRADATIONS = tuple(sorted(file.stem for file in (Path(__file__).parent / "data/tasks").glob("[!_]*.py")))
+DEGRADATIONS = tuple(
+    sorted(file.stem.replace("_", "-") for file in (Path(__file__).parent / "data/tasks").glob("[!_]*.py"))
+)
 """A task is a file of that folder; a new file is a new task."""
 
 
@@ -23,7 +25,46 @@ def _known(name: str) -> str:
 
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
-Metric = Literal["fd", "kid", "is", "ca", "pd", "psnr", "ssim", "chroma", "chroma-ratio"]
+Metric = Literal[
+    "fd",
+    "sfid",
+    "kid",
+    "precision",
+    "recall",
+    "is",
+    "ca",
+    "pd",
+    "lpips",
+    "psnr",
+    "ssim",
+    "ms-ssim",
+    "diversity-ms-ssim",
+    "diversity-lpips",
+    "chroma",
+    "chroma-ratio",
+]
+ExtractorKind = Literal[
+    "photos",
+    "inception",
+    "inception-legacy-tensorflow",
+    "inception-legacy-pytorch",
+    "resnet50",
+    "efficientnet-b0",
+    "dinov2",
+    "lpips",
+    "ms-ssim",
+]
+
+
+def _absolute(path: Path) -> Path:
+    """Without `~`, and from the root on: jobs may run in another folder than the one where the config was read."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"cannot be resolved: {error}") from None
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -39,15 +80,20 @@ class Options(BaseModel):
 
 
 class Fetch(Options):
-    source: Literal["photos", "folder"] = "photos"
-    """`photos`: the photographs that scikit-image ships (public domain or CC0). `folder`: your own images."""
-    path: Path | None = None
-    """`folder` only: the folder, read recursively; each sub-folder of it is a class."""
+    source: Literal["photos", "folder", "pairs"] = "photos"
+    """`photos`: the photographs that scikit-image ships (public domain or CC0). `folder`: your own images.
+    `pairs`: your own images, each with a condition from which it is to be generated."""
+    path: Folder | None = None
+    """`folder` and `pairs`: the folder of the images, read recursively; each sub-folder of it is a class."""
+    conditions: Folder | None = None
+    """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
 
     @model_validator(mode="after")
-    def folder_has_path(self) -> Self:
-        if (self.source == "folder") != (self.path is not None):
-            raise ValueError("`path` goes with `source: folder`, and only with it")
+    def source_has_its_folders(self) -> Self:
+        if (self.source != "photos") != (self.path is not None):
+            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and only with them")
+        if (self.source == "pairs") != (self.conditions is not None):
+            raise ValueError("`conditions` goes with `source: pairs`, and only with it")
         return self
 
 
@@ -55,7 +101,7 @@ class Prepare(Options):
     image_size: int = Field(64, ge=8, le=2048)
     """Side of the square images, in pixels."""
     train_images: int = Field(4096, ge=1)
-    """Training crops (`photos`), or the number of images used for training (`folder`)."""
+    """Training crops (`photos`), or the number of images used for training (`folder`, `pairs`)."""
     test_images: int = Field(256, ge=2)
     """Test crops or images. Never seen in training, not one pixel."""
     seed: int = Field(0, ge=0)
@@ -67,6 +113,9 @@ class Dataset(Options):
     """Where the original images come from."""
     prepare: Prepare = Prepare()
     """How they become square images of one size, in a training and a test store."""
+    reference: Name | None = None
+    """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.
+    The paper compares 10,000 restored images with all 50,000 originals of the validation set."""
 
 
 # --------------------------------------------------------------------------------------------------- tasks
@@ -74,11 +123,14 @@ class Dataset(Options):
 
 class Task(Options):
     degradation: Degradation
-    """What is done to an image. Training draws its strength anew for each image, as the paper does."""
+    """What is done to an image. Training draws its strength anew for each image, as the paper does.
+    `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
     """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
     quality: int | None = Field(None, ge=1, le=95)
     """Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."""
+    factor: int | None = Field(None, ge=2, le=16)
+    """Evaluation factor of super-resolution; `image_size` must be a multiple of it. Default: 4."""
 
     @model_validator(mode="after")
     def options_fit_the_degradation(self) -> Self:
@@ -90,6 +142,8 @@ class Task(Options):
             raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
         if self.quality is not None and self.degradation != "jpeg":
             raise ValueError(f"`quality` has no meaning for {self.degradation}; it goes with jpeg")
+        if self.factor is not None and self.degradation != "super-resolution":
+            raise ValueError(f"`factor` has no meaning for {self.degradation}; it goes with super-resolution")
         return self
 
     @property
@@ -100,13 +154,19 @@ class Task(Options):
     def evaluation_quality(self) -> int | None:
         return (self.quality or 10) if self.degradation == "jpeg" else None
 
+    @property
+    def evaluation_factor(self) -> int | None:
+        return (self.factor or 4) if self.degradation == "super-resolution" else None
+
 
 # -------------------------------------------------------------------------------------------------- models
 
 
 class Network(Options):
-    """The U-Net of ADM (Dhariwal & Nichol 2021), as the paper uses it. The paper's values are in brackets."""
+    """The network. Defaults make a small one; the paper's values are in brackets."""
 
+    backbone: Literal["adm", "sr3"] = "adm"
+    """`adm`: the U-Net of Dhariwal & Nichol 2021, as the paper uses it. `sr3`: that of Saharia et al. 2021."""
     channels: int = Field(64, ge=8)
     """Channels at full resolution [256]. A multiple of 8."""
     multipliers: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 4, 8), min_length=1)
@@ -116,7 +176,13 @@ class Network(Options):
     attention: tuple[Annotated[int, Field(ge=1)], ...] = (32, 16, 8)
     """Resolutions of the feature map, in pixels, that get self-attention [32, 16, 8]."""
     head_channels: int = Field(64, ge=1)
-    """Channels per attention head [64]."""
+    """Channels per attention head [64]. `sr3` has one head."""
+    context: Literal["global-attention", "local-attention", "dilated", "more-blocks"] = "global-attention"
+    """How distant pixels come together at the resolutions of `attention`: the four rows of Table 5 [global-attention]."""
+    noise_embedding: Literal["log-snr", "gamma", "timestep"] = "log-snr"
+    """How the noise level is told. `gamma` and `timestep` are for imported weights: the unofficial code's and ADM's."""
+    groups: int | None = Field(None, ge=1)
+    """Groups of each GroupNorm. Default: 32, or fewer so that each has 4 channels or more."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout inside the residual blocks [not stated; 0]."""
     patch_size: Literal[1, 2, 4] = 1
@@ -129,10 +195,32 @@ class Network(Options):
             raise ValueError(f"`channels` must be a multiple of 8, got {self.channels}")
         return self
 
+    @model_validator(mode="after")
+    def groups_divide(self) -> Self:
+        for channels in (self.channels * multiplier for multiplier in (1, *self.multipliers)):
+            if self.groups and channels % self.groups:
+                raise ValueError(f"`groups` {self.groups} does not divide the {channels} channels of a level")
+        return self
+
+    @model_validator(mode="after")
+    def context_is_adms(self) -> Self:
+        if self.backbone == "sr3" and self.context != "global-attention":
+            raise ValueError(f"`context: {self.context}` goes with `backbone: adm`; `sr3` has global-attention only")
+        return self
+
     @property
     def reduction(self) -> int:
         """Image sides must be multiples of this, in pixels."""
         return int(self.patch_size * 2 ** (len(self.multipliers) - 1))
+
+    @property
+    def attends(self) -> bool:
+        """Whether there is any attention."""
+        return self.context in ("global-attention", "local-attention")
+
+    def sides(self, image_size: int) -> tuple[int, ...]:
+        """Sides of the feature maps of images of that size, finest first."""
+        return tuple(image_size // self.patch_size // 2**level for level in range(len(self.multipliers)))
 
 
 class Objective(Options):
@@ -141,6 +229,14 @@ class Objective(Options):
     `regression` is the paper's baseline."""
     loss: Literal["l2", "l1"] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
+    weighting: Literal["none", "min-snr"] = "none"
+    """Weight of each noise level: as the objective has it, or min(SNR, 5) in terms of x0 (Hang et al. 2023)."""
+
+    @model_validator(mode="after")
+    def weighting_has_a_meaning(self) -> Self:
+        if self.weighting == "min-snr" and (self.kind == "regression" or self.loss != "l2"):
+            raise ValueError("`weighting: min-snr` goes with `loss: l2` and an objective with noise levels")
+        return self
 
 
 class Train(Options):
@@ -156,14 +252,37 @@ class Train(Options):
     """Steps over which the learning rate rises linearly from 0 [10,000]."""
     ema: float = Field(0.9999, ge=0, lt=1)
     """Decay of the averaged weights that are used for sampling [0.9999]; ramped up at the start, so that early noise is forgotten."""
+    ema_widths: tuple[Annotated[float, Field(ge=0, le=0.28)], ...] = ()
+    """Further averages to choose from after training, by their width as a share of the training (Karras et al. 2024,
+    power-function EMA); 0.05 and 0.1 are good values, 0 keeps the weights themselves."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient [not stated]."""
     flip: bool = True
     """Mirror half of the training images [not stated]."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions, `fp16` a GPU."""
+    validation_images: int = Field(0, ge=0)
+    """Training images that are held out to measure the loss of the averaged weights on; the last ones of the store."""
+    start_from: Folder | None = None
+    """A model to start from, `model.safetensors` of a training or of `palette import`. Default: random weights."""
     checkpoint_every: int = Field(1_000, ge=1)
     """Steps between saved training states."""
+    checkpoint_minutes: float = Field(30.0, gt=0)
+    """Minutes after which a state is saved in any case."""
+    checkpoints_kept: int = Field(2, ge=1)
+    """Newest states that stay."""
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Steps whose states stay for good."""
+    validate_every: int = Field(1_000, ge=1)
+    """Steps between validations, if there are `validation_images`."""
+    preview_every: int = Field(0, ge=0)
+    """Steps between sheets of restored images in the state folder; 0 makes none."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard too, into the state folder. Needs `pip install tensorboard`."""
+    compile: bool = False
+    """Compile the network with torch.compile: minutes at the start, faster steps on a GPU."""
+    recompute: bool = False
+    """Recompute activations in the backward pass (gradient checkpointing): less memory, a third more work."""
     gpus: int = Field(1, ge=0)
     """GPUs asked of Snakemake for this training. More than one runs under torchrun."""
     threads: int = Field(1, ge=1)
@@ -191,12 +310,19 @@ class Sampler(Options):
     """Steps; `heun` evaluates the network twice in each [1000]."""
     eta: float = Field(0.0, ge=0, le=1)
     """`ddim` only: 0 is deterministic, 1 is as noisy as ancestral sampling."""
+    ema_width: float | None = Field(None, ge=0, le=0.28)
+    """Which average of the weights: a width that `train.ema_widths` kept, or one between them. Default: the one of `train.ema`."""
 
     @model_validator(mode="after")
     def eta_is_ddims(self) -> Self:
         if self.eta and self.kind != "ddim":
             raise ValueError(f"`eta` goes with `kind: ddim`, not {self.kind}")
         return self
+
+    @property
+    def evaluations(self) -> int:
+        """NFE: how often the network runs for one image."""
+        return 2 * self.steps - 1 if self.kind == "heun" else self.steps
 
 
 class Sample(Options):
@@ -247,14 +373,20 @@ class Extractor(Options):
 
 
 class Score(Options):
-    extractors: tuple[Literal["photos", "inception"], ...] = Field(("photos",), min_length=1)
-    """Feature networks. `inception` is the 2015 network through clean-fid and gives FID; it needs its weights."""
+    extractors: tuple[ExtractorKind, ...] = Field(("photos",), min_length=1)
+    """What measures the images. All but `photos` and `ms-ssim` need weights; the last three need `palette-diffusion[scores]`.
+    `photos`: a classifier of the dataset's own classes. `inception`: the network of 2015 through clean-fid, which gives FID;
+    `inception-legacy-tensorflow` and `inception-legacy-pytorch` are clean-fid's other modes.
+    `resnet50`, `efficientnet-b0`: classification accuracy on ImageNet. `dinov2`: FD-DINOv2 (Stein et al. 2023).
+    `lpips`, `ms-ssim`: likeness to the original, and between several draws."""
     photos: Extractor = Extractor()
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""
     download: bool = False
-    """Download missing weights from their authors."""
+    """Download missing weights from their authors into that folder, when they are needed."""
+    pd: Literal["euclidean", "squared"] = "euclidean"
+    """The perceptual distance: Euclidean, or its square; the paper's wording says the one, its magnitudes the other."""
     is_splits: int = Field(10, ge=1)
     """Splits of the Inception Score."""
     bootstrap: int = Field(200, ge=0)
@@ -277,6 +409,8 @@ class Report(Options):
     """Heading of the pages."""
     inputs: int = Field(4, ge=1, le=32)
     """Test images in each task's figure."""
+    gallery_images: int = Field(1_000, ge=0)
+    """Test images of each experiment in the gallery, the first ones; 0 makes no gallery."""
 
 
 class Config(Options):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 ENGINE = ("verbs", "data", "model", "diffusion", "training", "scoring", "publish")
+ONLY_SHOWS = {"palette.training.previews", "palette.training.board"}
+"""Engine modules that show a training to people. Neither they nor what they import (samplers) decide its weights."""
 
 
 def _strip_docstrings(tree: ast.Module) -> ast.Module:
@@ -63,10 +65,11 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
 
 def modules(entry: str) -> list[str]:
     """The engine modules that `entry` runs, itself included, sorted."""
-    found, waiting = set(), [entry]
+    found: set[str] = set()
+    waiting = [entry]
     while waiting:
         module = waiting.pop()
-        if module in found or module.split(".")[1] not in ENGINE:
+        if module in found | ONLY_SHOWS or module.split(".")[1] not in ENGINE:
             continue
         found.add(module)
         waiting += _parse(module)[1]
@@ -76,7 +79,7 @@ def modules(entry: str) -> list[str]:
 def _data_files(found: list[str]) -> list[Path]:
     """The templates and tables that the code of these modules reads, in the folders of their packages."""
     packages = {PACKAGE / module.split(".")[1] for module in found}
-    return sorted(f for p in packages for f in p.rglob("[!.]*") if f.suffix in (".csv", ".html"))
+    return sorted(f for p in packages for f in p.rglob("[!.]*") if f.suffix in (".csv", ".html", ".css", ".js"))
 
 
 @cache

@@ -5,19 +5,24 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
                  └─ extractor ─────────────┘
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, Model, Sampler, Task
+from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Task
+from palette.errors import ConfigError
+from palette.files import sha256
 from palette.fingerprint import fingerprint
+from palette.scoring.kinds import KINDS, unable
 from palette.spec import (
+    ExtractorRuntime,
     ExtractorSpec,
     FeaturesSpec,
     FetchSpec,
+    GalleryImages,
     MaskSpec,
     PrepareSpec,
     ReportSpec,
@@ -27,6 +32,7 @@ from palette.spec import (
     ScoreSpec,
     Spec,
     TabulateSpec,
+    TrainRuntime,
     TrainSpec,
 )
 
@@ -41,6 +47,9 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "score": ("scores.json",),
 }
 """Files of each kind that is made by one job, beside its card."""
+
+CONDITIONS = ("train-conditions.zip", "test-conditions.zip")
+"""What `prepare` makes besides of a dataset of pairs."""
 
 SHARD_ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "sample": ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json"),
@@ -61,7 +70,7 @@ class Single:
 
     @property
     def name(self) -> str:
-        """`photos-jpeg-palette-dpm20-s0`: how tables, folders and messages call it."""
+        """`photos-jpeg-palette-sde20-s0`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
         return "-".join([p for p in parts if p] + ([] if self.model in BASELINES else [f"s{self.seed}"]))
 
@@ -82,7 +91,7 @@ def evaluations(model: Model, sampler: Sampler | None) -> int:
     """NFE: how often the network runs for one image."""
     if model.objective.kind == "regression" or sampler is None:
         return 1
-    return 2 * sampler.steps - 1 if sampler.kind == "heun" else sampler.steps
+    return sampler.evaluations
 
 
 @dataclass
@@ -93,7 +102,9 @@ class Plan:
     weights: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
     """Pretrained weights at hand: extractor → (file, sha256)."""
     listings: Mapping[str, str] = field(default_factory=dict)
-    """Datasets that are folders: dataset → digest of the file names and sizes."""
+    """Datasets that are folders: dataset → digest of the files' names and sizes."""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names of the classes of each dataset, sorted, where they are known."""
     stages: dict[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -143,13 +154,14 @@ class Plan:
             TrainSpec(
                 name=f"{single.dataset}-{single.model if model.mix else f'{task.degradation}-{single.model}'}-s{single.seed}",
                 parents={"prepare": prepare.folder},
-                runtime=Runtime(**model.train.model_dump(include={"threads", "gpus", "checkpoint_every"})),
+                runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
                 mix=mix,
                 image_size=prepare.prepare.image_size,
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
-                **model.train.model_dump(exclude={"threads", "gpus", "checkpoint_every"}),
+                start_sha256=sha256(model.train.start_from) if model.train.start_from else None,
+                **model.train.model_dump(exclude=set(TrainRuntime.model_fields)),
             )
         )
 
@@ -166,6 +178,7 @@ class Plan:
                 baseline=None if train else "input",
                 degradation=task.degradation,
                 quality=task.evaluation_quality,
+                factor=task.evaluation_factor,
                 sampler=self.config.samplers[single.sampler] if single.sampler else None,
                 seed=single.seed,
                 image_size=prepare.prepare.image_size,
@@ -177,22 +190,43 @@ class Plan:
             )
         )
 
-    def _extractor(self, kind: str, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
+    def extractors(self, dataset: str) -> list[ExtractorKind]:
+        """The extractors that can measure a dataset. Raises ConfigError if there are none."""
+        size = self.config.datasets[dataset].prepare.image_size
+        asked = self.config.score.extractors
+        able = [kind for kind in asked if unable(kind, size, self.classes.get(dataset)) is None]
+        if not able:
+            reasons = [f"\n  {kind}: {unable(kind, size, self.classes.get(dataset))}" for kind in asked]
+            raise ConfigError(f"score.extractors: none of them can measure dataset {dataset!r}.{''.join(reasons)}")
+        return able
+
+    @property
+    def notes(self) -> list[str]:
+        """What is left out, and why."""
+        return [
+            f"{dataset} is not measured with {kind}: {reason}"
+            for dataset in dict.fromkeys(single.dataset for single in self.singles)
+            for kind in self.config.score.extractors
+            if (reason := unable(kind, self.config.datasets[dataset].prepare.image_size, self.classes.get(dataset)))
+        ]
+
+    def _extractor(self, kind: ExtractorKind, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
         file, digest = self.weights.get(kind, (None, None))
+        of_dataset = kind == "photos" or KINDS[kind].imagenet
+        score, threads = self.config.score, self.config.sample.threads
         return self._add(
             ExtractorSpec(
-                name=f"{dataset}-{kind}",
-                parents={"prepare": prepare.folder},
-                runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=file),
+                name=f"{dataset}-{kind}" if of_dataset else kind,
+                parents={"prepare": prepare.folder} if of_dataset else {},
+                runtime=ExtractorRuntime(threads=threads, gpus=1, weights=file, download=score.download),
                 extractor=kind,
-                photos=self.config.score.photos if kind == "photos" else None,
-                image_size=prepare.prepare.image_size,
+                photos=score.photos if kind == "photos" else None,
                 sha256=digest,
             )
         )
 
     def _features(
-        self, name: str, extractor: ExtractorSpec, prepare: PrepareSpec, sample: SampleSpec | None
+        self, name: str, extractor: ExtractorSpec, prepare: PrepareSpec, sample: SampleSpec | None, pixels: bool
     ) -> FeaturesSpec:
         parents = {"extractor": extractor.folder, "prepare": prepare.folder} | (
             {"sample": sample.folder} if sample else {}
@@ -204,26 +238,34 @@ class Plan:
                 runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
                 count=prepare.prepare.test_images,
                 shard_size=self.config.sample.shard_size,
+                pixels=pixels,
             )
         )
 
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
-        score = self.config.score
-        parents = {}
-        for kind in score.extractors:
-            extractor = self._extractor(kind, single.dataset, prepare)
-            parents[f"features-{kind}"] = self._features(single.name, extractor, prepare, sample).folder
-            parents[f"reference-{kind}"] = self._features(
-                f"{single.dataset}-originals", extractor, prepare, None
-            ).folder
+        score, reference = self.config.score, self.config.datasets[single.dataset].reference
+        extractors = self.extractors(single.dataset)
+        parents: dict[str, str] = {}
+        for number, kind in enumerate(extractors):
+            extractor, pixels = self._extractor(kind, single.dataset, prepare), number == 0
+            parents[f"extractor-{kind}"] = extractor.folder
+            parents[f"features-{kind}"] = self._features(single.name, extractor, prepare, sample, pixels).folder
+            if KINDS[kind].features or pixels:
+                originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
+                parents[f"originals-{kind}"] = originals.folder
+            if KINDS[kind].features and reference:
+                others = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
+                parents[f"reference-{kind}"] = others.folder
         return self._add(
             ScoreSpec(
                 name=single.name,
                 parents=parents,
-                extractors=score.extractors,
+                extractors=tuple(extractors),
                 count=prepare.prepare.test_images,
+                reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
                 shard_size=self.config.sample.shard_size,
                 is_splits=score.is_splits,
+                pd=score.pd,
                 bootstrap=score.bootstrap,
             )
         )
@@ -242,7 +284,9 @@ class Plan:
             dataset=single.dataset,
             task=single.task,
             degradation=task.degradation if task else None,
-            condition=str(task.evaluation_mask or task.evaluation_quality or "") or None if task else None,
+            condition=str(task.evaluation_mask or task.evaluation_quality or task.evaluation_factor or "") or None
+            if task
+            else None,
             model=single.model,
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,
@@ -268,7 +312,14 @@ class Plan:
             tables=tuple(self.config.tables),
             tabulate=self.tabulate.hash,
             rows=tuple(self.rows),
+            gallery=self._gallery(report.gallery_images),
         )
+
+    def _gallery(self, most: int) -> dict[str, GalleryImages]:
+        """The first test images of each dataset, `most` of them."""
+        used = dict.fromkeys(row.dataset for row in self.rows if most)
+        prepared = {name: self.config.datasets[name].prepare for name in used}
+        return {name: GalleryImages(images=min(most, p.test_images), size=p.image_size) for name, p in prepared.items()}
 
     # ------------------------------------------------------------------------------------ files of stages
 
@@ -276,6 +327,11 @@ class Plan:
         """The names of a scattered stage's shards: `000`, `001`, …"""
         assert isinstance(spec, SampleSpec | FeaturesSpec)
         return [f"{shard:03}" for shard in range(-(-spec.count // spec.shard_size))]
+
+    def has_pairs(self, prepare: PrepareSpec) -> bool:
+        """Whether each image of a dataset has a condition."""
+        fetch = self.stages[prepare.parents["fetch"]]
+        return isinstance(fetch, FetchSpec) and fetch.fetch.source == "pairs"
 
     def outputs(self, folder: str, shard: str | None = None) -> list[str]:
         """What the job of a stage makes, relative to the results folder; of all its shards, or of one."""
@@ -288,8 +344,11 @@ class Plan:
                 spec.card
             ]
         if isinstance(spec, ReportSpec):
-            return [f"{folder}/index.html", *(f"{folder}/figures/{name}" for name in spec.figures), spec.card]
-        return [f"{folder}/{name}" for name in ARTIFACTS[spec.kind]] + [spec.card]
+            made = (*(f"figures/{name}" for name in spec.figures), *(f"gallery/{name}" for name in spec.gallery_files))
+            return [f"{folder}/index.html", *(f"{folder}/{name}" for name in made), spec.card]
+        more: tuple[str, ...] = ("averages.safetensors",) if isinstance(spec, TrainSpec) and spec.ema_widths else ()
+        more += CONDITIONS if isinstance(spec, PrepareSpec) and self.has_pairs(spec) else ()
+        return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
         """What the job of a stage reads. A shard of features reads that shard of the samples only."""

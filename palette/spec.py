@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from palette.config import (
     Degradation,
     Extractor,
+    ExtractorKind,
     Fetch,
     MaskKind,
     Network,
@@ -37,10 +38,23 @@ class Runtime(Options):
     """CPU cores."""
     gpus: int = 0
     """GPUs."""
-    checkpoint_every: int = 1_000
-    """Steps between saved training states."""
     weights: Path | None = None
     """Where pretrained weights were found when the plan was made."""
+
+
+class TrainRuntime(Runtime):
+    """The options of `train` that change no result beyond rounding, and where the weights to start from are."""
+
+    checkpoint_every: int = 1_000
+    checkpoint_minutes: float = 30.0
+    checkpoints_kept: int = 2
+    milestones: tuple[int, ...] = ()
+    validate_every: int = 1_000
+    preview_every: int = 0
+    tensorboard: bool = False
+    compile: bool = False
+    recompute: bool = False
+    start_from: Path | None = None
 
 
 class Spec(Options):
@@ -100,11 +114,11 @@ class FetchSpec(Spec):
     verb = "fetch"
     fetch: Fetch
     listing: str | None = None
-    """Digest of a folder's file names and sizes, so that a new image is noticed."""
+    """Digest of the folders' file names and sizes, so that a new image is noticed."""
 
 
 class PrepareSpec(Spec):
-    """fetch → `train.zip`, `test.zip`."""
+    """fetch → `train.zip`, `test.zip`; of pairs, `train-conditions.zip` and `test-conditions.zip` too."""
 
     kind = "prepare"
     verb = "prepare"
@@ -122,10 +136,11 @@ class MaskSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `model.json`, `log.jsonl`."""
+    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`."""
 
     kind = "train"
     verb = "train"
+    runtime: TrainRuntime = TrainRuntime()
     mix: dict[Degradation, float]
     """Task → proportion; a specialist has one entry."""
     image_size: int
@@ -138,9 +153,13 @@ class TrainSpec(Spec):
     learning_rate: float
     warmup: int
     ema: float
+    ema_widths: tuple[float, ...]
     clip: float
     flip: bool
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    validation_images: int
+    start_sha256: str | None
+    """Of the model that the training starts from; None: random weights."""
 
     @cached_property
     def state_key(self) -> str:
@@ -157,6 +176,7 @@ class SampleSpec(Spec):
     """`input`: the degraded images themselves; otherwise the trained model samples."""
     degradation: Degradation
     quality: int | None
+    factor: int | None = None
     sampler: Sampler | None
     """None for regression, which is evaluated once."""
     seed: int
@@ -169,14 +189,21 @@ class SampleSpec(Spec):
     draw_inputs: int
 
 
+class ExtractorRuntime(Runtime):
+    """Where an extractor's weights come from."""
+
+    download: bool = False
+    """Whether the job may download them to `weights`."""
+
+
 class ExtractorSpec(Spec):
-    """prepare → `extractor.json` and, for photos, `classifier.safetensors`."""
+    """prepare → `extractor.json` and, for photos, `classifier.safetensors`. Those that know no classes need no dataset."""
 
     kind = "extractor"
     verb = "score"
-    extractor: Literal["photos", "inception"]
+    runtime: ExtractorRuntime = ExtractorRuntime()
+    extractor: ExtractorKind
     photos: Extractor | None
-    image_size: int
     sha256: str | None
     """Of the pretrained weights."""
 
@@ -188,17 +215,22 @@ class FeaturesSpec(Spec):
     verb = "score"
     count: int
     shard_size: int
+    pixels: bool
+    """Whether to measure what needs no network too: one of a row's extractors does."""
 
 
 class ScoreSpec(Spec):
-    """`features-E` and `reference-E` for each extractor E → `scores.json`."""
+    """`extractor-E`, `features-E`, and where they are needed `originals-E` and `reference-E`, for each extractor E → `scores.json`."""
 
     kind = "score"
     verb = "score"
     extractors: tuple[str, ...]
     count: int
+    reference_count: int | None
+    """Images of the reference; None: the originals."""
     shard_size: int
     is_splits: int
+    pd: Literal["euclidean", "squared"]
     bootstrap: int
 
 
@@ -210,7 +242,7 @@ class Row(Options):
     task: str | None
     degradation: Degradation | None
     condition: str | None
-    """Evaluation mask or JPEG quality."""
+    """Evaluation mask, JPEG quality, or factor of super-resolution."""
     model: str
     sampler: str | None
     evaluations: int | None
@@ -238,8 +270,25 @@ class TabulateSpec(Spec):
     rows: tuple[Row, ...]
 
 
+class GalleryImages(Options):
+    """The test images of one dataset that the gallery shows, and how they lie in sheets."""
+
+    images: int
+    size: int
+    """Side of an image, in pixels."""
+
+    @property
+    def across(self) -> int:
+        """Images in a row of a sheet; as many rows make it a square of at most 2048 pixels, or one image."""
+        return max(1, min(16, 2048 // self.size))
+
+    @property
+    def sheets(self) -> int:
+        return -(-self.images // self.across**2)
+
+
 class ReportSpec(Spec):
-    """Tables, samples and training logs → figures and `index.html`."""
+    """Tables, samples and training logs → figures, `gallery/` and `index.html`."""
 
     kind = "report"
     verb = "report"
@@ -252,12 +301,44 @@ class ReportSpec(Spec):
     tabulate: str
     """Hash of the tabulate stage, whose folder carries none."""
     rows: tuple[Row, ...]
+    gallery: dict[str, GalleryImages] = Field(default_factory=dict)
+    """Dataset → the test images in the gallery; empty for no gallery."""
 
     @property
     def figures(self) -> tuple[str, ...]:
         """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
         tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
         return (*tests, "overview.png", "training.svg") if tests else ()
+
+    @property
+    def gallery_sets(self) -> dict[str, GalleryImages]:
+        """The gallery's sets of pictures, by name."""
+        rows = [row for row in self.rows if row.dataset in self.gallery]
+        return {name: self.gallery[row.dataset] for row in rows for name in picture_sets(row).values()}
+
+    @property
+    def gallery_files(self) -> tuple[str, ...]:
+        """Names of the gallery's files; none where it shows nothing."""
+        sheets = [sheet_name(name, n) for name, images in self.gallery_sets.items() for n in range(images.sheets)]
+        return ("index.html", "preview.html", *sheets) if sheets else ()
+
+
+def picture_sets(row: Row) -> dict[str, str]:
+    """The pictures that the gallery has of a row: `input`, `output`, `original` → name of a set of sheets.
+
+    Rows share what is the same: a dataset's originals, a task's inputs. The row of the inputs has them as its output.
+    """
+    inputs, originals = f"inputs/{row.dataset}/{row.task}", f"originals/{row.dataset}"
+    if row.sample is None:
+        return {"original": originals}
+    if row.model == "input":
+        return {"output": inputs, "original": originals}
+    return {"input": inputs, "output": f"outputs/{row.experiment}", "original": originals}
+
+
+def sheet_name(pictures: str, number: int) -> str:
+    """`outputs/photos-jpeg-palette-s0-000.png`."""
+    return f"{pictures}-{number:03}.png"
 
 
 KINDS: dict[str, type[Spec]] = {

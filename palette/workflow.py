@@ -9,48 +9,82 @@ from pathlib import Path
 from typing import Any
 
 from palette.checks import read_config, refuse_full_disk
-from palette.config import Config
+from palette.config import Config, Fetch
 from palette.config_file import read_yaml
-from palette.data.folders import walk
+from palette.data.folders import pairs, walk
+from palette.data.photos import PHOTOS
+from palette.data.pictures import FORMATS
 from palette.errors import ConfigError
 from palette.plan import Plan
+from palette.scoring.kinds import KINDS, require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
+from palette.stage import say
 
 
-def _weights(config: Config) -> dict[str, tuple[Path, str]]:
-    """The pretrained weights that the config asks for: extractor → (file, sha256). Missing ones are an error now, not after a day."""
+def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[Path, str]]:
+    """The pretrained weights that the config asks for: extractor → (file, sha256).
+
+    Missing ones are an error now, not after a day, and so are missing packages.
+    """
     score = config.score
+    measured = {d for e in config.experiments for d in ([e.dataset] if isinstance(e.dataset, str) else e.dataset)}
+    sizes = {dataset: config.datasets[dataset].prepare.image_size for dataset in measured}
+    used = [kind for kind in score.extractors if any(unable(kind, sizes[d], classes.get(d)) is None for d in measured)]
+    require_packages(used)
     return {
-        name: (locate(score.weights, name, score.download), WEIGHTS[name].sha256)
-        for name in score.extractors
-        if name in WEIGHTS
+        kind: (locate(score.weights, kind, score.download), WEIGHTS[kind].sha256) for kind in used if kind in WEIGHTS
     }
 
 
+def _classes(config: Config) -> dict[str, list[str]]:
+    """The names of each dataset's classes, sorted, if there is an extractor that knows certain classes only."""
+    if not any(KINDS[kind].imagenet for kind in config.score.extractors):
+        return {}
+    return {name: _classes_of(dataset.fetch) for name, dataset in config.datasets.items()}
+
+
+def _classes_of(fetch: Fetch) -> list[str]:
+    if fetch.path is None:
+        return [photo.name for photo in PHOTOS]
+    pictures = (file for file in walk(fetch.path) if file.lower().endswith(FORMATS))
+    return sorted({file.partition("/")[0] if "/" in file else fetch.path.name for file in pictures})
+
+
 def _listings(config: Config) -> dict[str, str]:
-    """Of each dataset that is a folder, a digest of its files' names and sizes. A folder that is not there is an error now."""
-    folders = {name: d.fetch.path.expanduser() for name, d in config.datasets.items() if d.fetch.path}
-    for name, folder in folders.items():
+    """Of each dataset that is a folder, or two, a digest of the files' names and sizes.
+
+    A folder that is not there is an error now, and so are images without a condition.
+    """
+    return {name: _listing(name, dataset.fetch) for name, dataset in config.datasets.items() if dataset.fetch.path}
+
+
+def _listing(dataset: str, fetch: Fetch) -> str:
+    lines: list[str] = []
+    for option, folder in (("path", fetch.path), ("conditions", fetch.conditions)):
+        if folder is None:
+            continue
         if not folder.is_dir():
-            raise ConfigError(f"datasets.{name}.fetch.path: no folder {folder.absolute()}.")
-    return {name: _listing(folder) for name, folder in folders.items()}
-
-
-def _listing(folder: Path) -> str:
-    lines = sorted(f"{name} {(folder / name).stat().st_size}" for name in walk(folder) if (folder / name).exists())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]
+            raise ConfigError(f"datasets.{dataset}.fetch.{option}: no folder {folder}.")
+        lines += sorted(f"{name} {(folder / name).stat().st_size}" for name in walk(folder) if (folder / name).exists())
+    if fetch.path and fetch.conditions:
+        pairs(fetch.path, fetch.conditions)
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:10]
 
 
 def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
     """The plan of a config: of `files`, later ones over earlier ones, or of `raw` that was made from them.
 
-    Raises ConfigError for every mistake in it, for missing weights and for a disk that is too small.
+    Raises ConfigError for every mistake in it, for missing weights and for a disk that is too small; DataError for
+    pictures without their partner in a dataset of pairs.
     """
     for file in files:
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
-    plan = Plan(config, _weights(config), _listings(config))
+    listings, classes = _listings(config), _classes(config)
+    plan = Plan(config, _weights(config, classes), listings, classes)
     refuse_full_disk(plan)
+    for note in plan.notes:
+        say(note)
     return plan
 
 

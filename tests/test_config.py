@@ -83,6 +83,9 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("{steps: 10}", "{steps: 10, batch_size: 6, accumulate: 4}", 9, "6 cannot be dealt evenly"),
         ("{steps: 10}", "{steps: 0}", 9, "greater than or equal to 1"),
         ("{multipliers: [1, 2]}", "{head_channels: 48}", 8, "48 does not divide"),
+        ("{multipliers: [1, 2]}", "{multipliers: [1, 3], groups: 24}", 8, "`groups` 24 does not divide the 64"),
+        ("{multipliers: [1, 2]}", "{backbone: sr3, context: dilated}", 8, "goes with `backbone: adm`"),
+        ("[1, 2]}", "[1, 1, 1, 1, 1, 1, 1], context: local-attention}", 8, "one of them has 1 pixels"),
         (", sampler: dpm", "", 13, "needs one of dpm"),
         ("model: palette", "model: input", 13, "is not sampled"),
         ("task: [colorization, inpainting], ", "", 13, "needs one of colorization, inpainting"),
@@ -96,6 +99,24 @@ def test_impossible_wish_is_refused(write: Callable[[str], Path], old: str, new:
     assert old in SMALL
     lines = refusal(write(SMALL.replace(old, new)))
     assert any(found.strip().startswith(f"{line}:") and says in found for found in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("kept", "width", "says"),
+    [("[]", 0.05, "keeps none"), ("[0.05, 0.1]", 0.2, "keeps 0.05, 0.1"), ("[0, 0.05]", 0.02, "Add 0.02 to")],
+)
+def test_an_average_that_no_training_keeps_is_refused(
+    write: Callable[[str], Path], kept: str, width: float, says: str
+) -> None:
+    text = SMALL.replace("steps: 10", f"steps: 10, ema_widths: {kept}")
+    lines = refusal(write(text.replace("steps: 4", f"steps: 4, ema_width: {width}")))
+    assert any("11: samplers.dpm.ema_width" in line and says in line for line in lines), lines
+
+
+@pytest.mark.parametrize("width", [0, 0.05, 0.07])
+def test_averages_that_are_kept_or_lie_between(write: Callable[[str], Path], width: float) -> None:
+    text = SMALL.replace("steps: 10", "steps: 10, ema_widths: [0, 0.05, 0.1]")
+    assert plan_of([write(text.replace("steps: 4", f"steps: 4, ema_width: {width}"))]).rows
 
 
 def test_table_of_an_unknown_experiment_is_refused(write: Callable[[str], Path]) -> None:

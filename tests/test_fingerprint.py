@@ -50,5 +50,5 @@ def test_plumbing_does_not_count() -> None:
 
 def test_tables_and_templates_count_where_they_are_read() -> None:
     files = {file.name for file in fingerprint._data_files(fingerprint.modules("palette.verbs.tabulate"))}
-    assert {"published.csv", "page.html"} <= files
+    assert {"published.csv", "page.html", "gallery.css", "gallery.js"} <= files
     assert not fingerprint._data_files(fingerprint.modules("palette.verbs.train"))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from palette.config import Network, Objective, Sampler
 from palette.data.randomness import generator
 from palette.data.store import StoredImage, write_store
-from palette.spec import Runtime, SampleSpec, Spec, TrainSpec
+from palette.spec import SampleSpec, Spec, TrainRuntime, TrainSpec
 from palette.stage import Stage
 
 SIZE = 16
@@ -57,10 +57,13 @@ def train_spec(**changes: Any) -> TrainSpec:
         "learning_rate": 1e-3,
         "warmup": 4,
         "ema": 0.9,
+        "ema_widths": (),
         "clip": 1.0,
         "flip": True,
         "precision": "fp32",
-        "runtime": Runtime(checkpoint_every=4),
+        "validation_images": 0,
+        "start_sha256": None,
+        "runtime": TrainRuntime(checkpoint_every=4),
     }
     return TrainSpec(**{**options, **changes})
 

@@ -1,0 +1,103 @@
+"""`python -m benchmarks.data`: how fast one core decodes and degrades training images, beside how fast it trains on them.
+
+Decoded anew each time, as from a store that does not fit into memory; a smaller one is decoded once.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import skimage.data
+import torch
+from PIL import Image
+
+from benchmarks.timing import parser, seconds, spread, write
+from benchmarks.training import CPU, DEFAULT, TINY, Case, our_step, our_trainer
+from palette.data.pictures import cut_square
+from palette.data.randomness import generator
+from palette.data.store import ImageStore, StoredImage, image_name, write_store
+from palette.data.tasks import TASKS
+from palette.training.stream import Stream, batches, collate
+
+IMAGES = 64
+UNPAIRED = [task for task in TASKS if task != "paired"]
+"""The tasks that degrade an image; `paired` reads a second one instead."""
+
+
+def pictures(image_size: int) -> Iterator[StoredImage]:
+    """Crops of a photograph: noise or flat color would decode at another speed."""
+    photograph = Image.fromarray(skimage.data.astronaut())
+    random = generator(0, "crops")
+    for index in range(IMAGES):
+        side = int(random.integers(300, 500))
+        x, y = (int(random.integers(0, 512 - side)) for _ in range(2))
+        yield StoredImage(image_name(index), cut_square(photograph, (x, y, x + side, y + side), image_size))
+
+
+def stream(store: Path, task: str, case: Case) -> Stream:
+    """The product's stream of one task, without its memory of decoded images."""
+    images = ImageStore(store)
+    made = Stream(images, {task: 1.0}, 0, case.batch_size, case.image_size, flip=True)
+    made.images = images
+    return made
+
+
+def loading_rates(store: Path, task: str, case: Case, repeats: int) -> list[float]:
+    """Images per second of CPU time, one figure for each `IMAGES` images."""
+    source = stream(store, task, case)
+
+    def load() -> None:
+        collate([source.example(position) for position in range(IMAGES)], source.levels(0))
+
+    load()
+    return [IMAGES / seconds(load, CPU) for _ in range(repeats)]
+
+
+def training_rates(case: Case, repeats: int) -> list[float]:
+    """Images per second of CPU time."""
+    step = our_step(case)
+    step()
+    return [case.batch_size / seconds(step, CPU) for _ in range(repeats)]
+
+
+def share_of_waiting(store: Path, case: Case, steps: int) -> float:
+    """Of the time of a training whose images one thread prepares, the share in which it waits for them; not the first step."""
+    ours = our_trainer(case)
+    source = stream(store, "inpainting", case)
+    with batches(source, range(steps + 1), [range(case.batch_size)], 1) as prepared:
+        ours.update(prepared)
+        began, waited = time.monotonic(), ours.waited
+        for _ in range(steps):
+            ours.update(prepared)
+        return (ours.waited - waited) / (time.monotonic() - began)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    chosen = parser(__doc__).parse_args(arguments)
+    torch.set_num_threads(1)
+    cases = [Case(TINY, 16, 2)] if chosen.quick else [Case(DEFAULT, 64, 4), Case(DEFAULT, 256, 1)]
+    repeats = 1 if chosen.quick else chosen.repeats
+    found: dict[str, dict[str, object]] = {}
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            store = Path(folder, "train.zip")
+            write_store(store, pictures(case.image_size), ["astronaut"])
+            training = training_rates(case, max(1, repeats // 5))
+            found[f"{case.image_size} px"] = rates = {"training": training}
+            print(f"{case.image_size} px: training {spread(training)['median']:.3g} images/s")
+            for task in UNPAIRED:
+                rates[task] = loading = loading_rates(store, task, case, repeats)
+                ratio = spread(loading)["median"] / spread(training)["median"]
+                print(f"  {task}: {spread(loading)['median']:.0f} images/s, {ratio:.0f} times the training", flush=True)
+            if case is cases[0]:
+                rates["share of waiting"] = share = share_of_waiting(store, case, 2 if chosen.quick else 10)
+                print(f"  inpainting, beside the training: {share:.2%} of its time is waiting for data", flush=True)
+    settings = {"network": DEFAULT.model_dump(mode="json"), "images_per_sample": IMAGES}
+    write(chosen.results, "data", CPU, settings, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
