@@ -218,13 +218,13 @@ except UserError as error:
     ("code", "stop", "ends", "says"),
     [
         (
-            "import os, sys; print('up', flush=True); sys.exit(3 * int(os.environ['RANK']))",
+            "import os, sys; os.write(1, b'up\\n'); sys.exit(3 * int(os.environ['RANK']))",
             None,
             3,
             "process 1 of 2 ended",
         ),
-        ("import time; print('up', flush=True); time.sleep(60)", signal.SIGINT, 75, "stopped by SIGINT"),
-        ("import os; print('up', flush=True); os.abort()", None, 1, "with code -6"),
+        ("import os, time; os.write(1, b'up\\n'); time.sleep(60)", signal.SIGINT, 75, "stopped by SIGINT"),
+        ("import os; os.write(1, b'up\\n'); os.abort()", None, 1, "with code -6"),
     ],
     ids=["error", "ctrl-c", "crash"],
 )
