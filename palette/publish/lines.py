@@ -73,7 +73,9 @@ class Line:
     @property
     def label(self) -> str:
         """`palette, dpm20`."""
-        return ", ".join(filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler]))
+        return ", ".join(
+            filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler, self.row.milestone])
+        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
 def _lines(rows: Iterable[Row], results: Path) -> list[Line]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        same = (row.dataset, row.task, row.condition, row.model, row.sampler)
+        same = (row.dataset, row.task, row.condition, row.model, row.sampler, row.steps)
         groups.setdefault(same, []).append(row)
     protocols: dict[str, Any] = {}
     return [_line(tuple(group), results, protocols) for group in groups.values()]
