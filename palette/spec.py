@@ -60,7 +60,7 @@ class TrainRuntime(Runtime):
 
 
 class Spec(Options):
-    """Base of the ten kinds."""
+    """Base of all kinds."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
@@ -221,8 +221,19 @@ class FeaturesSpec(Spec):
     """Whether to measure what needs no network too: one of a row's extractors does."""
 
 
+class StatisticsSpec(Spec):
+    """features of a set that rows are compared with → `statistics.npz`."""
+
+    kind = "statistics"
+    verb = "score"
+    count: int
+    shard_size: int
+
+
 class ScoreSpec(Spec):
-    """`extractor-E`, `features-E`, and where they are needed `originals-E` and `reference-E`, for each extractor E → `scores.json`."""
+    """`extractor-E`, `features-E`, and where they are needed `originals-E`, `reference-E` and `statistics-E`, for each extractor E
+    → `scores.json`.
+    """
 
     kind = "score"
     verb = "score"
@@ -360,6 +371,7 @@ KINDS: dict[str, type[Spec]] = {
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,
+        StatisticsSpec,
         ScoreSpec,
         TabulateSpec,
         ReportSpec,
