@@ -350,6 +350,7 @@ class Plan:
             name="report",
             title=report.title,
             inputs=report.inputs,
+            draws=self.config.sample.draws,
             draw_inputs=self.config.sample.draw_inputs,
             tables=tuple(self.config.tables),
             tabulate=self.tabulate.hash,

@@ -7,6 +7,7 @@ or a changed parent gives another folder, and what is on disk under a name is al
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -280,6 +281,20 @@ class Row(Options):
         return f"at step {self.steps}" if self.steps else None
 
 
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
+
+
 class TabulateSpec(Spec):
     """Every row's score → `<table>.csv`, `.md`, `.tex`."""
 
@@ -315,6 +330,8 @@ class ReportSpec(Spec):
     keeps_old = False
     title: str
     inputs: int
+    draws: int
+    """Samples of one input."""
     draw_inputs: int
     """The test images that have several draws: the first ones."""
     tables: tuple[str, ...]
@@ -326,9 +343,15 @@ class ReportSpec(Spec):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
-        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg") if tests else ()
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, and the plots that have rows to compare.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, "overview.png", "training.svg", *plots) if tests else ()
 
     @property
     def gallery_sets(self) -> dict[str, GalleryImages]:

@@ -102,6 +102,8 @@ class Page:
     title: str
     grids: Sequence[Grid]
     figures: Sequence[Picture]
+    comparisons: Sequence[Picture]
+    """Plots of quality against what it takes."""
     curves: Sequence[Picture]
     trainings: Sequence[Training]
     sources: Sequence[Source]

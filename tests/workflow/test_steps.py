@@ -70,6 +70,7 @@ def test_a_new_evaluation_on_the_way_leaves_what_is_there(evaluated: Project, tm
     assert project.stale()["train"] == 2
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bytes(evaluated: Project, config: dict[str, Any], tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project", config)
     run = subprocess.Popen(
