@@ -116,6 +116,8 @@ def sets(setting: Setting) -> Iterator[Found]:
         isc=True,
         isc_splits=1,
         prc=True,
+        feature_extractor="inception-v3-compat",
+        feature_layer_prc="2048",
         cuda=False,
         verbose=False,
         feature_extractor_weights_path=str(setting.state),
