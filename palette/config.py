@@ -224,9 +224,9 @@ class Network(Options):
 
 
 class Objective(Options):
-    kind: Literal["edm", "epsilon", "x0", "v", "regression"] = "edm"
-    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner;
-    `regression` is the paper's baseline."""
+    kind: Literal["edm", "edm-plain", "epsilon", "x0", "v", "regression"] = "edm"
+    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
+    image as its starting point; `edm-plain` has none, for pairs that look unlike; `regression` is the paper's baseline."""
     loss: Literal["l2", "l1"] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
     weighting: Literal["none", "min-snr"] = "none"
