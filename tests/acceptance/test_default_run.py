@@ -31,7 +31,7 @@ def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Proje
 @pytest.fixture(scope="module")
 def scores(run: tuple[Project, float]) -> pd.DataFrame:
     """One line per row and metric."""
-    return pd.read_csv(run[0].results / "tabulate/photos.csv")
+    return pd.read_csv(run[0].results / "tabulate/photos/photos.csv")
 
 
 def value(scores: pd.DataFrame, task: str, model: str, metric: str) -> float:
