@@ -10,9 +10,15 @@ from palette.config import BASELINES, Config, Experiment, Network
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.errors import ConfigError
 from palette.plan import Plan, Single, expand
+from palette.publish.published import models, of_table
 from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
+RULES = (
+    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("sample", "extractor", "features", "score", "report"),
+)
+"""Names of the rules that every config has."""
 
 
 def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -184,6 +190,37 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 )
 
 
+def tables_can_be_targets(config: Config) -> Iterator[Problem]:
+    """`snakemake NAME` makes a table, so its name is that of no rule."""
+    for name in config.tables:
+        if name in RULES:
+            text = f"{name!r} is the name of a rule of the workflow; call the table otherwise."
+            yield Problem(("tables", name), text)
+
+
+def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
+    """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
+    rows = [row for experiment in config.experiments for row in expand(experiment)]
+    for name, table in config.tables.items():
+        if table.paper is None:
+            continue
+        known, numbers = models(table.paper), of_table(table.paper)
+        for model, repeated in table.models.items():
+            place = ("tables", name, "models", model)
+            if model not in config.models:
+                yield Problem(place, f"no model is called {model!r}.{closest(model, config.models)}")
+            if repeated not in known:
+                choice = f" They are: {'; '.join(known)}."
+                text = f"Table {table.paper} of the paper has no row {repeated!r}.{closest(repeated, known)}{choice}"
+                yield Problem(place, text)
+        chosen = {row.dataset for row in rows if any(fnmatch(row.name, p) for p in table.experiments)}
+        about = list(dict.fromkeys(number.dataset for number in numbers))
+        for dataset in sorted(chosen & config.datasets.keys()):
+            if (published := config.datasets[dataset].published) not in (None, *about):
+                text = f"dataset {dataset!r} is {published} for the paper, and its Table {table.paper} is about {', '.join(about)}."
+                yield Problem(("tables", name, "experiments"), text)
+
+
 CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
@@ -195,6 +232,8 @@ CHECKS: tuple[Check, ...] = (
     widths_are_kept,
     references_exist,
     tables_have_rows,
+    tables_can_be_targets,
+    tables_follow_the_paper,
 )
 
 

@@ -23,8 +23,10 @@ def _known(name: str) -> str:
     return name
 
 
+PaperTable = Annotated[int, Field(ge=1, le=11)]
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
+PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
 Metric = Literal[
     "fd",
     "sfid",
@@ -116,6 +118,9 @@ class Dataset(Options):
     reference: Name | None = None
     """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.
     The paper compares 10,000 restored images with all 50,000 originals of the validation set."""
+    published: PaperDataset | None = None
+    """Which images of the paper's tables these are, so that its numbers stand beside those measured on them.
+    Default: other images than the paper's, with which no difference is worked out."""
 
 
 # --------------------------------------------------------------------------------------------------- tasks
@@ -400,8 +405,22 @@ class Table(Options):
     """Which rows: names of experiments, or shell patterns over them."""
     columns: tuple[Metric, ...] = Field(("fd", "is", "ca", "pd", "psnr", "ssim", "chroma-ratio"), min_length=1)
     """Which scores, in order."""
-    published: dict[Name, Annotated[int, Field(ge=1, le=11)]] = {}
+    published: dict[Name, PaperTable] = {}
     """For each task, the table of the paper whose numbers stand beside ours."""
+    paper: PaperTable | None = None
+    """Lay it out as this table of the paper: its rows, in its order, with the numbers of other methods quoted, its columns, and
+    under each number ours and the difference. Takes the place of `columns` and `published`."""
+    models: dict[Name, str] = {}
+    """With `paper`: which row of the paper a model of ours repeats, as `published.csv` calls it (`palette, L1`).
+    Default: the row of the model's own name."""
+
+    @model_validator(mode="after")
+    def layout_is_given_once(self) -> Self:
+        if self.paper is not None and (given := {"columns", "published"} & self.model_fields_set):
+            raise ValueError(f"`paper` has its own columns and numbers; leave out {' and '.join(sorted(given))}")
+        if self.paper is None and self.models:
+            raise ValueError("`models` goes with `paper`")
+        return self
 
 
 class Report(Options):
@@ -432,7 +451,7 @@ class Config(Options):
     """Feature networks and statistics."""
     experiments: tuple[Experiment, ...] = Field(min_length=1)
     """The rows: dataset × task × model × sampler × seed."""
-    tables: dict[Name, Table] = {"all": Table()}
-    """The tables made from them, by name."""
+    tables: dict[Name, Table] = {"scores": Table()}
+    """The tables made from them, by name: `snakemake NAME` makes one of them, `snakemake tables` all."""
     report: Report = Report()
     """The pages made from it all."""

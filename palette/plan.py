@@ -7,17 +7,20 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Task
+from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Table, Task
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
+from palette.publish.published import PARAMETERS, metrics
 from palette.scoring.kinds import KINDS, unable
 from palette.spec import (
+    Evaluated,
     ExtractorRuntime,
     ExtractorSpec,
     FeaturesSpec,
@@ -50,6 +53,9 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
 
 CONDITIONS = ("train-conditions.zip", "test-conditions.zip")
 """What `prepare` makes besides of a dataset of pairs."""
+
+TABLE_FORMATS = ("csv", "md", "tex", "html")
+"""Endings of the files that are made of each table."""
 
 SHARD_ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "sample": ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json"),
@@ -109,7 +115,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = [self._row(single) for single in self.singles]
-        self.tabulate = self._add(self._tabulate())
+        self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
         self.report = self._add(self._report())
 
     @property
@@ -298,9 +304,32 @@ class Plan:
             mask=mask.folder if mask else None,
         )
 
-    def _tabulate(self) -> TabulateSpec:
-        parents = {f"row-{number}": row.score for number, row in enumerate(self.rows)}
-        return TabulateSpec(name="tables", parents=parents, tables=self.config.tables, rows=tuple(self.rows))
+    def _tabulate(self, name: str, table: Table) -> TabulateSpec:
+        """A table, from the scores of its own rows alone."""
+        chosen = (
+            row for row in self.rows if any(fnmatchcase(row.experiment, pattern) for pattern in table.experiments)
+        )
+        rows = tuple(chosen)
+        parents = {f"row-{number}": row.score for number, row in enumerate(rows)}
+        if table.paper is not None and PARAMETERS in metrics(table.paper):
+            parents |= {f"train-{number}": row.train for number, row in enumerate(rows) if row.train}
+        return TabulateSpec(
+            name=name,
+            parents=parents,
+            table=table,
+            rows=rows,
+            datasets={row.dataset: self._tested(row.dataset) for row in rows},
+        )
+
+    def _tested(self, name: str) -> Evaluated:
+        dataset = self.config.datasets[name]
+        reference = self.config.datasets[dataset.reference].prepare.test_images if dataset.reference else None
+        return Evaluated(
+            published=dataset.published,
+            image_size=dataset.prepare.image_size,
+            images=dataset.prepare.test_images,
+            reference_images=reference,
+        )
 
     def _report(self) -> ReportSpec:
         report = self.config.report
@@ -309,8 +338,7 @@ class Plan:
             title=report.title,
             inputs=report.inputs,
             draw_inputs=self.config.sample.draw_inputs,
-            tables=tuple(self.config.tables),
-            tabulate=self.tabulate.hash,
+            tables={table.name: table.hash for table in self.tables},
             rows=tuple(self.rows),
             gallery=self._gallery(report.gallery_images),
         )
@@ -340,9 +368,7 @@ class Plan:
             shards = [shard] if shard else self.shards(spec)
             return [f"{folder}/{name.format(shard=s)}" for s in shards for name in SHARD_ARTIFACTS[spec.kind]]
         if isinstance(spec, TabulateSpec):
-            return [f"{folder}/{table}.{ending}" for table in spec.tables for ending in ("csv", "md", "tex")] + [
-                spec.card
-            ]
+            return [*(f"{folder}/{spec.name}.{ending}" for ending in TABLE_FORMATS), spec.card]
         if isinstance(spec, ReportSpec):
             made = (*(f"figures/{name}" for name in spec.figures), *(f"gallery/{name}" for name in spec.gallery_files))
             return [f"{folder}/index.html", *(f"{folder}/{name}" for name in made), spec.card]
@@ -354,7 +380,10 @@ class Plan:
         """What the job of a stage reads. A shard of features reads that shard of the samples only."""
         spec = self.stages[folder]
         if isinstance(spec, ReportSpec):
-            row_stages = [f for row in spec.rows for f in (row.sample, row.train, row.prepare, row.mask) if f]
-            return [file for f in dict.fromkeys(["tabulate", *row_stages]) for file in self.outputs(f)]
+            row_stages = [
+                f for row in spec.rows for f in (row.score, row.sample, row.train, row.prepare, row.mask) if f
+            ]
+            tables = [table.folder for table in self.tables]
+            return [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
         parents = [(f, shard if self.stages[f].kind == "sample" else None) for f in spec.parents.values()]
         return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)]

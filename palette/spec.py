@@ -23,6 +23,7 @@ from palette.config import (
     Network,
     Objective,
     Options,
+    PaperDataset,
     Prepare,
     Sampler,
     Table,
@@ -260,14 +261,33 @@ class Row(Options):
     """Folder of the mask stage."""
 
 
+class Evaluated(Options):
+    """A dataset as the tables describe it."""
+
+    published: PaperDataset | None
+    """Its name in the paper's tables; None: other images than the paper's."""
+    image_size: int
+    images: int
+    """Test images."""
+    reference_images: int | None
+    """Images that FID compares with; None: the originals of the test images."""
+
+
 class TabulateSpec(Spec):
-    """Every row's score → `<table>.csv`, `.md`, `.tex`."""
+    """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
+    the trainings too."""
 
     kind = "tabulate"
     verb = "tabulate"
     keeps_old = False
-    tables: dict[str, Table]
+    table: Table
     rows: tuple[Row, ...]
+    datasets: dict[str, Evaluated]
+    """Of the rows, by name."""
+
+    @cached_property
+    def folder(self) -> str:
+        return f"{self.kind}/{self.name}"
 
 
 class GalleryImages(Options):
@@ -297,9 +317,8 @@ class ReportSpec(Spec):
     inputs: int
     draw_inputs: int
     """The test images that have several draws: the first ones."""
-    tables: tuple[str, ...]
-    tabulate: str
-    """Hash of the tabulate stage, whose folder carries none."""
+    tables: dict[str, str]
+    """Table → hash of its tabulate stage, whose folder carries none."""
     rows: tuple[Row, ...]
     gallery: dict[str, GalleryImages] = Field(default_factory=dict)
     """Dataset → the test images in the gallery; empty for no gallery."""

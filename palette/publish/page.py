@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from palette.files import read_json
 from palette.progress import clock
+from palette.publish.sheet import Sheet
 from palette.publish.tables import Grid
 from palette.spec import Row, TrainSpec, read_spec
 
@@ -101,6 +102,8 @@ class Page:
 
     title: str
     grids: Sequence[Grid]
+    sheets: Sequence[Sheet]
+    """Tables that follow the paper."""
     figures: Sequence[Picture]
     curves: Sequence[Picture]
     trainings: Sequence[Training]

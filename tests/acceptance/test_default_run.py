@@ -30,7 +30,7 @@ def run(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def scores(run: Project) -> pd.DataFrame:
     """One line per row and metric."""
-    return pd.read_csv(run.results / "tabulate/photos.csv")
+    return pd.read_csv(run.results / "tabulate/photos/photos.csv")
 
 
 def value(scores: pd.DataFrame, task: str, model: str, metric: str) -> float:
