@@ -40,7 +40,7 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
     """What is missing from, or too much in, the rows of one experiment: field and text."""
-    for row in expand(experiment):
+    for row in expand(experiment, config.models):
         model = config.models.get(row.model)
         if row.model == "originals" and (row.task or row.sampler):
             yield "model", "`originals` are the untouched test images: they take no task and no sampler."
@@ -68,7 +68,7 @@ def rows_fit(config: Config) -> Iterator[Problem]:
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model and dataset and dataset.prepare.image_size % model.network.reduction:
                 size, step = dataset.prepare.image_size, model.network.reduction
@@ -87,7 +87,7 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
             if dataset and who and dataset.fetch.source != "pairs":
                 text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
@@ -97,7 +97,7 @@ def pairs_are_there(config: Config) -> Iterator[Problem]:
 def factors_divide(config: Config) -> Iterator[Problem]:
     """Images of an evaluation become smaller by exactly the factor of super-resolution."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
             factor = task.evaluation_factor if task else None
             if factor and dataset and dataset.prepare.image_size % factor:
@@ -109,7 +109,7 @@ def factors_divide(config: Config) -> Iterator[Problem]:
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
     """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model is None or dataset is None or not model.network.attends:
                 continue
@@ -152,7 +152,7 @@ def batches_divide(config: Config) -> Iterator[Problem]:
 def widths_are_kept(config: Config) -> Iterator[Problem]:
     """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
             if model is None or sampler is None or sampler.ema_width is None:
                 continue
@@ -177,7 +177,7 @@ def references_exist(config: Config) -> Iterator[Problem]:
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
-    rows = [row.name for experiment in config.experiments for row in expand(experiment)]
+    rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
             if not any(fnmatch(row, pattern) for row in rows):

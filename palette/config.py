@@ -356,6 +356,9 @@ class Experiment(Options):
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
     """Seed of training and sampling."""
+    steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
+    sampled and scored meanwhile. Default: the model's own `train.steps`."""
 
 
 # -------------------------------------------------------------------------------------- scores and outputs

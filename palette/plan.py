@@ -73,24 +73,36 @@ class Single:
     model: str
     sampler: str | None
     seed: int
+    steps: int | None = None
+    """Of the training, where they are not the model's own."""
 
     @property
     def name(self) -> str:
-        """`photos-jpeg-palette-sde20-s0`: how tables, folders and messages call it."""
+        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        return "-".join([p for p in parts if p] + ([] if self.model in BASELINES else [f"s{self.seed}"]))
+        parts += [] if self.model in BASELINES else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        return "-".join(filter(None, parts))
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def expand(experiment: Experiment) -> Iterator[Single]:
+def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
     """The rows that one entry of `experiments` stands for."""
-    fields = (experiment.dataset, experiment.task, experiment.model, experiment.sampler, experiment.seed)
-    for dataset, task, model, sampler, seed in product(*map(_as_tuple, fields)):
-        # The baselines know no chance: one row, whatever the seeds.
-        yield Single(dataset, task, model, sampler, 0 if model in BASELINES else seed)  # type: ignore[arg-type]
+    fields = (
+        experiment.dataset,
+        experiment.task,
+        experiment.model,
+        experiment.sampler,
+        experiment.seed,
+        experiment.steps,
+    )
+    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
+        # The baselines know no chance and no training: one row, whatever the seeds and steps.
+        trained = model not in BASELINES
+        own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -115,6 +127,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = [self._row(single) for single in self.singles]
+        self._order_trainings()
         self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
         self.report = self._add(self._report())
 
@@ -125,7 +138,9 @@ class Plan:
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
-        return list(dict.fromkeys(single for entry in self.config.experiments for single in expand(entry)))
+        return list(
+            dict.fromkeys(single for entry in self.config.experiments for single in expand(entry, self.config.models))
+        )
 
     def of_kind(self, kind: str) -> list[Spec]:
         """The stages of one kind."""
@@ -167,9 +182,19 @@ class Plan:
                 objective=model.objective,
                 seed=single.seed,
                 start_sha256=sha256(model.train.start_from) if model.train.start_from else None,
-                **model.train.model_dump(exclude=set(TrainRuntime.model_fields)),
+                **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
+                | ({"steps": single.steps} if single.steps else {}),
             )
         )
+
+    def _order_trainings(self) -> None:
+        """Trainings that share their state run one after the other, the shorter first. Outside of their hashes."""
+        shorter: dict[str, str] = {}
+        for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
+            if spec.state_key in shorter:
+                runtime = spec.runtime.model_copy(update={"after": shorter[spec.state_key]})
+                self.stages[spec.folder] = spec.model_copy(update={"runtime": runtime})
+            shorter[spec.state_key] = spec.folder
 
     def _sample(
         self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
@@ -297,6 +322,7 @@ class Plan:
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,
             seed=single.seed,
+            steps=single.steps,
             score=self._score(single, prepare, sample).folder,
             sample=sample.folder if sample else None,
             train=train.folder if train else None,
@@ -386,4 +412,9 @@ class Plan:
             tables = [table.folder for table in self.tables]
             return [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
         parents = [(f, shard if self.stages[f].kind == "sample" else None) for f in spec.parents.values()]
-        return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)]
+        return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)] + self._awaited(spec)
+
+    def _awaited(self, spec: Spec) -> list[str]:
+        """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
+        shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
+        return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []

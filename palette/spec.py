@@ -56,6 +56,8 @@ class TrainRuntime(Runtime):
     compile: bool = False
     recompute: bool = False
     start_from: Path | None = None
+    after: str | None = None
+    """Folder of the next shorter training with the same state, which is continued."""
 
 
 class Spec(Options):
@@ -249,6 +251,8 @@ class Row(Options):
     evaluations: int | None
     """NFE per image; None for rows without a network."""
     seed: int
+    steps: int | None = None
+    """Optimizer steps of its training, where they are not the model's own."""
     score: str
     """Folder of the score stage."""
     sample: str | None = None
@@ -259,6 +263,11 @@ class Row(Options):
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def milestone(self) -> str | None:
+        """`at step 100`, of a row on the way to the model's own steps or beyond."""
+        return f"at step {self.steps}" if self.steps else None
 
 
 class Evaluated(Options):
