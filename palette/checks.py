@@ -200,7 +200,7 @@ def tables_can_be_targets(config: Config) -> Iterator[Problem]:
 
 def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
     """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
-    rows = [row for experiment in config.experiments for row in expand(experiment)]
+    rows = [row for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         if table.paper is None:
             continue

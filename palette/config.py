@@ -334,7 +334,7 @@ class Sample(Options):
     batch_size: int = Field(16, ge=1)
     """Images sampled at a time. Changes no image."""
     shard_size: int = Field(512, ge=1)
-    """Test images per sampling and scoring job. Changes no result."""
+    """Test images per sampling job. Changes no result."""
     draws: int = Field(4, ge=1, le=16)
     """Samples of the same input, for the figures."""
     draw_inputs: int = Field(8, ge=1)
@@ -391,6 +391,8 @@ class Score(Options):
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""
+    shard_size: int = Field(10_000, ge=1)
+    """Test images per job that measures them, in whole sampling jobs. Changes no result."""
     download: bool = False
     """Download missing weights from their authors into that folder, when they are needed."""
     pd: Literal["euclidean", "squared"] = "euclidean"

@@ -268,10 +268,17 @@ class Plan:
                 parents=parents,
                 runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
                 count=prepare.prepare.test_images,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
+                sample_shard_size=self.config.sample.shard_size,
                 pixels=pixels,
             )
         )
+
+    @property
+    def features_shard_size(self) -> int:
+        """Test images per job that measures them: as asked, but whole shards of samples, and one at least."""
+        sampled = self.config.sample.shard_size
+        return max(1, self.config.score.shard_size // sampled) * sampled
 
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
@@ -294,7 +301,7 @@ class Plan:
                 extractors=tuple(extractors),
                 count=prepare.prepare.test_images,
                 reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
                 is_splits=score.is_splits,
                 pd=score.pd,
                 bootstrap=score.bootstrap,
@@ -403,18 +410,38 @@ class Plan:
         return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage reads. A shard of features reads that shard of the samples only."""
+        """What the job of a stage waits for.
+
+        Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
+        last. That the parents' other files are there too is asked once, by `score` and `report`.
+        """
         spec = self.stages[folder]
         if isinstance(spec, ReportSpec):
-            row_stages = [
-                f for row in spec.rows for f in (row.score, row.sample, row.train, row.prepare, row.mask) if f
-            ]
+            row_stages = [f for row in spec.rows for f in (row.score, row.train, row.prepare, row.mask) if f]
             tables = [table.folder for table in self.tables]
-            return [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
-        parents = [(f, shard if self.stages[f].kind == "sample" else None) for f in spec.parents.values()]
-        return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)] + self._awaited(spec)
+            samples = [f for row in spec.rows if (f := row.sample)]
+            made = [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
+            return made + [file for f in dict.fromkeys(samples) for file in self.cards(f)]
+        if shard is None:
+            made = [file for f in dict.fromkeys(spec.parents.values()) for file in self.outputs(f)]
+            return made + self._awaited(spec)
+        parents = {role: f for role, f in spec.parents.items() if role != "sample"}
+        cards = [self.stages[f].card for f in parents.values()]
+        return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
 
     def _awaited(self, spec: Spec) -> list[str]:
         """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
         shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
         return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []
+
+    def cards(self, folder: str) -> list[str]:
+        """The cards that a stage leaves."""
+        spec = self.stages[folder]
+        return [f"{folder}/shard-{s}.json" for s in self.shards(spec)] if spec.kind in SHARD_ARTIFACTS else [spec.card]
+
+    def sampled(self, spec: Spec, shard: str) -> list[str]:
+        """The shards of samples that a shard of features measures."""
+        if not isinstance(spec, FeaturesSpec) or "sample" not in spec.parents:
+            return []
+        each = spec.shard_size // spec.sample_shard_size
+        return self.shards(self.stages[spec.parents["sample"]])[int(shard) * each : (int(shard) + 1) * each]

@@ -218,6 +218,8 @@ class FeaturesSpec(Spec):
     verb = "score"
     count: int
     shard_size: int
+    sample_shard_size: int
+    """Test images in a shard of the samples, of which a shard of features takes one or several whole ones."""
     pixels: bool
     """Whether to measure what needs no network too: one of a row's extractors does."""
 

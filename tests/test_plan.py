@@ -67,12 +67,34 @@ def test_shards_cover_all_images() -> None:
     assert made.outputs(sample.folder, "002")[-1].endswith("/shard-002.json")
 
 
-def test_a_shard_of_features_reads_its_own_shard_of_samples_only() -> None:
-    made = plan()
+def test_a_shard_of_features_reads_its_own_shards_of_samples_only() -> None:
+    made = plan(score={"shard_size": 9})  # two whole shards of samples
     features = next(s for s in made.of_kind("features") if "sample" in s.parents)
-    read = [file for file in made.inputs(features.folder, "001") if file.startswith("sample/")]
-    assert read
-    assert all("-001." in file for file in read)
+    assert made.shards(features) == ["000", "001"]
+    read = [[f for f in made.inputs(features.folder, shard) if f.startswith("sample/")] for shard in ("000", "001")]
+    assert [sorted({file[-7:-4] for file in files if file.endswith(".zip")}) for files in read] == [
+        ["000", "001"],
+        ["002"],
+    ]
+
+
+def test_a_shard_of_features_is_one_shard_of_samples_at_least() -> None:
+    assert len(plan(score={"shard_size": 1}).shards(plan(score={"shard_size": 1}).of_kind("features")[0])) == 3
+
+
+@pytest.mark.parametrize("gone", ["model.safetensors", "model.json", "card.json", "test.zip", "masks.zip"])
+def test_every_file_of_a_stage_is_waited_for_by_some_other(gone: str) -> None:
+    """So that Snakemake makes it again, whoever has deleted it."""
+    made = plan()
+    jobs = [
+        (s.folder, shard)
+        for s in made.stages.values()
+        for shard in (made.shards(s) if s.kind in ("sample", "features") else [None])
+    ]
+    wanted = {file for folder, shard in jobs for file in made.inputs(folder, shard)}
+    files = {f for s in made.stages.values() for f in made.outputs(s.folder) if s.kind != "report" and f.endswith(gone)}
+    assert files
+    assert files <= wanted
 
 
 @pytest.mark.parametrize(
