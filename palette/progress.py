@@ -31,7 +31,7 @@ class Progress:
         """Count `count` items more; `note` ends the line, if one is due."""
         self.done += count
         now = time.monotonic()
-        if now - self.printed >= self.every or self.done == self.total:
+        if now - self.printed >= self.every or 0 < self.total <= self.done:
             self.printed = now
             print(self._line(now, note), file=sys.stderr, flush=True)
 
