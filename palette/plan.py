@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Task
+from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
@@ -135,7 +136,10 @@ class Plan:
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
-        fetch = self._add(FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, listing=listing))
+        published = known(self.config, options.fetch)
+        fetch = self._add(
+            FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
+        )
         parents = {"fetch": fetch.folder}
         return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
 
