@@ -6,8 +6,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, Config, Experiment, Network
+from palette.config import BASELINES, SOURCES, Config, Experiment, Network
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.data.registry import registry
 from palette.errors import ConfigError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
@@ -167,6 +168,21 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
                 yield Problem(("samplers", str(row.sampler), "ema_width"), text)
 
 
+def sources_exist(config: Config) -> Iterator[Problem]:
+    """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
+    published = registry(config)
+    for name, dataset in config.datasets.items():
+        source, path = dataset.fetch.source, ("datasets", name, "fetch")
+        if source in published:
+            if dataset.fetch.splits:
+                text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
+                yield Problem((*path, "splits"), text)
+        elif source not in SOURCES:
+            allowed = [*SOURCES, *published]
+            text = f"no source or published dataset is called {source!r}.{closest(source, allowed)} They are: "
+            yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
+
+
 def references_exist(config: Config) -> Iterator[Problem]:
     """The dataset that another one is compared with is defined."""
     for name, dataset in config.datasets.items():
@@ -230,6 +246,7 @@ CHECKS: tuple[Check, ...] = (
     quarters_divide,
     batches_divide,
     widths_are_kept,
+    sources_exist,
     references_exist,
     tables_have_rows,
     tables_can_be_targets,

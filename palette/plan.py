@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Table, Task
+from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
@@ -42,7 +43,7 @@ from palette.spec import (
 S = TypeVar("S", bound=Spec)
 
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
-    "fetch": ("manifest.json",),
+    "fetch": ("manifest.jsonl",),
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
@@ -155,8 +156,13 @@ class Plan:
 
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
-        fetch = self._add(FetchSpec(name=dataset, fetch=options.fetch, listing=self.listings.get(dataset)))
-        return self._add(PrepareSpec(name=dataset, parents={"fetch": fetch.folder}, prepare=options.prepare))
+        runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
+        published = known(self.config, options.fetch)
+        fetch = self._add(
+            FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
+        )
+        parents = {"fetch": fetch.folder}
+        return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:
         prepare = self.config.datasets[single.dataset].prepare

@@ -19,6 +19,7 @@ from palette.config import (
     Extractor,
     ExtractorKind,
     Fetch,
+    KnownDataset,
     MaskKind,
     Network,
     Objective,
@@ -83,8 +84,11 @@ class Spec(Options):
         return self._digest({"name", "runtime"})
 
     def _digest(self, exclude: set[str]) -> str:
-        content = {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(self._content(exclude), sort_keys=True).encode()).hexdigest()[:10]
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """What the hash covers."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
 
     @cached_property
     def folder(self) -> str:
@@ -111,13 +115,26 @@ class Spec(Options):
 
 
 class FetchSpec(Spec):
-    """→ `images/…` or a listing of the user's folder, in `manifest.json`."""
+    """→ `images/…` or a listing of the user's folder, in `manifest.jsonl`."""
 
     kind = "fetch"
     verb = "fetch"
     fetch: Fetch
+    known: KnownDataset | None = None
+    """Of a published dataset, what the registry says of it."""
     listing: str | None = None
-    """Digest of the folders' file names and sizes, so that a new image is noticed."""
+    """Digest of the user's file names and sizes, so that a new image is noticed."""
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """A published dataset is what its checksums say: where its files lie and who offers them changes nothing."""
+        content = super()._content(exclude)
+        if self.known is not None:
+            kept = {"reader", "splits", "torchvision", "arguments", "files"}
+            content["known"] = {key: value for key, value in content["known"].items() if key in kept}
+            for file in [*content["known"]["files"], *content["fetch"]["files"]]:
+                del file["urls"]
+            del content["fetch"]["path"]
+        return content
 
 
 class PrepareSpec(Spec):
