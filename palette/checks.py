@@ -12,7 +12,7 @@ from palette.data.registry import registry
 from palette.errors import ConfigError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
-from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
+from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
@@ -295,6 +295,8 @@ def disk_bytes(plan: Plan) -> int:
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        elif isinstance(spec, StatisticsSpec):
+            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
         elif isinstance(spec, ReportSpec):
             total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):

@@ -35,6 +35,7 @@ from palette.spec import (
     SampleSpec,
     ScoreSpec,
     Spec,
+    StatisticsSpec,
     TabulateSpec,
     TrainRuntime,
     TrainSpec,
@@ -48,6 +49,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "mask": ("masks.zip", "masks.json"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
     "extractor": ("extractor.json",),
+    "statistics": ("statistics.npz",),
     "score": ("scores.json",),
 }
 """Files of each kind that is made by one job, beside its card."""
@@ -286,6 +288,18 @@ class Plan:
         sampled = self.config.sample.shard_size
         return max(1, self.config.score.shard_size // sampled) * sampled
 
+    def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
+        """Of the set that rows are compared with: once for all of them."""
+        return self._add(
+            StatisticsSpec(
+                name=features.name,
+                parents={"features": features.folder},
+                runtime=Runtime(threads=self.config.sample.threads),
+                count=features.count,
+                shard_size=features.shard_size,
+            )
+        )
+
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
         extractors = self.extractors(single.dataset)
@@ -298,8 +312,10 @@ class Plan:
                 originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
                 parents[f"originals-{kind}"] = originals.folder
             if KINDS[kind].features and reference:
-                others = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
-                parents[f"reference-{kind}"] = others.folder
+                originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
+                parents[f"reference-{kind}"] = originals.folder
+            if KINDS[kind].features:
+                parents[f"statistics-{kind}"] = self._statistics(originals).folder
         return self._add(
             ScoreSpec(
                 name=single.name,
@@ -376,6 +392,7 @@ class Plan:
             name="report",
             title=report.title,
             inputs=report.inputs,
+            draws=self.config.sample.draws,
             draw_inputs=self.config.sample.draw_inputs,
             tables={table.name: table.hash for table in self.tables},
             rows=tuple(self.rows),

@@ -7,6 +7,7 @@ or a changed parent gives another folder, and what is on disk under a name is al
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -62,7 +63,7 @@ class TrainRuntime(Runtime):
 
 
 class Spec(Options):
-    """Base of the ten kinds."""
+    """Base of all kinds."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
@@ -241,8 +242,19 @@ class FeaturesSpec(Spec):
     """Whether to measure what needs no network too: one of a row's extractors does."""
 
 
+class StatisticsSpec(Spec):
+    """features of a set that rows are compared with → `statistics.npz`."""
+
+    kind = "statistics"
+    verb = "score"
+    count: int
+    shard_size: int
+
+
 class ScoreSpec(Spec):
-    """`extractor-E`, `features-E`, and where they are needed `originals-E` and `reference-E`, for each extractor E → `scores.json`."""
+    """`extractor-E`, `features-E`, and where they are needed `originals-E`, `reference-E` and `statistics-E`, for each extractor E
+    → `scores.json`.
+    """
 
     kind = "score"
     verb = "score"
@@ -301,6 +313,20 @@ class Evaluated(Options):
     """Images that FID compares with; None: the originals of the test images."""
 
 
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
+
+
 class TabulateSpec(Spec):
     """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
     the trainings too."""
@@ -343,6 +369,8 @@ class ReportSpec(Spec):
     keeps_old = False
     title: str
     inputs: int
+    draws: int
+    """Samples of one input."""
     draw_inputs: int
     """The test images that have several draws: the first ones."""
     tables: dict[str, str]
@@ -353,9 +381,15 @@ class ReportSpec(Spec):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
-        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg") if tests else ()
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, and the plots that have rows to compare.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, "overview.png", "training.svg", *plots) if tests else ()
 
     @property
     def gallery_sets(self) -> dict[str, GalleryImages]:
@@ -398,6 +432,7 @@ KINDS: dict[str, type[Spec]] = {
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,
+        StatisticsSpec,
         ScoreSpec,
         TabulateSpec,
         ReportSpec,

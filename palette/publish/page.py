@@ -108,6 +108,8 @@ class Page:
     sheets: Sequence[Sheet]
     """Tables that follow the paper."""
     figures: Sequence[Picture]
+    comparisons: Sequence[Picture]
+    """Plots of quality against what it takes."""
     curves: Sequence[Picture]
     trainings: Sequence[Training]
     sources: Sequence[Source]
