@@ -7,6 +7,7 @@ these classes. Reading a config file, with all its mistakes reported at once, is
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
@@ -24,6 +25,7 @@ def _known(name: str) -> str:
 
 
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
 Metric = Literal[
     "fd",
@@ -97,15 +99,47 @@ class Fetch(Options):
         return self
 
 
-class Prepare(Options):
+def _color(name: str) -> str:
+    ImageColor.getrgb(name)  # raises ValueError for what is no color
+    return name
+
+
+class Squares(Options):
     image_size: int = Field(64, ge=8, le=2048)
     """Side of the square images, in pixels."""
-    train_images: int = Field(4096, ge=1)
-    """Training crops (`photos`), or the number of images used for training (`folder`, `pairs`)."""
+    train_images: int | None = Field(4096, ge=0)
+    """Training crops (`photos`), or the number of images used for training (other sources); null: all that there are."""
     test_images: int = Field(256, ge=2)
     """Test crops or images. Never seen in training, not one pixel."""
+    crop: Literal["centre", "random", "unscaled"] = "centre"
+    """Of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
+    `image_size` in the middle, without a change of scale. `photos` has crops of its own."""
+    test_crop: Literal["centre", "unscaled"] = "centre"
+    """The same of test pictures [inpainting: centre crops of 256 px]."""
+    filter: Filter = "lanczos"
+    """How squares are resized [not stated]. `box`: the mean of the pixels whose centers lie inside a new one; `area`: their mean
+    weighted by area, as TensorFlow's."""
+    background: Annotated[str, AfterValidator(_color)] = "white"
+    """Color under transparent pixels, by its CSS name or as `#rrggbb`."""
+    gray: bool = False
+    """Leave pictures without color in one channel in the stores; other projects may not read such stores. Training and
+    scoring see three equal channels in any case."""
+    duplicates: Literal["report", "drop"] = "report"
+    """Training pictures that are also in the test set, or nearly: report them, or leave them out of training too."""
     seed: int = Field(0, ge=0)
-    """Draws the crops, and the split of a folder."""
+    """Draws the crops, and the split of pictures that have none."""
+
+
+class Prepare(Squares):
+    test_list: Folder | None = None
+    """File of names, one a line: the test images are its first `test_images`, in its order. A name is a picture's path in
+    the dataset, or the end of it, with or without its ending."""
+    bad_limit: Share = 0.001
+    """Share of the dataset's files that may be bad; with more, the run stops."""
+    strict: bool = False
+    """Stop at the first bad file."""
+    threads: int = Field(2, ge=1)
+    """CPU cores for reading, resizing and writing. Changes no byte."""
 
 
 class Dataset(Options):
