@@ -147,6 +147,8 @@ class Dataset(Options):
     """Where the original images come from."""
     prepare: Prepare = Prepare()
     """How they become square images of one size, in a training and a test store."""
+    threads: int = Field(2, ge=1)
+    """CPU cores asked of Snakemake for fetching, and for preparing. Their number changes no byte."""
     reference: Name | None = None
     """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.
     The paper compares 10,000 restored images with all 50,000 originals of the validation set."""

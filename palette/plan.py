@@ -39,7 +39,7 @@ from palette.spec import (
 S = TypeVar("S", bound=Spec)
 
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
-    "fetch": ("manifest.json",),
+    "fetch": ("manifest.jsonl",),
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
@@ -134,8 +134,10 @@ class Plan:
 
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
-        fetch = self._add(FetchSpec(name=dataset, fetch=options.fetch, listing=self.listings.get(dataset)))
-        return self._add(PrepareSpec(name=dataset, parents={"fetch": fetch.folder}, prepare=options.prepare))
+        runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
+        fetch = self._add(FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, listing=listing))
+        parents = {"fetch": fetch.folder}
+        return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:
         prepare = self.config.datasets[single.dataset].prepare

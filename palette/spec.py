@@ -108,7 +108,7 @@ class Spec(Options):
 
 
 class FetchSpec(Spec):
-    """→ `images/…` or a listing of the user's folder, in `manifest.json`."""
+    """→ `images/…` or a listing of the user's folder, in `manifest.jsonl`."""
 
     kind = "fetch"
     verb = "fetch"
