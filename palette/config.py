@@ -138,8 +138,6 @@ class Prepare(Squares):
     """Share of the dataset's files that may be bad; with more, the run stops."""
     strict: bool = False
     """Stop at the first bad file."""
-    threads: int = Field(2, ge=1)
-    """CPU cores for reading, resizing and writing. Changes no byte."""
 
 
 class Dataset(Options):
@@ -163,6 +161,10 @@ class Task(Options):
     `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
     """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
+    masks: Folder | None = None
+    """`inpainting` only: your own masks instead of drawn ones, mask i for test image i. A folder of black and white PNGs, sorted by
+    name, white where the model must generate; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part.
+    With a free-form `mask` their areas must be in its bin; without `mask` they may have any."""
     quality: int | None = Field(None, ge=1, le=95)
     """Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."""
     factor: int | None = Field(None, ge=2, le=16)
@@ -176,6 +178,8 @@ class Task(Options):
             raise ValueError(f"uncropping is evaluated with mask `right`, got {self.mask!r}")
         if self.degradation == "inpainting" and self.mask == "right":
             raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
+        if self.masks is not None and (self.degradation != "inpainting" or self.mask == "centre"):
+            raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
         if self.quality is not None and self.degradation != "jpeg":
             raise ValueError(f"`quality` has no meaning for {self.degradation}; it goes with jpeg")
         if self.factor is not None and self.degradation != "super-resolution":
@@ -183,7 +187,9 @@ class Task(Options):
         return self
 
     @property
-    def evaluation_mask(self) -> MaskKind | None:
+    def evaluation_mask(self) -> MaskKind | Literal["own"] | None:
+        if self.masks is not None and self.mask is None:
+            return "own"
         return self.mask or {"inpainting": "centre", "uncropping": "right"}.get(self.degradation)  # type: ignore[return-value]
 
     @property
@@ -298,7 +304,7 @@ class Train(Options):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions, `fp16` a GPU."""
     validation_images: int = Field(0, ge=0)
-    """Training images that are held out to measure the loss of the averaged weights on; the last ones of the store."""
+    """Training images that are held out to measure the loss of the averaged weights on, drawn at random."""
     start_from: Folder | None = None
     """A model to start from, `model.safetensors` of a training or of `palette import`. Default: random weights."""
     checkpoint_every: int = Field(1_000, ge=1)

@@ -21,18 +21,26 @@ def look(picture: Image.Image) -> int:
 
 
 class Looks:
-    """The hashes of the test images, to compare training pictures with."""
+    """The test images, to compare training pictures with."""
 
     def __init__(self) -> None:
         self._bits = array("Q")
+        self._contents: dict[str, int] = {}
 
-    def add(self, bits: int) -> None:
+    def add(self, bits: int, sha256: str) -> None:
+        """The next test image: its hash and that of its file's bytes."""
+        self._contents[sha256] = len(self._bits)
         self._bits.append(bits)
 
-    def nearest(self, bits: int) -> tuple[int, int] | None:
-        """Number of the test image that is most alike, and in how many bits it differs; None if there is none within `NEAR`."""
+    def nearest(self, bits: int, sha256: str) -> tuple[int, int, bool] | None:
+        """The test image that a picture is most alike: its number, the bits in which they differ, and whether the files are equal.
+
+        None if there is none within `NEAR` bits.
+        """
+        if sha256 in self._contents:
+            return self._contents[sha256], 0, True
         if bits.bit_count() < FLAT or not self._bits:
             return None
         distances: npt.NDArray[np.uint8] = np.bitwise_count(np.frombuffer(self._bits, np.uint64) ^ np.uint64(bits))
         index = int(distances.argmin())
-        return (index, int(distances[index])) if distances[index] <= NEAR else None
+        return (index, int(distances[index]), False) if distances[index] <= NEAR else None

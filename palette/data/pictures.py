@@ -117,7 +117,8 @@ def _first_frame(image: Image.Image) -> list[str]:
 
 def _deep(image: Image.Image) -> list[str]:
     """Color with 16 bits a channel, of which Pillow keeps the high byte."""
-    return ["more than 8 bits"] if image.mode.startswith("RGB") and any(";16" in str(t[3]) for t in image.tile) else []
+    tiles = getattr(image, "tile", ())  # (decoder, box, offset, its arguments)
+    return ["more than 8 bits"] if image.mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in tiles) else []
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -229,4 +230,5 @@ def area(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     shares = np.maximum(np.minimum(old + size, new + side) - np.maximum(old, new), 0).astype(np.float64)
     rows = shares @ pixels.reshape(side, -1)
     columns = shares @ rows.reshape(size, side, -1)
-    return ((columns + side * side // 2) // (side * side)).astype(np.uint8).reshape(size, size, *pixels.shape[2:])
+    means: npt.NDArray[np.uint8] = ((columns + side * side // 2) // (side * side)).astype(np.uint8)
+    return means.reshape(size, size, *pixels.shape[2:])

@@ -8,6 +8,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -57,15 +58,23 @@ def _number(text: str) -> int:
 class Selection:
     """tests: places in the manifest of the test images, in their order. train: bool for each place.
 
-    copies: bool for each place, the training pictures that have the very bytes of a test image.
+    copies: training pictures that were left out as they have the very bytes of a test image. same_names: see `Listed`.
     """
 
     tests: npt.NDArray[np.int64]
     train: npt.NDArray[np.bool_]
-    copies: npt.NDArray[np.bool_]
+    copies: int
+    same_names: int
+
+    def test_entries(self, images: Iterable[Entry]) -> Iterator[Entry]:
+        """Of a manifest's images, those of the test, in their order."""
+        wanted = np.zeros(len(self.train), np.bool_)
+        wanted[self.tests] = True
+        found = dict(zip(np.flatnonzero(wanted).tolist(), compress(images, wanted), strict=True))
+        return (found[place] for place in self.tests.tolist())
 
 
-def select(manifest: Manifest, options: Squares, names: Sequence[str] | None) -> tuple[Selection, Listed]:
+def select(manifest: Manifest, options: Squares, names: Sequence[str] | None) -> Selection:
     """Choose by a number that belongs to a picture's content: where it lies, and what else there is, plays no part.
 
     With splits of its own, a dataset keeps them. Without, equal pictures count once. names: of the test images, in order.
@@ -82,14 +91,15 @@ def select(manifest: Manifest, options: Squares, names: Sequence[str] | None) ->
     train = pool & (listed.split == SPLITS.index("train")) if official else pool
     train[tests] = False
     copies = train & np.isin(listed.key, listed.key[tests])
-    if not official or options.duplicates == "drop":
-        train &= ~copies
+    if official and options.duplicates == "report":
+        copies[:] = False
+    train &= ~copies
     _refuse_too_few(manifest, options, len(tests), int(train.sum()))
     if options.train_images is not None:
         chosen = _lowest(listed.key, train)[: options.train_images]
         train = np.zeros_like(train)
         train[chosen] = True
-    return Selection(tests, train, copies), listed
+    return Selection(tests, train, int(copies.sum()), listed.same_names)
 
 
 def _unique(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
