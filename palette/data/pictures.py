@@ -135,9 +135,9 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16- or 32-bit grayscale → 8 bits: integers lose their low byte, floats are taken as 0 to 1."""
-    values = np.asarray(image)
-    scaled = values * 255.0 if image.mode == "F" else values / 257.0
-    return Image.fromarray(np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8))
+    values = np.nan_to_num(np.asarray(image))
+    scaled = np.clip(values, 0, 1) * 255.0 if image.mode == "F" else np.clip(values / 257.0, 0, 255)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
 def _over(image: Image.Image, alpha: Image.Image, background: str) -> Image.Image:
