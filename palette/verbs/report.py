@@ -1,11 +1,12 @@
 """Figures, plots, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
-from palette.files import write_text
+from palette.files import replacing, write_text
 from palette.publish import curves, figures, gallery, page, panels, paper, plots, tradeoffs
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
@@ -38,7 +39,7 @@ def run(stage: Stage[ReportSpec]) -> None:
         title=spec.title,
         grids=[build(table, results) for table in tables if not table.table.paper],
         sheets=[paper.build(table, results) for table in tables if table.table.paper],
-        figures=[picture for block in made for picture in _pictures(stage, block)],
+        figures=[*(picture for block in made for picture in _pictures(stage, block)), *_masks(stage)],
         comparisons=[_comparison(stage, name, made) for name in PLOTS if f"{name}.svg" in spec.figures],
         curves=_curves(stage),
         trainings=page.trainings(spec.rows, results),
@@ -109,6 +110,19 @@ def _comparison(stage: Stage[ReportSpec], name: str, made: list[Block]) -> page.
     path = stage.path(f"figures/{name}.svg")
     plots.save(tradeoffs.draw(name, made, stage.results), path)
     return page.Picture(path, *PLOTS_SHOW[name])
+
+
+def _masks(stage: Stage[ReportSpec]) -> list[page.Picture]:
+    """The first evaluation masks of each kind."""
+    sheets = []
+    for name, row in stage.spec.mask_sheets.items():
+        sheets.append(page.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
+        with replacing(sheets[-1].path) as temporary:
+            shutil.copyfile(stage.results / str(row.mask) / "masks.png", temporary)
+    return sheets
+
+
+MASKS = "The masks of the first test images, in rows; white is what the model must generate."
 
 
 def _curves(stage: Stage[ReportSpec]) -> list[page.Picture]:
