@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,3 +112,19 @@ def start(plan: Plan) -> int:
     for spec in plan.stages.values():
         spec.write(plan.results)
     return descriptor
+
+
+def page(plan: Plan) -> Path:
+    """The report's first page."""
+    return plan.results / plan.report.folder / "index.html"
+
+
+def run_hook(command: str | None, plan: Plan, log: str) -> None:
+    """Run a command of the config's `hooks`, if there is one. log: of this run of Snakemake. Its failure is told, and no more."""
+    if command is None:
+        return
+    places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    done = subprocess.run(command, shell=True, env=environment, check=False)
+    if done.returncode:
+        say(f"hooks: `{command}` ended with code {done.returncode}")

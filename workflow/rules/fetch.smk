@@ -6,9 +6,11 @@ rule fetch:
         results / "logs/fetch/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    resources:
+        **asked("fetch"),
     params:
         spec=spec_of("fetch"),
     message:
         "fetch {wildcards.stage}"
     shell:
-        "python -m palette fetch -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette fetch -c {params.spec:q} 2>&1 | tee -ia {log:q}"

@@ -11,13 +11,13 @@ rule extractor:
         "../../envs/conda.yaml"
     threads: threads_of("extractor")
     resources:
-        gpu=gpus_of("extractor"),
+        **asked("extractor"),
     params:
         spec=spec_of("extractor"),
     message:
         "score: feature network {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | tee -ia {log:q}"
 
 
 rule features:
@@ -32,13 +32,13 @@ rule features:
         "../../envs/conda.yaml"
     threads: threads_of("features")
     resources:
-        gpu=gpus_of("features"),
+        **asked("features"),
     params:
         spec=spec_of("features"),
     message:
         "score: features of {wildcards.stage}, shard {wildcards.shard}"
     shell:
-        "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | tee -ia {log:q}"
 
 
 rule score:
@@ -51,9 +51,11 @@ rule score:
         results / "logs/score/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    resources:
+        **asked("score"),
     params:
         spec=spec_of("score"),
     message:
         "score {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | tee -ia {log:q}"

@@ -17,9 +17,11 @@ rule tabulate:
         results / "logs/tabulate.log",
     conda:
         "../../envs/conda.yaml"
+    resources:
+        **asked("tabulate"),
     params:
         spec=results / plan.tabulate.folder / "spec.yaml",
     message:
         "tabulate"
     shell:
-        "python -m palette tabulate -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette tabulate -c {params.spec:q} 2>&1 | tee -ia {log:q}"
