@@ -82,7 +82,7 @@ def gpus(spec: Spec, dialect: str, model: str | None, on_slurm: bool) -> dict[st
     """The GPUs of a stage: a number for Snakemake and for `--gpus`, or Slurm's `--gres`, which counts for each node."""
     count = spec.runtime.gpus
     if not (on_slurm and count and (dialect == "gres" or of_several_nodes(spec))):
-        return {"gpu": count, "gpu_model": model if on_slurm and count else None, "gres": None}
+        return {"gpu": count or None, "gpu_model": model if on_slurm and count else None, "gres": None}
     return {"gpu": None, "gpu_model": None, "gres": ":".join(filter(None, ("gpu", model, str(count))))}
 
 

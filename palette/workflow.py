@@ -91,7 +91,8 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
 
 def jobs_use(checkout: str) -> None:
     """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
-    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
+    tools = str(Path(checkout) / "workflow/bin")
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent)), ("PATH", tools)):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
     os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
 

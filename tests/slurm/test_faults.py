@@ -3,9 +3,14 @@
 One run has a training for each fault, and Slurm's controller is stopped and started in the middle of it all.
 """
 
+import json
+import math
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +18,15 @@ from typing import Any
 import pytest
 
 from palette.files import sha256
+from palette.training.allocation import seconds_of
 from tests.slurm.conftest import FAULTS, command, environment, with_data_of
 from tests.slurm.lab import Lab, until
 from tests.workflow.project import Project
 
 pytestmark = pytest.mark.slow
+
+
+MINUTE = "train:runtime=1 if 'out-of-time' in wildcards.stage else 15"
 
 
 @dataclass
@@ -75,18 +84,32 @@ def drain(run: Disturbed) -> None:
     node = run.cluster.run("squeue", "-h", "-j", job, "-o", "%N")
     run.cluster.run("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
     run.cluster.run("scontrol", "requeue", job)
-    until(lambda: run.job("drained"), "another node", 120)
+    until(lambda: run.job("drained"), "another node", 240)
     assert run.cluster.run("squeue", "-h", "-j", job, "-o", "%N") != node
     run.cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
 
 def restart_controller(run: Disturbed) -> None:
+    """While the training that was out of time runs again."""
+    until(lambda: run.job("out-of-time"), "the second run of out-of-time", 120)
     run.cluster.stop("slurmctld")
     time.sleep(3)
     run.cluster.start_controller()
 
 
-EVENTS: tuple[Callable[[Disturbed], None], ...] = (requeue, preempt, cancel, restart_controller, drain)
+def run_out_of_time(run: Disturbed) -> None:
+    """The training is held still until its minute is nearly over, as on a slow node."""
+    job = run.in_the_middle("out-of-time")
+    trainer = int(json.loads((run.state("out-of-time") / "heartbeat.json").read_text())["pid"])
+    os.kill(trainer, signal.SIGSTOP)
+    until(
+        lambda: seconds_of(run.cluster.run("squeue", "-h", "-j", job, "-o", "%L")) in (0, 1, 2, math.inf), "the end", 90
+    )
+    os.kill(trainer, signal.SIGCONT)
+    until(lambda: "it goes back into the queue" in run.log("out-of-time"), "the next job of the chain")
+
+
+EVENTS: tuple[Callable[[Disturbed], None], ...] = (requeue, preempt, cancel, drain, run_out_of_time)
 
 
 @pytest.fixture(scope="module")
@@ -94,20 +117,22 @@ def disturbed(
     undisturbed: Project, config: dict[str, Any], cluster: Lab, tmp_path_factory: pytest.TempPathFactory
 ) -> Disturbed:
     """All trainings have been through theirs, on Slurm; a plain `snakemake` has then done the rest."""
-    short = {**config, "cluster": {"jobs": {"partition": "gpu"}, "train": {"hours": 1 / 60, "memory_gb": 4}}}
+    short = {**config, "cluster": {"jobs": {"partition": "gpu"}, "train": {"hours": 0.25, "memory_gb": 4}}}
     project = Project.create(tmp_path_factory.mktemp("disturbed") / "project", short)
     run = Disturbed(with_data_of(project, undisturbed), cluster)
     log = project.folder / "snakemake.log"
     with log.open("w") as out:
         snakemake = subprocess.Popen(
-            command(project, "models"),
+            command(project, "models", "--set-resources", MINUTE),
             cwd=project.folder,
             env=environment(project, cluster),
             stdout=out,
             stderr=subprocess.STDOUT,
         )
-        for event in EVENTS:
-            event(run)
+        with ThreadPoolExecutor(len(EVENTS)) as pool:  # each strikes when its training is in the middle
+            for done in [pool.submit(event, run) for event in EVENTS]:
+                done.result()
+        restart_controller(run)
         assert snakemake.wait(timeout=400) == 0, log.read_text()[-6000:]
     project.snakemake()
     return run

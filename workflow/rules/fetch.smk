@@ -13,4 +13,4 @@ rule fetch:
     message:
         "fetch {wildcards.stage}"
     shell:
-        "python -m palette fetch -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette fetch -c {params.spec:q} 2>&1 | into {log:q}"

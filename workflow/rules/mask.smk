@@ -14,4 +14,4 @@ rule mask:
     message:
         "mask {wildcards.stage}"
     shell:
-        "python -m palette mask -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette mask -c {params.spec:q} 2>&1 | into {log:q}"

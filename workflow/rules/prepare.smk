@@ -17,7 +17,7 @@ rule prepare:
     message:
         "prepare {wildcards.stage}"
     shell:
-        "python -m palette prepare -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette prepare -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 # A dataset of pairs has its conditions in stores of their own.

@@ -42,4 +42,4 @@ rule report:
     message:
         "report"
     shell:
-        "python -m palette report -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette report -c {params.spec:q} 2>&1 | into {log:q}"

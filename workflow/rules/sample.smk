@@ -17,4 +17,4 @@ rule sample:
     message:
         "sample {wildcards.stage}, shard {wildcards.shard}"
     shell:
-        "python -m palette sample -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | tee -ia {log:q}"
+        "python -m palette sample -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | into {log:q}"

@@ -17,7 +17,7 @@ rule extractor:
     message:
         "score: feature network {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 rule features:
@@ -38,7 +38,7 @@ rule features:
     message:
         "score: features of {wildcards.stage}, shard {wildcards.shard}"
     shell:
-        "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | tee -ia {log:q}"
+        "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | into {log:q}"
 
 
 rule score:
@@ -58,4 +58,4 @@ rule score:
     message:
         "score {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | into {log:q}"

@@ -24,4 +24,4 @@ rule tabulate:
     message:
         "tabulate"
     shell:
-        "python -m palette tabulate -c {params.spec:q} 2>&1 | tee -ia {log:q}"
+        "python -m palette tabulate -c {params.spec:q} 2>&1 | into {log:q}"

@@ -23,7 +23,7 @@ rule train:
     message:
         "train {wildcards.stage}"
     shell:
-        "{params.launcher} python -m palette train -c {params.spec:q} --gpus {params.gpus} 2>&1 | tee -ia {log:q}"
+        "{params.launcher} python -m palette train -c {params.spec:q} --gpus {params.gpus} 2>&1 | into {log:q}"
 
 
 # A training that keeps further averages (`ema_widths`) has one more file.
