@@ -12,7 +12,7 @@ from tests.slurm.lab import Lab, lab, missing
 from tests.workflow.project import CHECKOUT, Project
 
 FAULTS = ("requeued", "preempted", "cancelled", "drained", "out-of-time")
-STEPS = 400
+STEPS = 200
 QUICK = {"slurm-no-account": None, "slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": "2"}
 """What this cluster needs of the profile: it has no accounting, and its jobs last for seconds."""
 
@@ -40,14 +40,15 @@ def config() -> dict[str, Any]:
         {"dataset": "photos", "task": "colorization", "model": fault, "sampler": "dpm4", "seed": seed}
         for seed, fault in enumerate(FAULTS)
     ]
+    smoke["sample"]["shard_size"] = 8
     return {**smoke, "results": "results", "models": models, "experiments": rows, "tables": {"faults": {}}}
 
 
 @pytest.fixture(scope="session")
 def undisturbed(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Run to its end on this machine, by a plain `snakemake`."""
+    """Trained and sampled on this machine, by a plain `snakemake`."""
     project = Project.create(tmp_path_factory.mktemp("undisturbed") / "project", config)
-    project.snakemake()
+    project.snakemake("--until", "sample")
     return project
 
 
@@ -77,8 +78,7 @@ def on_slurm(project: Project, cluster: Lab, *arguments: str) -> str:
 
 
 def with_data_of(project: Project, other: Project) -> Project:
-    """`project` with the other's data and feature network, whose making is not what is tested."""
-    for kind in ("fetch", "prepare", "mask", "extractor"):
-        if (source := other.results / kind).exists():
-            shutil.copytree(source, project.results / kind)
+    """`project` with the other's data, whose making is not what is tested."""
+    for kind in ("fetch", "prepare"):
+        shutil.copytree(other.results / kind, project.results / kind)
     return project

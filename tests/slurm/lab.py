@@ -1,7 +1,7 @@
 """A real Slurm of two nodes on this machine, over loopback, brought up and taken down by the tests.
 
 slurmctld and two slurmd run as on a cluster; the GPUs are device files that stand in for real ones, so Slurm counts them and
-hands them out, and jobs compute on the processor. There is no accounting database; what became of jobs is in `jobs.log`.
+hands them out, and jobs compute on the processor. There is no accounting database.
 """
 
 import os
@@ -54,10 +54,9 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
-JobCompType=jobcomp/filetxt
-JobCompLoc={folder}/jobs.log
+JobCompType=jobcomp/none
 MinJobAge=600
-KillWait=5
+KillWait=2
 JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -66,7 +65,7 @@ SlurmctldTimeout=60
 SlurmdTimeout=60
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port1} CPUs=8 RealMemory=64000 Gres=gpu:h100:4 Feature=h100 State=UNKNOWN
 NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={port2} CPUs=8 RealMemory=64000 Gres=gpu:h100:4 Feature=h100 State=UNKNOWN
-PartitionName=gpu Nodes=node1,node2 Default=YES MaxTime=2-0 DefaultTime=10 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+PartitionName=gpu Nodes=node1,node2 Default=YES MaxTime=2-0 DefaultTime=10 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=3
 PartitionName=urgent Nodes=node1,node2 MaxTime=2-0 DefaultTime=10 State=UP PriorityTier=10 PreemptMode=OFF
 """
 
@@ -175,24 +174,6 @@ class Lab:
             until(lambda: not self.run("squeue", "-h"), "the end of all jobs", 20)
         for daemon in (*(f"slurmd.{node}" for node in NODES), "slurmctld", "munged"):
             self.stop(daemon)
-
-    # -- what is going on
-
-    def states(self) -> dict[str, str]:
-        """Job → state, of all jobs that the controller remembers."""
-        lines = self.run("squeue", "-h", "-t", "all", "-o", "%i %T").splitlines()
-        return dict(line.split() for line in lines)
-
-    def job_of(self, rule: str) -> str | None:
-        """The running job of a rule, if there is one."""
-        lines = self.run("squeue", "-h", "-t", "running", "-o", "%i %k").splitlines()
-        return next((line.split()[0] for line in lines if f"rule_{rule}" in line), None)
-
-    def history(self) -> list[dict[str, str]]:
-        """Jobs that ended, each time that they did: `JobState`, `TimeLimit`, and so on, as the completion log has them."""
-        file = self.folder / "jobs.log"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 
 
 @contextmanager

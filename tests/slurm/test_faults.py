@@ -116,7 +116,7 @@ EVENTS: tuple[Callable[[Disturbed], None], ...] = (requeue, preempt, cancel, dra
 def disturbed(
     undisturbed: Project, config: dict[str, Any], cluster: Lab, tmp_path_factory: pytest.TempPathFactory
 ) -> Disturbed:
-    """All trainings have been through theirs, on Slurm; a plain `snakemake` has then done the rest."""
+    """All trainings have been through theirs, on Slurm; a plain `snakemake` has then gone on to the samples."""
     short = {**config, "cluster": {"jobs": {"partition": "gpu"}, "train": {"hours": 0.25, "memory_gb": 4}}}
     project = Project.create(tmp_path_factory.mktemp("disturbed") / "project", short)
     run = Disturbed(with_data_of(project, undisturbed), cluster)
@@ -134,7 +134,7 @@ def disturbed(
                 done.result()
         restart_controller(run)
         assert snakemake.wait(timeout=400) == 0, log.read_text()[-6000:]
-    project.snakemake()
+    project.snakemake("--until", "sample")
     return run
 
 
