@@ -29,7 +29,8 @@ onstart:
 
 
 onsuccess:
-    print(f"\nDone. Look at {plan.results / plan.report.folder / 'index.html'}")
+    print(f"\nDone. Look at {page(plan)}")
+    run_hook(plan.config.hooks.success, plan, log)
 
 
 onerror:
@@ -37,3 +38,4 @@ onerror:
         "\nA job failed: its message is above, its log under "
         f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
     )
+    run_hook(plan.config.hooks.error, plan, log)

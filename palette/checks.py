@@ -145,9 +145,9 @@ def batches_divide(config: Config) -> Iterator[Problem]:
     """The global batch is what the config says on any number of GPUs: it is refused, never rounded."""
     for name, model in config.models.items():
         train = model.train
-        parts = max(train.gpus, 1) * train.accumulate
+        parts = train.devices * train.accumulate
         if train.batch_size % parts:
-            text = f"{train.batch_size} cannot be dealt evenly to {max(train.gpus, 1)} GPUs × {train.accumulate} micro-batches = {parts}."
+            text = f"{train.batch_size} cannot be dealt evenly to {train.devices} GPUs × {train.accumulate} micro-batches = {parts}."
             yield Problem(("models", name, "train", "batch_size"), text)
 
 

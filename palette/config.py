@@ -413,9 +413,16 @@ class Train(Options):
     recompute: bool = False
     """Recompute activations in the backward pass (gradient checkpointing): less memory, a third more work."""
     gpus: int = Field(1, ge=0)
-    """GPUs asked of Snakemake for this training. More than one runs under torchrun."""
+    """GPUs of each node asked of Snakemake for this training. More than one runs under torchrun."""
+    nodes: int = Field(1, ge=1)
+    """Nodes asked of Slurm for this training; elsewhere one machine does the work of all of them."""
     threads: int = Field(1, ge=1)
-    """CPU cores asked of Snakemake for this training."""
+    """CPU cores of each node asked of Snakemake for this training."""
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, each with its own GPU if there are GPUs."""
+        return max(self.gpus, 1) * self.nodes
 
 
 class Model(Options):
@@ -561,6 +568,63 @@ class Report(Options):
     """Test images of each experiment in the gallery, the first ones; 0 makes no gallery."""
 
 
+# ------------------------------------------------------------------------------------------------- cluster
+
+
+class Request(Options):
+    """What jobs ask of a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
+
+    partition: str | None = None
+    """Slurm's partition."""
+    account: str | None = None
+    """The account that pays."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that a node must have: `h100`, `a100|h100`."""
+    gpu_model: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
+    """Model of the GPUs, as the cluster calls it in `--gpus=h100:4` or `--gres=gpu:h100:4`."""
+    memory_gb: float | None = Field(None, gt=0)
+    """Memory of each node. Doubled at each further attempt. Default: 4 to 32 by verb; 16 per GPU for `train`."""
+    hours: float | None = Field(None, gt=0)
+    """Run time. A training that is not done by then goes on in the job's next run. Default: 1 to 24 by verb."""
+
+
+class Cluster(Options):
+    """How jobs ask a cluster for what they need: all of them, and those of one verb, which win."""
+
+    gpus: Literal["gpus", "gres"] = "gpus"
+    """Whether GPUs are asked for with `--gpus=4` or `--gres=gpu:4`; a training on several nodes does the latter in any case."""
+    jobs: Request = Request()
+    """What all jobs ask for."""
+    fetch: Request = Request()
+    """Jobs of `fetch`."""
+    prepare: Request = Request()
+    """Jobs of `prepare`."""
+    mask: Request = Request()
+    """Jobs of `mask`."""
+    train: Request = Request()
+    """Jobs of `train`."""
+    sample: Request = Request()
+    """Jobs of `sample`."""
+    score: Request = Request()
+    """Jobs of `score`, with the feature networks."""
+    tabulate: Request = Request()
+    """The job of `tabulate`."""
+    report: Request = Request()
+    """The job of `report`."""
+
+
+class Hooks(Options):
+    """Commands for the shell when a run of `snakemake` ends. Their environment has PALETTE_RESULTS, the results folder,
+    PALETTE_PAGE, the report, and PALETTE_LOG, the run's log."""
+
+    success: str | None = None
+    """When everything is done."""
+    error: str | None = None
+    """When a job failed."""
+
+
 class Config(Options):
     """The whole workflow: what exists (datasets, tasks, models, samplers), what is run (experiments), what comes out (tables)."""
 
@@ -586,3 +650,7 @@ class Config(Options):
     """The pages made from it all."""
     registry: dict[Name, KnownDataset] = {}
     """Further published datasets, or other facts of known ones, by name."""
+    cluster: Cluster = Cluster()
+    """What jobs ask of a cluster. Changes no result."""
+    hooks: Hooks = Hooks()
+    """What is done when a run ends."""

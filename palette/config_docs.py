@@ -29,6 +29,9 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Extractor,
     config.Table,
     config.Report,
+    config.Cluster,
+    config.Request,
+    config.Hooks,
 )
 
 

@@ -71,9 +71,15 @@ class TrainRuntime(Runtime):
     tensorboard: bool = False
     compile: bool = False
     recompute: bool = False
+    nodes: int = 1
     start_from: Path | None = None
     after: str | None = None
     """Folder of the next shorter training with the same state, which is continued."""
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, as planned. Fewer do the same in more micro-batches."""
+        return max(self.gpus, 1) * self.nodes
 
 
 class Spec(Options):

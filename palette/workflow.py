@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,7 +95,8 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
 
 def jobs_use(checkout: str) -> None:
     """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
-    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
+    tools = str(Path(checkout) / "workflow/bin")
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent)), ("PATH", tools)):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
     os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
 
@@ -118,3 +120,19 @@ def start(plan: Plan) -> int:
     for spec in plan.stages.values():
         spec.write(plan.results)
     return descriptor
+
+
+def page(plan: Plan) -> Path:
+    """The report's first page."""
+    return plan.results / plan.report.folder / "index.html"
+
+
+def run_hook(command: str | None, plan: Plan, log: str) -> None:
+    """Run a command of the config's `hooks`, if there is one. log: of this run of Snakemake. Its failure is told, and no more."""
+    if command is None:
+        return
+    places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    done = subprocess.run(command, shell=True, env=environment, check=False)
+    if done.returncode:
+        say(f"hooks: `{command}` ended with code {done.returncode}")

@@ -2,6 +2,7 @@
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ sys.path.insert(0, workflow.basedir)
 from snakemake.exceptions import WorkflowError
 
 from palette.config_file import read_yaml
+from palette import requests
 from palette.errors import UserError
-from palette.workflow import jobs_use, plan_of, start
+from palette.requests import launcher
+from palette.workflow import jobs_use, page, plan_of, run_hook, start
 
 jobs_use(workflow.basedir)
 
@@ -65,7 +68,31 @@ def threads_of(kind):
 
 
 def gpus_of(kind):
-    return lambda wildcards: plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
+    """GPUs of each node; fewer than planned if `--resources gpu=N` allows no more."""
+    return lambda wildcards, resources: resources.get(
+        "gpu", plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
+    )
+
+
+def launcher_of(kind):
+    return lambda wildcards: launcher(
+        plan.stages[f"{kind}/{wildcards.stage}"], "SLURM_JOB_ID" in os.environ
+    )
+
+
+def asked(kind):
+    """The resources of a kind's jobs. Which executor runs them is known only when they are started."""
+    return requests.asked(plan, kind, on_slurm=lambda: "slurm" in executor_name())
+
+
+def executor_name():
+    return workflow.executor_plugin.name if workflow.executor_plugin else ""
+
+
+# A preempted job is told with SIGTERM and killed later; what runs then goes on until it is killed, and a training saves its
+# state first. One that ended itself would count as failed instead of being queued again.
+if "SLURM_JOB_ID" in os.environ:
+    shell.prefix("trap '' TERM; set -euo pipefail; ")
 
 
 wildcard_constraints:

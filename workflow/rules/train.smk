@@ -15,13 +15,15 @@ rule train:
         "../../envs/conda.yaml"
     threads: threads_of("train")
     resources:
-        gpu=gpus_of("train"),
+        **asked("train"),
     params:
         spec=spec_of("train"),
+        launcher=launcher_of("train"),
+        gpus=gpus_of("train"),
     message:
         "train {wildcards.stage}"
     shell:
-        "python -m palette train -c {params.spec:q} --gpus {resources.gpu} 2>&1 | tee -i {log:q}"
+        "{params.launcher} python -m palette train -c {params.spec:q} --gpus {params.gpus} 2>&1 | into {log:q}"
 
 
 # A training that keeps further averages (`ema_widths`) has one more file.
