@@ -25,11 +25,12 @@ rule models:
 
 
 onstart:
-    lock = or_stop(start, plan)
+    lock = None if only_planning() else or_stop(start, plan)
 
 
 onsuccess:
-    print(f"\nDone. Look at {plan.results / plan.report.folder / 'index.html'}")
+    if not only_planning():
+        print(f"\nDone. Look at {plan.results / plan.report.folder / 'index.html'}")
 
 
 onerror:

@@ -66,6 +66,10 @@ def _absolute(path: Path) -> Path:
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 
+GpuName = Literal[
+    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
+
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
 
@@ -415,6 +419,13 @@ class Report(Options):
     """Test images of each experiment in the gallery, the first ones; 0 makes no gallery."""
 
 
+class Budget(Options):
+    gpu_hours: float | None = Field(None, ge=0)
+    """GPU-hours that a run may take by estimate without asking. Default: any number."""
+    gpu: GpuName | None = None
+    """GPU that costs are told for: `h100`, `a100`, … as `palette plan --gpu` lists them. Default: this machine's."""
+
+
 class Config(Options):
     """The whole workflow: what exists (datasets, tasks, models, samplers), what is run (experiments), what comes out (tables)."""
 
@@ -438,3 +449,5 @@ class Config(Options):
     """The tables made from them, by name."""
     report: Report = Report()
     """The pages made from it all."""
+    budget: Budget | None = None
+    """What may be spent. Changes no result."""

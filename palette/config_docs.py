@@ -17,6 +17,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Prepare,
     config.Task,
     config.Model,
+    config.Released,
     config.Network,
     config.Objective,
     config.Train,
@@ -27,6 +28,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Extractor,
     config.Table,
     config.Report,
+    config.Budget,
 )
 
 

@@ -30,6 +30,10 @@ from palette.config import (
 from palette.errors import ConfigError
 from palette.files import write_text
 
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 class Runtime(Options):
     """How a stage is run. Changes no result, so it is outside the hash."""
@@ -96,7 +100,7 @@ class Spec(Options):
     def text(self) -> str:
         """The spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
 
     def write(self, results: Path) -> Path:
         """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
@@ -363,7 +367,7 @@ KINDS: dict[str, type[Spec]] = {
 def read_spec(path: Path) -> Spec:
     """Read a stage's `spec.yaml`. Raises ConfigError for what is not one, or was edited by hand."""
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
         kind, written = content.pop("kind"), content.pop("hash")
         spec = KINDS[kind].model_validate(content)
     except FileNotFoundError:

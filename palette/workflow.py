@@ -11,6 +11,7 @@ from typing import Any
 from palette.checks import read_config, refuse_full_disk
 from palette.config import Config, Fetch
 from palette.config_file import read_yaml
+from palette.costs.budget import keep_within_budget
 from palette.data.folders import pairs, walk
 from palette.data.photos import PHOTOS
 from palette.data.pictures import FORMATS
@@ -98,6 +99,8 @@ def jobs_use(checkout: str) -> None:
 def start(plan: Plan) -> int:
     """Take the results folder for this run and write the specs of all stages; return the lock's descriptor.
 
+    Above the config's budget, ask first. Raises ConfigError for a no, and where there is nobody to ask.
+
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
     plan.results.mkdir(parents=True, exist_ok=True)
@@ -108,6 +111,12 @@ def start(plan: Plan) -> int:
         raise ConfigError(
             f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it."
         ) from None
+    keep_within_budget(plan)
+    write_specs(plan)
+    return descriptor
+
+
+def write_specs(plan: Plan) -> None:
+    """Write the spec of each stage into its folder, for the jobs to read."""
     for spec in plan.stages.values():
         spec.write(plan.results)
-    return descriptor

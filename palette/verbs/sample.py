@@ -34,7 +34,6 @@ def run(stage: Stage[SampleSpec], shard: int) -> None:
         name=f"shard-{shard:03}.json",
         seed=spec.seed,
         images=len(first_draws(spec, shard)),
-        device="cpu" if restorer is None else str(restorer.device),
     )
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
+from palette.commands.plan import options, show
 from palette.config_file import read_yaml
 from palette.errors import UserError
 from palette.workflow import jobs_use, plan_of, start
@@ -66,6 +67,22 @@ def threads_of(kind):
 
 def gpus_of(kind):
     return lambda wildcards: plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
+
+
+def only_planning():
+    """Whether this run is to print the plan and nothing else."""
+    return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
+        "plan"
+    ]
+
+
+# What would run, why, and what it would cost; `python -m palette plan` has options.
+rule plan:
+    localrule: True
+    message:
+        "plan"
+    run:
+        show(plan, options())
 
 
 wildcard_constraints:
