@@ -21,7 +21,7 @@ rule all:
 # Data, masks and models without what comes after them: a good first night on a new cluster.
 rule models:
     input:
-        [made(spec.folder) for spec in plan.of_kind("train")],
+        [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
 
 
 onstart:

@@ -4,6 +4,7 @@ The JSON schema for editors (`workflow/schemas/config.schema.json`) and the refe
 these classes. Reading a config file, with all its mistakes reported at once, is in `palette/config_file.py`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -293,7 +294,22 @@ class Train(Options):
     """CPU cores asked of Snakemake for this training."""
 
 
+def _card_place(place: str) -> str:
+    """A URL as it is, a path from the root on."""
+    return place if re.match(r"https?://", place) else str(_absolute(Path(place)))
+
+
+class Released(Options):
+    card: Annotated[str, AfterValidator(_card_place)]
+    """`model.json` of the model: a path, or an `https` address. `model.safetensors` lies beside it."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of that `model.json`, which in turn has that of the weights."""
+
+
 class Model(Options):
+    released: Released | None = None
+    """A model that is trained already and taken as it is. Of the other options, only `objective.kind` counts then; it must be
+    the model's own."""
     network: Network = Network()
     """The network."""
     objective: Objective = Objective()

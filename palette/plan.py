@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Task
+from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Released, Sampler, Task
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
@@ -25,6 +25,8 @@ from palette.spec import (
     GalleryImages,
     MaskSpec,
     PrepareSpec,
+    ReleasedRuntime,
+    ReleasedSpec,
     ReportSpec,
     Row,
     Runtime,
@@ -43,6 +45,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
+    "released": ("model.safetensors", "model.json"),
     "extractor": ("extractor.json",),
     "score": ("scores.json",),
 }
@@ -147,8 +150,21 @@ class Plan:
             )
         )
 
-    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec:
+    def _released(self, single: Single, model: Model, released: Released, prepare: PrepareSpec) -> ReleasedSpec:
+        return self._add(
+            ReleasedSpec(
+                name=single.model,
+                runtime=ReleasedRuntime(card=released.card),
+                sha256=released.sha256,
+                image_size=prepare.prepare.image_size,
+                objective=model.objective.kind,
+            )
+        )
+
+    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
         model = self.config.models[single.model]
+        if model.released:
+            return self._released(single, model, model.released, prepare)
         mix = model.mix or {task.degradation: 1.0}
         return self._add(
             TrainSpec(
@@ -166,7 +182,12 @@ class Plan:
         )
 
     def _sample(
-        self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
+        self,
+        single: Single,
+        task: Task,
+        prepare: PrepareSpec,
+        train: TrainSpec | ReleasedSpec | None,
+        mask: MaskSpec | None,
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}

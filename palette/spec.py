@@ -62,7 +62,7 @@ class TrainRuntime(Runtime):
 
 
 class Spec(Options):
-    """Base of the ten kinds."""
+    """Base of the eleven kinds."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
@@ -171,6 +171,26 @@ class TrainSpec(Spec):
         return self._digest({"name", "runtime", "steps"})
 
 
+class ReleasedRuntime(Runtime):
+    """Where a released model is to be had."""
+
+    card: str = ""
+    """Path or URL of its `model.json`."""
+
+
+class ReleasedSpec(Spec):
+    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+
+    kind = "released"
+    verb = "train"
+    runtime: ReleasedRuntime = ReleasedRuntime()
+    sha256: str
+    """Of its `model.json`."""
+    image_size: int
+    objective: str
+    """Its kind."""
+
+
 class SampleSpec(Spec):
     """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
 
@@ -259,11 +279,16 @@ class Row(Options):
     sample: str | None = None
     """Folder of the sample stage; None for the originals."""
     train: str | None = None
-    """Folder of the train stage."""
+    """Folder of the train stage, or of the released model that stands for it."""
     prepare: str
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
 
 
 class TabulateSpec(Spec):
@@ -314,7 +339,8 @@ class ReportSpec(Spec):
     def figures(self) -> tuple[str, ...]:
         """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
         tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg") if tests else ()
+        curves = ("training.svg",) if any(row.training for row in self.rows) else ()
+        return (*tests, "overview.png", *curves) if tests else ()
 
     @property
     def gallery_sets(self) -> dict[str, GalleryImages]:
@@ -354,6 +380,7 @@ KINDS: dict[str, type[Spec]] = {
         PrepareSpec,
         MaskSpec,
         TrainSpec,
+        ReleasedSpec,
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,

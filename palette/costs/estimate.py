@@ -9,9 +9,19 @@ from statistics import median
 from palette.costs.gpus import GPUS, same_device, utilization
 from palette.costs.made import Job
 from palette.costs.records import Record, records, spec_at
-from palette.costs.work import Work, features_work, last_state, network_of, other_work, sample_work, seconds, train_work
+from palette.costs.work import (
+    Sampled,
+    Work,
+    features_work,
+    last_state,
+    network_of,
+    other_work,
+    sample_work,
+    seconds,
+    train_work,
+)
 from palette.plan import Plan
-from palette.spec import ExtractorSpec, FeaturesSpec, PrepareSpec, SampleSpec, Spec, TrainSpec
+from palette.spec import ExtractorSpec, FeaturesSpec, PrepareSpec, ReleasedSpec, SampleSpec, Spec, TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
 """Kinds whose time depends on the device."""
@@ -87,7 +97,7 @@ class Estimator:
         if isinstance(spec, TrainSpec):
             return train_work(spec, results, 0 if whole else last_state(results, spec))
         if isinstance(spec, SampleSpec):
-            return sample_work(spec, self._train_of(spec), results, shard)
+            return sample_work(spec, self._model_of(spec), results, shard)
         if isinstance(spec, FeaturesSpec):
             prepare = self._parent(spec, "prepare")
             size = prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
@@ -103,9 +113,11 @@ class Estimator:
             self._others[folder] = spec_at(self.plan.results / folder)
         return self._others[folder]
 
-    def _train_of(self, spec: SampleSpec) -> TrainSpec | None:
-        train = self._parent(spec, "train")
-        return train if isinstance(train, TrainSpec) else None
+    def _model_of(self, spec: SampleSpec) -> Sampled | None:
+        model = self._parent(spec, "train")
+        if isinstance(model, ReleasedSpec):
+            return Sampled.released(model, self.plan.results)
+        return Sampled.trained(model) if isinstance(model, TrainSpec) else None
 
     def _extractor_of(self, spec: Spec) -> str:
         extractor = spec if isinstance(spec, ExtractorSpec) else self._parent(spec, "extractor")
@@ -117,8 +129,9 @@ class Estimator:
             case TrainSpec(runtime=runtime):
                 return repr((spec.network, spec.image_size, spec.precision, runtime.recompute, runtime.compile))
             case SampleSpec():
-                train = self._train_of(spec)
-                return f"{self._likeness(train)} {spec.batch_size}" if train else "baseline"
+                model = self._model_of(spec)
+                sampled = (model.network, model.image_size, model.precision, spec.batch_size) if model else "baseline"
+                return repr(sampled)
             case FeaturesSpec() | ExtractorSpec():
                 return self._extractor_of(spec)
         return ""

@@ -33,6 +33,11 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "seed": "seed",
         "start_sha256": "the file of models.{model}.train.start_from",
     },
+    "released": {
+        "sha256": "models.{model}.released.sha256",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "objective": "models.{model}.objective.kind",
+    },
     "sample": {
         "": "sample",
         "sampler": "samplers.{sampler}",

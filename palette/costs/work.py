@@ -1,12 +1,14 @@
 """How much there is to do in a job: FLOP of networks, and images for the rest."""
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from palette.config import Model
+from palette.config import Model, Network, Objective
 from palette.costs.gpus import Gpu
 from palette.costs.networks import NetworkCost, network_cost
 from palette.plan import evaluations
@@ -16,6 +18,7 @@ from palette.spec import (
     FetchSpec,
     MaskSpec,
     PrepareSpec,
+    ReleasedSpec,
     ReportSpec,
     SampleSpec,
     ScoreSpec,
@@ -40,6 +43,7 @@ HANDLING: Mapping[str, Handling] = {
     "prepare": Handling(1, 0.001, 0.05),
     "mask": Handling(1, 0.002, 0.02),
     "train": Handling(1, 0, 0),
+    "released": Handling(10, 0, 0),
     "sample": Handling(1, 0.001, 0.15),
     "extractor": Handling(1, 0.002, 0),
     "features": Handling(1, 0.002, 0.8),
@@ -105,16 +109,45 @@ def images_in(count: int, shard_size: int, shard: str | None) -> int:
     return count if shard is None else min(count, (int(shard) + 1) * shard_size) - int(shard) * shard_size
 
 
-def sample_work(spec: SampleSpec, train: TrainSpec | None, results: Path, shard: str | None) -> Work:
+@dataclass(frozen=True)
+class Sampled:
+    """The model that samples."""
+
+    network: Network
+    image_size: int
+    precision: str
+    recompute: bool
+    objective: Objective
+
+    @classmethod
+    def trained(cls, spec: TrainSpec) -> "Sampled":
+        return cls(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, spec.objective)
+
+    @classmethod
+    def released(cls, spec: ReleasedSpec, results: Path) -> "Sampled | None":
+        """As its `model.json` says; None before that is there."""
+        for file in (results / spec.folder / "model.json", Path(spec.runtime.card)):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                facts = json.loads(file.read_text(encoding="utf-8"))
+                network, objective = (
+                    Network.model_validate(facts["network"]),
+                    Objective.model_validate(facts["objective"]),
+                )
+                return cls(network, facts["image_size"], facts["precision"], False, objective)
+        return None
+
+
+def sample_work(spec: SampleSpec, model: Sampled | None, results: Path, shard: str | None) -> Work:
     """First draws of the shard, and the further ones of those of its inputs that get several."""
     first = 0 if shard is None else int(shard) * spec.shard_size
     firsts = images_in(spec.count, spec.shard_size, shard)
     several = max(0, min(spec.draw_inputs - first, firsts)) * (spec.draws - 1) if spec.sampler else 0
     images, megapixels = firsts + several, spec.image_size**2 / 1e6
-    if train is None:
+    if model is None:
         return Work(images=images, megapixels=megapixels)
-    times = evaluations(Model(objective=train.objective), spec.sampler)
-    return Work(images * times * network_of(train, results).flops, train.precision, images, megapixels)
+    times = evaluations(Model(objective=model.objective), spec.sampler)
+    cost = network_cost(model.network, model.image_size, model.precision, model.recompute, results)
+    return Work(images * times * cost.flops, model.precision, images, megapixels)
 
 
 def features_work(spec: FeaturesSpec, extractor: str, image_size: int, shard: str | None) -> Work:

@@ -37,7 +37,7 @@ class Curve:
 
 def curves(rows: Sequence[Row], results: Path) -> list[Curve]:
     """The log of each training of `rows`, once each."""
-    trainings = {row.train: row for row in reversed(rows) if row.train is not None}
+    trainings = {row.training: row for row in reversed(rows) if row.training is not None}
     return [_curve(results / folder, row, list(trainings.values())) for folder, row in reversed(trainings.items())]
 
 

@@ -6,16 +6,18 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, workflow.basedir)
+checkout = Path(workflow.current_basedir).parents[1]
+sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
 from palette.commands.plan import options, show
 from palette.config_file import read_yaml
 from palette.errors import UserError
-from palette.workflow import jobs_use, plan_of, start
+from palette.workflow import jobs_use, plan_of, start, write_specs
 
-jobs_use(workflow.basedir)
+jobs_use(str(checkout))
+imported = not workflow.modifier.is_main_snakefile()
 
 
 def or_stop(function, *arguments):
@@ -26,15 +28,21 @@ def or_stop(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-if not workflow.configfiles:
-    default = Path(workflow.basedir) / "config.yaml"
+if not workflow.configfiles and not imported:
+    default = checkout / "config.yaml"
     # Tells file and line of a syntax error, as `configfile` does not.
     or_stop(read_yaml, default)
 
     configfile: default
 
 
-plan = or_stop(plan_of, [Path(file) for file in workflow.configfiles], config)
+files = [] if imported else [Path(file) for file in workflow.configfiles]
+if imported:  # the prefix of another workflow's `module`
+    prefixed = workflow.modifier.modify_path(config.get("results", "results"))
+    config = {**config, "results": str(Path(prefixed).absolute())}
+plan = or_stop(plan_of, files, config)
+if imported and workflow.is_main_process:
+    or_stop(write_specs, plan)  # our `onstart` is none of a module's
 results = plan.results
 
 
