@@ -36,6 +36,7 @@ COMMANDS = {
     "info": "palette.commands.info",
     "compare": "palette.commands.compare",
     "plan": "palette.commands.plan",
+    "gc": "palette.commands.gc",
     "config": "palette.commands.config",
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""

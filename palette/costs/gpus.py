@@ -1,6 +1,7 @@
 """GPUs that a cost can be told for, by the numbers of their makers' data sheets (dense arithmetic, without sparsity)."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ GPUS: Mapping[str, Gpu] = {
 
 def same_device(gpu: Gpu, recorded: str) -> bool:
     """Whether a card's `device` is of this kind."""
-    return gpu.pattern in recorded.replace("-", " ").split() or gpu.pattern in recorded
+    return re.search(rf"\b{gpu.pattern}\b", recorded) is not None
 
 
 def here() -> str:

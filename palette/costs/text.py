@@ -16,7 +16,8 @@ def duration(seconds: float) -> str:
     """`45 s`, `12 min`, `3.4 h`, `5.1 days`."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:,.3g} {unit}"
+            value = seconds / size
+            return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
     return f"{seconds:.0f} s"
 
 
