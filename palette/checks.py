@@ -8,6 +8,7 @@ from typing import Any
 
 from palette.config import BASELINES, SOURCES, Config, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.costs.made import Made, remaining
 from palette.data.registry import registry
 from palette.data.selection import read_names
 from palette.errors import ConfigError, DataError
@@ -330,10 +331,8 @@ def parameters(network: Network, image_size: int) -> int:
 
 def disk_bytes(plan: Plan) -> int:
     """About how many bytes the stages that are still to be made will write, from above."""
-    total = 0
-    for spec in plan.stages.values():
-        if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
-            continue
+    total, remain = 0, remaining(plan, Made(plan.results))
+    for spec in (plan.stages[folder] for folder in remain):
         if isinstance(spec, PrepareSpec):
             images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)

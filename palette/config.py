@@ -4,6 +4,7 @@ The JSON schema for editors (`workflow/schemas/config.schema.json`) and the refe
 these classes. Reading a config file, with all its mistakes reported at once, is in `palette/config_file.py`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -72,6 +73,9 @@ Folder = Annotated[Path, AfterValidator(_absolute)]
 
 Split = Literal["train", "test"]
 Splits = dict[Split, str]
+GpuName = Literal[
+    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -425,7 +429,22 @@ class Train(Options):
         return max(self.gpus, 1) * self.nodes
 
 
+def _card_place(place: str) -> str:
+    """A URL as it is, a path from the root on."""
+    return place if re.match(r"https?://", place) else str(_absolute(Path(place)))
+
+
+class Released(Options):
+    card: Annotated[str, AfterValidator(_card_place)]
+    """`model.json` of the model: a path, or an `https` address. `model.safetensors` lies beside it."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of that `model.json`, which in turn has that of the weights."""
+
+
 class Model(Options):
+    released: Released | None = None
+    """A model that is trained already and taken as it is. Of the other options, only `objective.kind` counts then; it must be
+    the model's own."""
     network: Network = Network()
     """The network."""
     objective: Objective = Objective()
@@ -625,6 +644,13 @@ class Hooks(Options):
     """When a job failed."""
 
 
+class Budget(Options):
+    gpu_hours: float | None = Field(None, ge=0)
+    """GPU-hours that a run may take by estimate without asking. Default: any number."""
+    gpu: GpuName | None = None
+    """GPU that costs are told for: `h100`, `a100`, … as `palette plan --gpu` lists them. Default: this machine's."""
+
+
 class Config(Options):
     """The whole workflow: what exists (datasets, tasks, models, samplers), what is run (experiments), what comes out (tables)."""
 
@@ -654,3 +680,5 @@ class Config(Options):
     """What jobs ask of a cluster. Changes no result."""
     hooks: Hooks = Hooks()
     """What is done when a run ends."""
+    budget: Budget | None = None
+    """What may be spent. Changes no result."""

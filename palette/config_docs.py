@@ -19,6 +19,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Prepare,
     config.Task,
     config.Model,
+    config.Released,
     config.Network,
     config.Objective,
     config.Train,
@@ -32,6 +33,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Cluster,
     config.Request,
     config.Hooks,
+    config.Budget,
 )
 
 

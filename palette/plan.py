@@ -13,7 +13,18 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Squares, Table, Task
+from palette.config import (
+    BASELINES,
+    Config,
+    Experiment,
+    ExtractorKind,
+    Model,
+    Released,
+    Sampler,
+    Squares,
+    Table,
+    Task,
+)
 from palette.data.mask_files import digest
 from palette.data.registry import known
 from palette.errors import ConfigError
@@ -32,6 +43,8 @@ from palette.spec import (
     MaskSpec,
     PrepareRuntime,
     PrepareSpec,
+    ReleasedRuntime,
+    ReleasedSpec,
     ReportSpec,
     Row,
     Runtime,
@@ -51,6 +64,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json", "masks.png"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
+    "released": ("model.safetensors", "model.json"),
     "extractor": ("extractor.json",),
     "statistics": ("statistics.npz",),
     "score": ("scores.json",),
@@ -196,8 +210,21 @@ class Plan:
             )
         )
 
-    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec:
+    def _released(self, single: Single, model: Model, released: Released, prepare: PrepareSpec) -> ReleasedSpec:
+        return self._add(
+            ReleasedSpec(
+                name=single.model,
+                runtime=ReleasedRuntime(card=released.card),
+                sha256=released.sha256,
+                image_size=prepare.prepare.image_size,
+                objective=model.objective.kind,
+            )
+        )
+
+    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
         model = self.config.models[single.model]
+        if model.released:
+            return self._released(single, model, model.released, prepare)
         mix = model.mix or {task.degradation: 1.0}
         return self._add(
             TrainSpec(
@@ -225,7 +252,12 @@ class Plan:
             shorter[spec.state_key] = spec.folder
 
     def _sample(
-        self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
+        self,
+        single: Single,
+        task: Task,
+        prepare: PrepareSpec,
+        train: TrainSpec | ReleasedSpec | None,
+        mask: MaskSpec | None,
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}

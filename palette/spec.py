@@ -33,6 +33,10 @@ from palette.config import (
 from palette.errors import ConfigError
 from palette.files import write_text
 
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 class Runtime(Options):
     """How a stage is run. Changes no result, so it is outside the hash."""
@@ -124,7 +128,7 @@ class Spec(Options):
     def text(self) -> str:
         """The spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
 
     def write(self, results: Path) -> Path:
         """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
@@ -212,6 +216,26 @@ class TrainSpec(Spec):
     def state_key(self) -> str:
         """Names the training state: the hash without the number of steps, so that a longer training continues."""
         return self._digest({"name", "runtime", "steps"})
+
+
+class ReleasedRuntime(Runtime):
+    """Where a released model is to be had."""
+
+    card: str = ""
+    """Path or URL of its `model.json`."""
+
+
+class ReleasedSpec(Spec):
+    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+
+    kind = "released"
+    verb = "train"
+    runtime: ReleasedRuntime = ReleasedRuntime()
+    sha256: str
+    """Of its `model.json`."""
+    image_size: int
+    objective: str
+    """Its kind."""
 
 
 class SampleSpec(Spec):
@@ -315,11 +339,16 @@ class Row(Options):
     sample: str | None = None
     """Folder of the sample stage; None for the originals."""
     train: str | None = None
-    """Folder of the train stage."""
+    """Folder of the train stage, or of the released model that stands for it."""
     prepare: str
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
 
     @property
     def milestone(self) -> str | None:
@@ -414,8 +443,9 @@ class ReportSpec(Spec):
         tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
         drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
         made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        curves = ("training.svg",) if any(row.training for row in trained) else ()
         plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
-        return (*made, *(("overview.png", "training.svg", *plots) if tests else ()), *self.mask_sheets)
+        return (*made, *(("overview.png", *curves, *plots) if tests else ()), *self.mask_sheets)
 
     @property
     def mask_sheets(self) -> dict[str, Row]:
@@ -460,6 +490,7 @@ KINDS: dict[str, type[Spec]] = {
         PrepareSpec,
         MaskSpec,
         TrainSpec,
+        ReleasedSpec,
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,
@@ -474,7 +505,7 @@ KINDS: dict[str, type[Spec]] = {
 def read_spec(path: Path) -> Spec:
     """Read a stage's `spec.yaml`. Raises ConfigError for what is not one, or was edited by hand."""
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
         kind, written = content.pop("kind"), content.pop("hash")
         spec = KINDS[kind].model_validate(content)
     except FileNotFoundError:
