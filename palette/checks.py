@@ -18,8 +18,8 @@ from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, Stat
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
-    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
-    *("sample", "extractor", "features", "score", "report"),
+    *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
 """Names of the rules that every config has."""
 
