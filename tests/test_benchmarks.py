@@ -50,6 +50,14 @@ def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     assert found["denoising"]["ours, bf16"]["batch_size"] == 2
 
 
+@pytest.mark.slow
+def test_dag(tmp_path: Path) -> None:
+    found = run("dag", tmp_path)["2 experiments"]
+    for case in ("ours", "plain"):
+        assert all(found[case][when]["seconds"] > 0 for when in ("fresh", "nothing to do"))
+    assert found["jobs"] == 18
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_without_a_gpu_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["--results", str(tmp_path)]) == 2
