@@ -152,7 +152,8 @@ class Fetch(Options):
     """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
     splits: Splits = {}
     """`folder`, `archive`: which images are for training and which for testing. Each is a sub-folder, whose own sub-folders are the
-    classes, or a text file that lists images, one path a line: relative to `path`, or to the list if there is no `path`."""
+    classes, or a text file (absolute, or in `path`) that lists images, one path a line: relative to `path`, or without `path`
+    to the list."""
     files: tuple[DataFile, ...] = ()
     """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 

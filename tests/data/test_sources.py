@@ -260,9 +260,8 @@ def test_imagenet_from_its_own_files(tmp_path: Path, fetched: Fetched, imagenet:
     assert "agreement" in manifest.header["license"]
     assert "russakovsky" in manifest.header["citation"]
     made = {file.name for file in (tmp_path / "imagenet").iterdir()}
-    assert made == {
-        name for file in imagenet.files for name in (file.file, f"{file.file}.sha256")
-    }  # nothing is unpacked
+    kept = {name for file in imagenet.files for name in (file.file, f"{file.file}.sha256", f".{file.file}.lock")}
+    assert made == kept  # nothing is unpacked
 
 
 def test_imagenet_with_a_list_instead_of_the_kit(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
@@ -457,6 +456,34 @@ def test_a_torchvision_dataset_of_arrays(
     assert (decode(read(first)) == pixels[0].reshape(3, 32, 32).transpose(1, 2, 0)).all()
     card = json.loads((manifest.path.parent / "card.json").read_text())
     assert set(card["artifacts"]) == {"manifest.jsonl", "images.zip"}
+
+
+def test_a_torchvision_dataset_in_a_folder_of_its_own(
+    tmp_path: Path, fetched: Fetched, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets
+
+    def mat(**values: list[int]) -> bytes:
+        data = io.BytesIO()
+        savemat(data, values)
+        return data.getvalue()
+
+    images = {f"jpg/image_{n:05}.jpg": jpeg(n) for n in range(1, 5)}
+    contents = {
+        "102flowers.tgz": tar_bytes(images, "w:gz"),
+        "imagelabels.mat": mat(labels=[77, 1, 77, 2]),
+        "setid.mat": mat(trnid=[1, 2], valid=[4, 4], tstid=[3, 4]),
+    }
+    made = {key: offered(site, *item) for key, item in zip(("image", "label", "setid"), contents.items(), strict=True)}
+    monkeypatch.setattr(
+        datasets.Flowers102, "_file_dict", {key: (file["file"], md5) for key, (file, md5) in made.items()}
+    )
+    known = built_in()["flowers102"].model_copy(update={"files": tuple(DataFile(**file) for file, _ in made.values())})
+    manifest = fetched(known, source="flowers102", path=tmp_path / "data")
+    read = opener(manifest)
+    assert [read(entry) for entry in manifest.images()] == list(images.values())
+    assert [entry["class"][:3] for entry in manifest.images()] == ["076", "000", "076", "001"]
+    assert [entry["split"] for entry in manifest.images()] == ["train", "train", "test", "test"]
 
 
 def test_a_torchvision_class_that_does_not_exist(tmp_path: Path, fetched: Fetched) -> None:
