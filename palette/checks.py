@@ -6,14 +6,22 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, SOURCES, Config, Experiment, Network
+from palette.config import BASELINES, SOURCES, Config, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.costs.made import Made, remaining
 from palette.data.registry import registry
-from palette.errors import ConfigError
+from palette.data.selection import read_names
+from palette.errors import ConfigError, DataError
 from palette.plan import Plan, Single, expand
-from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
+from palette.publish.published import models, of_table
+from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
+RULES = (
+    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("sample", "extractor", "features", "score", "report"),
+)
+"""Names of the rules that every config has."""
 
 
 def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -35,7 +43,7 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
     """What is missing from, or too much in, the rows of one experiment: field and text."""
-    for row in expand(experiment):
+    for row in expand(experiment, config.models):
         model = config.models.get(row.model)
         if row.model == "originals" and (row.task or row.sampler):
             yield "model", "`originals` are the untouched test images: they take no task and no sampler."
@@ -63,7 +71,7 @@ def rows_fit(config: Config) -> Iterator[Problem]:
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model and dataset and dataset.prepare.image_size % model.network.reduction:
                 size, step = dataset.prepare.image_size, model.network.reduction
@@ -82,7 +90,7 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
             if dataset and who and dataset.fetch.source != "pairs":
                 text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
@@ -92,7 +100,7 @@ def pairs_are_there(config: Config) -> Iterator[Problem]:
 def factors_divide(config: Config) -> Iterator[Problem]:
     """Images of an evaluation become smaller by exactly the factor of super-resolution."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
             factor = task.evaluation_factor if task else None
             if factor and dataset and dataset.prepare.image_size % factor:
@@ -104,7 +112,7 @@ def factors_divide(config: Config) -> Iterator[Problem]:
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
     """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model is None or dataset is None or not model.network.attends:
                 continue
@@ -138,16 +146,16 @@ def batches_divide(config: Config) -> Iterator[Problem]:
     """The global batch is what the config says on any number of GPUs: it is refused, never rounded."""
     for name, model in config.models.items():
         train = model.train
-        parts = max(train.gpus, 1) * train.accumulate
+        parts = train.devices * train.accumulate
         if train.batch_size % parts:
-            text = f"{train.batch_size} cannot be dealt evenly to {max(train.gpus, 1)} GPUs × {train.accumulate} micro-batches = {parts}."
+            text = f"{train.batch_size} cannot be dealt evenly to {train.devices} GPUs × {train.accumulate} micro-batches = {parts}."
             yield Problem(("models", name, "train", "batch_size"), text)
 
 
 def widths_are_kept(config: Config) -> Iterator[Problem]:
     """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
             if model is None or sampler is None or sampler.ema_width is None:
                 continue
@@ -185,9 +193,50 @@ def references_exist(config: Config) -> Iterator[Problem]:
             yield Problem(("datasets", name, "reference"), text)
 
 
+def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
+    """The embedded photographs are cut in a way of their own, and so are pairs."""
+    whole = {"photos": ("crop", "test_crop", "test_list", "train_images"), "pairs": ("crop", "test_crop")}
+    for name, dataset in config.datasets.items():
+        source, prepare = dataset.fetch.source, dataset.prepare
+        for option in whole.get(source, ()):
+            value, default = getattr(prepare, option), Prepare.model_fields[option].default
+            if value != default if option != "train_images" else value is None:
+                text = f"{value} has no meaning with `source: {source}`, whose crops are random squares of six photographs."
+                if source == "pairs":
+                    text = f"{value} is not for `source: pairs`: the middle squares of both pictures belong together."
+                yield Problem(("datasets", name, "prepare", option), text)
+
+
+def lists_are_readable(config: Config) -> Iterator[Problem]:
+    """Lists of test images have enough names."""
+    for name, dataset in config.datasets.items():
+        if dataset.prepare.test_list is not None:
+            try:
+                read_names(dataset.prepare.test_list, dataset.prepare.test_images)
+            except DataError as error:
+                yield Problem(("datasets", name, "prepare", "test_list"), str(error))
+
+
+def trainings_have_images(config: Config) -> Iterator[Problem]:
+    """A dataset without training images trains no model."""
+    for index, experiment in enumerate(config.experiments):
+        for row in expand(experiment, config.models):
+            dataset = config.datasets.get(row.dataset)
+            if row.model in config.models and dataset and dataset.prepare.train_images == 0:
+                text = f"model {row.model!r} is trained on dataset {row.dataset!r}, which has `train_images: 0`."
+                yield Problem(("experiments", index, "dataset"), text)
+
+
+def masks_are_there(config: Config) -> Iterator[Problem]:
+    """Masks of the user's own are where the config says."""
+    for name, task in config.tasks.items():
+        if task.masks is not None and not task.masks.exists():
+            yield Problem(("tasks", name, "masks"), f"no file or folder {task.masks}.")
+
+
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
-    rows = [row.name for experiment in config.experiments for row in expand(experiment)]
+    rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
             if not any(fnmatch(row, pattern) for row in rows):
@@ -198,6 +247,37 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 yield Problem(
                     ("tables", name, "published", task), f"no task is called {task!r}.{closest(task, config.tasks)}"
                 )
+
+
+def tables_can_be_targets(config: Config) -> Iterator[Problem]:
+    """`snakemake NAME` makes a table, so its name is that of no rule."""
+    for name in config.tables:
+        if name in RULES:
+            text = f"{name!r} is the name of a rule of the workflow; call the table otherwise."
+            yield Problem(("tables", name), text)
+
+
+def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
+    """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
+    rows = [row for experiment in config.experiments for row in expand(experiment, config.models)]
+    for name, table in config.tables.items():
+        if table.paper is None:
+            continue
+        known, numbers = models(table.paper), of_table(table.paper)
+        for model, repeated in table.models.items():
+            place = ("tables", name, "models", model)
+            if model not in config.models:
+                yield Problem(place, f"no model is called {model!r}.{closest(model, config.models)}")
+            if repeated not in known:
+                choice = f" They are: {'; '.join(known)}."
+                text = f"Table {table.paper} of the paper has no row {repeated!r}.{closest(repeated, known)}{choice}"
+                yield Problem(place, text)
+        chosen = {row.dataset for row in rows if any(fnmatch(row.name, p) for p in table.experiments)}
+        about = list(dict.fromkeys(number.dataset for number in numbers))
+        for dataset in sorted(chosen & config.datasets.keys()):
+            if (published := config.datasets[dataset].published) not in (None, *about):
+                text = f"dataset {dataset!r} is {published} for the paper, and its Table {table.paper} is about {', '.join(about)}."
+                yield Problem(("tables", name, "experiments"), text)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -211,7 +291,13 @@ CHECKS: tuple[Check, ...] = (
     widths_are_kept,
     sources_exist,
     references_exist,
+    crops_have_a_meaning,
+    lists_are_readable,
+    trainings_have_images,
+    masks_are_there,
     tables_have_rows,
+    tables_can_be_targets,
+    tables_follow_the_paper,
 )
 
 
@@ -245,17 +331,17 @@ def parameters(network: Network, image_size: int) -> int:
 
 def disk_bytes(plan: Plan) -> int:
     """About how many bytes the stages that are still to be made will write, from above."""
-    total = 0
-    for spec in plan.stages.values():
-        if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
-            continue
+    total, remain = 0, remaining(plan, Made(plan.results))
+    for spec in (plan.stages[folder] for folder in remain):
         if isinstance(spec, PrepareSpec):
-            images = spec.prepare.train_images + spec.prepare.test_images
+            images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
         elif isinstance(spec, SampleSpec):
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        elif isinstance(spec, StatisticsSpec):
+            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
         elif isinstance(spec, ReportSpec):
             total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):

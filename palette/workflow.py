@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 from palette.checks import read_config, refuse_full_disk
 from palette.config import Config
 from palette.config_file import read_yaml
+from palette.costs.budget import keep_within_budget
 from palette.data.registry import known
 from palette.data.sources.files import Missing
-from palette.data.sources.planned import classes, listing, missing
+from palette.data.sources.planned import classes, listing, missing, pictures
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring.kinds import KINDS, require_packages, unable
@@ -58,6 +60,12 @@ def _listings(config: Config) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest is not None}
 
 
+def _pictures(config: Config) -> dict[str, int]:
+    """How many pictures there are of each dataset of which all are asked for, where that is known."""
+    asked = {n: spec for n, spec in _fetched(config).items() if config.datasets[n].prepare.train_images is None}
+    return {name: number for name, spec in asked.items() if (number := pictures(spec)) is not None}
+
+
 def missing_data(plan: Plan) -> list[Missing]:
     """The files of published datasets that a user must get by hand, of those that are still to be fetched."""
     return [
@@ -75,18 +83,19 @@ def refuse_missing_data(plan: Plan) -> None:
         raise ConfigError("these files must be supplied by hand:\n  " + "\n  ".join(map(str, files)))
 
 
-def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
+def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None, check_disk: bool = True) -> Plan:
     """The plan of a config: of `files`, later ones over earlier ones, or of `raw` that was made from them.
 
-    Raises ConfigError for every mistake in it, for missing weights and for a disk that is too small; DataError for
-    pictures without their partner in a dataset of pairs.
+    Raises ConfigError for every mistake in it, for missing weights and, unless only looking, for a disk that is too small;
+    DataError for pictures without their partner in a dataset of pairs.
     """
     for file in files:
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
     listings, names = _listings(config), _classes(config)
-    plan = Plan(config, _weights(config, names), listings, names)
-    refuse_full_disk(plan)
+    plan = Plan(config, _weights(config, names), listings, names, _pictures(config))
+    if check_disk:
+        refuse_full_disk(plan)
     for note in [*plan.notes, *(f"to be supplied by hand: {file}" for file in missing_data(plan))]:
         say(note)
     return plan
@@ -94,7 +103,8 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
 
 def jobs_use(checkout: str) -> None:
     """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
-    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
+    tools = str(Path(checkout) / "workflow/bin")
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent)), ("PATH", tools)):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
     os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
 
@@ -102,7 +112,8 @@ def jobs_use(checkout: str) -> None:
 def start(plan: Plan) -> int:
     """Take the results folder for this run and write the specs of all stages; return the lock's descriptor.
 
-    Raises ConfigError if files must be supplied by hand, of which a dry run only says so.
+    Raises ConfigError if files must be supplied by hand, of which a dry run only says so. Above the config's budget, ask first:
+    ConfigError for a no, and where there is nobody to ask.
 
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
@@ -115,6 +126,28 @@ def start(plan: Plan) -> int:
         raise ConfigError(
             f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it."
         ) from None
+    keep_within_budget(plan)
+    write_specs(plan)
+    return descriptor
+
+
+def write_specs(plan: Plan) -> None:
+    """Write the spec of each stage into its folder, for the jobs to read."""
     for spec in plan.stages.values():
         spec.write(plan.results)
-    return descriptor
+
+
+def page(plan: Plan) -> Path:
+    """The report's first page."""
+    return plan.results / plan.report.folder / "index.html"
+
+
+def run_hook(command: str | None, plan: Plan, log: str) -> None:
+    """Run a command of the config's `hooks`, if there is one. log: of this run of Snakemake. Its failure is told, and no more."""
+    if command is None:
+        return
+    places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    done = subprocess.run(command, shell=True, env=environment, check=False)
+    if done.returncode:
+        say(f"hooks: `{command}` ended with code {done.returncode}")
