@@ -93,8 +93,8 @@ class Options(BaseModel):
 class DataFile(Options):
     """A file that others publish, or that a user has."""
 
-    file: str = Field(pattern=r"^[^/\x00]+$", max_length=200)
-    """Its name on disk."""
+    file: str = Field(pattern=r"^[^/\x00.][^/\x00]*$", max_length=200)
+    """Its name on disk, without a folder."""
     urls: tuple[str, ...] = ()
     """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
     bytes: int | None = Field(None, ge=1)

@@ -43,6 +43,12 @@ def test_data(tmp_path: Path) -> None:
     assert 0 <= rates["share of waiting"] <= 1
 
 
+def test_fetching(tmp_path: Path) -> None:
+    found = run("fetching", tmp_path)
+    assert found["checking"]["ratio"]["median"] > 0
+    assert set(found["peak_mib"]) == {"50 pictures"}
+
+
 def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     found = run("gpu", tmp_path, "--device", "cpu")
     assert found["training"]["reference, fp32"]["ratio"] == 1

@@ -108,6 +108,7 @@ def test_a_config_has_files_of_its_own(write: Write) -> None:
         {"torchvision": "CIFAR10"},
         {"reader": "guess"},
         {"files": [{"file": "../x.zip"}]},
+        {"files": [{"file": ".."}]},
         {"files": [{"file": "x.zip", "sha256": "abc"}]},
         {"licence": "CC0"},
     ],
@@ -160,6 +161,11 @@ def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
 def test_mistakes_are_found_when_planning(write: Write, fetch: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         plan_of([write(fetch)])
+
+
+def test_a_dataset_may_not_be_called_like_a_kind(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"registry\.folder: 'folder' is a kind of source"):
+        plan_of([write({"source": "photos"}, registry={"folder": {"title": "x"}})])
 
 
 def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:
