@@ -65,6 +65,12 @@ def test_agreement(tmp_path: Path) -> None:
     assert max(score["difference"] for score in found.values()) < 1e-3
 
 
+def test_fetching(tmp_path: Path) -> None:
+    found = run("fetching", tmp_path)
+    assert found["checking"]["ratio"]["median"] > 0
+    assert set(found["peak_mib"]) == {"50 pictures"}
+
+
 def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     found = run("gpu", tmp_path, "--device", "cpu")
     assert found["training"]["reference, fp32"]["ratio"] == 1
