@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, Config, Experiment, Network
+from palette.config import BASELINES, Config, Dataset, Experiment, Network
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.errors import ConfigError
 from palette.plan import Plan, Single, expand
@@ -84,14 +84,55 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
     return f"the mix of model {row.model!r}, with `paired`," if model and "paired" in (model.mix or ()) else None
 
 
+def _learned(config: Config, row: Single) -> list[str]:
+    """The datasets that the model of a row learns from."""
+    model = config.models.get(row.model)
+    return list(model.trained_on(row.dataset)) if model else []
+
+
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
-            if dataset and who and dataset.fetch.source != "pairs":
-                text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
-                yield Problem(("experiments", index, "dataset"), text)
+            names = dict.fromkeys([row.dataset, *_learned(config, row)])
+            for name in names if dataset and who else ():
+                if name in config.datasets and (source := config.datasets[name].fetch.source) != "pairs":
+                    text = f"{who} needs a dataset with `source: pairs`, and {name!r} is `{source}`."
+                    yield Problem(("experiments", index, "dataset"), text)
+
+
+def training_sets_fit(config: Config) -> Iterator[Problem]:
+    """The datasets that a model learns from exist, have its images' size, and hold back the images that it is tested on."""
+    for name, model in config.models.items():
+        place = ("models", name, "train_on")
+        named = [model.train_on] if isinstance(model.train_on, str) else list(model.train_on or ())
+        for dataset in named:
+            if dataset not in config.datasets:
+                choice = f" Defined: {', '.join(config.datasets)}."
+                yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
+        if not named or not set(named) <= config.datasets.keys():
+            continue
+        for row in (row for experiment in config.experiments for row in expand(experiment) if row.model == name):
+            if (tested := config.datasets.get(row.dataset)) is None:
+                continue
+            for dataset in named:
+                learned = config.datasets[dataset]
+                sizes = (learned.prepare.image_size, tested.prepare.image_size)
+                if sizes[0] != sizes[1]:
+                    text = f"{dataset!r} has images of {sizes[0]} pixels, and the test images of {row.dataset!r} have {sizes[1]}."
+                    yield Problem(place, text)
+                if dataset != row.dataset and _share_files(learned, tested):
+                    text = (
+                        f"{dataset!r} and {row.dataset!r} are the same files, each parted in its own way: images that the model "
+                        "is tested on would be among those that it learns from. Use one dataset, or two folders."
+                    )
+                    yield Problem(place, text)
+
+
+def _share_files(first: Dataset, second: Dataset) -> bool:
+    """Whether two datasets part the same folder, so that one's test images may be the other's training images."""
+    return first.fetch.source == second.fetch.source in ("folder", "pairs") and first.fetch.path == second.fetch.path
 
 
 def factors_divide(config: Config) -> Iterator[Problem]:
@@ -224,6 +265,7 @@ def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
 CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
+    training_sets_fit,
     sizes_divide,
     factors_divide,
     heads_divide,

@@ -303,6 +303,15 @@ class Model(Options):
     """How it is trained."""
     mix: dict[Degradation, Annotated[float, Field(gt=0)]] | None = None
     """One generalist for several tasks (Table 7) with their proportions. Default: a specialist for each task."""
+    train_on: Name | dict[Name, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset whose training images it learns from, or several with their proportions. Default: the dataset that it is tested
+    on. Experiments on several test sets then share one training."""
+
+    def trained_on(self, dataset: str) -> dict[str, float]:
+        """Dataset → its share of the training images, for an experiment on `dataset`; sorted, together 1."""
+        chosen = self.train_on or dataset
+        weights = {chosen: 1.0} if isinstance(chosen, str) else chosen
+        return {name: weights[name] / sum(weights.values()) for name in sorted(weights)}
 
 
 # ------------------------------------------------------------------------------------------------ sampling

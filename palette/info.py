@@ -181,14 +181,15 @@ def _product(shape: Iterable[int]) -> int:
 
 
 def _dataset(weights: Path, spec: Facts) -> Facts:
-    """Name of the data set, and the number of its training images where it lies beside the model."""
-    folder = spec.get("parents", {}).get("prepare")
-    if folder is None:
+    """Name of the data set, or names of several, and the number of training images where they lie beside the model."""
+    folders = [folder for role, folder in spec.get("parents", {}).items() if role.startswith("prepare")]
+    if not folders:
         return {"dataset": None, "training_images": None}
-    prepare = weights.absolute().parents[2] / folder / "prepare.json"
+    files = [weights.absolute().parents[2] / folder / "prepare.json" for folder in folders]
+    there = all(file.exists() for file in files)
     return {
-        "dataset": re.sub("-[0-9a-f]{10}$", "", Path(folder).name),
-        "training_images": read_json(prepare)["train"]["images"] if prepare.exists() else None,
+        "dataset": " + ".join(re.sub("-[0-9a-f]{10}$", "", Path(folder).name) for folder in folders),
+        "training_images": sum(read_json(file)["train"]["images"] for file in files) if there else None,
     }
 
 

@@ -153,16 +153,22 @@ class Plan:
             )
         )
 
-    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec:
+    def _train(self, single: Single, task: Task) -> TrainSpec:
+        """The training of a row's model. Nothing of how it is tested enters, so that rows on several test sets share it."""
         model = self.config.models[single.model]
         mix = model.mix or {task.degradation: 1.0}
+        shares = model.trained_on(single.dataset)
+        roles = {name: "prepare" if len(shares) == 1 else f"prepare-{name}" for name in shares}
+        prepared = {name: self._prepare(name) for name in shares}
+        what = single.model if model.mix else f"{task.degradation}-{single.model}"
         return self._add(
             TrainSpec(
-                name=f"{single.dataset}-{single.model if model.mix else f'{task.degradation}-{single.model}'}-s{single.seed}",
-                parents={"prepare": prepare.folder},
+                name=f"{'+'.join(shares)}-{what}-s{single.seed}",
+                parents={roles[name]: spec.folder for name, spec in prepared.items()},
+                sources={roles[name]: share for name, share in shares.items()},
                 runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
                 mix=mix,
-                image_size=prepare.prepare.image_size,
+                image_size=next(iter(prepared.values())).prepare.image_size,
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
@@ -282,7 +288,7 @@ class Plan:
         task = self.config.tasks[single.task] if single.task else None
         model = self.config.models.get(single.model)
         mask = self._mask(single, task) if task else None
-        train = self._train(single, task, prepare) if task and model else None
+        train = self._train(single, task) if task and model else None
         sample = self._sample(single, task, prepare, train, mask) if task else None
         sampler = self.config.samplers[single.sampler] if single.sampler else None
         return Row(

@@ -137,13 +137,18 @@ class MaskSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`."""
+    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`.
+
+    Of several datasets, the parents are `prepare-NAME`.
+    """
 
     kind = "train"
     verb = "train"
     runtime: TrainRuntime = TrainRuntime()
     mix: dict[Degradation, float]
     """Task → proportion; a specialist has one entry."""
+    sources: dict[str, float] = Field(default_factory=lambda: {"prepare": 1.0})
+    """Role of a parent → share of its images among the examples."""
     image_size: int
     network: Network
     objective: Objective

@@ -103,6 +103,29 @@ def test_impossible_wish_is_refused(write: Callable[[str], Path], old: str, new:
 
 
 @pytest.mark.parametrize(
+    ("train_on", "other", "says"),
+    [
+        ("photo", "{}", "no dataset is called 'photo'. Did you mean 'photos'? Defined: photos, other."),
+        ("{photos: 0}", "{}", "greater than 0"),
+        (
+            "{photos: 1, other: 1}",
+            "{prepare: {image_size: 32}}",
+            "'other' has images of 32 pixels, and the test images of 'photos'",
+        ),
+        ("other", "{fetch: {source: folder, path: /a}}", "are the same files, each parted in its own way"),
+    ],
+)
+def test_training_sets_that_do_not_fit(write: Callable[[str], Path], train_on: str, other: str, says: str) -> None:
+    text = SMALL.replace("photos: {}", f"photos: {{}}\n  other: {other}").replace(
+        "  palette:", f"  palette:\n    train_on: {train_on}"
+    )
+    if "folder" in other:
+        text = text.replace("photos: {}", "photos: {fetch: {source: folder, path: /a}}")
+    lines = refusal(write(text))
+    assert any(line.strip().startswith("9: models.palette.train_on") and says in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
     ("kept", "width", "says"),
     [("[]", 0.05, "keeps none"), ("[0.05, 0.1]", 0.2, "keeps 0.05, 0.1"), ("[0, 0.05]", 0.02, "Add 0.02 to")],
 )

@@ -7,6 +7,7 @@ import yaml
 
 from palette.config import Config, Model, Objective, Sampler
 from palette.plan import Plan, evaluations
+from palette.spec import TrainSpec
 
 SMALL: dict[str, Any] = yaml.safe_load(
     """
@@ -92,3 +93,36 @@ def test_a_longer_training_shares_its_state() -> None:
     short, long = longer(10).of_kind("train")[0], longer(20).of_kind("train")[0]
     assert short.folder != long.folder
     assert short.state_key == long.state_key  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------------------------- what a model learns from
+
+SETS: dict[str, Any] = {
+    "large": {"prepare": {"test_images": 30}},
+    "few": {"prepare": {"test_images": 10, "train_images": 1}},
+    "other": {"prepare": {"test_images": 10, "train_images": 1, "seed": 1}},
+}
+ROWS = [{"dataset": ["few", "other"], "task": "jpeg", "model": "palette", "sampler": "dpm"}]
+
+
+def trainings(train_on: object) -> list[TrainSpec]:
+    made = plan(datasets=SETS, models={"palette": {"train_on": train_on}}, experiments=ROWS)
+    return [spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)]
+
+
+def test_two_test_sets_share_one_training() -> None:
+    (shared,) = trainings("large")
+    assert shared.name == "large-jpeg-palette-s0"
+    assert shared.sources == {"prepare": 1.0}
+    alone = plan(datasets=SETS, models={"palette": {}}, experiments=[{**ROWS[0], "dataset": "large"}]).of_kind("train")
+    assert [spec.folder for spec in alone] == [shared.folder]
+    assert len(trainings(None)) == 2
+
+
+def test_several_datasets_are_parents_with_their_shares() -> None:
+    (mixed,) = trainings({"other": 3, "large": 1})
+    assert mixed.name == "large+other-jpeg-palette-s0"
+    assert mixed.sources == {"prepare-large": 0.25, "prepare-other": 0.75}
+    assert mixed.parents["prepare-other"].startswith("prepare/other-")
+    assert [spec.folder for spec in trainings({"large": 2, "other": 6})] == [mixed.folder]
+    assert trainings({"large": 1, "other": 1})[0].hash != mixed.hash

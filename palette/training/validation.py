@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import torch
 
 from palette.errors import ConfigError
 from palette.spec import TrainSpec
-from palette.training.stream import Images, Stream, collate, moved
+from palette.training.stream import Images, Joined, Stream, collate, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
 
 
@@ -28,9 +29,20 @@ class Part:
 
 
 def split(images: Images, count: int) -> tuple[Images, Images | None]:
-    """The images to train on, and the last `count`, which are held out; None for none. Raises ConfigError for too many."""
+    """The images to train on, and the last `count`, which are held out; None for none. Raises ConfigError for too many.
+
+    Of several datasets each gives the last ones of its own, by its share.
+    """
     if count == 0:
         return images, None
+    if isinstance(images, Joined):
+        ends = [round(end * count) for end in thresholds(images.shares)]
+        counts = [end - start for start, end in pairwise([0, *ends])]
+        split_parts = [split(part, own) for part, own in zip(images.parts, counts, strict=True)]
+        held_out = [
+            (held, share) for (_, held), share in zip(split_parts, images.shares, strict=True) if held is not None
+        ]
+        return Joined([kept for kept, _ in split_parts], images.shares), Joined(*map(list, zip(*held_out, strict=True)))
     kept = len(images) - count
     if kept < 1:
         raise ConfigError(
@@ -45,7 +57,8 @@ def fixed_stream(images: Images, spec: TrainSpec) -> Stream:
 
     A seed of its own, so that no example shares its noise with one of training.
     """
-    return Stream(images, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
+    each = Part(images, range(len(images)))
+    return Stream(each, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
 
 
 class Validation:
