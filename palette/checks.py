@@ -6,8 +6,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, Config, Dataset, Experiment, Network
+from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.data.registry import registry
 from palette.errors import ConfigError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
@@ -40,7 +41,7 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
     """What is missing from, or too much in, the rows of one experiment: field and text."""
-    for row in expand(experiment):
+    for row in expand(experiment, config.models):
         model = config.models.get(row.model)
         if row.model == "originals" and (row.task or row.sampler):
             yield "model", "`originals` are the untouched test images: they take no task and no sampler."
@@ -68,7 +69,7 @@ def rows_fit(config: Config) -> Iterator[Problem]:
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model and dataset and dataset.prepare.image_size % model.network.reduction:
                 size, step = dataset.prepare.image_size, model.network.reduction
@@ -93,7 +94,7 @@ def _learned(config: Config, row: Single) -> list[str]:
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
             names = dict.fromkeys([row.dataset, *_learned(config, row)])
             for name in names if dataset and who else ():
@@ -113,7 +114,9 @@ def training_sets_fit(config: Config) -> Iterator[Problem]:
                 yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
         if not named or not set(named) <= config.datasets.keys():
             continue
-        for row in (row for experiment in config.experiments for row in expand(experiment) if row.model == name):
+        for row in (
+            row for experiment in config.experiments for row in expand(experiment, config.models) if row.model == name
+        ):
             if (tested := config.datasets.get(row.dataset)) is None:
                 continue
             for dataset in named:
@@ -138,7 +141,7 @@ def _share_files(first: Dataset, second: Dataset) -> bool:
 def factors_divide(config: Config) -> Iterator[Problem]:
     """Images of an evaluation become smaller by exactly the factor of super-resolution."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
             factor = task.evaluation_factor if task else None
             if factor and dataset and dataset.prepare.image_size % factor:
@@ -150,7 +153,7 @@ def factors_divide(config: Config) -> Iterator[Problem]:
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
     """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model is None or dataset is None or not model.network.attends:
                 continue
@@ -193,7 +196,7 @@ def batches_divide(config: Config) -> Iterator[Problem]:
 def widths_are_kept(config: Config) -> Iterator[Problem]:
     """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
             if model is None or sampler is None or sampler.ema_width is None:
                 continue
@@ -208,6 +211,21 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
                 yield Problem(("samplers", str(row.sampler), "ema_width"), text)
 
 
+def sources_exist(config: Config) -> Iterator[Problem]:
+    """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
+    published = registry(config)
+    for name, dataset in config.datasets.items():
+        source, path = dataset.fetch.source, ("datasets", name, "fetch")
+        if source in published:
+            if dataset.fetch.splits:
+                text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
+                yield Problem((*path, "splits"), text)
+        elif source not in SOURCES:
+            allowed = [*SOURCES, *published]
+            text = f"no source or published dataset is called {source!r}.{closest(source, allowed)} They are: "
+            yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
+
+
 def references_exist(config: Config) -> Iterator[Problem]:
     """The dataset that another one is compared with is defined."""
     for name, dataset in config.datasets.items():
@@ -218,7 +236,7 @@ def references_exist(config: Config) -> Iterator[Problem]:
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
-    rows = [row.name for experiment in config.experiments for row in expand(experiment)]
+    rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
             if not any(fnmatch(row, pattern) for row in rows):
@@ -241,7 +259,7 @@ def tables_can_be_targets(config: Config) -> Iterator[Problem]:
 
 def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
     """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
-    rows = [row for experiment in config.experiments for row in expand(experiment)]
+    rows = [row for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         if table.paper is None:
             continue
@@ -272,6 +290,7 @@ CHECKS: tuple[Check, ...] = (
     quarters_divide,
     batches_divide,
     widths_are_kept,
+    sources_exist,
     references_exist,
     tables_have_rows,
     tables_can_be_targets,

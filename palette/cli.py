@@ -34,6 +34,7 @@ COMMANDS = {
     "restore": "palette.commands.restore",
     "import": "palette.commands.import_model",
     "info": "palette.commands.info",
+    "datasets": "palette.commands.datasets",
     "compare": "palette.commands.compare",
     "plan": "palette.commands.plan",
     "config": "palette.commands.config",

@@ -68,6 +68,9 @@ def _absolute(path: Path) -> Path:
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 
+Split = Literal["train", "test"]
+Splits = dict[Split, str]
+
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
 
@@ -81,21 +84,100 @@ class Options(BaseModel):
 # ------------------------------------------------------------------------------------------------ datasets
 
 
+class DataFile(Options):
+    """A file that others publish, or that a user has."""
+
+    file: str = Field(pattern=r"^[^/\x00]+$", max_length=200)
+    """Its name on disk."""
+    urls: tuple[str, ...] = ()
+    """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
+    bytes: int | None = Field(None, ge=1)
+    """Its length, where it is known."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Its SHA-256. Without one it is checked by `md5`; without either, what the first download brought is kept to."""
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
+    """Its MD5, where its publisher states only that."""
+    split: Split | None = None
+    """Whether its pictures are for training or for testing. Default: both, as `splits` or `prepare` choose."""
+
+
+class KnownDataset(Options):
+    """A published dataset: an entry of the registry."""
+
+    title: str
+    """What it is called in the report."""
+    reader: Literal["archive", "imagenet", "places365", "celeba", "celeba-hq", "torchvision"] = "archive"
+    """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
+    files: tuple[DataFile, ...] = ()
+    """What it is made of."""
+    splits: Splits = {}
+    """`archive` only: sub-folders or lists of training and test pictures."""
+    torchvision: str | None = None
+    """`torchvision` only: the name of its class in `torchvision.datasets`."""
+    arguments: dict[Split, dict[str, str | bool]] = {}
+    """`torchvision` only: what the class is called with, for each split."""
+    images: dict[Split, int] = {}
+    """How many there are."""
+    classes: int = Field(1, ge=1)
+    """How many classes."""
+    version: str = ""
+    """Which edition."""
+    license: str = ""
+    """Under which terms it may be used."""
+    citation: str = ""
+    """BibTeX."""
+    homepage: str = ""
+    """Where it is described."""
+    by_hand: str = ""
+    """How to get the files that nobody may download without asking."""
+
+    @model_validator(mode="after")
+    def torchvision_has_its_class(self) -> Self:
+        if (self.reader == "torchvision") != (self.torchvision is not None and bool(self.arguments)):
+            raise ValueError("`torchvision` and `arguments` go with `reader: torchvision`, and only with it")
+        return self
+
+
+SOURCES = ("photos", "folder", "pairs", "archive")
+
+
 class Fetch(Options):
-    source: Literal["photos", "folder", "pairs"] = "photos"
+    source: Name = "photos"
     """`photos`: the photographs that scikit-image ships (public domain or CC0). `folder`: your own images.
-    `pairs`: your own images, each with a condition from which it is to be generated."""
+    `pairs`: your own images, each with a condition from which it is to be generated. `archive`: tar, tar.gz or ZIP files of images.
+    Or a published dataset: `palette datasets` lists them, and a `registry` in the config adds to them."""
     path: Folder | None = None
-    """`folder` and `pairs`: the folder of the images, read recursively; each sub-folder of it is a class."""
+    """Where your files lie. `folder`, `pairs`: the folder of the images, read recursively; each sub-folder of it is a class.
+    `archive`: the file, or with `files` the folder for them. A published dataset: the folder of its files, or where downloads go;
+    default: a folder of its name in the one that the environment variable PALETTE_DATA names, or in `data` of the results."""
     conditions: Folder | None = None
     """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
+    splits: Splits = {}
+    """`folder`, `archive`: which images are for training and which for testing. Each is a sub-folder, whose own sub-folders are the
+    classes, or a text file that lists images, one path a line: relative to `path`, or to the list if there is no `path`."""
+    files: tuple[DataFile, ...] = ()
+    """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 
     @model_validator(mode="after")
     def source_has_its_folders(self) -> Self:
-        if (self.source != "photos") != (self.path is not None):
-            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and only with them")
+        if self.source in ("photos", "pairs") and (self.source == "pairs") != (self.path is not None):
+            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and not with `source: photos`")
         if (self.source == "pairs") != (self.conditions is not None):
             raise ValueError("`conditions` goes with `source: pairs`, and only with it")
+        if self.source == "folder" and not (self.path or self.splits):
+            raise ValueError("`source: folder` needs a `path`, or `splits` that list the images")
+        if self.source == "archive" and not (self.path or self.files):
+            raise ValueError("`source: archive` needs a `path`, or `files` to download")
+        return self
+
+    @model_validator(mode="after")
+    def options_fit_the_source(self) -> Self:
+        if self.splits and self.source in ("photos", "pairs"):
+            raise ValueError(f"`splits` goes with `source: folder` and `source: archive`, not with {self.source}")
+        if self.files and self.source in ("photos", "folder", "pairs"):
+            raise ValueError(f"`files` goes with archives and published datasets, not with `source: {self.source}`")
+        if self.splits and len(self.splits) < 2:
+            raise ValueError("`splits` needs both `train` and `test`; without it all images are split at random")
         return self
 
 
@@ -115,6 +197,8 @@ class Dataset(Options):
     """Where the original images come from."""
     prepare: Prepare = Prepare()
     """How they become square images of one size, in a training and a test store."""
+    threads: int = Field(2, ge=1)
+    """CPU cores asked of Snakemake for fetching, and for preparing. Their number changes no byte."""
     reference: Name | None = None
     """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.
     The paper compares 10,000 restored images with all 50,000 originals of the validation set."""
@@ -229,9 +313,9 @@ class Network(Options):
 
 
 class Objective(Options):
-    kind: Literal["edm", "epsilon", "x0", "v", "regression"] = "edm"
-    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner;
-    `regression` is the paper's baseline."""
+    kind: Literal["edm", "edm-plain", "epsilon", "x0", "v", "regression"] = "edm"
+    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
+    image as its starting point; `edm-plain` has none, for pairs that look unlike; `regression` is the paper's baseline."""
     loss: Literal["l2", "l1"] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
     weighting: Literal["none", "min-snr"] = "none"
@@ -343,7 +427,7 @@ class Sample(Options):
     batch_size: int = Field(16, ge=1)
     """Images sampled at a time. Changes no image."""
     shard_size: int = Field(512, ge=1)
-    """Test images per sampling and scoring job. Changes no result."""
+    """Test images per sampling job. Changes no result."""
     draws: int = Field(4, ge=1, le=16)
     """Samples of the same input, for the figures."""
     draw_inputs: int = Field(8, ge=1)
@@ -365,6 +449,9 @@ class Experiment(Options):
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
     """Seed of training and sampling."""
+    steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
+    sampled and scored meanwhile. Default: the model's own `train.steps`."""
 
 
 # -------------------------------------------------------------------------------------- scores and outputs
@@ -397,6 +484,8 @@ class Score(Options):
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""
+    shard_size: int = Field(10_000, ge=1)
+    """Test images per job that measures them, in whole sampling jobs. Changes no result."""
     download: bool = False
     """Download missing weights from their authors into that folder, when they are needed."""
     pd: Literal["euclidean", "squared"] = "euclidean"
@@ -464,3 +553,5 @@ class Config(Options):
     """The tables made from them, by name: `snakemake NAME` makes one of them, `snakemake tables` all."""
     report: Report = Report()
     """The pages made from it all."""
+    registry: dict[Name, KnownDataset] = {}
+    """Further published datasets, or other facts of known ones, by name."""

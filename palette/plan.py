@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Table, Task
+from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
@@ -42,7 +43,7 @@ from palette.spec import (
 S = TypeVar("S", bound=Spec)
 
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
-    "fetch": ("manifest.json",),
+    "fetch": ("manifest.jsonl",),
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
@@ -73,24 +74,36 @@ class Single:
     model: str
     sampler: str | None
     seed: int
+    steps: int | None = None
+    """Of the training, where they are not the model's own."""
 
     @property
     def name(self) -> str:
-        """`photos-jpeg-palette-sde20-s0`: how tables, folders and messages call it."""
+        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        return "-".join([p for p in parts if p] + ([] if self.model in BASELINES else [f"s{self.seed}"]))
+        parts += [] if self.model in BASELINES else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        return "-".join(filter(None, parts))
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def expand(experiment: Experiment) -> Iterator[Single]:
+def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
     """The rows that one entry of `experiments` stands for."""
-    fields = (experiment.dataset, experiment.task, experiment.model, experiment.sampler, experiment.seed)
-    for dataset, task, model, sampler, seed in product(*map(_as_tuple, fields)):
-        # The baselines know no chance: one row, whatever the seeds.
-        yield Single(dataset, task, model, sampler, 0 if model in BASELINES else seed)  # type: ignore[arg-type]
+    fields = (
+        experiment.dataset,
+        experiment.task,
+        experiment.model,
+        experiment.sampler,
+        experiment.seed,
+        experiment.steps,
+    )
+    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
+        # The baselines know no chance and no training: one row, whatever the seeds and steps.
+        trained = model not in BASELINES
+        own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -115,6 +128,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = [self._row(single) for single in self.singles]
+        self._order_trainings()
         self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
         self.report = self._add(self._report())
 
@@ -125,7 +139,9 @@ class Plan:
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
-        return list(dict.fromkeys(single for entry in self.config.experiments for single in expand(entry)))
+        return list(
+            dict.fromkeys(single for entry in self.config.experiments for single in expand(entry, self.config.models))
+        )
 
     def of_kind(self, kind: str) -> list[Spec]:
         """The stages of one kind."""
@@ -140,8 +156,13 @@ class Plan:
 
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
-        fetch = self._add(FetchSpec(name=dataset, fetch=options.fetch, listing=self.listings.get(dataset)))
-        return self._add(PrepareSpec(name=dataset, parents={"fetch": fetch.folder}, prepare=options.prepare))
+        runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
+        published = known(self.config, options.fetch)
+        fetch = self._add(
+            FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
+        )
+        parents = {"fetch": fetch.folder}
+        return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:
         prepare = self.config.datasets[single.dataset].prepare
@@ -173,9 +194,19 @@ class Plan:
                 objective=model.objective,
                 seed=single.seed,
                 start_sha256=sha256(model.train.start_from) if model.train.start_from else None,
-                **model.train.model_dump(exclude=set(TrainRuntime.model_fields)),
+                **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
+                | ({"steps": single.steps} if single.steps else {}),
             )
         )
+
+    def _order_trainings(self) -> None:
+        """Trainings that share their state run one after the other, the shorter first. Outside of their hashes."""
+        shorter: dict[str, str] = {}
+        for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
+            if spec.state_key in shorter:
+                runtime = spec.runtime.model_copy(update={"after": shorter[spec.state_key]})
+                self.stages[spec.folder] = spec.model_copy(update={"runtime": runtime})
+            shorter[spec.state_key] = spec.folder
 
     def _sample(
         self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
@@ -249,10 +280,17 @@ class Plan:
                 parents=parents,
                 runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
                 count=prepare.prepare.test_images,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
+                sample_shard_size=self.config.sample.shard_size,
                 pixels=pixels,
             )
         )
+
+    @property
+    def features_shard_size(self) -> int:
+        """Test images per job that measures them: as asked, but whole shards of samples, and one at least."""
+        sampled = self.config.sample.shard_size
+        return max(1, self.config.score.shard_size // sampled) * sampled
 
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
@@ -275,7 +313,7 @@ class Plan:
                 extractors=tuple(extractors),
                 count=prepare.prepare.test_images,
                 reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
                 is_splits=score.is_splits,
                 pd=score.pd,
                 bootstrap=score.bootstrap,
@@ -303,6 +341,7 @@ class Plan:
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,
             seed=single.seed,
+            steps=single.steps,
             score=self._score(single, prepare, sample).folder,
             sample=sample.folder if sample else None,
             train=train.folder if train else None,
@@ -383,13 +422,38 @@ class Plan:
         return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage reads. A shard of features reads that shard of the samples only."""
+        """What the job of a stage waits for.
+
+        Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
+        last. That the parents' other files are there too is asked once, by `score` and `report`.
+        """
         spec = self.stages[folder]
         if isinstance(spec, ReportSpec):
-            row_stages = [
-                f for row in spec.rows for f in (row.score, row.sample, row.train, row.prepare, row.mask) if f
-            ]
+            row_stages = [f for row in spec.rows for f in (row.score, row.train, row.prepare, row.mask) if f]
             tables = [table.folder for table in self.tables]
-            return [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
-        parents = [(f, shard if self.stages[f].kind == "sample" else None) for f in spec.parents.values()]
-        return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)]
+            samples = [f for row in spec.rows if (f := row.sample)]
+            made = [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
+            return made + [file for f in dict.fromkeys(samples) for file in self.cards(f)]
+        if shard is None:
+            made = [file for f in dict.fromkeys(spec.parents.values()) for file in self.outputs(f)]
+            return made + self._awaited(spec)
+        parents = {role: f for role, f in spec.parents.items() if role != "sample"}
+        cards = [self.stages[f].card for f in parents.values()]
+        return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
+
+    def _awaited(self, spec: Spec) -> list[str]:
+        """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
+        shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
+        return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []
+
+    def cards(self, folder: str) -> list[str]:
+        """The cards that a stage leaves."""
+        spec = self.stages[folder]
+        return [f"{folder}/shard-{s}.json" for s in self.shards(spec)] if spec.kind in SHARD_ARTIFACTS else [spec.card]
+
+    def sampled(self, spec: Spec, shard: str) -> list[str]:
+        """The shards of samples that a shard of features measures."""
+        if not isinstance(spec, FeaturesSpec) or "sample" not in spec.parents:
+            return []
+        each = spec.shard_size // spec.sample_shard_size
+        return self.shards(self.stages[spec.parents["sample"]])[int(shard) * each : (int(shard) + 1) * each]

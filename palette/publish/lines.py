@@ -78,7 +78,9 @@ class Line:
     @property
     def label(self) -> str:
         """`palette, dpm20`."""
-        return ", ".join(filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler]))
+        return ", ".join(
+            filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler, self.row.milestone])
+        )
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def read_lines(rows: Iterable[Row], results: Path) -> list[Line]:
     """The scores of `rows`; those that differ only in their seed are one line. Raises DataError as `blocks` does."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        same = (row.dataset, row.task, row.condition, row.model, row.sampler)
+        same = (row.dataset, row.task, row.condition, row.model, row.sampler, row.steps)
         groups.setdefault(same, []).append(row)
     protocols: dict[str, Any] = {}
     return [_line(tuple(group), results, protocols) for group in groups.values()]

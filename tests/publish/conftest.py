@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from palette.config import Fetch, Network, Objective, Prepare, Sampler, Table
+from palette.data.manifest import write_manifest
 from palette.data.store import StoredImage, write_store
 from palette.files import write_json, write_text
 from palette.spec import Evaluated, FetchSpec, PrepareSpec, ReportSpec, Row, SampleSpec, Spec, TabulateSpec, TrainSpec
@@ -60,10 +61,8 @@ class Results:
             "author": "A. Photographer",
             "license": "CC0",
         }
-        write_json(
-            self._write(fetch) / "manifest.json",
-            {"source": "photos", "images": [{**image, "url": "https://example.org/cat"}]},
-        )
+        header = {"source": "photos", "containers": ["images"]}
+        write_manifest(self._write(fetch) / "manifest.jsonl", header, [{**image, "url": "https://example.org/cat"}])
         folder = self._write(prepare)
         counts = {"train": {"images": 20}, "test": {"images": TESTS}}
         write_json(folder / "prepare.json", {"image_size": SIZE, "classes": CLASSES, **counts})
