@@ -133,7 +133,7 @@ class KnownDataset(Options):
 
     @model_validator(mode="after")
     def torchvision_has_its_class(self) -> Self:
-        if (self.reader == "torchvision") != (self.torchvision is not None and bool(self.arguments)):
+        if not (self.reader == "torchvision") == (self.torchvision is not None) == bool(self.arguments):
             raise ValueError("`torchvision` and `arguments` go with `reader: torchvision`, and only with it")
         return self
 

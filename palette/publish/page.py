@@ -55,10 +55,14 @@ class Source:
     """Title, author, license, url of each original, where known."""
     more: int
     """Further images that are not listed."""
+    published: dict[str, str]
+    """Of a published dataset `title`, `version`, `license`, `citation`, `homepage`, empty where unknown; else nothing."""
 
 
 LISTED = 100
 """Originals listed by name."""
+PUBLISHED = ("title", "version", "license", "citation", "homepage")
+"""What the header of a manifest says of a published dataset."""
 
 
 def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
@@ -93,10 +97,13 @@ def _source(name: str, folder: str, results: Path) -> Source:
     facts = read_json(results / folder / "prepare.json")
     fetched = results / read_spec(results / folder / "spec.yaml").parents["fetch"]
     manifest = Manifest.read(fetched / "manifest.jsonl")
-    images = list(islice((image for image in manifest.images() if "license" in image), LISTED))
+    images = [image for image in islice(manifest.images(), LISTED) if "license" in image]
     counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
     about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
-    return Source(name, about, images, manifest.header["images"] - len(images))
+    if manifest.header["rejected"]:
+        about += f"; {manifest.header['rejected']} files were left out as unreadable"
+    published = {key: str(manifest.header.get(key, "")) for key in PUBLISHED} if "title" in manifest.header else {}
+    return Source(name, about, images, manifest.header["images"] - len(images), published)
 
 
 @dataclass(frozen=True)

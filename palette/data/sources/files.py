@@ -60,11 +60,15 @@ def verify(file: DataFile, path: Path, again: bool = False) -> None:
     """
     if not again and _found_before(file, path):
         return
+    size = path.stat().st_size
+    if file.bytes not in (None, size):
+        raise DataError(
+            f"{path}: not the known file ({size} bytes, expected {file.bytes}). Delete it and get it again."
+        )
     say(f"checking {path}")
     sums = checksums(path)
     known = DataFile(file=file.file, sha256=pinned(path)) if not (file.sha256 or file.md5) else file
-    wrong = mistake(remote(known), sums)
-    if wrong:
+    if wrong := mistake(remote(known), sums):
         raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
     if os.access(path.parent, os.W_OK):
         write_text(sum_file(path), f"{sums['sha256']}  {path.name}\n")
@@ -75,9 +79,7 @@ def _found_before(file: DataFile, path: Path) -> bool:
     written = pinned(path)
     if written is None or sum_file(path).stat().st_mtime < path.stat().st_mtime:
         return False
-    if file.bytes is not None and path.stat().st_size != file.bytes:
-        return False
-    return file.sha256 in (None, written)
+    return file.bytes in (None, path.stat().st_size) and file.sha256 in (None, written)
 
 
 @dataclass(frozen=True)
