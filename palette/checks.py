@@ -6,10 +6,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network
+from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.data.registry import registry
-from palette.errors import ConfigError
+from palette.data.selection import read_names
+from palette.errors import ConfigError, DataError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
 from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
@@ -234,6 +235,48 @@ def references_exist(config: Config) -> Iterator[Problem]:
             yield Problem(("datasets", name, "reference"), text)
 
 
+def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
+    """The embedded photographs are cut in a way of their own, and so are pairs."""
+    whole = {"photos": ("crop", "test_crop", "test_list", "train_images"), "pairs": ("crop", "test_crop")}
+    for name, dataset in config.datasets.items():
+        source, prepare = dataset.fetch.source, dataset.prepare
+        for option in whole.get(source, ()):
+            value, default = getattr(prepare, option), Prepare.model_fields[option].default
+            if value != default if option != "train_images" else value is None:
+                text = f"{value} has no meaning with `source: {source}`, whose crops are random squares of six photographs."
+                if source == "pairs":
+                    text = f"{value} is not for `source: pairs`: the middle squares of both pictures belong together."
+                yield Problem(("datasets", name, "prepare", option), text)
+
+
+def lists_are_readable(config: Config) -> Iterator[Problem]:
+    """Lists of test images have enough names."""
+    for name, dataset in config.datasets.items():
+        if dataset.prepare.test_list is not None:
+            try:
+                read_names(dataset.prepare.test_list, dataset.prepare.test_images)
+            except DataError as error:
+                yield Problem(("datasets", name, "prepare", "test_list"), str(error))
+
+
+def trainings_have_images(config: Config) -> Iterator[Problem]:
+    """A dataset without training images trains no model."""
+    for index, experiment in enumerate(config.experiments):
+        for row in expand(experiment, config.models):
+            for name in _learned(config, row):
+                learned = config.datasets.get(name)
+                if learned and learned.prepare.train_images == 0:
+                    text = f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`."
+                    yield Problem(("experiments", index, "dataset"), text)
+
+
+def masks_are_there(config: Config) -> Iterator[Problem]:
+    """Masks of the user's own are where the config says."""
+    for name, task in config.tasks.items():
+        if task.masks is not None and not task.masks.exists():
+            yield Problem(("tasks", name, "masks"), f"no file or folder {task.masks}.")
+
+
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
     rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
@@ -292,6 +335,10 @@ CHECKS: tuple[Check, ...] = (
     widths_are_kept,
     sources_exist,
     references_exist,
+    crops_have_a_meaning,
+    lists_are_readable,
+    trainings_have_images,
+    masks_are_there,
     tables_have_rows,
     tables_can_be_targets,
     tables_follow_the_paper,
@@ -333,7 +380,7 @@ def disk_bytes(plan: Plan) -> int:
         if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
             continue
         if isinstance(spec, PrepareSpec):
-            images = spec.prepare.train_images + spec.prepare.test_images
+            images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
         elif isinstance(spec, SampleSpec):
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3

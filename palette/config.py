@@ -7,6 +7,7 @@ these classes. Reading a config file, with all its mistakes reported at once, is
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
@@ -25,6 +26,7 @@ def _known(name: str) -> str:
 
 PaperTable = Annotated[int, Field(ge=1, le=11)]
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
 Metric = Literal[
@@ -181,15 +183,45 @@ class Fetch(Options):
         return self
 
 
-class Prepare(Options):
+def _color(name: str) -> str:
+    ImageColor.getrgb(name)  # raises ValueError for what is no color
+    return name
+
+
+class Squares(Options):
     image_size: int = Field(64, ge=8, le=2048)
     """Side of the square images, in pixels."""
-    train_images: int = Field(4096, ge=1)
-    """Training crops (`photos`), or the number of images used for training (`folder`, `pairs`)."""
+    train_images: int | None = Field(4096, ge=0)
+    """Training crops (`photos`), or the number of images used for training (other sources); null: all that there are."""
     test_images: int = Field(256, ge=2)
     """Test crops or images. Never seen in training, not one pixel."""
+    crop: Literal["centre", "random", "unscaled"] = "centre"
+    """Of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
+    `image_size` in the middle, without a change of scale. `photos` has crops of its own."""
+    test_crop: Literal["centre", "unscaled"] = "centre"
+    """The same of test pictures [inpainting: centre crops of 256 px]."""
+    filter: Filter = "lanczos"
+    """How squares are resized [not stated]. `box`: the mean of the pixels whose centers lie inside a new one; `area`: their mean
+    weighted by area, as TensorFlow's."""
+    background: Annotated[str, AfterValidator(_color)] = "white"
+    """Color under transparent pixels, by its CSS name or as `#rrggbb`."""
+    gray: bool = False
+    """Leave pictures without color in one channel in the stores; other projects may not read such stores. Training and
+    scoring see three equal channels in any case."""
+    duplicates: Literal["report", "drop"] = "report"
+    """Training pictures that are also in the test set, or nearly: report them, or leave them out of training too."""
     seed: int = Field(0, ge=0)
-    """Draws the crops, and the split of a folder."""
+    """Draws the crops, and the split of pictures that have none."""
+
+
+class Prepare(Squares):
+    test_list: Folder | None = None
+    """File of names, one a line: the test images are its first `test_images`, in its order. A name is a picture's path in
+    the dataset, or the end of it, with or without its ending."""
+    bad_limit: Share = 0.001
+    """Share of the dataset's files that may be bad; with more, the run stops."""
+    strict: bool = False
+    """Stop at the first bad file."""
 
 
 class Dataset(Options):
@@ -216,6 +248,10 @@ class Task(Options):
     `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
     """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
+    masks: Folder | None = None
+    """`inpainting` only: your own masks instead of drawn ones, mask i for test image i. A folder of black and white PNGs, sorted by
+    name, white where the model must generate; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part.
+    With a free-form `mask` their areas must be in its bin; without `mask` they may have any."""
     quality: int | None = Field(None, ge=1, le=95)
     """Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."""
     factor: int | None = Field(None, ge=2, le=16)
@@ -229,6 +265,8 @@ class Task(Options):
             raise ValueError(f"uncropping is evaluated with mask `right`, got {self.mask!r}")
         if self.degradation == "inpainting" and self.mask == "right":
             raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
+        if self.masks is not None and (self.degradation != "inpainting" or self.mask == "centre"):
+            raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
         if self.quality is not None and self.degradation != "jpeg":
             raise ValueError(f"`quality` has no meaning for {self.degradation}; it goes with jpeg")
         if self.factor is not None and self.degradation != "super-resolution":
@@ -236,7 +274,9 @@ class Task(Options):
         return self
 
     @property
-    def evaluation_mask(self) -> MaskKind | None:
+    def evaluation_mask(self) -> MaskKind | Literal["own"] | None:
+        if self.masks is not None and self.mask is None:
+            return "own"
         return self.mask or {"inpainting": "centre", "uncropping": "right"}.get(self.degradation)  # type: ignore[return-value]
 
     @property
@@ -351,7 +391,7 @@ class Train(Options):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions, `fp16` a GPU."""
     validation_images: int = Field(0, ge=0)
-    """Training images that are held out to measure the loss of the averaged weights on; the last ones of the store."""
+    """Training images that are held out to measure the loss of the averaged weights on, drawn at random."""
     start_from: Folder | None = None
     """A model to start from, `model.safetensors` of a training or of `palette import`. Default: random weights."""
     checkpoint_every: int = Field(1_000, ge=1)

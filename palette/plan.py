@@ -13,7 +13,8 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Table, Task
+from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Squares, Table, Task
+from palette.data.mask_files import digest
 from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
@@ -27,7 +28,9 @@ from palette.spec import (
     FeaturesSpec,
     FetchSpec,
     GalleryImages,
+    MaskRuntime,
     MaskSpec,
+    PrepareRuntime,
     PrepareSpec,
     ReportSpec,
     Row,
@@ -45,7 +48,7 @@ S = TypeVar("S", bound=Spec)
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "fetch": ("manifest.jsonl",),
     "prepare": ("train.zip", "test.zip", "prepare.json"),
-    "mask": ("masks.zip", "masks.json"),
+    "mask": ("masks.zip", "masks.json", "masks.png"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
     "extractor": ("extractor.json",),
     "score": ("scores.json",),
@@ -124,6 +127,8 @@ class Plan:
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the classes of each dataset, sorted, where they are known."""
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    """Number of pictures of each dataset, where it is known."""
     stages: dict[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -157,12 +162,21 @@ class Plan:
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
-        published = known(self.config, options.fetch)
+        published, prepare = known(self.config, options.fetch), options.prepare
         fetch = self._add(
             FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
         )
-        parents = {"fetch": fetch.folder}
-        return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
+        return self._add(
+            PrepareSpec(
+                name=dataset,
+                parents={"fetch": fetch.folder},
+                runtime=PrepareRuntime(
+                    threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
+                ),
+                prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
+                test_list_sha256=sha256(prepare.test_list) if prepare.test_list else None,
+            )
+        )
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:
         prepare = self.config.datasets[single.dataset].prepare
@@ -170,7 +184,12 @@ class Plan:
             return None
         return self._add(
             MaskSpec(
-                name=f"{single.dataset}-{mask}", mask=mask, image_size=prepare.image_size, count=prepare.test_images
+                name=f"{single.dataset}-{mask}",
+                runtime=MaskRuntime(masks=task.masks),
+                mask=mask,
+                masks_sha256=digest(task.masks) if task.masks else None,
+                image_size=prepare.image_size,
+                count=prepare.test_images,
             )
         )
 
@@ -400,6 +419,12 @@ class Plan:
         """The names of a scattered stage's shards: `000`, `001`, …"""
         assert isinstance(spec, SampleSpec | FeaturesSpec)
         return [f"{shard:03}" for shard in range(-(-spec.count // spec.shard_size))]
+
+    def images(self, prepare: PrepareSpec) -> int:
+        """How many images a dataset's stores will hold, from above; of all that a folder has, its number of pictures."""
+        options = prepare.prepare
+        train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
+        return train + options.test_images
 
     def has_pairs(self, prepare: PrepareSpec) -> bool:
         """Whether each image of a dataset has a condition."""

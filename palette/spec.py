@@ -25,8 +25,8 @@ from palette.config import (
     Objective,
     Options,
     PaperDataset,
-    Prepare,
     Sampler,
+    Squares,
     Table,
 )
 from palette.errors import ConfigError
@@ -42,6 +42,20 @@ class Runtime(Options):
     """GPUs."""
     weights: Path | None = None
     """Where pretrained weights were found when the plan was made."""
+
+
+class PrepareRuntime(Runtime):
+    """When a dataset is too bad to go on with, and where the list of its test images is."""
+
+    bad_limit: float = 0.001
+    strict: bool = False
+    test_list: Path | None = None
+
+
+class MaskRuntime(Runtime):
+    """Where the user's masks are."""
+
+    masks: Path | None = None
 
 
 class TrainRuntime(Runtime):
@@ -142,15 +156,21 @@ class PrepareSpec(Spec):
 
     kind = "prepare"
     verb = "prepare"
-    prepare: Prepare
+    runtime: PrepareRuntime = PrepareRuntime()
+    prepare: Squares
+    test_list_sha256: str | None = None
+    """Of the list of test images; None: they are drawn."""
 
 
 class MaskSpec(Spec):
-    """→ `masks.zip`: one mask per test image. Depends on sizes only, not on the images."""
+    """→ `masks.zip`, `masks.png`: one mask per test image. Depends on sizes only, not on the images."""
 
     kind = "mask"
     verb = "mask"
-    mask: MaskKind
+    runtime: MaskRuntime = MaskRuntime()
+    mask: MaskKind | Literal["own"]
+    masks_sha256: str | None = None
+    """Of the user's masks; None: they are drawn."""
     image_size: int
     count: int
 
@@ -358,9 +378,14 @@ class ReportSpec(Spec):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
+        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves, the masks."""
         tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg") if tests else ()
+        return (*tests, "overview.png", "training.svg", *self.mask_sheets) if tests else tuple(self.mask_sheets)
+
+    @property
+    def mask_sheets(self) -> dict[str, Row]:
+        """Pictures of evaluation masks: name → a row that is evaluated with them."""
+        return {f"masks-{row.dataset}-{row.condition}.png": row for row in reversed(self.rows) if row.mask}
 
     @property
     def gallery_sets(self) -> dict[str, GalleryImages]:

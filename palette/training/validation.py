@@ -1,5 +1,6 @@
-"""The loss of the averaged weights on images that training never sees: the last ones of the training store."""
+"""The loss of the averaged weights on images that training never sees: some of the training store, drawn at random."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from palette.data.randomness import generator
 from palette.errors import ConfigError
 from palette.spec import TrainSpec
 from palette.training.stream import Images, Joined, Stream, collate, moved, thresholds
@@ -19,7 +21,7 @@ class Part:
     """The images of a store at `places`, in that order."""
 
     images: Images
-    places: range
+    places: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -29,9 +31,9 @@ class Part:
 
 
 def split(images: Images, count: int) -> tuple[Images, Images | None]:
-    """The images to train on, and the last `count`, which are held out; None for none. Raises ConfigError for too many.
+    """The images to train on, and `count` that are held out; None for none. Raises ConfigError for too many.
 
-    Of several datasets each gives the last ones of its own, by its share.
+    Drawn at random, the same ones for every model: a store may be sorted by class. Of several datasets each gives its share.
     """
     if count == 0:
         return images, None
@@ -49,7 +51,8 @@ def split(images: Images, count: int) -> tuple[Images, Images | None]:
             f"train: `validation_images` {count}, but the training store has {len(images)} images, and at least one must be "
             f"left to train on. Choose {len(images) - 1} or fewer, or 0 for no validation."
         )
-    return Part(images, range(kept)), Part(images, range(kept, len(images)))
+    order = generator(0, "held out", len(images)).permutation(len(images))
+    return Part(images, np.sort(order[:kept]).tolist()), Part(images, np.sort(order[kept:]).tolist())
 
 
 def fixed_stream(images: Images, spec: TrainSpec) -> Stream:

@@ -1,8 +1,9 @@
 """Figures, training curves, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
 
+import shutil
 from pathlib import Path
 
-from palette.files import write_text
+from palette.files import replacing, write_text
 from palette.publish import curves, figures, gallery, page, panels, paper
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
@@ -21,7 +22,7 @@ def run(stage: Stage[ReportSpec]) -> None:
         title=spec.title,
         grids=[build(table, results) for table in tables if not table.table.paper],
         sheets=[paper.build(table, results) for table in tables if table.table.paper],
-        figures=_figures(stage, made),
+        figures=[*_figures(stage, made), *_masks(stage)],
         curves=_curves(stage),
         trainings=page.trainings(spec.rows, results),
         sources=page.sources(spec.rows, results),
@@ -65,6 +66,19 @@ def _figure(stage: Stage[ReportSpec], block: Block) -> page.Picture:
     models = ", ".join(line.label for line in block.lines if line.row.model not in ("input", "originals"))
     about = f"Rows: test images of different classes. Columns: the degraded input, the output of {models}, and the original."
     return page.Picture(path, f"{block.title} ({block.dataset})", about)
+
+
+def _masks(stage: Stage[ReportSpec]) -> list[page.Picture]:
+    """The first evaluation masks of each kind."""
+    sheets = []
+    for name, row in stage.spec.mask_sheets.items():
+        sheets.append(page.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
+        with replacing(sheets[-1].path) as temporary:
+            shutil.copyfile(stage.results / str(row.mask) / "masks.png", temporary)
+    return sheets
+
+
+MASKS = "The masks of the first test images, in rows; white is what the model must generate."
 
 
 def _curves(stage: Stage[ReportSpec]) -> list[page.Picture]:
