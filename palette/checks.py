@@ -10,7 +10,7 @@ from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Netw
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.data.registry import registry
 from palette.data.selection import read_names
-from palette.errors import ConfigError, DataError
+from palette.errors import DataError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
 from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
@@ -252,7 +252,7 @@ def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
 def lists_are_readable(config: Config) -> Iterator[Problem]:
     """Lists of test images have enough names."""
     for name, dataset in config.datasets.items():
-        if dataset.prepare.test_list is not None:
+        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
             try:
                 read_names(dataset.prepare.test_list, dataset.prepare.test_images)
             except DataError as error:
@@ -396,14 +396,14 @@ def disk_bytes(plan: Plan) -> int:
     return total
 
 
-def refuse_full_disk(plan: Plan) -> None:
-    """Raise ConfigError if what is planned does not fit on the disk of the results folder."""
+def full_disk(plan: Plan) -> Iterator[str]:
+    """What to say if what is planned does not fit on the disk of the results folder."""
     place = plan.results.absolute()
     while not place.exists():
         place = place.parent
     free, needed = shutil.disk_usage(place).free, disk_bytes(plan)
     if needed > free:
-        raise ConfigError(
+        yield (
             f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
             "Free some space, or name a folder on another disk: `snakemake --config results=/path/to/folder`."
         )

@@ -121,8 +121,8 @@ class Plan:
     """Every stage of a config, by folder. `results`: the folder that all stage folders are relative to."""
 
     config: Config
-    weights: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
-    """Pretrained weights at hand: extractor → (file, sha256)."""
+    weights: Mapping[str, tuple[Path | None, str]] = field(default_factory=dict)
+    """Pretrained weights: extractor → (file, sha256); None, where the file is yet to be supplied."""
     listings: Mapping[str, str] = field(default_factory=dict)
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -174,7 +174,9 @@ class Plan:
                     threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=sha256(prepare.test_list) if prepare.test_list else None,
+                test_list_sha256=sha256(prepare.test_list)
+                if prepare.test_list and prepare.test_list.exists()
+                else None,
             )
         )
 

@@ -16,7 +16,7 @@ import yaml
 from palette import checks, config_docs
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.workflow import plan_of
+from palette.workflow import plan_of, start
 
 SMALL = """\
 datasets:
@@ -186,16 +186,36 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_full_disk_is_refused_before_anything_runs(write: Callable[[str], Path]) -> None:
     text = SMALL.replace("photos: {}", "photos: {prepare: {image_size: 256, train_images: 1000000000}}")
+    plan = plan_of([write(text)])
     with pytest.raises(ConfigError, match=r"write about .* GB, and .* has .* GB free"):
-        plan_of([write(text)])
+        start(plan)
 
 
-def test_missing_weights_are_refused_when_planning(
-    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_missing_weights_are_said_by_a_plan_and_stop_a_run(
+    write: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("PALETTE_WEIGHTS", raising=False)
+    found = plan_of([write(SMALL + "score: {extractors: [inception]}\n")])
+    assert "inception-2015-12-05.pt" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"(?s)inception-2015-12-05\.pt.*PALETTE_WEIGHTS"):
-        plan_of([write(SMALL + "score: {extractors: [inception]}\n")])
+        start(found)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "inception-2015-12-05.pt").touch()
+    there = plan_of([write(SMALL + f"score: {{extractors: [inception], weights: {weights}}}\n")])
+    assert there.stages.keys() == found.stages.keys(), "the plan without the weights is the plan with them"
+
+
+def test_missing_lists_are_said_and_stop_a_run(write: Callable[[str], Path], tmp_path: Path) -> None:
+    prepare = (
+        f"photos: {{fetch: {{source: folder, path: {tmp_path}}}, prepare: {{test_list: {tmp_path}/ctest10k.txt}}}}"
+    )
+    plan = plan_of([write(SMALL.replace("photos: {}", prepare))])
+    with pytest.raises(ConfigError, match=r"(?s)ctest10k\.txt.*Larsson et al\. 2016"):
+        start(plan)
 
 
 def cpu_seconds_of(*command: str) -> float:
