@@ -8,12 +8,13 @@ from typing import Any
 
 from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.costs.made import Made, remaining
 from palette.data.registry import registry
 from palette.data.selection import read_names
 from palette.errors import DataError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
-from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
+from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
@@ -188,9 +189,9 @@ def batches_divide(config: Config) -> Iterator[Problem]:
     """The global batch is what the config says on any number of GPUs: it is refused, never rounded."""
     for name, model in config.models.items():
         train = model.train
-        parts = max(train.gpus, 1) * train.accumulate
+        parts = train.devices * train.accumulate
         if train.batch_size % parts:
-            text = f"{train.batch_size} cannot be dealt evenly to {max(train.gpus, 1)} GPUs × {train.accumulate} micro-batches = {parts}."
+            text = f"{train.batch_size} cannot be dealt evenly to {train.devices} GPUs × {train.accumulate} micro-batches = {parts}."
             yield Problem(("models", name, "train", "batch_size"), text)
 
 
@@ -375,10 +376,8 @@ def parameters(network: Network, image_size: int) -> int:
 
 def disk_bytes(plan: Plan) -> int:
     """About how many bytes the stages that are still to be made will write, from above."""
-    total = 0
-    for spec in plan.stages.values():
-        if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
-            continue
+    total, remain = 0, remaining(plan, Made(plan.results))
+    for spec in (plan.stages[folder] for folder in remain):
         if isinstance(spec, PrepareSpec):
             images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
@@ -386,6 +385,8 @@ def disk_bytes(plan: Plan) -> int:
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        elif isinstance(spec, StatisticsSpec):
+            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
         elif isinstance(spec, ReportSpec):
             total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):

@@ -4,6 +4,7 @@ The JSON schema for editors (`workflow/schemas/config.schema.json`) and the refe
 these classes. Reading a config file, with all its mistakes reported at once, is in `palette/config_file.py`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -72,6 +73,9 @@ Folder = Annotated[Path, AfterValidator(_absolute)]
 
 Split = Literal["train", "test"]
 Splits = dict[Split, str]
+GpuName = Literal[
+    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -413,12 +417,34 @@ class Train(Options):
     recompute: bool = False
     """Recompute activations in the backward pass (gradient checkpointing): less memory, a third more work."""
     gpus: int = Field(1, ge=0)
-    """GPUs asked of Snakemake for this training. More than one runs under torchrun."""
+    """GPUs of each node asked of Snakemake for this training. More than one runs under torchrun."""
+    nodes: int = Field(1, ge=1)
+    """Nodes asked of Slurm for this training; elsewhere one machine does the work of all of them."""
     threads: int = Field(1, ge=1)
-    """CPU cores asked of Snakemake for this training."""
+    """CPU cores of each node asked of Snakemake for this training."""
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, each with its own GPU if there are GPUs."""
+        return max(self.gpus, 1) * self.nodes
+
+
+def _card_place(place: str) -> str:
+    """A URL as it is, a path from the root on."""
+    return place if re.match(r"https?://", place) else str(_absolute(Path(place)))
+
+
+class Released(Options):
+    card: Annotated[str, AfterValidator(_card_place)]
+    """`model.json` of the model: a path, or an `https` address. `model.safetensors` lies beside it."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of that `model.json`, which in turn has that of the weights."""
 
 
 class Model(Options):
+    released: Released | None = None
+    """A model that is trained already and taken as it is. Of the other options, only `objective.kind` counts then; it must be
+    the model's own."""
     network: Network = Network()
     """The network."""
     objective: Objective = Objective()
@@ -570,6 +596,70 @@ class Report(Options):
     """Test images of each experiment in the gallery, the first ones; 0 makes no gallery."""
 
 
+# ------------------------------------------------------------------------------------------------- cluster
+
+
+class Request(Options):
+    """What jobs ask of a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
+
+    partition: str | None = None
+    """Slurm's partition."""
+    account: str | None = None
+    """The account that pays."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that a node must have: `h100`, `a100|h100`."""
+    gpu_model: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
+    """Model of the GPUs, as the cluster calls it in `--gpus=h100:4` or `--gres=gpu:h100:4`."""
+    memory_gb: float | None = Field(None, gt=0)
+    """Memory of each node. Doubled at each further attempt. Default: 4 to 32 by verb; 16 per GPU for `train`."""
+    hours: float | None = Field(None, gt=0)
+    """Run time. A training that is not done by then goes on in the job's next run. Default: 1 to 24 by verb."""
+
+
+class Cluster(Options):
+    """How jobs ask a cluster for what they need: all of them, and those of one verb, which win."""
+
+    gpus: Literal["gpus", "gres"] = "gpus"
+    """Whether GPUs are asked for with `--gpus=4` or `--gres=gpu:4`; a training on several nodes does the latter in any case."""
+    jobs: Request = Request()
+    """What all jobs ask for."""
+    fetch: Request = Request()
+    """Jobs of `fetch`."""
+    prepare: Request = Request()
+    """Jobs of `prepare`."""
+    mask: Request = Request()
+    """Jobs of `mask`."""
+    train: Request = Request()
+    """Jobs of `train`."""
+    sample: Request = Request()
+    """Jobs of `sample`."""
+    score: Request = Request()
+    """Jobs of `score`, with the feature networks."""
+    tabulate: Request = Request()
+    """The job of `tabulate`."""
+    report: Request = Request()
+    """The job of `report`."""
+
+
+class Hooks(Options):
+    """Commands for the shell when a run of `snakemake` ends. Their environment has PALETTE_RESULTS, the results folder,
+    PALETTE_PAGE, the report, and PALETTE_LOG, the run's log."""
+
+    success: str | None = None
+    """When everything is done."""
+    error: str | None = None
+    """When a job failed."""
+
+
+class Budget(Options):
+    gpu_hours: float | None = Field(None, ge=0)
+    """GPU-hours that a run may take by estimate without asking. Default: any number."""
+    gpu: GpuName | None = None
+    """GPU that costs are told for: `h100`, `a100`, … as `palette plan --gpu` lists them. Default: this machine's."""
+
+
 class Config(Options):
     """The whole workflow: what exists (datasets, tasks, models, samplers), what is run (experiments), what comes out (tables)."""
 
@@ -595,3 +685,9 @@ class Config(Options):
     """The pages made from it all."""
     registry: dict[Name, KnownDataset] = {}
     """Further published datasets, or other facts of known ones, by name."""
+    cluster: Cluster = Cluster()
+    """What jobs ask of a cluster. Changes no result."""
+    hooks: Hooks = Hooks()
+    """What is done when a run ends."""
+    budget: Budget | None = None
+    """What may be spent. Changes no result."""

@@ -19,6 +19,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Prepare,
     config.Task,
     config.Model,
+    config.Released,
     config.Network,
     config.Objective,
     config.Train,
@@ -29,6 +30,10 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Extractor,
     config.Table,
     config.Report,
+    config.Cluster,
+    config.Request,
+    config.Hooks,
+    config.Budget,
 )
 
 

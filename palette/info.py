@@ -21,6 +21,7 @@ from palette.files import read_json
 from palette.model.cost import Cost, cost
 from palette.plan import evaluations, expand
 from palette.progress import clock
+from palette.scale import aligned, scaled
 
 Facts = dict[str, Any]
 WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
@@ -215,23 +216,6 @@ def _card(file: Path) -> Facts:
 
 
 # -------------------------------------------------------------------------------------------------- as text
-
-
-def scaled(number: float, unit: str) -> str:
-    """Three digits and a prefix: `2.24 TFLOP`; below 1000 as it is."""
-    prefixes = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
-    while abs(number) >= 999.5 and len(prefixes) > 1:
-        number /= 1000
-        prefixes.pop(0)
-    digits = 0 if prefixes[0] == "" else max(0, 2 - (abs(number) >= 9.995) - (abs(number) >= 99.95))
-    return f"{number:.{digits}f} {prefixes[0]}{unit}"
-
-
-def aligned(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values in two columns, indented."""
-    rows = list(rows)
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:{width}}  {value}" for name, value in rows)
 
 
 def config_text(facts: Facts) -> str:

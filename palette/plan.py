@@ -13,7 +13,18 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Squares, Table, Task
+from palette.config import (
+    BASELINES,
+    Config,
+    Experiment,
+    ExtractorKind,
+    Model,
+    Released,
+    Sampler,
+    Squares,
+    Table,
+    Task,
+)
 from palette.data.mask_files import digest
 from palette.data.registry import known
 from palette.errors import ConfigError
@@ -32,12 +43,15 @@ from palette.spec import (
     MaskSpec,
     PrepareRuntime,
     PrepareSpec,
+    ReleasedRuntime,
+    ReleasedSpec,
     ReportSpec,
     Row,
     Runtime,
     SampleSpec,
     ScoreSpec,
     Spec,
+    StatisticsSpec,
     TabulateSpec,
     TrainRuntime,
     TrainSpec,
@@ -50,7 +64,9 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json", "masks.png"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
+    "released": ("model.safetensors", "model.json"),
     "extractor": ("extractor.json",),
+    "statistics": ("statistics.npz",),
     "score": ("scores.json",),
 }
 """Files of each kind that is made by one job, beside its card."""
@@ -195,9 +211,22 @@ class Plan:
             )
         )
 
-    def _train(self, single: Single, task: Task) -> TrainSpec:
+    def _released(self, single: Single, model: Model, released: Released, prepare: PrepareSpec) -> ReleasedSpec:
+        return self._add(
+            ReleasedSpec(
+                name=single.model,
+                runtime=ReleasedRuntime(card=released.card),
+                sha256=released.sha256,
+                image_size=prepare.prepare.image_size,
+                objective=model.objective.kind,
+            )
+        )
+
+    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
         """The training of a row's model. Nothing of how it is tested enters, so that rows on several test sets share it."""
         model = self.config.models[single.model]
+        if model.released:
+            return self._released(single, model, model.released, prepare)
         mix = model.mix or {task.degradation: 1.0}
         shares = model.trained_on(single.dataset)
         roles = {name: "prepare" if len(shares) == 1 else f"prepare-{name}" for name in shares}
@@ -230,7 +259,12 @@ class Plan:
             shorter[spec.state_key] = spec.folder
 
     def _sample(
-        self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
+        self,
+        single: Single,
+        task: Task,
+        prepare: PrepareSpec,
+        train: TrainSpec | ReleasedSpec | None,
+        mask: MaskSpec | None,
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}
@@ -313,6 +347,18 @@ class Plan:
         sampled = self.config.sample.shard_size
         return max(1, self.config.score.shard_size // sampled) * sampled
 
+    def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
+        """Of the set that rows are compared with: once for all of them."""
+        return self._add(
+            StatisticsSpec(
+                name=features.name,
+                parents={"features": features.folder},
+                runtime=Runtime(threads=self.config.sample.threads),
+                count=features.count,
+                shard_size=features.shard_size,
+            )
+        )
+
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
         extractors = self.extractors(single.dataset)
@@ -325,8 +371,10 @@ class Plan:
                 originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
                 parents[f"originals-{kind}"] = originals.folder
             if KINDS[kind].features and reference:
-                others = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
-                parents[f"reference-{kind}"] = others.folder
+                originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
+                parents[f"reference-{kind}"] = originals.folder
+            if KINDS[kind].features:
+                parents[f"statistics-{kind}"] = self._statistics(originals).folder
         return self._add(
             ScoreSpec(
                 name=single.name,
@@ -347,7 +395,7 @@ class Plan:
         task = self.config.tasks[single.task] if single.task else None
         model = self.config.models.get(single.model)
         mask = self._mask(single, task) if task else None
-        train = self._train(single, task) if task and model else None
+        train = self._train(single, task, prepare) if task and model else None
         sample = self._sample(single, task, prepare, train, mask) if task else None
         sampler = self.config.samplers[single.sampler] if single.sampler else None
         return Row(
@@ -403,6 +451,7 @@ class Plan:
             name="report",
             title=report.title,
             inputs=report.inputs,
+            draws=self.config.sample.draws,
             draw_inputs=self.config.sample.draw_inputs,
             tables={table.name: table.hash for table in self.tables},
             rows=tuple(self.rows),

@@ -7,6 +7,7 @@ or a changed parent gives another folder, and what is on disk under a name is al
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -31,6 +32,10 @@ from palette.config import (
 )
 from palette.errors import ConfigError
 from palette.files import write_text
+
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class Runtime(Options):
@@ -70,13 +75,19 @@ class TrainRuntime(Runtime):
     tensorboard: bool = False
     compile: bool = False
     recompute: bool = False
+    nodes: int = 1
     start_from: Path | None = None
     after: str | None = None
     """Folder of the next shorter training with the same state, which is continued."""
 
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, as planned. Fewer do the same in more micro-batches."""
+        return max(self.gpus, 1) * self.nodes
+
 
 class Spec(Options):
-    """Base of the ten kinds."""
+    """Base of all kinds."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
@@ -117,7 +128,7 @@ class Spec(Options):
     def text(self) -> str:
         """The spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
 
     def write(self, results: Path) -> Path:
         """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
@@ -212,6 +223,26 @@ class TrainSpec(Spec):
         return self._digest({"name", "runtime", "steps"})
 
 
+class ReleasedRuntime(Runtime):
+    """Where a released model is to be had."""
+
+    card: str = ""
+    """Path or URL of its `model.json`."""
+
+
+class ReleasedSpec(Spec):
+    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+
+    kind = "released"
+    verb = "train"
+    runtime: ReleasedRuntime = ReleasedRuntime()
+    sha256: str
+    """Of its `model.json`."""
+    image_size: int
+    objective: str
+    """Its kind."""
+
+
 class SampleSpec(Spec):
     """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
 
@@ -266,8 +297,19 @@ class FeaturesSpec(Spec):
     """Whether to measure what needs no network too: one of a row's extractors does."""
 
 
+class StatisticsSpec(Spec):
+    """features of a set that rows are compared with → `statistics.npz`."""
+
+    kind = "statistics"
+    verb = "score"
+    count: int
+    shard_size: int
+
+
 class ScoreSpec(Spec):
-    """`extractor-E`, `features-E`, and where they are needed `originals-E` and `reference-E`, for each extractor E → `scores.json`."""
+    """`extractor-E`, `features-E`, and where they are needed `originals-E`, `reference-E` and `statistics-E`, for each extractor E
+    → `scores.json`.
+    """
 
     kind = "score"
     verb = "score"
@@ -302,11 +344,16 @@ class Row(Options):
     sample: str | None = None
     """Folder of the sample stage; None for the originals."""
     train: str | None = None
-    """Folder of the train stage."""
+    """Folder of the train stage, or of the released model that stands for it."""
     prepare: str
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
 
     @property
     def milestone(self) -> str | None:
@@ -324,6 +371,20 @@ class Evaluated(Options):
     """Test images."""
     reference_images: int | None
     """Images that FID compares with; None: the originals of the test images."""
+
+
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
 
 
 class TabulateSpec(Spec):
@@ -368,6 +429,8 @@ class ReportSpec(Spec):
     keeps_old = False
     title: str
     inputs: int
+    draws: int
+    """Samples of one input."""
     draw_inputs: int
     """The test images that have several draws: the first ones."""
     tables: dict[str, str]
@@ -378,9 +441,16 @@ class ReportSpec(Spec):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves, the masks."""
-        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg", *self.mask_sheets) if tests else tuple(self.mask_sheets)
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, the plots that have rows to compare, and the masks.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        curves = ("training.svg",) if any(row.training for row in trained) else ()
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, *(("overview.png", *curves, *plots) if tests else ()), *self.mask_sheets)
 
     @property
     def mask_sheets(self) -> dict[str, Row]:
@@ -425,9 +495,11 @@ KINDS: dict[str, type[Spec]] = {
         PrepareSpec,
         MaskSpec,
         TrainSpec,
+        ReleasedSpec,
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,
+        StatisticsSpec,
         ScoreSpec,
         TabulateSpec,
         ReportSpec,
@@ -438,7 +510,7 @@ KINDS: dict[str, type[Spec]] = {
 def read_spec(path: Path) -> Spec:
     """Read a stage's `spec.yaml`. Raises ConfigError for what is not one, or was edited by hand."""
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
         kind, written = content.pop("kind"), content.pop("hash")
         spec = KINDS[kind].model_validate(content)
     except FileNotFoundError:

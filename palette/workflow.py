@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 from palette.checks import full_disk, read_config
 from palette.config import Config, Score
 from palette.config_file import read_yaml
+from palette.costs.budget import keep_within_budget
 from palette.data.lists import missing_list
 from palette.data.registry import known
 from palette.data.sources.files import Missing
-from palette.data.sources.planned import classes, listing, missing
+from palette.data.sources.planned import classes, listing, missing, pictures
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring.kinds import KINDS, require_packages, unable
@@ -59,6 +61,12 @@ def _listings(config: Config) -> dict[str, str]:
     """A digest of each user's own files. What is not there is an error now, and so are images without a condition."""
     found = {name: listing(spec, config.results) for name, spec in _fetched(config).items()}
     return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def _pictures(config: Config) -> dict[str, int]:
+    """How many pictures there are of each dataset of which all are asked for, where that is known."""
+    asked = {n: spec for n, spec in _fetched(config).items() if config.datasets[n].prepare.train_images is None}
+    return {name: number for name, spec in asked.items() if (number := pictures(spec)) is not None}
 
 
 def missing_data(plan: Plan) -> list[Missing]:
@@ -109,7 +117,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
     listings, names = _listings(config), _classes(config)
-    plan = Plan(config, _weights(config, names), listings, names)
+    plan = Plan(config, _weights(config, names), listings, names, _pictures(config))
     for note in plan.notes:
         say(note)
     if found := to_supply(plan):
@@ -119,7 +127,8 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
 
 def jobs_use(checkout: str) -> None:
     """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
-    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
+    tools = str(Path(checkout) / "workflow/bin")
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent)), ("PATH", tools)):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
     os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
 
@@ -127,7 +136,8 @@ def jobs_use(checkout: str) -> None:
 def start(plan: Plan) -> int:
     """Take the results folder for this run and write the specs of all stages; return the lock's descriptor.
 
-    Raises ConfigError if files must be supplied by hand, of which a dry run only says so.
+    Raises ConfigError if files must be supplied by hand, of which a dry run only says so. Above the config's budget, ask first:
+    ConfigError for a no, and where there is nobody to ask.
 
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
@@ -140,6 +150,28 @@ def start(plan: Plan) -> int:
         raise ConfigError(
             f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it."
         ) from None
+    keep_within_budget(plan)
+    write_specs(plan)
+    return descriptor
+
+
+def write_specs(plan: Plan) -> None:
+    """Write the spec of each stage into its folder, for the jobs to read."""
     for spec in plan.stages.values():
         spec.write(plan.results)
-    return descriptor
+
+
+def page(plan: Plan) -> Path:
+    """The report's first page."""
+    return plan.results / plan.report.folder / "index.html"
+
+
+def run_hook(command: str | None, plan: Plan, log: str) -> None:
+    """Run a command of the config's `hooks`, if there is one. log: of this run of Snakemake. Its failure is told, and no more."""
+    if command is None:
+        return
+    places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    done = subprocess.run(command, shell=True, env=environment, check=False)
+    if done.returncode:
+        say(f"hooks: `{command}` ended with code {done.returncode}")

@@ -29,6 +29,7 @@ from palette.data.store import ImageStore, PairStore
 from palette.data.tasks import TASKS
 from palette.diffusion.objective import Batch, stratified
 from palette.errors import DataError
+from palette.spec import TrainSpec
 
 PAIRED: Degradation = "paired"
 """The task that needs images with conditions."""
@@ -177,6 +178,11 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     if device.type != "cuda":
         return batch
     return Batch(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in batch))
+
+
+def micro_batches(spec: TrainSpec, devices: int) -> int:
+    """Micro-batches per step and device: fewer devices than planned take more, and none becomes larger than planned."""
+    return spec.accumulate * max(1, -(-spec.runtime.devices // devices))
 
 
 def slices(batch_size: int, rank: int, world: int, accumulate: int) -> list[range]:

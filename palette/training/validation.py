@@ -12,7 +12,7 @@ import torch
 from palette.data.randomness import generator
 from palette.errors import ConfigError
 from palette.spec import TrainSpec
-from palette.training.stream import Images, Joined, Stream, collate, moved, thresholds
+from palette.training.stream import Images, Joined, Stream, collate, micro_batches, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
 
 
@@ -83,7 +83,7 @@ class Validation:
         spec, world = self.spec, trainer.world
         levels = self.stream.levels(0)
         mine = range(world.rank, self.stream.batch_size, world.size)
-        size = spec.batch_size // (world.size * spec.accumulate)
+        size = spec.batch_size // (world.size * micro_batches(spec, world.size))
         sums = torch.zeros(2, dtype=torch.float64, device=world.device)  # of losses, of images
         with trainer.averaged_network() as network, ThreadPoolExecutor(spec.runtime.threads, "validation") as pool:
             for first in range(0, len(mine), size):

@@ -34,7 +34,6 @@ def run(stage: Stage[SampleSpec], shard: int) -> None:
         name=f"shard-{shard:03}.json",
         seed=spec.seed,
         images=len(first_draws(spec, shard)),
-        device="cpu" if restorer is None else str(restorer.device),
     )
 
 
@@ -77,6 +76,11 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
     sampler = stage.spec.sampler
     weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)
     facts = read_json(model)
+    if stage.spec.degradation not in facts["mix"]:
+        known = ", ".join(facts["mix"]) or "no task"
+        raise DataError(
+            f"{model}: a model of {known}; it has never seen {stage.spec.degradation}. Take it out of that row."
+        )
     network = load_network(model, weights, device, sampler.ema_width if sampler else None)
     return Restorer(network, facts["objective"]["kind"], sampler, stage.spec.seed, device, facts["precision"])
 

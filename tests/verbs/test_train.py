@@ -203,6 +203,19 @@ def test_two_nodes_resume_what_one_process_began(uninterrupted: Path, tmp_path: 
     assert json.loads(one.path("card.json").read_text())["devices"] == 2
 
 
+@pytest.mark.slow
+def test_training_of_eight_processes_goes_on_on_four_and_on_one(uninterrupted: Path, tmp_path: Path) -> None:
+    prepared(tmp_path)
+    for processes, steps in ((8, 4), (4, 8), (1, 12)):
+        one = stage(tmp_path, train_spec(**SPEC, steps=steps))
+        launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
+        run = subprocess.run(command(one.path("spec.yaml"), *launcher), capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert ("going on from step" in run.stderr) == (steps > 4)
+        assert json.loads(one.path("card.json").read_text())["devices"] == processes
+    assert_close(one.path(""), uninterrupted)
+
+
 LAUNCHED = """
 import sys
 from palette.errors import UserError

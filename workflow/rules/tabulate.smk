@@ -21,12 +21,14 @@ for table in plan.tables:
             results / f"logs/tabulate/{table.name}.log",
         conda:
             "../../envs/conda.yaml"
+        resources:
+            **asked("tabulate"),
         params:
             spec=results / table.folder / "spec.yaml",
         message:
             f"tabulate {table.name}"
         shell:
-            "python -m palette tabulate -c {params.spec:q} 2>&1 | tee -i {log:q}"
+            "python -m palette tabulate -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 rule tables:

@@ -131,3 +131,15 @@ def classes(spec: FetchSpec) -> list[str] | None:
         return None
     pictures = (file for file in walk(fetch.path) if file.lower().endswith(FORMATS))
     return sorted({file.partition("/")[0] if "/" in file else fetch.path.name for file in pictures})
+
+
+# ------------------------------------------------------------------------------------------------- pictures
+
+
+def pictures(spec: FetchSpec) -> int | None:
+    """About how many training pictures there are, from above; None if that is not known before they are fetched."""
+    if spec.known is not None:
+        return spec.known.images.get("train")
+    if spec.fetch.path is None or not spec.fetch.path.is_dir():
+        return None
+    return sum(1 for file in walk(spec.fetch.path) if file.lower().endswith(FORMATS))
