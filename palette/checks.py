@@ -9,6 +9,7 @@ from typing import Any
 from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.costs.made import Made, remaining
+from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
 from palette.errors import DataError
@@ -18,8 +19,8 @@ from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, Stat
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
-    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
-    *("sample", "extractor", "features", "score", "report"),
+    *("all", "models", "tables", "plan", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
 """Names of the rules that every config has."""
 
@@ -28,10 +29,12 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every name in an experiment is defined in its section. Reads the raw config, so that a faulty definition still counts."""
     named = {field: raw.get(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
     sections = {field: section if isinstance(section, Mapping) else {} for field, section in named.items()}
+    folders = raw.get("folders")
+    others = [*(folders if isinstance(folders, Mapping) else ()), *BASELINES]
     experiments = raw.get("experiments")
     for index, experiment in enumerate(experiments if isinstance(experiments, list) else ()):
         for field, section in sections.items():
-            allowed = [*section, *(BASELINES if field == "model" else ())]
+            allowed = [*section, *(others if field == "model" else ())]
             value = experiment.get(field) if isinstance(experiment, Mapping) else None
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str) and name not in allowed:
@@ -54,7 +57,7 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
                 "sampler",
                 f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}.",
             )
-        if row.sampler and (row.model in BASELINES or (model and model.objective.kind == "regression")):
+        if row.sampler and (row.model not in config.models or (model and model.objective.kind == "regression")):
             yield "sampler", f"{row.model!r} is not sampled; leave it out."
         task = config.tasks.get(row.task or "")
         if model and model.mix and task and task.degradation not in model.mix:
@@ -138,6 +141,23 @@ def training_sets_fit(config: Config) -> Iterator[Problem]:
 def _share_files(first: Dataset, second: Dataset) -> bool:
     """Whether two datasets part the same folder, so that one's test images may be the other's training images."""
     return first.fetch.source == second.fetch.source in ("folder", "pairs") and first.fetch.path == second.fetch.path
+
+
+def folders_have_outputs(config: Config) -> Iterator[Problem]:
+    """Somebody's outputs are there, as many as there are test images, under names that no model has."""
+    for name, outputs in config.folders.items():
+        if name in (*config.models, *BASELINES):
+            yield Problem(("folders", name), f"{name!r} is the name of a model too; call one of them otherwise.")
+        if not outputs.path.is_dir():
+            yield Problem(("folders", name, "path"), f"no folder {outputs.path}.")
+            continue
+        found = len(images_of(outputs.path))
+        for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
+            dataset = config.datasets.get(row.dataset)
+            if row.model == name and dataset and found != dataset.prepare.test_images:
+                wanted = dataset.prepare.test_images
+                text = f"{outputs.path} has {found} images, and dataset {row.dataset!r} has {wanted} test images."
+                yield Problem(("folders", name, "path"), text)
 
 
 def factors_divide(config: Config) -> Iterator[Problem]:
@@ -328,6 +348,7 @@ CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
     training_sets_fit,
+    folders_have_outputs,
     sizes_divide,
     factors_divide,
     heads_divide,

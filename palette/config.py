@@ -464,6 +464,12 @@ class Model(Options):
         return {name: weights[name] / sum(weights.values()) for name in sorted(weights)}
 
 
+class Outputs(Options):
+    path: Folder
+    """Folder of images, one for each test image of a row: named as the originals or by number (docs/tables.md). They must have the
+    size of the test images, and are scored as they are."""
+
+
 # ------------------------------------------------------------------------------------------------ sampling
 
 
@@ -510,7 +516,7 @@ class Experiment(Options):
     task: Name | tuple[Name, ...] | None = None
     """A name from `tasks`. `originals` needs none."""
     model: Name | tuple[Name, ...]
-    """A name from `models`, or `input` or `originals`."""
+    """A name from `models` or `folders`, or `input` or `originals`."""
     sampler: Name | tuple[Name, ...] | None = None
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
@@ -669,6 +675,8 @@ class Config(Options):
     """Images, by name."""
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
+    folders: dict[Name, Outputs] = {}
+    """Somebody's outputs, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""
     samplers: dict[Name, Sampler] = {}

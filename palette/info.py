@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from palette.checks import read_config
-from palette.config import BASELINES, Config, Model, Network
+from palette.config import Config, Model, Network
 from palette.config_file import read_yaml
 from palette.errors import DataError
 from palette.files import read_json
@@ -55,11 +55,15 @@ def _uses(config: Config) -> dict[tuple[str, int], Use]:
     """(Model, image size) → use, in the order of the experiments."""
     uses: dict[tuple[str, int], Use] = {}
     for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
-        if row.model in BASELINES or row.task is None:
+        model = config.models.get(row.model)
+        if model is None or row.task is None:
             continue
-        model = config.models[row.model]
         use = uses.setdefault((row.model, config.datasets[row.dataset].prepare.image_size), Use())
-        training = (row.dataset, None if model.mix else config.tasks[row.task].degradation, row.seed)
+        training = (
+            "+".join(model.trained_on(row.dataset)),
+            None if model.mix else config.tasks[row.task].degradation,
+            row.seed,
+        )
         use.trainings[training] = max(use.trainings.get(training, 0), row.steps or model.train.steps)
         sampler = config.samplers[row.sampler] if row.sampler else None
         use.samplers[row.sampler] = evaluations(model, sampler)

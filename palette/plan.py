@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from palette.config import (
-    BASELINES,
     Config,
     Experiment,
     ExtractorKind,
@@ -48,6 +47,7 @@ from palette.spec import (
     ReportSpec,
     Row,
     Runtime,
+    SampleRuntime,
     SampleSpec,
     ScoreSpec,
     Spec,
@@ -95,12 +95,14 @@ class Single:
     seed: int
     steps: int | None = None
     """Of the training, where they are not the model's own."""
+    trained: bool = True
+    """Whether there is a training behind it; else it knows no seed."""
 
     @property
     def name(self) -> str:
         """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        parts += [] if self.model in BASELINES else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
         return "-".join(filter(None, parts))
 
 
@@ -119,10 +121,10 @@ def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Sing
         experiment.steps,
     )
     for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
-        # The baselines know no chance and no training: one row, whatever the seeds and steps.
-        trained = model not in BASELINES
+        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
+        trained = model in models
         own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
-        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps)  # type: ignore[arg-type]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -143,6 +145,8 @@ class Plan:
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the classes of each dataset, sorted, where they are known."""
+    outputs_of: Mapping[str, str] = field(default_factory=dict)
+    """Folders of somebody's outputs: name → digest of the files' names and sizes."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Number of pictures of each dataset, where it is known."""
     stages: dict[str, Spec] = field(default_factory=dict)
@@ -268,12 +272,16 @@ class Plan:
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}
+        outputs = self.config.folders.get(single.model)
         return self._add(
             SampleSpec(
                 name=single.name,
                 parents={role: spec.folder for role, spec in parents.items() if spec},
-                runtime=Runtime(threads=sample.threads, gpus=1 if train else 0),
-                baseline=None if train else "input",
+                runtime=SampleRuntime(
+                    threads=sample.threads, gpus=1 if train else 0, folder=outputs.path if outputs else None
+                ),
+                baseline=None if train else "folder" if outputs else "input",
+                outputs=self.outputs_of.get(single.model),
                 degradation=task.degradation,
                 quality=task.evaluation_quality,
                 factor=task.evaluation_factor,

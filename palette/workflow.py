@@ -12,6 +12,7 @@ from palette.checks import full_disk, read_config
 from palette.config import Config, Score
 from palette.config_file import read_yaml
 from palette.costs.budget import keep_within_budget
+from palette.data import outputs
 from palette.data.lists import missing_list
 from palette.data.registry import known
 from palette.data.sources.files import Missing
@@ -61,6 +62,10 @@ def _listings(config: Config) -> dict[str, str]:
     """A digest of each user's own files. What is not there is an error now, and so are images without a condition."""
     found = {name: listing(spec, config.results) for name, spec in _fetched(config).items()}
     return {name: digest for name, digest in found.items() if digest is not None}
+
+
+def _outputs(config: Config) -> dict[str, str]:
+    return {name: outputs.listing(folder.path) for name, folder in config.folders.items()}
 
 
 def _pictures(config: Config) -> dict[str, int]:
@@ -117,7 +122,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
     listings, names = _listings(config), _classes(config)
-    plan = Plan(config, _weights(config, names), listings, names, _pictures(config))
+    plan = Plan(config, _weights(config, names), listings, names, _outputs(config), _pictures(config))
     for note in plan.notes:
         say(note)
     if found := to_supply(plan):

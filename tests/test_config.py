@@ -126,6 +126,24 @@ def test_training_sets_that_do_not_fit(write: Callable[[str], Path], train_on: s
 
 
 @pytest.mark.parametrize(
+    ("folders", "row", "says"),
+    [
+        ("theirs: {path: /none}", "", "no folder /none"),
+        ("theirs: {path: FOLDER}", "task: inpainting, ", "has 0 images, and dataset 'photos' has 256 test images"),
+        ("palette: {path: FOLDER}", "", "'palette' is the name of a model too"),
+        ("theirs: {path: FOLDER}", "task: inpainting, sampler: dpm, ", "'theirs' is not sampled; leave it out"),
+        ("their: {path: FOLDER}", "task: inpainting, ", "no model is called 'theirs'. Did you mean 'their'?"),
+    ],
+)
+def test_folders_of_outputs_that_do_not_fit(
+    write: Callable[[str], Path], tmp_path: Path, folders: str, row: str, says: str
+) -> None:
+    more = f"  - {{dataset: photos, {row}model: theirs}}\n" if row else ""
+    text = f"{SMALL}{more}folders:\n  {folders.replace('FOLDER', str(tmp_path))}\n"
+    assert any(says in line for line in refusal(write(text)))
+
+
+@pytest.mark.parametrize(
     ("kept", "width", "says"),
     [("[]", 0.05, "keeps none"), ("[0.05, 0.1]", 0.2, "keeps 0.05, 0.1"), ("[0, 0.05]", 0.02, "Add 0.02 to")],
 )
