@@ -65,11 +65,25 @@ def test_agreement(tmp_path: Path) -> None:
     assert max(score["difference"] for score in found.values()) < 1e-3
 
 
+def test_fetching(tmp_path: Path) -> None:
+    found = run("fetching", tmp_path)
+    assert found["checking"]["ratio"]["median"] > 0
+    assert set(found["peak_mib"]) == {"50 pictures"}
+
+
 def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     found = run("gpu", tmp_path, "--device", "cpu")
     assert found["training"]["reference, fp32"]["ratio"] == 1
     assert found["paper"]["bf16"]["share"] > 0
     assert found["denoising"]["ours, bf16"]["batch_size"] == 2
+
+
+@pytest.mark.slow
+def test_dag(tmp_path: Path) -> None:
+    found = run("dag", tmp_path)["2 experiments"]
+    for case in ("ours", "plain"):
+        assert all(found[case][when]["seconds"] > 0 for when in ("fresh", "nothing to do"))
+    assert found["jobs"] == 18
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -67,12 +67,34 @@ def test_shards_cover_all_images() -> None:
     assert made.outputs(sample.folder, "002")[-1].endswith("/shard-002.json")
 
 
-def test_a_shard_of_features_reads_its_own_shard_of_samples_only() -> None:
-    made = plan()
+def test_a_shard_of_features_reads_its_own_shards_of_samples_only() -> None:
+    made = plan(score={"shard_size": 9})  # two whole shards of samples
     features = next(s for s in made.of_kind("features") if "sample" in s.parents)
-    read = [file for file in made.inputs(features.folder, "001") if file.startswith("sample/")]
-    assert read
-    assert all("-001." in file for file in read)
+    assert made.shards(features) == ["000", "001"]
+    read = [[f for f in made.inputs(features.folder, shard) if f.startswith("sample/")] for shard in ("000", "001")]
+    assert [sorted({file[-7:-4] for file in files if file.endswith(".zip")}) for files in read] == [
+        ["000", "001"],
+        ["002"],
+    ]
+
+
+def test_a_shard_of_features_is_one_shard_of_samples_at_least() -> None:
+    assert len(plan(score={"shard_size": 1}).shards(plan(score={"shard_size": 1}).of_kind("features")[0])) == 3
+
+
+@pytest.mark.parametrize("gone", ["model.safetensors", "model.json", "card.json", "test.zip", "masks.zip"])
+def test_every_file_of_a_stage_is_waited_for_by_some_other(gone: str) -> None:
+    """So that Snakemake makes it again, whoever has deleted it."""
+    made = plan()
+    jobs = [
+        (s.folder, shard)
+        for s in made.stages.values()
+        for shard in (made.shards(s) if s.kind in ("sample", "features") else [None])
+    ]
+    wanted = {file for folder, shard in jobs for file in made.inputs(folder, shard)}
+    files = {f for s in made.stages.values() for f in made.outputs(s.folder) if s.kind != "report" and f.endswith(gone)}
+    assert files
+    assert files <= wanted
 
 
 @pytest.mark.parametrize(
@@ -144,3 +166,36 @@ def test_seeds_and_tasks_wait_for_their_own_trainings_only() -> None:
 def test_baselines_know_no_steps() -> None:
     made = plan(experiments=[{"dataset": "photos", "task": "jpeg", "model": "input", "steps": [1, 2]}])
     assert [row.experiment for row in made.rows] == ["photos-jpeg-input"]
+
+
+# ---------------------------------------------------------------------------------- what a model learns from
+
+SETS: dict[str, Any] = {
+    "large": {"prepare": {"test_images": 30}},
+    "few": {"prepare": {"test_images": 10, "train_images": 1}},
+    "other": {"prepare": {"test_images": 10, "train_images": 1, "seed": 1}},
+}
+ROWS = [{"dataset": ["few", "other"], "task": "jpeg", "model": "palette", "sampler": "dpm"}]
+
+
+def shared_trainings(train_on: object) -> list[TrainSpec]:
+    made = plan(datasets=SETS, models={"palette": {"train_on": train_on}}, experiments=ROWS)
+    return [spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)]
+
+
+def test_two_test_sets_share_one_training() -> None:
+    (shared,) = shared_trainings("large")
+    assert shared.name == "large-jpeg-palette-s0"
+    assert shared.sources == {"prepare": 1.0}
+    alone = plan(datasets=SETS, models={"palette": {}}, experiments=[{**ROWS[0], "dataset": "large"}]).of_kind("train")
+    assert [spec.folder for spec in alone] == [shared.folder]
+    assert len(shared_trainings(None)) == 2
+
+
+def test_several_datasets_are_parents_with_their_shares() -> None:
+    (mixed,) = shared_trainings({"other": 3, "large": 1})
+    assert mixed.name == "large+other-jpeg-palette-s0"
+    assert mixed.sources == {"prepare-large": 0.25, "prepare-other": 0.75}
+    assert mixed.parents["prepare-other"].startswith("prepare/other-")
+    assert [spec.folder for spec in shared_trainings({"large": 2, "other": 6})] == [mixed.folder]
+    assert shared_trainings({"large": 1, "other": 1})[0].hash != mixed.hash

@@ -35,12 +35,12 @@ class Curve:
 def curves(rows: Sequence[Row], results: Path) -> list[Curve]:
     """The log of each training of `rows`, once each. One that is continued is part of the longest."""
     longest: dict[str, tuple[int, str]] = {}
-    for folder in dict.fromkeys(row.train for row in rows if row.train):
+    for folder in dict.fromkeys(row.training for row in rows if row.training):
         spec = read_spec(results / folder / "spec.yaml")
         assert isinstance(spec, TrainSpec)
         longest[spec.state_key] = max(longest.get(spec.state_key, (0, "")), (spec.steps, folder))
     shown = {folder for _, folder in longest.values()}
-    trainings = {row.train: row for row in reversed(rows) if row.train in shown and row.train is not None}
+    trainings = {row.training: row for row in reversed(rows) if row.training is not None and row.training in shown}
     return [_curve(results / folder, row, list(trainings.values())) for folder, row in reversed(trainings.items())]
 
 

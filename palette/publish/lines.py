@@ -71,6 +71,11 @@ class Line:
         return self.row.model in BASELINES
 
     @property
+    def originals(self) -> bool:
+        """Whether it is the untouched test images."""
+        return self.row.model == "originals"
+
+    @property
     def label(self) -> str:
         """`palette, dpm20`."""
         return ", ".join(
@@ -110,7 +115,7 @@ def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
 
     The originals belong to every block of their dataset. Raises DataError where scores of one block were made by unlike protocols.
     """
-    lines = _lines(rows, results)
+    lines = read_lines(rows, results)
     originals = [line for line in lines if line.row.model == "originals"]
     tested = [line for line in lines if line.row.model != "originals"]
     keys = dict.fromkeys(
@@ -128,7 +133,8 @@ def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
     return made
 
 
-def _lines(rows: Iterable[Row], results: Path) -> list[Line]:
+def read_lines(rows: Iterable[Row], results: Path) -> list[Line]:
+    """The scores of `rows`; those that differ only in their seed are one line. Raises DataError as `blocks` does."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         same = (row.dataset, row.task, row.condition, row.model, row.sampler, row.steps)

@@ -17,7 +17,7 @@ from palette.files import read_json
 from palette.publish.figures import sample_spec
 from palette.publish.lines import Block, Cell, Line, ScoreInfo
 from palette.publish.plots import COLORS, INK, MARKERS, look, plain
-from palette.publish.tables import ARROWS
+from palette.publish.sheet import ARROWS
 from palette.spec import PLOTS, TrainSpec, compared, read_spec
 
 SCORES = ("fd", "psnr")

@@ -1,11 +1,13 @@
 """Figures, plots, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from PIL import Image
 
-from palette.files import write_text
-from palette.publish import curves, figures, gallery, page, panels, plots, tradeoffs
+from palette.files import replacing, write_text
+from palette.publish import curves, figures, gallery, page, panels, paper, plots, tradeoffs
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
 from palette.spec import PLOTS, ReportSpec, TabulateSpec, read_spec
@@ -30,14 +32,14 @@ def run(stage: Stage[ReportSpec]) -> None:
     """Draw everything and write the page last."""
     stage.forget_cards()
     spec, results = stage.spec, stage.results
-    tables = read_spec(results / "tabulate" / "spec.yaml")
-    assert isinstance(tables, TabulateSpec)
+    tables = [_table(results, name) for name in spec.tables]
     made = blocks(spec.rows, results)
     in_gallery = gallery.write(spec, results, stage.path("gallery")) if spec.gallery_files else []
     content = page.Page(
         title=spec.title,
-        grids=[build(name, tables.tables[name], spec.rows, results) for name in spec.tables],
-        figures=[picture for block in made for picture in _pictures(stage, block)],
+        grids=[build(table, results) for table in tables if not table.table.paper],
+        sheets=[paper.build(table, results) for table in tables if table.table.paper],
+        figures=[*(picture for block in made for picture in _pictures(stage, block)), *_masks(stage)],
         comparisons=[_comparison(stage, name, made) for name in PLOTS if f"{name}.svg" in spec.figures],
         curves=_curves(stage),
         trainings=page.trainings(spec.rows, results),
@@ -50,6 +52,12 @@ def run(stage: Stage[ReportSpec]) -> None:
     write_text(stage.path("index.html"), page.render(content))
     stage.write_card(["index.html", *_only(stage, in_gallery)])
     say(f"open {stage.path('index.html')}")
+
+
+def _table(results: Path, name: str) -> TabulateSpec:
+    spec = read_spec(results / f"tabulate/{name}/spec.yaml")
+    assert isinstance(spec, TabulateSpec)
+    return spec
 
 
 def _only(stage: Stage[ReportSpec], in_gallery: list[str]) -> list[str]:
@@ -102,6 +110,19 @@ def _comparison(stage: Stage[ReportSpec], name: str, made: list[Block]) -> page.
     path = stage.path(f"figures/{name}.svg")
     plots.save(tradeoffs.draw(name, made, stage.results), path)
     return page.Picture(path, *PLOTS_SHOW[name])
+
+
+def _masks(stage: Stage[ReportSpec]) -> list[page.Picture]:
+    """The first evaluation masks of each kind."""
+    sheets = []
+    for name, row in stage.spec.mask_sheets.items():
+        sheets.append(page.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
+        with replacing(sheets[-1].path) as temporary:
+            shutil.copyfile(stage.results / str(row.mask) / "masks.png", temporary)
+    return sheets
+
+
+MASKS = "The masks of the first test images, in rows; white is what the model must generate."
 
 
 def _curves(stage: Stage[ReportSpec]) -> list[page.Picture]:

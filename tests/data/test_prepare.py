@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,12 @@ from PIL import Image
 
 from palette.config import Fetch, Prepare
 from palette.data.crops import around, draw_crop
+from palette.data.manifest import Manifest, write_manifest
 from palette.data.photos import PHOTOS, Box, photo_folder
 from palette.data.randomness import generator
 from palette.data.store import ImageStore
 from palette.errors import DataError
-from palette.spec import FetchSpec, PrepareSpec, Runtime, Spec
+from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Spec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 
@@ -28,7 +30,7 @@ def prepared(stage_of: StageOf, fetched: Stage[Any], threads: int = 1, **options
         name=f"p{threads}",
         prepare=Prepare(**options),
         parents={"fetch": fetched.spec.folder},
-        runtime=Runtime(threads=threads),
+        runtime=PrepareRuntime(threads=threads),
     )
     stage = stage_of(spec)
     prepare.run(stage)
@@ -49,13 +51,15 @@ def photos(stage_of: StageOf) -> Stage[Any]:
 
 def replace_photo(fetched: Stage[Any], index: int, pixels: npt.NDArray[np.uint8]) -> None:
     """Put other pixels of the same size in the place of photograph `index`."""
-    content = json.loads(fetched.path("manifest.json").read_text())
-    entry = content["images"][index]
+    manifest = Manifest.read(fetched.path("manifest.jsonl"))
+    entries = list(manifest.images())
+    entry = entries[index]
     path = fetched.path("images") / entry["file"]
     assert [pixels.shape[1], pixels.shape[0]] == entry["size"]
     Image.fromarray(pixels).save(path, "PNG")
-    content["images"][index] = {**entry, **fetch.picture_entry(entry["file"], entry["class"], path.read_bytes())}
-    fetched.path("manifest.json").write_text(json.dumps(content))
+    data = path.read_bytes()
+    entries[index] = {**entry, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    write_manifest(manifest.path, manifest.header, entries)
 
 
 # ------------------------------------------------------------------------- no test pixel is seen in training
@@ -166,7 +170,7 @@ def test_changed_photo_is_named(stage_of: StageOf, photos: Stage[Any]) -> None:
 
 
 def test_fetch_has_not_run(stage_of: StageOf) -> None:
-    with pytest.raises(DataError, match=r"manifest\.json: missing"):
+    with pytest.raises(DataError, match=r"manifest\.jsonl: missing"):
         prepared(stage_of, stage_of(FetchSpec(name="x", fetch=Fetch())), image_size=16)
 
 

@@ -12,13 +12,13 @@ rule extractor:
         "../../envs/conda.yaml"
     threads: threads_of("extractor")
     resources:
-        gpu=gpus_of("extractor"),
+        **asked("extractor"),
     params:
         spec=spec_of("extractor"),
     message:
         "score: feature network {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 rule features:
@@ -33,13 +33,13 @@ rule features:
         "../../envs/conda.yaml"
     threads: threads_of("features")
     resources:
-        gpu=gpus_of("features"),
+        **asked("features"),
     params:
         spec=spec_of("features"),
     message:
         "score: features of {wildcards.stage}, shard {wildcards.shard}"
     shell:
-        "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | into {log:q}"
 
 
 rule statistics:
@@ -53,12 +53,14 @@ rule statistics:
     conda:
         "../../envs/conda.yaml"
     threads: threads_of("statistics")
+    resources:
+        **asked("statistics"),
     params:
         spec=spec_of("statistics"),
     message:
         "score: statistics of {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 rule score:
@@ -71,9 +73,11 @@ rule score:
         results / "logs/score/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    resources:
+        **asked("score"),
     params:
         spec=spec_of("score"),
     message:
         "score {wildcards.stage}"
     shell:
-        "python -m palette score -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette score -c {params.spec:q} 2>&1 | into {log:q}"
