@@ -152,8 +152,8 @@ def accuracies(setting: Setting) -> Iterator[Found]:
 
 
 def likenesses(setting: Setting) -> Iterator[Found]:
-    """Scores of an output and its original: each picture of `a`, and that of `b` in the same place."""
-    both = [Pair(a.output, b.output, 0) for a, b in zip(pairs(setting.a), pairs(setting.b), strict=True)]
+    """Scores of an output and its original: each picture of `a`, blurred and as it is."""
+    both = [Pair(_blur(pair.original), pair.original, 0) for pair in pairs(setting.a)]
     path = setting.state.with_name("alexnet.pth")
     torch.manual_seed(1)
     trunk = models.alexnet()
@@ -184,8 +184,12 @@ def _tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
 def blurred(folder: Path) -> Path:
     """Blur the pictures of a folder: of two sets that are alike, KID is nothing but chance and rounding."""
     for file in folder.iterdir():
-        Image.open(file).filter(ImageFilter.GaussianBlur(1.5)).save(file)
+        Image.fromarray(_blur(np.asarray(Image.open(file)))).save(file)
     return folder
+
+
+def _blur(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1.5)))
 
 
 def main(arguments: list[str] | None = None) -> int:
