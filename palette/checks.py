@@ -6,20 +6,21 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, SOURCES, Config, Experiment, Network, Prepare
+from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.costs.made import Made, remaining
+from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
-from palette.errors import ConfigError, DataError
+from palette.errors import DataError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
 from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
-    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
-    *("sample", "extractor", "features", "score", "report"),
+    *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
 """Names of the rules that every config has."""
 
@@ -28,10 +29,12 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every name in an experiment is defined in its section. Reads the raw config, so that a faulty definition still counts."""
     named = {field: raw.get(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
     sections = {field: section if isinstance(section, Mapping) else {} for field, section in named.items()}
+    folders = raw.get("folders")
+    others = [*(folders if isinstance(folders, Mapping) else ()), *BASELINES]
     experiments = raw.get("experiments")
     for index, experiment in enumerate(experiments if isinstance(experiments, list) else ()):
         for field, section in sections.items():
-            allowed = [*section, *(BASELINES if field == "model" else ())]
+            allowed = [*section, *(others if field == "model" else ())]
             value = experiment.get(field) if isinstance(experiment, Mapping) else None
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str) and name not in allowed:
@@ -54,7 +57,7 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
                 "sampler",
                 f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}.",
             )
-        if row.sampler and (row.model in BASELINES or (model and model.objective.kind == "regression")):
+        if row.sampler and (row.model not in config.models or (model and model.objective.kind == "regression")):
             yield "sampler", f"{row.model!r} is not sampled; leave it out."
         task = config.tasks.get(row.task or "")
         if model and model.mix and task and task.degradation not in model.mix:
@@ -87,14 +90,74 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
     return f"the mix of model {row.model!r}, with `paired`," if model and "paired" in (model.mix or ()) else None
 
 
+def _learned(config: Config, row: Single) -> list[str]:
+    """The datasets that the model of a row learns from."""
+    model = config.models.get(row.model)
+    return list(model.trained_on(row.dataset)) if model else []
+
+
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
-            if dataset and who and dataset.fetch.source != "pairs":
-                text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
-                yield Problem(("experiments", index, "dataset"), text)
+            names = dict.fromkeys([row.dataset, *_learned(config, row)])
+            for name in names if dataset and who else ():
+                if name in config.datasets and (source := config.datasets[name].fetch.source) != "pairs":
+                    text = f"{who} needs a dataset with `source: pairs`, and {name!r} is `{source}`."
+                    yield Problem(("experiments", index, "dataset"), text)
+
+
+def training_sets_fit(config: Config) -> Iterator[Problem]:
+    """The datasets that a model learns from exist, have its images' size, and hold back the images that it is tested on."""
+    for name, model in config.models.items():
+        place = ("models", name, "train_on")
+        named = [model.train_on] if isinstance(model.train_on, str) else list(model.train_on or ())
+        for dataset in named:
+            if dataset not in config.datasets:
+                choice = f" Defined: {', '.join(config.datasets)}."
+                yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
+        if not named or not set(named) <= config.datasets.keys():
+            continue
+        for row in (
+            row for experiment in config.experiments for row in expand(experiment, config.models) if row.model == name
+        ):
+            if (tested := config.datasets.get(row.dataset)) is None:
+                continue
+            for dataset in named:
+                learned = config.datasets[dataset]
+                sizes = (learned.prepare.image_size, tested.prepare.image_size)
+                if sizes[0] != sizes[1]:
+                    text = f"{dataset!r} has images of {sizes[0]} pixels, and the test images of {row.dataset!r} have {sizes[1]}."
+                    yield Problem(place, text)
+                if dataset != row.dataset and _share_files(learned, tested):
+                    text = (
+                        f"{dataset!r} and {row.dataset!r} are the same files, each parted in its own way: images that the model "
+                        "is tested on would be among those that it learns from. Use one dataset, or two folders."
+                    )
+                    yield Problem(place, text)
+
+
+def _share_files(first: Dataset, second: Dataset) -> bool:
+    """Whether two datasets part the same folder, so that one's test images may be the other's training images."""
+    return first.fetch.source == second.fetch.source in ("folder", "pairs") and first.fetch.path == second.fetch.path
+
+
+def folders_have_outputs(config: Config) -> Iterator[Problem]:
+    """Somebody's outputs are there, as many as there are test images, under names that no model has."""
+    for name, outputs in config.folders.items():
+        if name in (*config.models, *BASELINES):
+            yield Problem(("folders", name), f"{name!r} is the name of a model too; call one of them otherwise.")
+        if not outputs.path.is_dir():
+            yield Problem(("folders", name, "path"), f"no folder {outputs.path}.")
+            continue
+        found = len(images_of(outputs.path))
+        for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
+            dataset = config.datasets.get(row.dataset)
+            if row.model == name and dataset and found != dataset.prepare.test_images:
+                wanted = dataset.prepare.test_images
+                text = f"{outputs.path} has {found} images, and dataset {row.dataset!r} has {wanted} test images."
+                yield Problem(("folders", name, "path"), text)
 
 
 def factors_divide(config: Config) -> Iterator[Problem]:
@@ -213,7 +276,7 @@ def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
 def lists_are_readable(config: Config) -> Iterator[Problem]:
     """Lists of test images have enough names."""
     for name, dataset in config.datasets.items():
-        if dataset.prepare.test_list is not None:
+        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
             try:
                 read_names(dataset.prepare.test_list, dataset.prepare.test_images)
             except DataError as error:
@@ -224,10 +287,11 @@ def trainings_have_images(config: Config) -> Iterator[Problem]:
     """A dataset without training images trains no model."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment, config.models):
-            dataset = config.datasets.get(row.dataset)
-            if row.model in config.models and dataset and dataset.prepare.train_images == 0:
-                text = f"model {row.model!r} is trained on dataset {row.dataset!r}, which has `train_images: 0`."
-                yield Problem(("experiments", index, "dataset"), text)
+            for name in _learned(config, row):
+                learned = config.datasets.get(name)
+                if learned and learned.prepare.train_images == 0:
+                    text = f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`."
+                    yield Problem(("experiments", index, "dataset"), text)
 
 
 def masks_are_there(config: Config) -> Iterator[Problem]:
@@ -286,6 +350,8 @@ def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
 CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
+    training_sets_fit,
+    folders_have_outputs,
     sizes_divide,
     factors_divide,
     heads_divide,
@@ -355,14 +421,14 @@ def disk_bytes(plan: Plan) -> int:
     return total
 
 
-def refuse_full_disk(plan: Plan) -> None:
-    """Raise ConfigError if what is planned does not fit on the disk of the results folder."""
+def full_disk(plan: Plan) -> Iterator[str]:
+    """What to say if what is planned does not fit on the disk of the results folder."""
     place = plan.results.absolute()
     while not place.exists():
         place = place.parent
     free, needed = shutil.disk_usage(place).free, disk_bytes(plan)
     if needed > free:
-        raise ConfigError(
+        yield (
             f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
             "Free some space, or name a folder on another disk: `snakemake --config results=/path/to/folder`."
         )

@@ -454,6 +454,21 @@ class Model(Options):
     """How it is trained."""
     mix: dict[Degradation, Annotated[float, Field(gt=0)]] | None = None
     """One generalist for several tasks (Table 7) with their proportions. Default: a specialist for each task."""
+    train_on: Name | dict[Name, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset whose training images it learns from, or several with their proportions. Default: the dataset that it is tested
+    on. Experiments on several test sets then share one training."""
+
+    def trained_on(self, dataset: str) -> dict[str, float]:
+        """Dataset → its share of the training images, for an experiment on `dataset`; sorted, together 1."""
+        chosen = self.train_on or dataset
+        weights = {chosen: 1.0} if isinstance(chosen, str) else chosen
+        return {name: weights[name] / sum(weights.values()) for name in sorted(weights)}
+
+
+class Outputs(Options):
+    path: Folder
+    """Folder of images, one for each test image of a row: named as the originals or by number (docs/tables.md). They must have the
+    size of the test images, and are scored as they are."""
 
 
 # ------------------------------------------------------------------------------------------------ sampling
@@ -502,7 +517,7 @@ class Experiment(Options):
     task: Name | tuple[Name, ...] | None = None
     """A name from `tasks`. `originals` needs none."""
     model: Name | tuple[Name, ...]
-    """A name from `models`, or `input` or `originals`."""
+    """A name from `models` or `folders`, or `input` or `originals`."""
     sampler: Name | tuple[Name, ...] | None = None
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
@@ -661,6 +676,8 @@ class Config(Options):
     """Images, by name."""
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
+    folders: dict[Name, Outputs] = {}
+    """Somebody's outputs, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""
     samplers: dict[Name, Sampler] = {}

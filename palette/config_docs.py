@@ -20,6 +20,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Task,
     config.Model,
     config.Released,
+    config.Outputs,
     config.Network,
     config.Objective,
     config.Train,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from palette.config import (
-    BASELINES,
     Config,
     Experiment,
     ExtractorKind,
@@ -48,6 +47,7 @@ from palette.spec import (
     ReportSpec,
     Row,
     Runtime,
+    SampleRuntime,
     SampleSpec,
     ScoreSpec,
     Spec,
@@ -95,12 +95,14 @@ class Single:
     seed: int
     steps: int | None = None
     """Of the training, where they are not the model's own."""
+    trained: bool = True
+    """Whether there is a training behind it; else it knows no seed."""
 
     @property
     def name(self) -> str:
         """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        parts += [] if self.model in BASELINES else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
         return "-".join(filter(None, parts))
 
 
@@ -119,10 +121,10 @@ def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Sing
         experiment.steps,
     )
     for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
-        # The baselines know no chance and no training: one row, whatever the seeds and steps.
-        trained = model not in BASELINES
+        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
+        trained = model in models
         own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
-        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps)  # type: ignore[arg-type]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -137,12 +139,14 @@ class Plan:
     """Every stage of a config, by folder. `results`: the folder that all stage folders are relative to."""
 
     config: Config
-    weights: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
-    """Pretrained weights at hand: extractor → (file, sha256)."""
+    weights: Mapping[str, tuple[Path | None, str]] = field(default_factory=dict)
+    """Pretrained weights: extractor → (file, sha256); None, where the file is yet to be supplied."""
     listings: Mapping[str, str] = field(default_factory=dict)
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the classes of each dataset, sorted, where they are known."""
+    outputs_of: Mapping[str, str] = field(default_factory=dict)
+    """Folders of somebody's outputs: name → digest of the files' names and sizes."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Number of pictures of each dataset, where it is known."""
     stages: dict[str, Spec] = field(default_factory=dict)
@@ -178,11 +182,10 @@ class Plan:
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
-        published = known(self.config, options.fetch)
+        published, prepare = known(self.config, options.fetch), options.prepare
         fetch = self._add(
             FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
         )
-        prepare = options.prepare
         return self._add(
             PrepareSpec(
                 name=dataset,
@@ -191,7 +194,9 @@ class Plan:
                     threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=sha256(prepare.test_list) if prepare.test_list else None,
+                test_list_sha256=sha256(prepare.test_list)
+                if prepare.test_list and prepare.test_list.exists()
+                else None,
             )
         )
 
@@ -222,17 +227,23 @@ class Plan:
         )
 
     def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
+        """The training of a row's model. Nothing of how it is tested enters, so that rows on several test sets share it."""
         model = self.config.models[single.model]
         if model.released:
             return self._released(single, model, model.released, prepare)
         mix = model.mix or {task.degradation: 1.0}
+        shares = model.trained_on(single.dataset)
+        roles = {name: "prepare" if len(shares) == 1 else f"prepare-{name}" for name in shares}
+        prepared = {name: self._prepare(name) for name in shares}
+        what = single.model if model.mix else f"{task.degradation}-{single.model}"
         return self._add(
             TrainSpec(
-                name=f"{single.dataset}-{single.model if model.mix else f'{task.degradation}-{single.model}'}-s{single.seed}",
-                parents={"prepare": prepare.folder},
+                name=f"{'+'.join(shares)}-{what}-s{single.seed}",
+                parents={roles[name]: spec.folder for name, spec in prepared.items()},
+                sources={roles[name]: share for name, share in shares.items()},
                 runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
                 mix=mix,
-                image_size=prepare.prepare.image_size,
+                image_size=next(iter(prepared.values())).prepare.image_size,
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
@@ -261,12 +272,16 @@ class Plan:
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}
+        outputs = self.config.folders.get(single.model)
         return self._add(
             SampleSpec(
                 name=single.name,
                 parents={role: spec.folder for role, spec in parents.items() if spec},
-                runtime=Runtime(threads=sample.threads, gpus=1 if train else 0),
-                baseline=None if train else "input",
+                runtime=SampleRuntime(
+                    threads=sample.threads, gpus=1 if train else 0, folder=outputs.path if outputs else None
+                ),
+                baseline=None if train else "folder" if outputs else "input",
+                outputs=self.outputs_of.get(single.model),
                 degradation=task.degradation,
                 quality=task.evaluation_quality,
                 factor=task.evaluation_factor,

@@ -187,13 +187,18 @@ class MaskSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`."""
+    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`.
+
+    Of several datasets, the parents are `prepare-NAME`.
+    """
 
     kind = "train"
     verb = "train"
     runtime: TrainRuntime = TrainRuntime()
     mix: dict[Degradation, float]
     """Task → proportion; a specialist has one entry."""
+    sources: dict[str, float] = Field(default_factory=lambda: {"prepare": 1.0})
+    """Role of a parent → share of its images among the examples."""
     image_size: int
     network: Network
     objective: Objective
@@ -238,13 +243,22 @@ class ReleasedSpec(Spec):
     """Its kind."""
 
 
+class SampleRuntime(Runtime):
+    """Where somebody's outputs lie."""
+
+    folder: Path | None = None
+
+
 class SampleSpec(Spec):
     """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
 
     kind = "sample"
     verb = "sample"
-    baseline: Literal["input"] | None
-    """`input`: the degraded images themselves; otherwise the trained model samples."""
+    runtime: SampleRuntime = SampleRuntime()
+    baseline: Literal["input", "folder"] | None
+    """`input`: the degraded images themselves. `folder`: somebody's outputs. Otherwise the trained model samples."""
+    outputs: str | None = None
+    """Digest of the names and sizes of somebody's outputs, so that a changed file is noticed."""
     degradation: Degradation
     quality: int | None
     factor: int | None = None

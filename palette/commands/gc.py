@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     from palette.scale import scaled
     from palette.workflow import plan_of
 
-    plans = [plan_of([file], check_disk=False) for file in arguments.config or [Path("config.yaml")]]
+    plans = [plan_of([file]) for file in arguments.config or [Path("config.yaml")]]
     with alone(plans[0].results):
         heaps = find(plans, arguments.keep_days)
         for heap in heaps:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print it. Runs nothing."""
     from palette.workflow import plan_of, write_specs
 
-    plan = plan_of([arguments.config], check_disk=False)
+    plan = plan_of([arguments.config])
     if arguments.write:
         write_specs(plan)
     show(plan, arguments)

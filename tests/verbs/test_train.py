@@ -15,12 +15,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from palette.files import sha256
+from palette.data.store import write_store
+from palette.files import read_json, sha256
 from palette.spec import TrainRuntime, TrainSpec
 from palette.stage import verify
 from palette.training import distributed
 from palette.verbs import train
-from tests.tiny import prepared, stage, train_spec
+from tests.tiny import named, pictures, prepared, stage, train_spec
 
 SPEC = {"ema_widths": (0.0, 0.05, 0.1), "validation_images": 3}
 
@@ -274,3 +275,23 @@ def test_each_process_has_the_device_of_its_place_on_the_machine(monkeypatch: py
     monkeypatch.setenv("RANK", "11")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert distributed.local_device() == torch.device("cuda", 3)
+
+
+def test_on_several_datasets_it_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """Stopped in the middle, in process; then the same stage again."""
+    mixed: dict[str, Any] = {
+        "parents": {"prepare-one": "prepare/tiny", "prepare-two": "prepare/second"},
+        "sources": {"prepare-one": 0.25, "prepare-two": 0.75},
+        "validation_images": 2,
+    }
+    written = []
+    for name, stops in (("whole", (12,)), ("cut", (5, 12))):
+        results = prepared(tmp_path / name)
+        second = results / "prepare/second/train.zip"
+        write_store(second, named(pictures(9, seed=5)), ["even", "odd"])
+        for steps in stops:
+            one = stage(results, train_spec(**mixed, steps=steps))
+            train.run(one)
+        written.append(one.path("model.safetensors").read_bytes())
+        assert read_json(one.path("card.json"))["parents"].keys() == mixed["parents"].keys()
+    assert written[0] == written[1]
