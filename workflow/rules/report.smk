@@ -36,7 +36,7 @@ rule report:
     conda:
         "../../envs/conda.yaml"
     params:
-        spec=results / plan.report.folder / "spec.yaml",
+        spec=plan.results / plan.report.folder / "spec.yaml",
     message:
         "report"
     shell:

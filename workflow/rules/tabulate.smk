@@ -18,7 +18,7 @@ rule tabulate:
     conda:
         "../../envs/conda.yaml"
     params:
-        spec=results / plan.tabulate.folder / "spec.yaml",
+        spec=plan.results / plan.tabulate.folder / "spec.yaml",
     message:
         "tabulate"
     shell:
