@@ -19,7 +19,7 @@ from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, Stat
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
-    *("all", "models", "tables", "plan", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
     *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
 """Names of the rules that every config has."""
@@ -236,6 +236,9 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
 def sources_exist(config: Config) -> Iterator[Problem]:
     """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
     published = registry(config)
+    for name in config.registry:
+        if name in SOURCES:
+            yield Problem(("registry", name), f"{name!r} is a kind of source. Choose another name.")
     for name, dataset in config.datasets.items():
         source, path = dataset.fetch.source, ("datasets", name, "fetch")
         if source in published:

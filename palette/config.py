@@ -93,8 +93,8 @@ class Options(BaseModel):
 class DataFile(Options):
     """A file that others publish, or that a user has."""
 
-    file: str = Field(pattern=r"^[^/\x00]+$", max_length=200)
-    """Its name on disk."""
+    file: str = Field(pattern=r"^[^/\x00.][^/\x00]*$", max_length=200)
+    """Its name on disk, without a folder."""
     urls: tuple[str, ...] = ()
     """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
     bytes: int | None = Field(None, ge=1)
@@ -160,7 +160,8 @@ class Fetch(Options):
     """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
     splits: Splits = {}
     """`folder`, `archive`: which images are for training and which for testing. Each is a sub-folder, whose own sub-folders are the
-    classes, or a text file that lists images, one path a line: relative to `path`, or to the list if there is no `path`."""
+    classes, or a text file (absolute, or in `path`) that lists images, one path a line: relative to `path`, or without `path`
+    to the list."""
     files: tuple[DataFile, ...] = ()
     """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 

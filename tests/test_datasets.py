@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from torchvision import datasets as torchvision
 
 from palette import cli
 from palette.config import SOURCES as KINDS
 from palette.config import Dataset, Fetch, KnownDataset
+from palette.config_file import validate
 from palette.data.registry import built_in, registry
 from palette.data.sources.files import VARIABLE
 from palette.errors import ConfigError
@@ -105,6 +108,7 @@ def test_a_config_has_files_of_its_own(write: Write) -> None:
         {"torchvision": "CIFAR10"},
         {"reader": "guess"},
         {"files": [{"file": "../x.zip"}]},
+        {"files": [{"file": ".."}]},
         {"files": [{"file": "x.zip", "sha256": "abc"}]},
         {"licence": "CC0"},
     ],
@@ -112,6 +116,29 @@ def test_a_config_has_files_of_its_own(write: Write) -> None:
 def test_mistakes_in_an_entry(mistake: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         KnownDataset.model_validate({"title": "x", **mistake})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+FILE = st.dictionaries(st.sampled_from(["file", "urls", "bytes", "sha256", "split"]), JSON)
+FIELDS = dict.fromkeys(("title", "reader", "splits", "arguments", "images", "classes"), JSON)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.fixed_dictionaries({}, optional={**FIELDS, "files": st.lists(FILE, max_size=2)}) | JSON)
+def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
+    _, problems = validate({"registry": {"mine": entry}})
+    try:
+        KnownDataset.model_validate(entry)
+    except ValidationError:
+        assert any(problem.path[:2] == ("registry", "mine") for problem in problems)
+    else:
+        assert not any(problem.path[:1] == ("registry",) for problem in problems)
 
 
 # --------------------------------------------------------------------------------------------------- config
@@ -134,6 +161,11 @@ def test_mistakes_in_an_entry(mistake: dict[str, Any]) -> None:
 def test_mistakes_are_found_when_planning(write: Write, fetch: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         plan_of([write(fetch)])
+
+
+def test_a_dataset_may_not_be_called_like_a_kind(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"registry\.folder: 'folder' is a kind of source"):
+        plan_of([write({"source": "photos"}, registry={"folder": {"title": "x"}})])
 
 
 def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:

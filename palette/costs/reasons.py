@@ -55,12 +55,13 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "count": "datasets.{dataset}.prepare.test_images",
         "sample_shard_size": "sample.shard_size",
     },
+    "statistics": {"count": "datasets.{dataset}.prepare.test_images", "shard_size": "score.shard_size"},
     "score": {
         "": "score",
         "count": "datasets.{dataset}.prepare.test_images",
         "reference_count": "datasets.{dataset}.reference",
     },
-    "tabulate": {"tables": "tables", "rows": "experiments"},
+    "tabulate": {"table": "tables", "rows": "experiments"},
     "report": {"": "report", "rows": "experiments", "tables": "tables", "draw_inputs": "sample.draw_inputs"},
 }
 """Kind → field of its spec → where that stands in the config; "" for all others, whose names are the config's."""
@@ -121,7 +122,7 @@ class Reasons:
 
     def _candidates(self, spec: Spec) -> list[Path]:
         if not spec.keeps_old:
-            return [self.made.results / spec.kind]
+            return [self.made.results / spec.folder]
         own = self.made.results / spec.folder
         return [folder for folder in self._earlier[spec.kind].get(spec.name, []) if folder != own]
 

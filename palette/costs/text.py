@@ -70,7 +70,7 @@ def _costs(facts: Facts) -> str:
         ("core-hours", f"{totals['core_hours']:,.3g}"),
         (
             "wall time",
-            f"{duration(schedule['seconds'])} with {_count(schedule['gpus'], unit)}{nodes}, {schedule['idle']:.0%} idle",
+            f"{duration(schedule['seconds'])} with {_count(schedule['gpus'], unit)}{nodes}, {schedule['idle']:.1%} idle",
         ),
         ("at least", f"{duration(schedule['critical_seconds'])}, whatever the number: {_path(schedule['critical'])}"),
         ("disk", scaled(totals["disk_bytes"], "B")),

@@ -47,6 +47,7 @@ HANDLING: Mapping[str, Handling] = {
     "sample": Handling(1, 0.001, 0.15),
     "extractor": Handling(1, 0.002, 0),
     "features": Handling(1, 0.002, 0.8),
+    "statistics": Handling(1, 0.0005, 0),
     "score": Handling(3, 0.0005, 0),
     "tabulate": Handling(1, 0, 0),
     "report": Handling(5, 0.002, 0.1),

@@ -16,7 +16,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK)
 """Okabe and Ito's, for every kind of color vision; INK in place of their black."""
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LOOK = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 DARK = (
     "@media (prefers-color-scheme: dark) {"
     f'[style*="fill: {INK}"] {{fill: {INK_ON_DARK} !important}} '
@@ -28,7 +27,8 @@ DARK = (
 @contextmanager
 def look() -> Iterator[None]:
     """Axes that are made inside have our colors and a faint grid."""
-    with mpl.rc_context({**LOOK, "axes.grid": True, "grid.color": "#8a8f99", "grid.alpha": 0.3, "font.size": 10}):
+    ink = {"text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
+    with mpl.rc_context(ink), mpl.rc_context({"axes.grid": True, "grid.color": "#8a8f99", "grid.alpha": 0.3}):  # type: ignore[arg-type]
         yield
 
 

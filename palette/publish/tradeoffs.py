@@ -7,21 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from palette.files import read_json
 from palette.publish.figures import sample_spec
 from palette.publish.lines import Block, Cell, Line, ScoreInfo
-from palette.publish.plots import COLORS, MARKERS, look, plain
-from palette.publish.tables import ARROWS
+from palette.publish.plots import COLORS, INK, MARKERS, look, plain
+from palette.publish.sheet import ARROWS
 from palette.spec import PLOTS, TrainSpec, compared, read_spec
 
 SCORES = ("fd", "psnr")
 """What quality is told by: the first score of each of these metrics."""
 WIDE = 10.0
 """From this ratio of the largest to the smallest on, an axis is logarithmic."""
+TICKS = (1.0, 2.0, 5.0)
+"""Its labelled values, times powers of ten."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +67,41 @@ def draw(name: str, blocks: Sequence[Block], results: Path) -> Figure:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    xs = sorted({x for series in panel.series for x, _ in series.points})
     for number, series in enumerate(panel.series):
-        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        values = [cell.value for _, cell in series.points]
-        axes.errorbar(
-            [x for x, _ in series.points],
-            values,
-            yerr=tuple(zip(*(_spread(cell) for _, cell in series.points), strict=True)),
-            **{"color": color, "marker": marker, "markersize": 6, "linewidth": 1.4, "elinewidth": 1},
-            label=series.label,
-        )
+        if not series.points:  # it has no such score, but its color
+            continue
+        _draw_series(axes, series, COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)])
     if panel.front:
         x, y = zip(*front(panel), strict=True)
-        drawstyle = {"drawstyle": "steps-post", "linestyle": ":", "linewidth": 1.2, "color": COLORS[-1]}
-        axes.plot(x, y, **drawstyle, zorder=0, label="best trade-offs")
-        axes.plot(x, y, linestyle="", marker="o", markersize=12, markerfacecolor="none", color=COLORS[-1], zorder=0)
+        axes.plot(x, y, drawstyle="steps-post", linestyle=":", linewidth=1.2, color=INK, zorder=0)
+        circles = "best trade-offs"
+        axes.plot(x, y, linestyle="", marker="o", markersize=12, markerfacecolor="none", color=INK, label=circles)
     axes.set(title=panel.title, xlabel=panel.x, ylabel=f"{panel.score.label} {ARROWS[panel.score.better]}".strip())
-    if xs[0] > 0 and xs[-1] / xs[0] >= WIDE:
+    xs = [x for series in panel.series for x, _ in series.points]
+    if min(xs) > 0 and max(xs) / min(xs) >= WIDE:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=TICKS))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     plain(axes)
+
+
+def _draw_series(axes: Axes, series: Series, color: str, marker: str) -> None:
+    cells = [cell for _, cell in series.points]
+    down, up = zip(*map(_spread, cells), strict=True)
+    axes.errorbar(
+        [x for x, _ in series.points],
+        [cell.value for cell in cells if cell.value is not None],
+        yerr=[down, up],
+        color=color,
+        marker=marker,
+        markersize=6,
+        linewidth=1.4,
+        elinewidth=1,
+        label=series.label,
+    )
 
 
 def _spread(cell: Cell) -> tuple[float, float]:
@@ -121,19 +140,24 @@ def _groups(block: Block, plot: str) -> list[list[Line]]:
     return [[lines[row.experiment] for row in rows] for rows in groups]
 
 
-def _series(label: str, lines: Sequence[Line], x: Callable[[Line], float], score: ScoreInfo) -> list[Series]:
-    """The lines that have the score, by x; none if there are none."""
+def _series(label: str, lines: Sequence[Line], x: Callable[[Line], float], score: ScoreInfo) -> Series:
+    """The lines that have the score, by x."""
     cells = [(x(line), line.cells[score.key]) for line in lines if score.key in line.cells]
-    points = sorted(((x, cell) for x, cell in cells if cell.value is not None), key=lambda point: point[0])
-    return [Series(label, points)] if points else []
+    return Series(label, sorted(((x, cell) for x, cell in cells if cell.value is not None), key=lambda point: point[0]))
+
+
+def _panel(block: Block, x: str, score: ScoreInfo, series: Sequence[Series], marked: bool = False) -> list[Panel]:
+    """The panel of these series; none where they have no points."""
+    return (
+        [Panel(f"{block.title} ({block.dataset})", x, score, series, marked)] if any(s.points for s in series) else []
+    )
 
 
 def _panels(block: Block, x: str, groups: Mapping[str, Sequence[Line]], of: Callable[[Line], float]) -> list[Panel]:
     """One panel per score, a series per group."""
     made = []
     for score in _scores(block):
-        series = [s for label, lines in groups.items() for s in _series(label, lines, of, score)]
-        made += [Panel(f"{block.title} ({block.dataset})", x, score, series)] if series else []
+        made += _panel(block, x, score, [_series(label, lines, of, score) for label, lines in groups.items()])
     return made
 
 
@@ -169,8 +193,8 @@ def over_cost(block: Block, results: Path) -> list[Panel]:
             ("sampling, seconds per image", sampling_seconds),
             ("training, device-seconds", training_seconds),
         ):
-            series = [s for line in lines for s in _series(line.label, [line], partial(of, results=results), score)]
-            made += [Panel(f"{block.title} ({block.dataset})", x, score, series, front=True)] if series else []
+            series = [_series(line.label, [line], partial(of, results=results), score) for line in lines]
+            made += _panel(block, x, score, series, marked=True)
     return made
 
 
@@ -181,8 +205,8 @@ def sampling_seconds(line: Line, results: Path) -> float:
         spec = sample_spec(row, results)
         cards = [read_json(file) for file in sorted((results / str(row.sample)).glob("shard-*.json"))]
         images = spec.count + ((spec.draws - 1) * min(spec.draw_inputs, spec.count) if spec.sampler else 0)
-        found.append(sum(card["seconds"] for card in cards) / images)
-    return sum(found) / len(found)
+        found.append(sum(float(card["seconds"]) for card in cards) / images)
+    return fmean(found)
 
 
 def training_seconds(line: Line, results: Path) -> float:

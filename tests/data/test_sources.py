@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from palette import download
-from palette.config import DataFile, Fetch, KnownDataset
+from palette.config import DataFile, Fetch, KnownDataset, Squares
 from palette.data.manifest import Manifest, opener
 from palette.data.registry import built_in
 from palette.data.sources.files import VARIABLE, Missing
+from palette.data.sources.imagenet import kit_labels
 from palette.data.sources.planned import listing, missing
 from palette.data.sources.splits import read_flist, splits_of
-from palette.data.store import StoredImage, decode, write_store
+from palette.data.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
-from palette.spec import FetchSpec, Runtime, Spec
+from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Runtime, Spec
 from palette.stage import Stage
-from palette.verbs import fetch
+from palette.verbs import fetch, prepare
 from tests.data.archives import jpeg, make_tar, make_zip, png, tar_bytes
 from tests.web import Site, drop, wrong_byte
 
@@ -260,9 +261,25 @@ def test_imagenet_from_its_own_files(tmp_path: Path, fetched: Fetched, imagenet:
     assert "agreement" in manifest.header["license"]
     assert "russakovsky" in manifest.header["citation"]
     made = {file.name for file in (tmp_path / "imagenet").iterdir()}
-    assert made == {
-        name for file in imagenet.files for name in (file.file, f"{file.file}.sha256")
-    }  # nothing is unpacked
+    kept = {name for file in imagenet.files for name in (file.file, f"{file.file}.sha256", f".{file.file}.lock")}
+    assert made == kept  # nothing is unpacked
+
+
+def test_from_imagenets_files_to_the_stores(
+    tmp_path: Path, stage_of: StageOf, fetched: Fetched, imagenet: KnownDataset
+) -> None:
+    """Training images are of the training set and test images of the validation set, each with its label."""
+    manifest = fetched(imagenet, source="imagenet", path=tmp_path / "imagenet")
+    parents = {"fetch": manifest.path.parent.relative_to(tmp_path / "results").as_posix()}
+    options = Squares(image_size=8, train_images=7, test_images=3)
+    stage = stage_of(PrepareSpec(name="mine", parents=parents, prepare=options, runtime=PrepareRuntime(threads=2)))
+    prepare.run(stage)
+    made = {split: ImageStore(stage.path(f"{split}.zip")) for split in ("train", "test")}
+    for split, known in (("train", TRAINED), ("test", LABELED)):
+        assert len(made[split]) == {"train": 7, "test": 3}[split]
+        assert made[split].classes == IDS
+        for entry, label in zip(made[split].manifest, made[split].labels, strict=True):
+            assert known[entry["file"]] == (IDS[label], split)
 
 
 def test_imagenet_with_a_list_instead_of_the_kit(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
@@ -274,6 +291,34 @@ def test_imagenet_with_a_list_instead_of_the_kit(tmp_path: Path, fetched: Fetche
     labels.write_text("cat\n")
     with pytest.raises(DataError, match="'cat' is no WordNet ID"):
         fetched(imagenet, source="imagenet", path=folder)
+
+
+def damaged_kit(mat: bytes) -> bytes:
+    parts = {"meta.mat": mat, "ILSVRC2012_validation_ground_truth.txt": b"1\n"}
+    return tar_bytes({f"ILSVRC2012_devkit_t12/data/{name}": data for name, data in parts.items()}, "w:gz")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (tar_bytes({"other.txt": b""}, "w:gz"), "not the development kit of ILSVRC 2012"),
+        (b"no archive", "not an archive that can be read"),
+        (damaged_kit(b"MATLAB 5.0"), r"meta\.mat is not what it should be"),
+        (damaged_kit(b""), r"meta\.mat is not what it should be"),
+        (damaged_kit(bytes(600)), r"meta\.mat is not what it should be"),
+    ],
+)
+def test_a_kit_that_is_none(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "kit.tar.gz").write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        kit_labels(tmp_path / "kit.tar.gz")
+
+
+def test_an_inner_tar_that_is_no_class(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
+    path = make_tar(tmp_path / "imagenet/ILSVRC2012_img_train.tar", {"cat.tar": b""})
+    files = (data_file(path, split="train"), *imagenet.files[1:])
+    with pytest.raises(DataError, match=r"contains 'cat\.tar', which is no class of ImageNet"):
+        fetched(imagenet.model_copy(update={"files": files}), source="imagenet", path=tmp_path / "imagenet")
 
 
 def test_imagenet_unpacked(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
@@ -457,6 +502,34 @@ def test_a_torchvision_dataset_of_arrays(
     assert (decode(read(first)) == pixels[0].reshape(3, 32, 32).transpose(1, 2, 0)).all()
     card = json.loads((manifest.path.parent / "card.json").read_text())
     assert set(card["artifacts"]) == {"manifest.jsonl", "images.zip"}
+
+
+def test_a_torchvision_dataset_in_a_folder_of_its_own(
+    tmp_path: Path, fetched: Fetched, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets
+
+    def mat(**values: list[int]) -> bytes:
+        data = io.BytesIO()
+        savemat(data, values)
+        return data.getvalue()
+
+    images = {f"jpg/image_{n:05}.jpg": jpeg(n) for n in range(1, 5)}
+    contents = {
+        "102flowers.tgz": tar_bytes(images, "w:gz"),
+        "imagelabels.mat": mat(labels=[77, 1, 77, 2]),
+        "setid.mat": mat(trnid=[1, 2], valid=[4, 4], tstid=[3, 4]),
+    }
+    made = {key: offered(site, *item) for key, item in zip(("image", "label", "setid"), contents.items(), strict=True)}
+    monkeypatch.setattr(
+        datasets.Flowers102, "_file_dict", {key: (file["file"], md5) for key, (file, md5) in made.items()}
+    )
+    known = built_in()["flowers102"].model_copy(update={"files": tuple(DataFile(**file) for file, _ in made.values())})
+    manifest = fetched(known, source="flowers102", path=tmp_path / "data")
+    read = opener(manifest)
+    assert [read(entry) for entry in manifest.images()] == list(images.values())
+    assert [entry["class"][:3] for entry in manifest.images()] == ["076", "000", "076", "001"]
+    assert [entry["split"] for entry in manifest.images()] == ["train", "train", "test", "test"]
 
 
 def test_a_torchvision_class_that_does_not_exist(tmp_path: Path, fetched: Fetched) -> None:

@@ -63,7 +63,14 @@ class Results:
             "author": "A. Photographer",
             "license": "CC0",
         }
-        header = {"source": "photos", "containers": ["images"]}
+        header = {
+            "source": "photos",
+            "containers": ["images"],
+            "title": "Cats & cups",
+            "license": "by agreement",
+            "citation": "@misc{cats}",
+            "homepage": "https://example.org/cats",
+        }
         write_manifest(self._write(fetch) / "manifest.jsonl", header, [{**image, "url": "https://example.org/cat"}])
         folder = self._write(prepare)
         counts = {"train": {"images": 20}, "test": {"images": TESTS}}

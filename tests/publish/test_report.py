@@ -47,6 +47,8 @@ def test_the_page_shows_everything_escaped(page: str) -> None:
         "Scores &amp; more",
         "Chelsea &lt;the cat&gt;",
         "CC0",
+        '<a href="https://example.org/cats">Cats &amp; cups</a>. License: by agreement.',
+        "@misc{cats}",
         "palette, dpm20",
         "3.1 M",
     ):

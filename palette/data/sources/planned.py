@@ -84,7 +84,8 @@ def _list_lines(fetch: Fetch) -> list[str]:
     """The content of the lists of splits. Raises ConfigError for one that is not there."""
     lists = _lists(fetch)
     if fetch.path is None and len(lists) < len(fetch.splits):
-        raise ConfigError(f"fetch.splits: without `path` both are lists, and not all are files: {dict(fetch.splits)}.")
+        text = "without `path` both are lists, named by absolute paths, and not all of these are files"
+        raise ConfigError(f"fetch.splits: {text}: {', '.join(fetch.splits.values())}.")
     return [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in lists]
 
 

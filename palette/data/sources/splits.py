@@ -51,9 +51,13 @@ def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
 
 
 def list_file(value: str, root: Path | None) -> Path | None:
-    """The list that an entry of `splits` names, or None if it is a sub-folder."""
-    places = [Path(value).expanduser(), *([root / value] if root is not None and root.is_dir() else [])]
-    return next((place.absolute() for place in places if place.is_file()), None)
+    """The list that an entry of `splits` names, absolutely or from the source's folder on; or None if it is a sub-folder."""
+    file = Path(value).expanduser()
+    if not file.is_absolute():
+        if root is None:
+            return None
+        file = (root if root.is_dir() else root.parent) / file
+    return file if file.is_file() else None
 
 
 def read_flist(file: Path) -> Iterator[str]:
