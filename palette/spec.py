@@ -68,6 +68,7 @@ class TrainRuntime(Runtime):
     tensorboard: bool = False
     compile: bool = False
     recompute: bool = False
+    scratch: str | None = None
     start_from: Path | None = None
 
 

@@ -13,7 +13,8 @@ from palette.stage import Stage
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
-from palette.training.stream import open_images
+from palette.training.scratch import local
+from palette.training.stream import open_images, stores_of
 from palette.training.trainer import Trainer
 
 
@@ -37,7 +38,9 @@ def state_folder(stage: Stage[TrainSpec]) -> Path:
 
 
 def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
-    with open_images(stage.parent("prepare", "train.zip"), stage.spec.mix) as images:
+    stores = [stage.parent("prepare", name) for name in stores_of(stage.spec.mix)]
+    copies = local(stores, stores[0].with_name("card.json"), stage.spec.runtime.scratch)
+    with copies as (store, *_), open_images(store, stage.spec.mix) as images:
         trainer = train(stage.spec, images, state_folder(stage), processes)
     if processes.leads:
         publish(stage, trainer)
