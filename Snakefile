@@ -21,15 +21,17 @@ rule all:
 # Data, masks and models without what comes after them: a good first night on a new cluster.
 rule models:
     input:
-        [made(spec.folder) for spec in plan.of_kind("train")],
+        [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
 
 
 onstart:
-    lock = or_stop(start, plan)
+    lock = None if only_planning() else or_stop(start, plan)
 
 
 onsuccess:
-    print(f"\nDone. Look at {plan.results / plan.report.folder / 'index.html'}")
+    if not only_planning():
+        print(f"\nDone. Look at {page(plan)}")
+        run_hook(plan.config.hooks.success, plan, log)
 
 
 onerror:
@@ -37,3 +39,4 @@ onerror:
         "\nA job failed: its message is above, its log under "
         f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
     )
+    run_hook(plan.config.hooks.error, plan, log)

@@ -6,24 +6,35 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, Config, Experiment, Network, Prepare
+from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.costs.made import Made, remaining
+from palette.data.outputs import images_of
+from palette.data.registry import registry
 from palette.data.selection import read_names
-from palette.errors import ConfigError, DataError
+from palette.errors import DataError
 from palette.plan import Plan, Single, expand
-from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
+from palette.publish.published import models, of_table
+from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
+RULES = (
+    *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("released", "sample", "extractor", "features", "statistics", "score", "report"),
+)
+"""Names of the rules that every config has."""
 
 
 def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every name in an experiment is defined in its section. Reads the raw config, so that a faulty definition still counts."""
     named = {field: raw.get(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
     sections = {field: section if isinstance(section, Mapping) else {} for field, section in named.items()}
+    folders = raw.get("folders")
+    others = [*(folders if isinstance(folders, Mapping) else ()), *BASELINES]
     experiments = raw.get("experiments")
     for index, experiment in enumerate(experiments if isinstance(experiments, list) else ()):
         for field, section in sections.items():
-            allowed = [*section, *(BASELINES if field == "model" else ())]
+            allowed = [*section, *(others if field == "model" else ())]
             value = experiment.get(field) if isinstance(experiment, Mapping) else None
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str) and name not in allowed:
@@ -35,7 +46,7 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
     """What is missing from, or too much in, the rows of one experiment: field and text."""
-    for row in expand(experiment):
+    for row in expand(experiment, config.models):
         model = config.models.get(row.model)
         if row.model == "originals" and (row.task or row.sampler):
             yield "model", "`originals` are the untouched test images: they take no task and no sampler."
@@ -46,7 +57,7 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
                 "sampler",
                 f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}.",
             )
-        if row.sampler and (row.model in BASELINES or (model and model.objective.kind == "regression")):
+        if row.sampler and (row.model not in config.models or (model and model.objective.kind == "regression")):
             yield "sampler", f"{row.model!r} is not sampled; leave it out."
         task = config.tasks.get(row.task or "")
         if model and model.mix and task and task.degradation not in model.mix:
@@ -63,7 +74,7 @@ def rows_fit(config: Config) -> Iterator[Problem]:
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model and dataset and dataset.prepare.image_size % model.network.reduction:
                 size, step = dataset.prepare.image_size, model.network.reduction
@@ -79,20 +90,80 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
     return f"the mix of model {row.model!r}, with `paired`," if model and "paired" in (model.mix or ()) else None
 
 
+def _learned(config: Config, row: Single) -> list[str]:
+    """The datasets that the model of a row learns from."""
+    model = config.models.get(row.model)
+    return list(model.trained_on(row.dataset)) if model else []
+
+
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
-            if dataset and who and dataset.fetch.source != "pairs":
-                text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
-                yield Problem(("experiments", index, "dataset"), text)
+            names = dict.fromkeys([row.dataset, *_learned(config, row)])
+            for name in names if dataset and who else ():
+                if name in config.datasets and (source := config.datasets[name].fetch.source) != "pairs":
+                    text = f"{who} needs a dataset with `source: pairs`, and {name!r} is `{source}`."
+                    yield Problem(("experiments", index, "dataset"), text)
+
+
+def training_sets_fit(config: Config) -> Iterator[Problem]:
+    """The datasets that a model learns from exist, have its images' size, and hold back the images that it is tested on."""
+    for name, model in config.models.items():
+        place = ("models", name, "train_on")
+        named = [model.train_on] if isinstance(model.train_on, str) else list(model.train_on or ())
+        for dataset in named:
+            if dataset not in config.datasets:
+                choice = f" Defined: {', '.join(config.datasets)}."
+                yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
+        if not named or not set(named) <= config.datasets.keys():
+            continue
+        for row in (
+            row for experiment in config.experiments for row in expand(experiment, config.models) if row.model == name
+        ):
+            if (tested := config.datasets.get(row.dataset)) is None:
+                continue
+            for dataset in named:
+                learned = config.datasets[dataset]
+                sizes = (learned.prepare.image_size, tested.prepare.image_size)
+                if sizes[0] != sizes[1]:
+                    text = f"{dataset!r} has images of {sizes[0]} pixels, and the test images of {row.dataset!r} have {sizes[1]}."
+                    yield Problem(place, text)
+                if dataset != row.dataset and _share_files(learned, tested):
+                    text = (
+                        f"{dataset!r} and {row.dataset!r} are the same files, each parted in its own way: images that the model "
+                        "is tested on would be among those that it learns from. Use one dataset, or two folders."
+                    )
+                    yield Problem(place, text)
+
+
+def _share_files(first: Dataset, second: Dataset) -> bool:
+    """Whether two datasets part the same folder, so that one's test images may be the other's training images."""
+    return first.fetch.source == second.fetch.source in ("folder", "pairs") and first.fetch.path == second.fetch.path
+
+
+def folders_have_outputs(config: Config) -> Iterator[Problem]:
+    """Somebody's outputs are there, as many as there are test images, under names that no model has."""
+    for name, outputs in config.folders.items():
+        if name in (*config.models, *BASELINES):
+            yield Problem(("folders", name), f"{name!r} is the name of a model too; call one of them otherwise.")
+        if not outputs.path.is_dir():
+            yield Problem(("folders", name, "path"), f"no folder {outputs.path}.")
+            continue
+        found = len(images_of(outputs.path))
+        for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
+            dataset = config.datasets.get(row.dataset)
+            if row.model == name and dataset and found != dataset.prepare.test_images:
+                wanted = dataset.prepare.test_images
+                text = f"{outputs.path} has {found} images, and dataset {row.dataset!r} has {wanted} test images."
+                yield Problem(("folders", name, "path"), text)
 
 
 def factors_divide(config: Config) -> Iterator[Problem]:
     """Images of an evaluation become smaller by exactly the factor of super-resolution."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
             factor = task.evaluation_factor if task else None
             if factor and dataset and dataset.prepare.image_size % factor:
@@ -104,7 +175,7 @@ def factors_divide(config: Config) -> Iterator[Problem]:
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
     """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model is None or dataset is None or not model.network.attends:
                 continue
@@ -138,16 +209,16 @@ def batches_divide(config: Config) -> Iterator[Problem]:
     """The global batch is what the config says on any number of GPUs: it is refused, never rounded."""
     for name, model in config.models.items():
         train = model.train
-        parts = max(train.gpus, 1) * train.accumulate
+        parts = train.devices * train.accumulate
         if train.batch_size % parts:
-            text = f"{train.batch_size} cannot be dealt evenly to {max(train.gpus, 1)} GPUs × {train.accumulate} micro-batches = {parts}."
+            text = f"{train.batch_size} cannot be dealt evenly to {train.devices} GPUs × {train.accumulate} micro-batches = {parts}."
             yield Problem(("models", name, "train", "batch_size"), text)
 
 
 def widths_are_kept(config: Config) -> Iterator[Problem]:
     """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
             if model is None or sampler is None or sampler.ema_width is None:
                 continue
@@ -160,6 +231,24 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
                     "width or one between two of them (but for 0)."
                 )
                 yield Problem(("samplers", str(row.sampler), "ema_width"), text)
+
+
+def sources_exist(config: Config) -> Iterator[Problem]:
+    """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
+    published = registry(config)
+    for name in config.registry:
+        if name in SOURCES:
+            yield Problem(("registry", name), f"{name!r} is a kind of source. Choose another name.")
+    for name, dataset in config.datasets.items():
+        source, path = dataset.fetch.source, ("datasets", name, "fetch")
+        if source in published:
+            if dataset.fetch.splits:
+                text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
+                yield Problem((*path, "splits"), text)
+        elif source not in SOURCES:
+            allowed = [*SOURCES, *published]
+            text = f"no source or published dataset is called {source!r}.{closest(source, allowed)} They are: "
+            yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
 
 
 def references_exist(config: Config) -> Iterator[Problem]:
@@ -187,7 +276,7 @@ def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
 def lists_are_readable(config: Config) -> Iterator[Problem]:
     """Lists of test images have enough names."""
     for name, dataset in config.datasets.items():
-        if dataset.prepare.test_list is not None:
+        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
             try:
                 read_names(dataset.prepare.test_list, dataset.prepare.test_images)
             except DataError as error:
@@ -197,11 +286,12 @@ def lists_are_readable(config: Config) -> Iterator[Problem]:
 def trainings_have_images(config: Config) -> Iterator[Problem]:
     """A dataset without training images trains no model."""
     for index, experiment in enumerate(config.experiments):
-        for row in expand(experiment):
-            dataset = config.datasets.get(row.dataset)
-            if row.model in config.models and dataset and dataset.prepare.train_images == 0:
-                text = f"model {row.model!r} is trained on dataset {row.dataset!r}, which has `train_images: 0`."
-                yield Problem(("experiments", index, "dataset"), text)
+        for row in expand(experiment, config.models):
+            for name in _learned(config, row):
+                learned = config.datasets.get(name)
+                if learned and learned.prepare.train_images == 0:
+                    text = f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`."
+                    yield Problem(("experiments", index, "dataset"), text)
 
 
 def masks_are_there(config: Config) -> Iterator[Problem]:
@@ -213,7 +303,7 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
-    rows = [row.name for experiment in config.experiments for row in expand(experiment)]
+    rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
             if not any(fnmatch(row, pattern) for row in rows):
@@ -226,21 +316,57 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 )
 
 
+def tables_can_be_targets(config: Config) -> Iterator[Problem]:
+    """`snakemake NAME` makes a table, so its name is that of no rule."""
+    for name in config.tables:
+        if name in RULES:
+            text = f"{name!r} is the name of a rule of the workflow; call the table otherwise."
+            yield Problem(("tables", name), text)
+
+
+def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
+    """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
+    rows = [row for experiment in config.experiments for row in expand(experiment, config.models)]
+    for name, table in config.tables.items():
+        if table.paper is None:
+            continue
+        known, numbers = models(table.paper), of_table(table.paper)
+        for model, repeated in table.models.items():
+            place = ("tables", name, "models", model)
+            if model not in config.models:
+                yield Problem(place, f"no model is called {model!r}.{closest(model, config.models)}")
+            if repeated not in known:
+                choice = f" They are: {'; '.join(known)}."
+                text = f"Table {table.paper} of the paper has no row {repeated!r}.{closest(repeated, known)}{choice}"
+                yield Problem(place, text)
+        chosen = {row.dataset for row in rows if any(fnmatch(row.name, p) for p in table.experiments)}
+        about = list(dict.fromkeys(number.dataset for number in numbers))
+        for dataset in sorted(chosen & config.datasets.keys()):
+            if (published := config.datasets[dataset].published) not in (None, *about):
+                text = f"dataset {dataset!r} is {published} for the paper, and its Table {table.paper} is about {', '.join(about)}."
+                yield Problem(("tables", name, "experiments"), text)
+
+
 CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
+    training_sets_fit,
+    folders_have_outputs,
     sizes_divide,
     factors_divide,
     heads_divide,
     quarters_divide,
     batches_divide,
     widths_are_kept,
+    sources_exist,
     references_exist,
     crops_have_a_meaning,
     lists_are_readable,
     trainings_have_images,
     masks_are_there,
     tables_have_rows,
+    tables_can_be_targets,
+    tables_follow_the_paper,
 )
 
 
@@ -274,10 +400,8 @@ def parameters(network: Network, image_size: int) -> int:
 
 def disk_bytes(plan: Plan) -> int:
     """About how many bytes the stages that are still to be made will write, from above."""
-    total = 0
-    for spec in plan.stages.values():
-        if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
-            continue
+    total, remain = 0, remaining(plan, Made(plan.results))
+    for spec in (plan.stages[folder] for folder in remain):
         if isinstance(spec, PrepareSpec):
             images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
@@ -285,6 +409,8 @@ def disk_bytes(plan: Plan) -> int:
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        elif isinstance(spec, StatisticsSpec):
+            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
         elif isinstance(spec, ReportSpec):
             total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):
@@ -295,14 +421,14 @@ def disk_bytes(plan: Plan) -> int:
     return total
 
 
-def refuse_full_disk(plan: Plan) -> None:
-    """Raise ConfigError if what is planned does not fit on the disk of the results folder."""
+def full_disk(plan: Plan) -> Iterator[str]:
+    """What to say if what is planned does not fit on the disk of the results folder."""
     place = plan.results.absolute()
     while not place.exists():
         place = place.parent
     free, needed = shutil.disk_usage(place).free, disk_bytes(plan)
     if needed > free:
-        raise ConfigError(
+        yield (
             f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
             "Free some space, or name a folder on another disk: `snakemake --config results=/path/to/folder`."
         )

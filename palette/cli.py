@@ -9,9 +9,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from palette import __version__
 from palette.errors import ConfigError, Interrupted, UserError
+
+if TYPE_CHECKING:
+    from palette.stage import Stage
 
 VERBS = {
     "fetch": "get a dataset's original images and record where they came from",
@@ -20,22 +24,25 @@ VERBS = {
     "train": "train a model, or go on where an interrupted training stopped",
     "sample": "restore the degraded test images with a trained model",
     "score": "train or check the feature network, extract features, compute scores",
-    "tabulate": "make the tables: CSV, Markdown, LaTeX",
+    "tabulate": "make a table: CSV, Markdown, LaTeX, HTML",
     "report": "draw the figures and the page that shows everything",
 }
 EXAMPLES = {
     "train": "python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0",
     "sample": "python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml --shard 0",
     "score": "python -m palette score -c results/score/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml",
-    "tabulate": "python -m palette tabulate -c results/tabulate/spec.yaml",
+    "tabulate": "python -m palette tabulate -c results/tabulate/photos/spec.yaml",
     "report": "python -m palette report -c results/report/spec.yaml",
 }
 COMMANDS = {
     "restore": "palette.commands.restore",
     "import": "palette.commands.import_model",
     "info": "palette.commands.info",
+    "datasets": "palette.commands.datasets",
     "compare": "palette.commands.compare",
     "plan": "palette.commands.plan",
+    "status": "palette.commands.status",
+    "gc": "palette.commands.gc",
     "config": "palette.commands.config",
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
@@ -92,14 +99,26 @@ def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> No
         raise ConfigError(f"{file}: planned for other code than is here now. Run `snakemake` again: it plans anew.")
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
-        run = import_module(f"palette.verbs.{spec.kind}").run
-        if spec.kind not in SHARDED:
+        _compute(stage, file, shard)
+
+
+def _compute(stage: "Stage[Any]", file: Path, shard: int | None) -> None:
+    from palette import jobs
+
+    spec = stage.spec
+    run = import_module(f"palette.verbs.{spec.kind}").run
+    if spec.kind not in SHARDED:
+        if "LOCAL_RANK" in os.environ:  # one of several processes of a training, which is one job
             run(stage)
             return
-        count = -(-spec.count // spec.shard_size)
-        if shard is not None and not 0 <= shard < count:
-            raise ConfigError(f"--shard {shard}: {file} has {count} shards, 0 to {count - 1}.")
-        for number in [shard] if shard is not None else range(count):
+        with jobs.under_way(jobs.place(stage.results, spec)):
+            run(stage)
+        return
+    count = -(-spec.count // spec.shard_size)
+    if shard is not None and not 0 <= shard < count:
+        raise ConfigError(f"--shard {shard}: {file} has {count} shards, 0 to {count - 1}.")
+    for number in [shard] if shard is not None else range(count):
+        with jobs.under_way(jobs.place(stage.results, spec, number)):
             run(stage, number)
 
 

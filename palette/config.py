@@ -4,6 +4,7 @@ The JSON schema for editors (`workflow/schemas/config.schema.json`) and the refe
 these classes. Reading a config file, with all its mistakes reported at once, is in `palette/config_file.py`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -24,9 +25,11 @@ def _known(name: str) -> str:
     return name
 
 
+PaperTable = Annotated[int, Field(ge=1, le=11)]
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
+PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
 Metric = Literal[
     "fd",
     "sfid",
@@ -68,6 +71,12 @@ def _absolute(path: Path) -> Path:
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 
+Split = Literal["train", "test"]
+Splits = dict[Split, str]
+GpuName = Literal[
+    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
+
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
 
@@ -81,21 +90,101 @@ class Options(BaseModel):
 # ------------------------------------------------------------------------------------------------ datasets
 
 
+class DataFile(Options):
+    """A file that others publish, or that a user has."""
+
+    file: str = Field(pattern=r"^[^/\x00.][^/\x00]*$", max_length=200)
+    """Its name on disk, without a folder."""
+    urls: tuple[str, ...] = ()
+    """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
+    bytes: int | None = Field(None, ge=1)
+    """Its length, where it is known."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Its SHA-256. Without one it is checked by `md5`; without either, what the first download brought is kept to."""
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
+    """Its MD5, where its publisher states only that."""
+    split: Split | None = None
+    """Whether its pictures are for training or for testing. Default: both, as `splits` or `prepare` choose."""
+
+
+class KnownDataset(Options):
+    """A published dataset: an entry of the registry."""
+
+    title: str
+    """What it is called in the report."""
+    reader: Literal["archive", "imagenet", "places365", "celeba", "celeba-hq", "torchvision"] = "archive"
+    """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
+    files: tuple[DataFile, ...] = ()
+    """What it is made of."""
+    splits: Splits = {}
+    """`archive` only: sub-folders or lists of training and test pictures."""
+    torchvision: str | None = None
+    """`torchvision` only: the name of its class in `torchvision.datasets`."""
+    arguments: dict[Split, dict[str, str | bool]] = {}
+    """`torchvision` only: what the class is called with, for each split."""
+    images: dict[Split, int] = {}
+    """How many there are."""
+    classes: int = Field(1, ge=1)
+    """How many classes."""
+    version: str = ""
+    """Which edition."""
+    license: str = ""
+    """Under which terms it may be used."""
+    citation: str = ""
+    """BibTeX."""
+    homepage: str = ""
+    """Where it is described."""
+    by_hand: str = ""
+    """How to get the files that nobody may download without asking."""
+
+    @model_validator(mode="after")
+    def torchvision_has_its_class(self) -> Self:
+        if not (self.reader == "torchvision") == (self.torchvision is not None) == bool(self.arguments):
+            raise ValueError("`torchvision` and `arguments` go with `reader: torchvision`, and only with it")
+        return self
+
+
+SOURCES = ("photos", "folder", "pairs", "archive")
+
+
 class Fetch(Options):
-    source: Literal["photos", "folder", "pairs"] = "photos"
+    source: Name = "photos"
     """`photos`: the photographs that scikit-image ships (public domain or CC0). `folder`: your own images.
-    `pairs`: your own images, each with a condition from which it is to be generated."""
+    `pairs`: your own images, each with a condition from which it is to be generated. `archive`: tar, tar.gz or ZIP files of images.
+    Or a published dataset: `palette datasets` lists them, and a `registry` in the config adds to them."""
     path: Folder | None = None
-    """`folder` and `pairs`: the folder of the images, read recursively; each sub-folder of it is a class."""
+    """Where your files lie. `folder`, `pairs`: the folder of the images, read recursively; each sub-folder of it is a class.
+    `archive`: the file, or with `files` the folder for them. A published dataset: the folder of its files, or where downloads go;
+    default: a folder of its name in the one that the environment variable PALETTE_DATA names, or in `data` of the results."""
     conditions: Folder | None = None
     """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
+    splits: Splits = {}
+    """`folder`, `archive`: which images are for training and which for testing. Each is a sub-folder, whose own sub-folders are the
+    classes, or a text file (absolute, or in `path`) that lists images, one path a line: relative to `path`, or without `path`
+    to the list."""
+    files: tuple[DataFile, ...] = ()
+    """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 
     @model_validator(mode="after")
     def source_has_its_folders(self) -> Self:
-        if (self.source != "photos") != (self.path is not None):
-            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and only with them")
+        if self.source in ("photos", "pairs") and (self.source == "pairs") != (self.path is not None):
+            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and not with `source: photos`")
         if (self.source == "pairs") != (self.conditions is not None):
             raise ValueError("`conditions` goes with `source: pairs`, and only with it")
+        if self.source == "folder" and not (self.path or self.splits):
+            raise ValueError("`source: folder` needs a `path`, or `splits` that list the images")
+        if self.source == "archive" and not (self.path or self.files):
+            raise ValueError("`source: archive` needs a `path`, or `files` to download")
+        return self
+
+    @model_validator(mode="after")
+    def options_fit_the_source(self) -> Self:
+        if self.splits and self.source in ("photos", "pairs"):
+            raise ValueError(f"`splits` goes with `source: folder` and `source: archive`, not with {self.source}")
+        if self.files and self.source in ("photos", "folder", "pairs"):
+            raise ValueError(f"`files` goes with archives and published datasets, not with `source: {self.source}`")
+        if self.splits and len(self.splits) < 2:
+            raise ValueError("`splits` needs both `train` and `test`; without it all images are split at random")
         return self
 
 
@@ -150,6 +239,9 @@ class Dataset(Options):
     reference: Name | None = None
     """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.
     The paper compares 10,000 restored images with all 50,000 originals of the validation set."""
+    published: PaperDataset | None = None
+    """Which images of the paper's tables these are, so that its numbers stand beside those measured on them.
+    Default: other images than the paper's, with which no difference is worked out."""
 
 
 # --------------------------------------------------------------------------------------------------- tasks
@@ -266,9 +358,9 @@ class Network(Options):
 
 
 class Objective(Options):
-    kind: Literal["edm", "epsilon", "x0", "v", "regression"] = "edm"
-    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner;
-    `regression` is the paper's baseline."""
+    kind: Literal["edm", "edm-plain", "epsilon", "x0", "v", "regression"] = "edm"
+    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
+    image as its starting point; `edm-plain` has none, for pairs that look unlike; `regression` is the paper's baseline."""
     loss: Literal["l2", "l1"] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
     weighting: Literal["none", "min-snr"] = "none"
@@ -329,12 +421,34 @@ class Train(Options):
     """Folder on a disk of the machine that trains, `$TMPDIR` for example: the training store is copied there first, once per machine,
     and deleted afterwards. For results on a slow network disk. Default: the store is read where it is."""
     gpus: int = Field(1, ge=0)
-    """GPUs asked of Snakemake for this training. More than one runs under torchrun."""
+    """GPUs of each node asked of Snakemake for this training. More than one runs under torchrun."""
+    nodes: int = Field(1, ge=1)
+    """Nodes asked of Slurm for this training; elsewhere one machine does the work of all of them."""
     threads: int = Field(1, ge=1)
-    """CPU cores asked of Snakemake for this training."""
+    """CPU cores of each node asked of Snakemake for this training."""
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, each with its own GPU if there are GPUs."""
+        return max(self.gpus, 1) * self.nodes
+
+
+def _card_place(place: str) -> str:
+    """A URL as it is, a path from the root on."""
+    return place if re.match(r"https?://", place) else str(_absolute(Path(place)))
+
+
+class Released(Options):
+    card: Annotated[str, AfterValidator(_card_place)]
+    """`model.json` of the model: a path, or an `https` address. `model.safetensors` lies beside it."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of that `model.json`, which in turn has that of the weights."""
 
 
 class Model(Options):
+    released: Released | None = None
+    """A model that is trained already and taken as it is. Of the other options, only `objective.kind` counts then; it must be
+    the model's own."""
     network: Network = Network()
     """The network."""
     objective: Objective = Objective()
@@ -343,6 +457,21 @@ class Model(Options):
     """How it is trained."""
     mix: dict[Degradation, Annotated[float, Field(gt=0)]] | None = None
     """One generalist for several tasks (Table 7) with their proportions. Default: a specialist for each task."""
+    train_on: Name | dict[Name, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset whose training images it learns from, or several with their proportions. Default: the dataset that it is tested
+    on. Experiments on several test sets then share one training."""
+
+    def trained_on(self, dataset: str) -> dict[str, float]:
+        """Dataset → its share of the training images, for an experiment on `dataset`; sorted, together 1."""
+        chosen = self.train_on or dataset
+        weights = {chosen: 1.0} if isinstance(chosen, str) else chosen
+        return {name: weights[name] / sum(weights.values()) for name in sorted(weights)}
+
+
+class Outputs(Options):
+    path: Folder
+    """Folder of images, one for each test image of a row: named as the originals or by number (docs/tables.md). They must have the
+    size of the test images, and are scored as they are."""
 
 
 # ------------------------------------------------------------------------------------------------ sampling
@@ -374,7 +503,7 @@ class Sample(Options):
     batch_size: int = Field(16, ge=1)
     """Images sampled at a time. Changes no image."""
     shard_size: int = Field(512, ge=1)
-    """Test images per sampling and scoring job. Changes no result."""
+    """Test images per sampling job. Changes no result."""
     draws: int = Field(4, ge=1, le=16)
     """Samples of the same input, for the figures."""
     draw_inputs: int = Field(8, ge=1)
@@ -391,11 +520,14 @@ class Experiment(Options):
     task: Name | tuple[Name, ...] | None = None
     """A name from `tasks`. `originals` needs none."""
     model: Name | tuple[Name, ...]
-    """A name from `models`, or `input` or `originals`."""
+    """A name from `models` or `folders`, or `input` or `originals`."""
     sampler: Name | tuple[Name, ...] | None = None
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
     """Seed of training and sampling."""
+    steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
+    sampled and scored meanwhile. Default: the model's own `train.steps`."""
 
 
 # -------------------------------------------------------------------------------------- scores and outputs
@@ -428,6 +560,8 @@ class Score(Options):
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""
+    shard_size: int = Field(10_000, ge=1)
+    """Test images per job that measures them, in whole sampling jobs. Changes no result."""
     download: bool = False
     """Download missing weights from their authors into that folder, when they are needed."""
     pd: Literal["euclidean", "squared"] = "euclidean"
@@ -445,8 +579,22 @@ class Table(Options):
     """Which rows: names of experiments, or shell patterns over them."""
     columns: tuple[Metric, ...] = Field(("fd", "is", "ca", "pd", "psnr", "ssim", "chroma-ratio"), min_length=1)
     """Which scores, in order."""
-    published: dict[Name, Annotated[int, Field(ge=1, le=11)]] = {}
+    published: dict[Name, PaperTable] = {}
     """For each task, the table of the paper whose numbers stand beside ours."""
+    paper: PaperTable | None = None
+    """Lay it out as this table of the paper: its rows, in its order, with the numbers of other methods quoted, its columns, and
+    under each number ours and the difference. Takes the place of `columns` and `published`."""
+    models: dict[Name, str] = {}
+    """With `paper`: which row of the paper a model of ours repeats, as `published.csv` calls it (`palette, L1`).
+    Default: the row of the model's own name."""
+
+    @model_validator(mode="after")
+    def layout_is_given_once(self) -> Self:
+        if self.paper is not None and (given := {"columns", "published"} & self.model_fields_set):
+            raise ValueError(f"`paper` has its own columns and numbers; leave out {' and '.join(sorted(given))}")
+        if self.paper is None and self.models:
+            raise ValueError("`models` goes with `paper`")
+        return self
 
 
 class Report(Options):
@@ -458,6 +606,70 @@ class Report(Options):
     """Test images of each experiment in the gallery, the first ones; 0 makes no gallery."""
 
 
+# ------------------------------------------------------------------------------------------------- cluster
+
+
+class Request(Options):
+    """What jobs ask of a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
+
+    partition: str | None = None
+    """Slurm's partition."""
+    account: str | None = None
+    """The account that pays."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that a node must have: `h100`, `a100|h100`."""
+    gpu_model: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
+    """Model of the GPUs, as the cluster calls it in `--gpus=h100:4` or `--gres=gpu:h100:4`."""
+    memory_gb: float | None = Field(None, gt=0)
+    """Memory of each node. Doubled at each further attempt. Default: 4 to 32 by verb; 16 per GPU for `train`."""
+    hours: float | None = Field(None, gt=0)
+    """Run time. A training that is not done by then goes on in the job's next run. Default: 1 to 24 by verb."""
+
+
+class Cluster(Options):
+    """How jobs ask a cluster for what they need: all of them, and those of one verb, which win."""
+
+    gpus: Literal["gpus", "gres"] = "gpus"
+    """Whether GPUs are asked for with `--gpus=4` or `--gres=gpu:4`; a training on several nodes does the latter in any case."""
+    jobs: Request = Request()
+    """What all jobs ask for."""
+    fetch: Request = Request()
+    """Jobs of `fetch`."""
+    prepare: Request = Request()
+    """Jobs of `prepare`."""
+    mask: Request = Request()
+    """Jobs of `mask`."""
+    train: Request = Request()
+    """Jobs of `train`."""
+    sample: Request = Request()
+    """Jobs of `sample`."""
+    score: Request = Request()
+    """Jobs of `score`, with the feature networks."""
+    tabulate: Request = Request()
+    """The job of `tabulate`."""
+    report: Request = Request()
+    """The job of `report`."""
+
+
+class Hooks(Options):
+    """Commands for the shell when a run of `snakemake` ends. Their environment has PALETTE_RESULTS, the results folder,
+    PALETTE_PAGE, the report, and PALETTE_LOG, the run's log."""
+
+    success: str | None = None
+    """When everything is done."""
+    error: str | None = None
+    """When a job failed."""
+
+
+class Budget(Options):
+    gpu_hours: float | None = Field(None, ge=0)
+    """GPU-hours that a run may take by estimate without asking. Default: any number."""
+    gpu: GpuName | None = None
+    """GPU that costs are told for: `h100`, `a100`, … as `palette plan --gpu` lists them. Default: this machine's."""
+
+
 class Config(Options):
     """The whole workflow: what exists (datasets, tasks, models, samplers), what is run (experiments), what comes out (tables)."""
 
@@ -467,6 +679,8 @@ class Config(Options):
     """Images, by name."""
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
+    folders: dict[Name, Outputs] = {}
+    """Somebody's outputs, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""
     samplers: dict[Name, Sampler] = {}
@@ -477,7 +691,15 @@ class Config(Options):
     """Feature networks and statistics."""
     experiments: tuple[Experiment, ...] = Field(min_length=1)
     """The rows: dataset × task × model × sampler × seed."""
-    tables: dict[Name, Table] = {"all": Table()}
-    """The tables made from them, by name."""
+    tables: dict[Name, Table] = {"scores": Table()}
+    """The tables made from them, by name: `snakemake NAME` makes one of them, `snakemake tables` all."""
     report: Report = Report()
     """The pages made from it all."""
+    registry: dict[Name, KnownDataset] = {}
+    """Further published datasets, or other facts of known ones, by name."""
+    cluster: Cluster = Cluster()
+    """What jobs ask of a cluster. Changes no result."""
+    hooks: Hooks = Hooks()
+    """What is done when a run ends."""
+    budget: Budget | None = None
+    """What may be spent. Changes no result."""

@@ -14,9 +14,13 @@ SECTIONS: tuple[type[Options], ...] = (
     Config,
     config.Dataset,
     config.Fetch,
+    config.DataFile,
+    config.KnownDataset,
     config.Prepare,
     config.Task,
     config.Model,
+    config.Released,
+    config.Outputs,
     config.Network,
     config.Objective,
     config.Train,
@@ -27,6 +31,10 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Extractor,
     config.Table,
     config.Report,
+    config.Cluster,
+    config.Request,
+    config.Hooks,
+    config.Budget,
 )
 
 

@@ -1,7 +1,7 @@
 """Leases of GPUs: two jobs on one machine never share a device, and a dead job never holds one.
 
 A lease is a lock on a file per device, held by an inherited descriptor: the kernel frees it when the last process of the job
-ends, also after `kill -9`.
+ends, also after `kill -9`. Who has to wait draws a ticket, a locked file too, so that the dead wait for nothing.
 """
 
 import fcntl
@@ -59,11 +59,60 @@ def _take(devices: list[str], count: int, folder: Path) -> dict[str, int]:
     return {}
 
 
+def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
+    """A place at the end of the queue: its file, which names the devices that will do, and the descriptor of its lock."""
+    with (folder / "queue").open("w") as queue:
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        last = max((int(file.name.partition("-")[2]) for file in folder.glob("ticket-*")), default=0)
+        ticket = folder / f"ticket-{last + 1:08}"
+        descriptor = os.open(ticket, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, "\n".join(devices).encode())
+    return ticket, descriptor
+
+
+def _is_next(ticket: Path, devices: list[str]) -> bool:
+    """Whether nobody came before who still waits for any of the same devices. Clears away the tickets of the dead."""
+    for earlier in sorted(file for file in ticket.parent.glob("ticket-*") if file.name < ticket.name):
+        with suppress(FileNotFoundError), earlier.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                earlier.unlink()
+            except BlockingIOError:
+                if set(file.read().split("\n")) & set(devices):
+                    return False
+    return True
+
+
+def _wait_for(devices: list[str], count: int, folder: Path) -> dict[str, int]:
+    """`count` of the devices, with their locks, in the order of asking: small jobs that keep coming overtake no large one."""
+    ticket, descriptor = _draw_ticket(devices, folder)
+    told = False
+    try:
+        while not (_is_next(ticket, devices) and (held := _take(devices, count, folder))):
+            if not told:
+                say(f"waiting for {count} of the GPUs {', '.join(devices)}")
+                told = True
+            time.sleep(0.2)
+        return held
+    finally:
+        ticket.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _folder() -> Path:
+    """Where this machine's locks are. A scheduler's job has devices of its own, and so locks of its own."""
+    parts = ["palette-gpus", str(os.getuid()), os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURMD_NODENAME")]
+    folder = Path(tempfile.gettempdir()) / "-".join(filter(None, parts))
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @contextmanager
 def lease(count: int) -> Iterator[list[str]]:
     """Hold `count` GPUs and make only them visible; wait while others hold them. No GPU in the machine: an empty list, at once.
 
-    With fewer devices than asked for, all of them: the trainer checks that the global batch can still be dealt.
+    With fewer devices than asked for, all of them: the trainer then takes more micro-batches.
     """
     if "LOCAL_RANK" in os.environ:  # torchrun's process, whose parent holds the lease
         yield []
@@ -73,14 +122,7 @@ def lease(count: int) -> Iterator[list[str]]:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a job without a lease uses no device
         yield []
         return
-    folder = Path(tempfile.gettempdir()) / f"palette-gpus-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    wanted, told = min(count, len(devices)), False
-    while not (held := _take(devices, wanted, folder)):
-        if not told:
-            say(f"waiting for {wanted} of the GPUs {', '.join(devices)}")
-            told = True
-        time.sleep(0.5)
+    held = _wait_for(devices, min(count, len(devices)), _folder())
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
     try:
         yield list(held)

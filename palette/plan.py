@@ -7,18 +7,32 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Squares, Task
+from palette.config import (
+    Config,
+    Experiment,
+    ExtractorKind,
+    Model,
+    Released,
+    Sampler,
+    Squares,
+    Table,
+    Task,
+)
 from palette.data.mask_files import digest
+from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
+from palette.publish.published import PARAMETERS, metrics
 from palette.scoring.kinds import KINDS, unable
 from palette.spec import (
+    Evaluated,
     ExtractorRuntime,
     ExtractorSpec,
     FeaturesSpec,
@@ -28,12 +42,16 @@ from palette.spec import (
     MaskSpec,
     PrepareRuntime,
     PrepareSpec,
+    ReleasedRuntime,
+    ReleasedSpec,
     ReportSpec,
     Row,
     Runtime,
+    SampleRuntime,
     SampleSpec,
     ScoreSpec,
     Spec,
+    StatisticsSpec,
     TabulateSpec,
     TrainRuntime,
     TrainSpec,
@@ -46,13 +64,18 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json", "masks.png"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
+    "released": ("model.safetensors", "model.json"),
     "extractor": ("extractor.json",),
+    "statistics": ("statistics.npz",),
     "score": ("scores.json",),
 }
 """Files of each kind that is made by one job, beside its card."""
 
 CONDITIONS = ("train-conditions.zip", "test-conditions.zip")
 """What `prepare` makes besides of a dataset of pairs."""
+
+TABLE_FORMATS = ("csv", "md", "tex", "html")
+"""Endings of the files that are made of each table."""
 
 SHARD_ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "sample": ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json"),
@@ -70,24 +93,38 @@ class Single:
     model: str
     sampler: str | None
     seed: int
+    steps: int | None = None
+    """Of the training, where they are not the model's own."""
+    trained: bool = True
+    """Whether there is a training behind it; else it knows no seed."""
 
     @property
     def name(self) -> str:
-        """`photos-jpeg-palette-sde20-s0`: how tables, folders and messages call it."""
+        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        return "-".join([p for p in parts if p] + ([] if self.model in BASELINES else [f"s{self.seed}"]))
+        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        return "-".join(filter(None, parts))
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def expand(experiment: Experiment) -> Iterator[Single]:
+def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
     """The rows that one entry of `experiments` stands for."""
-    fields = (experiment.dataset, experiment.task, experiment.model, experiment.sampler, experiment.seed)
-    for dataset, task, model, sampler, seed in product(*map(_as_tuple, fields)):
-        # The baselines know no chance: one row, whatever the seeds.
-        yield Single(dataset, task, model, sampler, 0 if model in BASELINES else seed)  # type: ignore[arg-type]
+    fields = (
+        experiment.dataset,
+        experiment.task,
+        experiment.model,
+        experiment.sampler,
+        experiment.seed,
+        experiment.steps,
+    )
+    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
+        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
+        trained = model in models
+        own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -102,19 +139,22 @@ class Plan:
     """Every stage of a config, by folder. `results`: the folder that all stage folders are relative to."""
 
     config: Config
-    weights: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
-    """Pretrained weights at hand: extractor → (file, sha256)."""
+    weights: Mapping[str, tuple[Path | None, str]] = field(default_factory=dict)
+    """Pretrained weights: extractor → (file, sha256); None, where the file is yet to be supplied."""
     listings: Mapping[str, str] = field(default_factory=dict)
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the classes of each dataset, sorted, where they are known."""
+    outputs_of: Mapping[str, str] = field(default_factory=dict)
+    """Folders of somebody's outputs: name → digest of the files' names and sizes."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Number of pictures of each dataset, where it is known."""
     stages: dict[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = [self._row(single) for single in self.singles]
-        self.tabulate = self._add(self._tabulate())
+        self._order_trainings()
+        self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
         self.report = self._add(self._report())
 
     @property
@@ -124,7 +164,9 @@ class Plan:
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
-        return list(dict.fromkeys(single for entry in self.config.experiments for single in expand(entry)))
+        return list(
+            dict.fromkeys(single for entry in self.config.experiments for single in expand(entry, self.config.models))
+        )
 
     def of_kind(self, kind: str) -> list[Spec]:
         """The stages of one kind."""
@@ -140,8 +182,10 @@ class Plan:
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
-        fetch = self._add(FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, listing=listing))
-        prepare = options.prepare
+        published, prepare = known(self.config, options.fetch), options.prepare
+        fetch = self._add(
+            FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
+        )
         return self._add(
             PrepareSpec(
                 name=dataset,
@@ -150,7 +194,9 @@ class Plan:
                     threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=sha256(prepare.test_list) if prepare.test_list else None,
+                test_list_sha256=sha256(prepare.test_list)
+                if prepare.test_list and prepare.test_list.exists()
+                else None,
             )
         )
 
@@ -169,35 +215,73 @@ class Plan:
             )
         )
 
-    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec:
+    def _released(self, single: Single, model: Model, released: Released, prepare: PrepareSpec) -> ReleasedSpec:
+        return self._add(
+            ReleasedSpec(
+                name=single.model,
+                runtime=ReleasedRuntime(card=released.card),
+                sha256=released.sha256,
+                image_size=prepare.prepare.image_size,
+                objective=model.objective.kind,
+            )
+        )
+
+    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
+        """The training of a row's model. Nothing of how it is tested enters, so that rows on several test sets share it."""
         model = self.config.models[single.model]
+        if model.released:
+            return self._released(single, model, model.released, prepare)
         mix = model.mix or {task.degradation: 1.0}
+        shares = model.trained_on(single.dataset)
+        roles = {name: "prepare" if len(shares) == 1 else f"prepare-{name}" for name in shares}
+        prepared = {name: self._prepare(name) for name in shares}
+        what = single.model if model.mix else f"{task.degradation}-{single.model}"
         return self._add(
             TrainSpec(
-                name=f"{single.dataset}-{single.model if model.mix else f'{task.degradation}-{single.model}'}-s{single.seed}",
-                parents={"prepare": prepare.folder},
+                name=f"{'+'.join(shares)}-{what}-s{single.seed}",
+                parents={roles[name]: spec.folder for name, spec in prepared.items()},
+                sources={roles[name]: share for name, share in shares.items()},
                 runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
                 mix=mix,
-                image_size=prepare.prepare.image_size,
+                image_size=next(iter(prepared.values())).prepare.image_size,
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
                 start_sha256=sha256(model.train.start_from) if model.train.start_from else None,
-                **model.train.model_dump(exclude=set(TrainRuntime.model_fields)),
+                **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
+                | ({"steps": single.steps} if single.steps else {}),
             )
         )
 
+    def _order_trainings(self) -> None:
+        """Trainings that share their state run one after the other, the shorter first. Outside of their hashes."""
+        shorter: dict[str, str] = {}
+        for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
+            if spec.state_key in shorter:
+                runtime = spec.runtime.model_copy(update={"after": shorter[spec.state_key]})
+                self.stages[spec.folder] = spec.model_copy(update={"runtime": runtime})
+            shorter[spec.state_key] = spec.folder
+
     def _sample(
-        self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
+        self,
+        single: Single,
+        task: Task,
+        prepare: PrepareSpec,
+        train: TrainSpec | ReleasedSpec | None,
+        mask: MaskSpec | None,
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}
+        outputs = self.config.folders.get(single.model)
         return self._add(
             SampleSpec(
                 name=single.name,
                 parents={role: spec.folder for role, spec in parents.items() if spec},
-                runtime=Runtime(threads=sample.threads, gpus=1 if train else 0),
-                baseline=None if train else "input",
+                runtime=SampleRuntime(
+                    threads=sample.threads, gpus=1 if train else 0, folder=outputs.path if outputs else None
+                ),
+                baseline=None if train else "folder" if outputs else "input",
+                outputs=self.outputs_of.get(single.model),
                 degradation=task.degradation,
                 quality=task.evaluation_quality,
                 factor=task.evaluation_factor,
@@ -259,8 +343,27 @@ class Plan:
                 parents=parents,
                 runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
                 count=prepare.prepare.test_images,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
+                sample_shard_size=self.config.sample.shard_size,
                 pixels=pixels,
+            )
+        )
+
+    @property
+    def features_shard_size(self) -> int:
+        """Test images per job that measures them: as asked, but whole shards of samples, and one at least."""
+        sampled = self.config.sample.shard_size
+        return max(1, self.config.score.shard_size // sampled) * sampled
+
+    def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
+        """Of the set that rows are compared with: once for all of them."""
+        return self._add(
+            StatisticsSpec(
+                name=features.name,
+                parents={"features": features.folder},
+                runtime=Runtime(threads=self.config.sample.threads),
+                count=features.count,
+                shard_size=features.shard_size,
             )
         )
 
@@ -276,8 +379,10 @@ class Plan:
                 originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
                 parents[f"originals-{kind}"] = originals.folder
             if KINDS[kind].features and reference:
-                others = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
-                parents[f"reference-{kind}"] = others.folder
+                originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
+                parents[f"reference-{kind}"] = originals.folder
+            if KINDS[kind].features:
+                parents[f"statistics-{kind}"] = self._statistics(originals).folder
         return self._add(
             ScoreSpec(
                 name=single.name,
@@ -285,7 +390,7 @@ class Plan:
                 extractors=tuple(extractors),
                 count=prepare.prepare.test_images,
                 reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
                 is_splits=score.is_splits,
                 pd=score.pd,
                 bootstrap=score.bootstrap,
@@ -313,6 +418,7 @@ class Plan:
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,
             seed=single.seed,
+            steps=single.steps,
             score=self._score(single, prepare, sample).folder,
             sample=sample.folder if sample else None,
             train=train.folder if train else None,
@@ -320,9 +426,32 @@ class Plan:
             mask=mask.folder if mask else None,
         )
 
-    def _tabulate(self) -> TabulateSpec:
-        parents = {f"row-{number}": row.score for number, row in enumerate(self.rows)}
-        return TabulateSpec(name="tables", parents=parents, tables=self.config.tables, rows=tuple(self.rows))
+    def _tabulate(self, name: str, table: Table) -> TabulateSpec:
+        """A table, from the scores of its own rows alone."""
+        chosen = (
+            row for row in self.rows if any(fnmatchcase(row.experiment, pattern) for pattern in table.experiments)
+        )
+        rows = tuple(chosen)
+        parents = {f"row-{number}": row.score for number, row in enumerate(rows)}
+        if table.paper is not None and PARAMETERS in metrics(table.paper):
+            parents |= {f"train-{number}": row.train for number, row in enumerate(rows) if row.train}
+        return TabulateSpec(
+            name=name,
+            parents=parents,
+            table=table,
+            rows=rows,
+            datasets={row.dataset: self._tested(row.dataset) for row in rows},
+        )
+
+    def _tested(self, name: str) -> Evaluated:
+        dataset = self.config.datasets[name]
+        reference = self.config.datasets[dataset.reference].prepare.test_images if dataset.reference else None
+        return Evaluated(
+            published=dataset.published,
+            image_size=dataset.prepare.image_size,
+            images=dataset.prepare.test_images,
+            reference_images=reference,
+        )
 
     def _report(self) -> ReportSpec:
         report = self.config.report
@@ -330,9 +459,9 @@ class Plan:
             name="report",
             title=report.title,
             inputs=report.inputs,
+            draws=self.config.sample.draws,
             draw_inputs=self.config.sample.draw_inputs,
-            tables=tuple(self.config.tables),
-            tabulate=self.tabulate.hash,
+            tables={table.name: table.hash for table in self.tables},
             rows=tuple(self.rows),
             gallery=self._gallery(report.gallery_images),
         )
@@ -368,9 +497,7 @@ class Plan:
             shards = [shard] if shard else self.shards(spec)
             return [f"{folder}/{name.format(shard=s)}" for s in shards for name in SHARD_ARTIFACTS[spec.kind]]
         if isinstance(spec, TabulateSpec):
-            return [f"{folder}/{table}.{ending}" for table in spec.tables for ending in ("csv", "md", "tex")] + [
-                spec.card
-            ]
+            return [*(f"{folder}/{spec.name}.{ending}" for ending in TABLE_FORMATS), spec.card]
         if isinstance(spec, ReportSpec):
             made = (*(f"figures/{name}" for name in spec.figures), *(f"gallery/{name}" for name in spec.gallery_files))
             return [f"{folder}/index.html", *(f"{folder}/{name}" for name in made), spec.card]
@@ -379,10 +506,38 @@ class Plan:
         return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage reads. A shard of features reads that shard of the samples only."""
+        """What the job of a stage waits for.
+
+        Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
+        last. That the parents' other files are there too is asked once, by `score` and `report`.
+        """
         spec = self.stages[folder]
         if isinstance(spec, ReportSpec):
-            row_stages = [f for row in spec.rows for f in (row.sample, row.train, row.prepare, row.mask) if f]
-            return [file for f in dict.fromkeys(["tabulate", *row_stages]) for file in self.outputs(f)]
-        parents = [(f, shard if self.stages[f].kind == "sample" else None) for f in spec.parents.values()]
-        return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)]
+            row_stages = [f for row in spec.rows for f in (row.score, row.train, row.prepare, row.mask) if f]
+            tables = [table.folder for table in self.tables]
+            samples = [f for row in spec.rows if (f := row.sample)]
+            made = [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
+            return made + [file for f in dict.fromkeys(samples) for file in self.cards(f)]
+        if shard is None:
+            made = [file for f in dict.fromkeys(spec.parents.values()) for file in self.outputs(f)]
+            return made + self._awaited(spec)
+        parents = {role: f for role, f in spec.parents.items() if role != "sample"}
+        cards = [self.stages[f].card for f in parents.values()]
+        return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
+
+    def _awaited(self, spec: Spec) -> list[str]:
+        """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
+        shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
+        return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []
+
+    def cards(self, folder: str) -> list[str]:
+        """The cards that a stage leaves."""
+        spec = self.stages[folder]
+        return [f"{folder}/shard-{s}.json" for s in self.shards(spec)] if spec.kind in SHARD_ARTIFACTS else [spec.card]
+
+    def sampled(self, spec: Spec, shard: str) -> list[str]:
+        """The shards of samples that a shard of features measures."""
+        if not isinstance(spec, FeaturesSpec) or "sample" not in spec.parents:
+            return []
+        each = spec.shard_size // spec.sample_shard_size
+        return self.shards(self.stages[spec.parents["sample"]])[int(shard) * each : (int(shard) + 1) * each]

@@ -7,6 +7,7 @@ or a changed parent gives another folder, and what is on disk under a name is al
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,16 +20,22 @@ from palette.config import (
     Extractor,
     ExtractorKind,
     Fetch,
+    KnownDataset,
     MaskKind,
     Network,
     Objective,
     Options,
+    PaperDataset,
     Sampler,
     Squares,
     Table,
 )
 from palette.errors import ConfigError
 from palette.files import write_text
+
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class Runtime(Options):
@@ -69,11 +76,19 @@ class TrainRuntime(Runtime):
     compile: bool = False
     recompute: bool = False
     scratch: str | None = None
+    nodes: int = 1
     start_from: Path | None = None
+    after: str | None = None
+    """Folder of the next shorter training with the same state, which is continued."""
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, as planned. Fewer do the same in more micro-batches."""
+        return max(self.gpus, 1) * self.nodes
 
 
 class Spec(Options):
-    """Base of the ten kinds."""
+    """Base of all kinds."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
@@ -95,8 +110,11 @@ class Spec(Options):
         return self._digest({"name", "runtime"})
 
     def _digest(self, exclude: set[str]) -> str:
-        content = {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(self._content(exclude), sort_keys=True).encode()).hexdigest()[:10]
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """What the hash covers."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
 
     @cached_property
     def folder(self) -> str:
@@ -111,7 +129,7 @@ class Spec(Options):
     def text(self) -> str:
         """The spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
 
     def write(self, results: Path) -> Path:
         """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
@@ -128,8 +146,21 @@ class FetchSpec(Spec):
     kind = "fetch"
     verb = "fetch"
     fetch: Fetch
+    known: KnownDataset | None = None
+    """Of a published dataset, what the registry says of it."""
     listing: str | None = None
-    """Digest of the folders' file names and sizes, so that a new image is noticed."""
+    """Digest of the user's file names and sizes, so that a new image is noticed."""
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """A published dataset is what its checksums say: where its files lie and who offers them changes nothing."""
+        content = super()._content(exclude)
+        if self.known is not None:
+            kept = {"reader", "splits", "torchvision", "arguments", "files"}
+            content["known"] = {key: value for key, value in content["known"].items() if key in kept}
+            for file in [*content["known"]["files"], *content["fetch"]["files"]]:
+                del file["urls"]
+            del content["fetch"]["path"]
+        return content
 
 
 class PrepareSpec(Spec):
@@ -157,13 +188,18 @@ class MaskSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`."""
+    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`.
+
+    Of several datasets, the parents are `prepare-NAME`.
+    """
 
     kind = "train"
     verb = "train"
     runtime: TrainRuntime = TrainRuntime()
     mix: dict[Degradation, float]
     """Task → proportion; a specialist has one entry."""
+    sources: dict[str, float] = Field(default_factory=lambda: {"prepare": 1.0})
+    """Role of a parent → share of its images among the examples."""
     image_size: int
     network: Network
     objective: Objective
@@ -188,13 +224,42 @@ class TrainSpec(Spec):
         return self._digest({"name", "runtime", "steps"})
 
 
+class ReleasedRuntime(Runtime):
+    """Where a released model is to be had."""
+
+    card: str = ""
+    """Path or URL of its `model.json`."""
+
+
+class ReleasedSpec(Spec):
+    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+
+    kind = "released"
+    verb = "train"
+    runtime: ReleasedRuntime = ReleasedRuntime()
+    sha256: str
+    """Of its `model.json`."""
+    image_size: int
+    objective: str
+    """Its kind."""
+
+
+class SampleRuntime(Runtime):
+    """Where somebody's outputs lie."""
+
+    folder: Path | None = None
+
+
 class SampleSpec(Spec):
     """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
 
     kind = "sample"
     verb = "sample"
-    baseline: Literal["input"] | None
-    """`input`: the degraded images themselves; otherwise the trained model samples."""
+    runtime: SampleRuntime = SampleRuntime()
+    baseline: Literal["input", "folder"] | None
+    """`input`: the degraded images themselves. `folder`: somebody's outputs. Otherwise the trained model samples."""
+    outputs: str | None = None
+    """Digest of the names and sizes of somebody's outputs, so that a changed file is noticed."""
     degradation: Degradation
     quality: int | None
     factor: int | None = None
@@ -236,12 +301,25 @@ class FeaturesSpec(Spec):
     verb = "score"
     count: int
     shard_size: int
+    sample_shard_size: int
+    """Test images in a shard of the samples, of which a shard of features takes one or several whole ones."""
     pixels: bool
     """Whether to measure what needs no network too: one of a row's extractors does."""
 
 
+class StatisticsSpec(Spec):
+    """features of a set that rows are compared with → `statistics.npz`."""
+
+    kind = "statistics"
+    verb = "score"
+    count: int
+    shard_size: int
+
+
 class ScoreSpec(Spec):
-    """`extractor-E`, `features-E`, and where they are needed `originals-E` and `reference-E`, for each extractor E → `scores.json`."""
+    """`extractor-E`, `features-E`, and where they are needed `originals-E`, `reference-E` and `statistics-E`, for each extractor E
+    → `scores.json`.
+    """
 
     kind = "score"
     verb = "score"
@@ -269,26 +347,71 @@ class Row(Options):
     evaluations: int | None
     """NFE per image; None for rows without a network."""
     seed: int
+    steps: int | None = None
+    """Optimizer steps of its training, where they are not the model's own."""
     score: str
     """Folder of the score stage."""
     sample: str | None = None
     """Folder of the sample stage; None for the originals."""
     train: str | None = None
-    """Folder of the train stage."""
+    """Folder of the train stage, or of the released model that stands for it."""
     prepare: str
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
 
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
+
+    @property
+    def milestone(self) -> str | None:
+        """`at step 100`, of a row on the way to the model's own steps or beyond."""
+        return f"at step {self.steps}" if self.steps else None
+
+
+class Evaluated(Options):
+    """A dataset as the tables describe it."""
+
+    published: PaperDataset | None
+    """Its name in the paper's tables; None: other images than the paper's."""
+    image_size: int
+    images: int
+    """Test images."""
+    reference_images: int | None
+    """Images that FID compares with; None: the originals of the test images."""
+
+
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
+
 
 class TabulateSpec(Spec):
-    """Every row's score → `<table>.csv`, `.md`, `.tex`."""
+    """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
+    the trainings too."""
 
     kind = "tabulate"
     verb = "tabulate"
     keeps_old = False
-    tables: dict[str, Table]
+    table: Table
     rows: tuple[Row, ...]
+    datasets: dict[str, Evaluated]
+    """Of the rows, by name."""
+
+    @cached_property
+    def folder(self) -> str:
+        return f"{self.kind}/{self.name}"
 
 
 class GalleryImages(Options):
@@ -316,20 +439,28 @@ class ReportSpec(Spec):
     keeps_old = False
     title: str
     inputs: int
+    draws: int
+    """Samples of one input."""
     draw_inputs: int
     """The test images that have several draws: the first ones."""
-    tables: tuple[str, ...]
-    tabulate: str
-    """Hash of the tabulate stage, whose folder carries none."""
+    tables: dict[str, str]
+    """Table → hash of its tabulate stage, whose folder carries none."""
     rows: tuple[Row, ...]
     gallery: dict[str, GalleryImages] = Field(default_factory=dict)
     """Dataset → the test images in the gallery; empty for no gallery."""
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves, the masks."""
-        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg", *self.mask_sheets) if tests else tuple(self.mask_sheets)
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, the plots that have rows to compare, and the masks.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        curves = ("training.svg",) if any(row.training for row in trained) else ()
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, *(("overview.png", *curves, *plots) if tests else ()), *self.mask_sheets)
 
     @property
     def mask_sheets(self) -> dict[str, Row]:
@@ -374,9 +505,11 @@ KINDS: dict[str, type[Spec]] = {
         PrepareSpec,
         MaskSpec,
         TrainSpec,
+        ReleasedSpec,
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,
+        StatisticsSpec,
         ScoreSpec,
         TabulateSpec,
         ReportSpec,
@@ -387,7 +520,7 @@ KINDS: dict[str, type[Spec]] = {
 def read_spec(path: Path) -> Spec:
     """Read a stage's `spec.yaml`. Raises ConfigError for what is not one, or was edited by hand."""
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
         kind, written = content.pop("kind"), content.pop("hash")
         spec = KINDS[kind].model_validate(content)
     except FileNotFoundError:

@@ -28,12 +28,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return tmp_path
 
 
 def hold(count: int) -> "subprocess.Popen[str]":
     """Another process that takes a lease."""
-    return subprocess.Popen([sys.executable, "-c", HOLD.format(count=count)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD.format(count=count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def held_by(process: "subprocess.Popen[str]") -> list[str]:
@@ -89,3 +92,60 @@ def test_without_devices_a_job_runs_at_once_and_sees_none(monkeypatch: pytest.Mo
 def test_a_job_that_asks_for_none_sees_none() -> None:
     with gpu.lease(0):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_large_job_gets_its_turn_while_small_ones_keep_coming() -> None:
+    jobs = [hold(1) for _ in DEVICES]
+    try:
+        for job in jobs:
+            assert len(held_by(job)) == 1
+        jobs.append(large := hold(4))
+        assert large.stderr is not None
+        assert "waiting for 4" in large.stderr.readline()
+        jobs.append(late := hold(1))
+        assert late.stderr is not None
+        assert "waiting for 1" in late.stderr.readline()
+        jobs[0].kill()
+        time.sleep(1)
+        assert late.poll() is None
+        for job in jobs[1:4]:
+            job.kill()
+        assert sorted(held_by(large)) == DEVICES
+        large.kill()
+        assert len(held_by(late)) == 1
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+
+
+@pytest.mark.usefixtures("machine")
+def test_who_dies_while_waiting_holds_up_nobody() -> None:
+    jobs = [hold(1)]
+    try:
+        held_by(jobs[0])
+        jobs.append(large := hold(4))
+        assert large.stderr is not None
+        large.stderr.readline()
+        jobs.append(late := hold(1))
+        assert late.stderr is not None
+        late.stderr.readline()
+        large.kill()
+        assert len(held_by(late)) == 1
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_job_of_slurm_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its devices are its own, though they be called 0 in each job."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with gpu.lease(1) as here:
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        with gpu.lease(1) as there:
+            assert here == there

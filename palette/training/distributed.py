@@ -1,17 +1,20 @@
 """One process or several: a single device, or torchrun's processes with one device each (DistributedDataParallel).
 
-`palette train` starts the processes of one machine itself. On several machines torchrun is started by hand or by the
-cluster, with `-m palette train -c spec.yaml` as its program; the results folder must be one that all of them see.
+`palette train` starts the processes of its machine itself. On several machines `srun` starts it once on each, or torchrun is
+started by hand, with `-m palette train -c spec.yaml` as its program; the results folder must be one that all of them see.
 """
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -86,38 +89,78 @@ def world() -> Iterator[World]:
         dist.destroy_process_group()
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """The machines that `srun` started this command on, once each; `rank` is this one, `endpoint` where they meet."""
+
+    count: int = 1
+    rank: int = 0
+    endpoint: str = "localhost:0"
+
+
+def nodes() -> Nodes:
+    """Those of this step of a Slurm job; elsewhere, this machine alone.
+
+    They meet where `srun` was called, which is the first node of a batch job; MASTER_ADDR names another place.
+    """
+    env = os.environ
+    count = int(env.get("SLURM_STEP_NUM_NODES", "1"))
+    if count == 1 or env.get("SLURM_STEP_NUM_TASKS") != str(count):
+        return Nodes()
+    address = env.get("MASTER_ADDR") or env["SLURM_LAUNCH_NODE_IPADDR"]
+    return Nodes(count, int(env["SLURM_NODEID"]), f"{address}:{20_000 + int(env['SLURM_JOB_ID']) % 10_000}")
+
+
 def relaunch(gpus: int, spec: Path) -> bool:
     """Train in one process a GPU, if several were asked for and are visible: True when they are done; else False at once.
 
     Fewer than asked for will do: the number of devices changes no result beyond rounding. Raises UserError or Interrupted.
     """
-    devices = min(gpus, torch.cuda.device_count())
-    if devices <= 1 or under_torchrun():
+    if under_torchrun():
         return False
-    launch(devices, ["-m", "palette", "train", "-c", str(spec)])
+    devices, place = max(1, min(gpus, torch.cuda.device_count())), nodes()
+    if devices * place.count == 1:
+        return False
+    launch(devices, ["-m", "palette", "train", "-c", str(spec)], place)
     return True
 
 
-def launch(processes: int, arguments: list[str]) -> None:
-    """Run `python arguments` in several processes on this machine, as `torchrun --standalone` does.
+def pass_on(number: int, frame: FrameType | None) -> None:
+    """Hand SIGTERM to the processes, which save and go on; torch would end them."""
+    this = os.getpid()
+    try:
+        children = Path(f"/proc/{this}/task/{this}/children").read_text().split()
+    except OSError:  # no such file on macOS, where no cluster sends it either
+        return
+    for child in children:
+        os.kill(int(child), number)
+
+
+def launch(processes: int, arguments: list[str], place: Nodes = Nodes()) -> None:
+    """Run `python arguments` in several processes on this machine, as torchrun does, beside those of the other nodes.
 
     By the library, not the command, which ends with 1 whatever went wrong: an error keeps the exit code of the process that
-    failed first, and a signal, which is handed on to the processes, gives that of an interrupted training.
+    failed first, and Ctrl-C, which is handed on to the processes, gives that of an interrupted training.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     sys.stderr.flush()
+    alone = place.count == 1
+    handled: dict[str, Any] = {"signals_to_handle": "SIGINT,SIGHUP,SIGQUIT"}
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=place.count,
+        max_nodes=place.count,
         nproc_per_node=processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        run_id=str(uuid.uuid4()),
+        rdzv_backend="c10d" if alone else "static",
+        rdzv_endpoint=place.endpoint,
+        rdzv_configs={} if alone else {"rank": place.rank},
+        run_id=str(uuid.uuid4()) if alone else os.environ["SLURM_JOB_ID"],
         max_restarts=0,
+        **{name: value for name, value in handled.items() if name in {f.name for f in fields(LaunchConfig)}},
     )
+    signal.signal(signal.SIGTERM, pass_on)
     try:
         elastic_launch(config, sys.executable)(*arguments)
     except SignalException as stopped:

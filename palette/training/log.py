@@ -43,6 +43,8 @@ class Log:
         self.path, self.trainer = folder / "log.jsonl", trainer
         self.sum = torch.zeros((), device=trainer.world.device)
         self.since, self.seconds, self.waited, self.note = trainer.step, trainer.seconds, trainer.waited, ""
+        self.images_per_second: float | None = None
+        """Of the last line."""
         self.board: Board | None = None
         if trainer.world.leads:
             write_text(self.path, "".join(line + "\n" for line in lines_up_to(self.path, trainer.step)))
@@ -76,6 +78,7 @@ class Log:
             self.board.scalars(line)
         self.sum.zero_()
         self.since, self.seconds, self.waited = trainer.step, trainer.seconds, trainer.waited
+        self.images_per_second = line["images_per_second"]
         self.note = f"{line['images_per_second']} images/s, loss {mean:.4f}, {line['memory_gb']} GB"
 
     def _line(self, mean: float, validation: float | None) -> dict[str, float | None]:

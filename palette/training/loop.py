@@ -12,13 +12,15 @@ from palette.progress import Progress
 from palette.spec import TrainSpec
 from palette.stage import say
 from palette.training import start
+from palette.training.allocation import Allocation, allocation
 from palette.training.checkpoint import States
 from palette.training.distributed import World
+from palette.training.heartbeat import Heartbeat
 from palette.training.log import Log
 from palette.training.machine import check
 from palette.training.previews import Previews
 from palette.training.signals import Signals, signals
-from palette.training.stream import Images, Stream, batches, slices
+from palette.training.stream import Images, Stream, batches, micro_batches, slices
 from palette.training.trainer import Trainer, build
 from palette.training.validation import Validation, split
 
@@ -38,9 +40,10 @@ def train(spec: TrainSpec, images: Images, state_folder: Path, world: World) -> 
     validation = Validation(held_out, spec) if held_out else None
     wanted = world.leads and spec.runtime.preview_every
     previews = Previews(held_out or images, spec, state_folder / "previews") if wanted else None
+    watch = Watch(log, validation, previews, Heartbeat(state_folder))
     with closing(log), signals() as received:
         try:
-            _run(trainer, stream, Saving(states), Watch(log, validation, previews), received)
+            _run(trainer, stream, Saving(states), watch, received)
         except RuntimeError:  # of an exchange with rank 0, gone after Ctrl-C
             if world.leads or not received.stop:
                 raise
@@ -72,6 +75,8 @@ class Saving:
 
     states: States
     last: float = field(default_factory=time.monotonic)
+    saved: tuple[int, float] | None = None
+    """Step and time of the last saved state."""
 
     def due(self, trainer: Trainer) -> bool:
         step, spec = trainer.step, trainer.spec
@@ -81,6 +86,7 @@ class Saving:
     def __call__(self, trainer: Trainer) -> None:
         trainer.save(self.states)
         self.last = time.monotonic()
+        self.saved = (trainer.step, time.time())
 
 
 @dataclass
@@ -90,6 +96,7 @@ class Watch:
     log: Log
     validation: Validation | None
     previews: Previews | None
+    heartbeat: Heartbeat
 
     def __call__(self, trainer: Trainer, value: Tensor) -> None:
         """After each step, on all processes; value: its loss."""
@@ -101,19 +108,27 @@ class Watch:
 
 def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received: Signals) -> None:
     spec, world = trainer.spec, trainer.world
-    places = slices(spec.batch_size, world.rank, world.size, spec.accumulate)
+    places = slices(spec.batch_size, world.rank, world.size, micro_batches(spec, world.size))
     progress = Progress(f"train {spec.name}", spec.steps, "steps", start=trainer.step)
+    job, first = allocation() if world.leads else Allocation(), trainer.step
     began = time.monotonic() - trainer.seconds
     with batches(stream, range(trainer.step, spec.steps), places, spec.runtime.threads) as prepared:
         while trainer.step < spec.steps:
             value = trainer.update(prepared)
             trainer.seconds = time.monotonic() - began
             watch(trainer, value)
-            if received.save or save.due(trainer):
+            # Only a run that has come further is worth another one like it.
+            out_of_time = job.nearly_over and first < trainer.step < spec.steps
+            if received.save or out_of_time or save.due(trainer):
                 save(trainer)
+                if received.save and world.leads:
+                    say(f"train {spec.name}: asked by a signal, saved at step {trainer.step}")
                 received.save = False
+            if out_of_time:
+                job.requeue()
             if world.leads:  # after saving: nobody may be reading any more
                 progress.advance(note=watch.log.note)
+                watch.heartbeat(trainer, watch.log.images_per_second, save.saved)
             if received.stop and world.leads and trainer.step < spec.steps:
                 raise Interrupted(
                     f"train {spec.name}: stopped at step {trainer.step} of {spec.steps}; its state is saved. "

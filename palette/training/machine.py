@@ -10,6 +10,7 @@ import torch
 from palette.errors import ConfigError
 from palette.spec import TrainSpec
 from palette.training.distributed import World
+from palette.training.stream import micro_batches
 
 
 def cpu_has_bf16() -> bool:
@@ -36,11 +37,13 @@ def check(spec: TrainSpec, world: World) -> None:
 
 def check_batch(spec: TrainSpec, world: World) -> None:
     """The global batch is dealt evenly."""
-    parts = world.size * spec.accumulate
+    parts = world.size * micro_batches(spec, world.size)
     if spec.batch_size % parts:
         raise ConfigError(
-            f"train: `batch_size` {spec.batch_size} is not a multiple of {parts} ({world.size} devices × `accumulate` "
-            f"{spec.accumulate}). Nothing is rounded silently: choose a multiple of {parts}, or another `accumulate`."
+            f"train: `batch_size` {spec.batch_size} is not a multiple of {parts} ({world.size} devices × "
+            f"{micro_batches(spec, world.size)} micro-batches; planned: {spec.runtime.devices} devices × `accumulate` "
+            f"{spec.accumulate}). Nothing is rounded silently: choose a multiple of {parts}, another `accumulate`, or take "
+            "a number of devices that divides the planned one."
         )
 
 

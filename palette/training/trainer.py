@@ -20,7 +20,7 @@ from palette.model.unet import UNet
 from palette.spec import TrainSpec
 from palette.training.checkpoint import States, load
 from palette.training.distributed import World
-from palette.training.stream import moved
+from palette.training.stream import micro_batches, moved
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 1.0
@@ -85,13 +85,14 @@ class Trainer:
     def update(self, prepared: Iterator[Batch]) -> Tensor:
         """One optimizer step on the next micro-batches; returns the mean loss of this process's share, on the device."""
         total = torch.zeros((), device=self.world.device)
-        for index in range(self.spec.accumulate):
+        count = micro_batches(self.spec, self.world.size)
+        for index in range(count):
             batch = moved(self._next(prepared), self.world.device)
-            # Of rank and micro-batch too, so that no two images share their dropout. With it, another number of devices
-            # is another draw, not only another rounding.
-            torch.manual_seed(seed_of(self.spec.seed, "dropout", self.step, self.world.rank, index))
-            with self._syncing(last=index == self.spec.accumulate - 1):
-                mean = self.losses(self.parallel, batch).mean() / self.spec.accumulate
+            # Of the micro-batch's place in the batch, so that no two images share their dropout, and so that fewer devices
+            # than planned draw the same.
+            torch.manual_seed(seed_of(self.spec.seed, "dropout", self.step, self.world.rank * count + index))
+            with self._syncing(last=index == count - 1):
+                mean = self.losses(self.parallel, batch).mean() / count
                 torch.autograd.backward(self.scaler.scale(mean))
             total += mean.detach()
         self._apply_gradients(total)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import torch
 from palette.data.randomness import generator
 from palette.errors import ConfigError
 from palette.spec import TrainSpec
-from palette.training.stream import Images, Stream, collate, moved
+from palette.training.stream import Images, Joined, Stream, collate, micro_batches, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
 
 
@@ -32,10 +33,18 @@ class Part:
 def split(images: Images, count: int) -> tuple[Images, Images | None]:
     """The images to train on, and `count` that are held out; None for none. Raises ConfigError for too many.
 
-    Drawn at random, the same ones for every model: a store may be sorted by class.
+    Drawn at random, the same ones for every model: a store may be sorted by class. Of several datasets each gives its share.
     """
     if count == 0:
         return images, None
+    if isinstance(images, Joined):
+        ends = [round(end * count) for end in thresholds(images.shares)]
+        counts = [end - start for start, end in pairwise([0, *ends])]
+        split_parts = [split(part, own) for part, own in zip(images.parts, counts, strict=True)]
+        held_out = [
+            (held, share) for (_, held), share in zip(split_parts, images.shares, strict=True) if held is not None
+        ]
+        return Joined([kept for kept, _ in split_parts], images.shares), Joined(*map(list, zip(*held_out, strict=True)))
     kept = len(images) - count
     if kept < 1:
         raise ConfigError(
@@ -51,7 +60,8 @@ def fixed_stream(images: Images, spec: TrainSpec) -> Stream:
 
     A seed of its own, so that no example shares its noise with one of training.
     """
-    return Stream(images, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
+    each = Part(images, range(len(images)))
+    return Stream(each, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
 
 
 class Validation:
@@ -73,7 +83,7 @@ class Validation:
         spec, world = self.spec, trainer.world
         levels = self.stream.levels(0)
         mine = range(world.rank, self.stream.batch_size, world.size)
-        size = spec.batch_size // (world.size * spec.accumulate)
+        size = spec.batch_size // (world.size * micro_batches(spec, world.size))
         sums = torch.zeros(2, dtype=torch.float64, device=world.device)  # of losses, of images
         with trainer.averaged_network() as network, ThreadPoolExecutor(spec.runtime.threads, "validation") as pool:
             for first in range(0, len(mine), size):

@@ -4,43 +4,67 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from palette.config import Fetch
-from palette.data.manifest import Entry, Opener, write_manifest
+from palette.data.manifest import Entry, Manifest, Opener, write_manifest
+from palette.data.sources.archive import list_archive
+from palette.data.sources.celeba import list_celeba, list_celeba_hq
 from palette.data.sources.checking import checked
 from palette.data.sources.folders import list_folder, list_pairs
+from palette.data.sources.imagenet import list_imagenet
 from palette.data.sources.listing import Listing
 from palette.data.sources.photos import list_photos
+from palette.data.sources.places import list_places
 from palette.errors import DataError
 from palette.progress import track
 from palette.spec import FetchSpec
 from palette.stage import Stage, say
 
-SOURCES: Mapping[str, Callable[[Fetch, Path], Listing]] = {
+
+def _torchvision(stage: Stage[FetchSpec]) -> Listing:
+    from palette.data.sources.torchvision import list_torchvision  # torch takes seconds, and few datasets need it
+
+    return list_torchvision(stage)
+
+
+SOURCES: Mapping[str, Callable[[Stage[FetchSpec]], Listing]] = {
     "photos": list_photos,
     "folder": list_folder,
     "pairs": list_pairs,
+    "archive": list_archive,
+    "imagenet": list_imagenet,
+    "places365": list_places,
+    "celeba": list_celeba,
+    "celeba-hq": list_celeba_hq,
+    "torchvision": _torchvision,
 }
-"""Source → a function (options, folder of the stage) → what is to be fetched."""
+"""Source, or reader of a published dataset → a function that lists what is to be fetched."""
 
 
 def run(stage: Stage[FetchSpec]) -> None:
     """Write `manifest.jsonl`, and beside it what cannot be read where it lies."""
-    listing = SOURCES[stage.spec.fetch.source](stage.spec.fetch, stage.path(""))
-    manifest = write_manifest(stage.path("manifest.jsonl"), _header(listing), _entries(stage, listing))
+    known, fetch = stage.spec.known, stage.spec.fetch
+    listing = SOURCES[known.reader if known else fetch.source](stage)
+    header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
+    about = known.model_dump(include={"title", "version", "license", "citation", "homepage"}) if known else {}
+    manifest = write_manifest(
+        stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
+    )
     rejected = manifest.header["rejected"]
     if rejected:
         left_out = _examples(list(islice(manifest.rejected(), SHOWN)))
         say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{left_out}")
-    made = [f"{c}/{e['file']}" for c in listing.containers if not c.is_absolute() for e in manifest.images()]
-    stage.write_card(["manifest.jsonl", *made], images=manifest.header["images"], rejected=rejected)
+    stage.write_card(["manifest.jsonl", *_copies(manifest)], images=manifest.header["images"], rejected=rejected)
+
+
+def _copies(manifest: Manifest) -> list[str]:
+    """The files that lie in the stage's own folder: archives, or pictures in a folder."""
+    own = [Path(container) for container in manifest.header["containers"] if not Path(container).is_absolute()]
+    folder = manifest.path.parent
+    inside = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
+    return inside + [str(c) for c in own if (folder / c).is_file()]
 
 
 SHOWN = 5
 """Files left out that a message lists."""
-
-
-def _header(listing: Listing) -> dict[str, object]:
-    return {"source": listing.source, "containers": [str(c) for c in listing.containers], **listing.facts}
 
 
 def _entries(stage: Stage[FetchSpec], listing: Listing) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 `averages.safetensors`."""
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
 from palette.training.scratch import local
-from palette.training.stream import open_images, stores_of
+from palette.training.stream import Joined, open_images, stores_of
 from palette.training.trainer import Trainer
 
 
@@ -38,12 +39,19 @@ def state_folder(stage: Stage[TrainSpec]) -> Path:
 
 
 def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
-    stores = [stage.parent("prepare", name) for name in stores_of(stage.spec.mix)]
-    copies = local(stores, stores[0].with_name("card.json"), stage.spec.runtime.scratch)
-    with copies as (store, *_), open_images(store, stage.spec.mix) as images:
-        trainer = train(stage.spec, images, state_folder(stage), processes)
+    spec = stage.spec
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_images(_near(stage, role, stack), spec.mix)) for role in spec.sources]
+        images = stores[0] if len(stores) == 1 else Joined(stores, list(spec.sources.values()))
+        trainer = train(spec, images, state_folder(stage), processes)
     if processes.leads:
         publish(stage, trainer)
+
+
+def _near(stage: Stage[TrainSpec], role: str, stack: ExitStack) -> Path:
+    """The training store of a parent, or its copy in `scratch` as long as `stack` is open."""
+    stores = [stage.parent(role, name) for name in stores_of(stage.spec.mix)]
+    return stack.enter_context(local(stores, stores[0].with_name("card.json"), stage.spec.runtime.scratch))[0]
 
 
 def publish(stage: Stage[TrainSpec], trainer: Trainer) -> None:

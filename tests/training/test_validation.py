@@ -17,7 +17,7 @@ from palette.errors import ConfigError
 from palette.spec import TrainRuntime, TrainSpec
 from palette.training.distributed import World
 from palette.training.loop import train
-from palette.training.stream import collate
+from palette.training.stream import Joined, collate
 from palette.training.trainer import Trainer, build
 from palette.training.validation import Validation, fixed_stream, split
 from tests.tiny import NETWORK, SIZE, pictures, train_spec
@@ -46,6 +46,27 @@ def test_the_held_out_images_are_drawn() -> None:
     assert sorted(places[0] + places[1]) == list(range(7))
     assert places[1] != [5, 6]  # a store may be sorted by class
     assert split(images, 0) == (images, None)
+
+
+def test_each_of_several_datasets_holds_out_its_share() -> None:
+    first, second = pictures(7), pictures(9, seed=1)
+    kept, held_out = split(Joined([first, second], [1, 3]), 4)
+    assert isinstance(kept, Joined)
+    assert held_out is not None
+    assert [len(part) for part in kept.parts] == [6, 6]
+    both = [image.tobytes() for image in (*first, *second)]
+    assert sorted(both) == sorted(part[i].tobytes() for part in (kept, held_out) for i in range(len(part)))
+    assert sum(held_out[i].tobytes() in both[7:] for i in range(4)) == 3
+    seen = {fixed_stream(held_out, train_spec()).image_index(position) for position in range(4)}
+    assert seen == set(range(4))
+
+
+def test_a_dataset_with_a_small_share_may_hold_out_nothing() -> None:
+    kept, held_out = split(Joined([pictures(5), pictures(5)], [1, 20]), 2)
+    assert isinstance(kept, Joined)
+    assert held_out is not None
+    assert [len(part) for part in kept.parts] == [5, 3]
+    assert len(held_out) == 2
 
 
 @pytest.mark.parametrize("count", [7, 8])

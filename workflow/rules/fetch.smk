@@ -7,9 +7,11 @@ rule fetch:
     conda:
         "../../envs/conda.yaml"
     threads: threads_of("fetch")
+    resources:
+        **asked("fetch"),
     params:
         spec=spec_of("fetch"),
     message:
         "fetch {wildcards.stage}"
     shell:
-        "python -m palette fetch -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette fetch -c {params.spec:q} 2>&1 | into {log:q}"

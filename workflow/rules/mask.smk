@@ -8,9 +8,11 @@ rule mask:
         results / "logs/mask/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    resources:
+        **asked("mask"),
     params:
         spec=spec_of("mask"),
     message:
         "mask {wildcards.stage}"
     shell:
-        "python -m palette mask -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette mask -c {params.spec:q} 2>&1 | into {log:q}"

@@ -2,19 +2,32 @@
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+import os
 import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, workflow.basedir)
+checkout = Path(workflow.current_basedir).parents[1]
+sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
+from palette.commands.plan import options, show
 from palette.config_file import read_yaml
+from palette import requests
 from palette.errors import UserError
-from palette.workflow import jobs_use, plan_of, start
+from palette.requests import launcher
+from palette.workflow import (
+    jobs_use,
+    page,
+    plan_of,
+    run_hook,
+    start,
+    write_specs,
+)
 
-jobs_use(workflow.basedir)
+jobs_use(str(checkout))
+imported = not workflow.modifier.is_main_snakefile()
 
 
 def or_stop(function, *arguments):
@@ -25,15 +38,21 @@ def or_stop(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-if not workflow.configfiles:
-    default = Path(workflow.basedir) / "config.yaml"
+if not workflow.configfiles and not imported:
+    default = checkout / "config.yaml"
     # Tells file and line of a syntax error, as `configfile` does not.
     or_stop(read_yaml, default)
 
     configfile: default
 
 
-plan = or_stop(plan_of, [Path(file) for file in workflow.configfiles], config)
+files = [] if imported else [Path(file) for file in workflow.configfiles]
+if imported:  # the prefix of another workflow's `module`
+    prefixed = workflow.modifier.modify_path(config.get("results", "results"))
+    config = {**config, "results": str(Path(prefixed).absolute())}
+plan = or_stop(plan_of, files, config)
+if imported and workflow.is_main_process:
+    or_stop(write_specs, plan)  # our `onstart` is none of a module's
 results = plan.results
 
 
@@ -65,7 +84,47 @@ def threads_of(kind):
 
 
 def gpus_of(kind):
-    return lambda wildcards: plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
+    """GPUs of each node; fewer than planned if `--resources gpu=N` allows no more."""
+    return lambda wildcards, resources: resources.get(
+        "gpu", plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
+    )
+
+
+def launcher_of(kind):
+    return lambda wildcards: launcher(
+        plan.stages[f"{kind}/{wildcards.stage}"], "SLURM_JOB_ID" in os.environ
+    )
+
+
+def asked(kind):
+    """The resources of a kind's jobs. Which executor runs them is known only when they are started."""
+    return requests.asked(plan, kind, on_slurm=lambda: "slurm" in executor_name())
+
+
+def executor_name():
+    return workflow.executor_plugin.name if workflow.executor_plugin else ""
+
+
+# A preempted job is told with SIGTERM and killed later; what runs then goes on until it is killed, and a training saves its
+# state first. One that ended itself would count as failed instead of being queued again.
+if "SLURM_JOB_ID" in os.environ:
+    shell.prefix("trap '' TERM; set -euo pipefail; ")
+
+
+def only_planning():
+    """Whether this run is to print the plan and nothing else."""
+    return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
+        "plan"
+    ]
+
+
+# What would run, why, and what it would cost; `python -m palette plan` has options.
+rule plan:
+    localrule: True
+    message:
+        "plan"
+    run:
+        show(plan, options())
 
 
 wildcard_constraints:

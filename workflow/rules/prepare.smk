@@ -11,12 +11,14 @@ rule prepare:
     conda:
         "../../envs/conda.yaml"
     threads: threads_of("prepare")
+    resources:
+        **asked("prepare"),
     params:
         spec=spec_of("prepare"),
     message:
         "prepare {wildcards.stage}"
     shell:
-        "python -m palette prepare -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette prepare -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 # A dataset of pairs has its conditions in stores of their own.

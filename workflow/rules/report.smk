@@ -35,9 +35,11 @@ rule report:
         results / "logs/report.log",
     conda:
         "../../envs/conda.yaml"
+    resources:
+        **asked("report"),
     params:
         spec=results / plan.report.folder / "spec.yaml",
     message:
         "report"
     shell:
-        "python -m palette report -c {params.spec:q} 2>&1 | tee -i {log:q}"
+        "python -m palette report -c {params.spec:q} 2>&1 | into {log:q}"

@@ -11,10 +11,10 @@ rule sample:
         "../../envs/conda.yaml"
     threads: threads_of("sample")
     resources:
-        gpu=gpus_of("sample"),
+        **asked("sample"),
     params:
         spec=spec_of("sample"),
     message:
         "sample {wildcards.stage}, shard {wildcards.shard}"
     shell:
-        "python -m palette sample -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | tee -i {log:q}"
+        "python -m palette sample -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | into {log:q}"

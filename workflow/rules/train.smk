@@ -15,13 +15,15 @@ rule train:
         "../../envs/conda.yaml"
     threads: threads_of("train")
     resources:
-        gpu=gpus_of("train"),
+        **asked("train"),
     params:
         spec=spec_of("train"),
+        launcher=launcher_of("train"),
+        gpus=gpus_of("train"),
     message:
         "train {wildcards.stage}"
     shell:
-        "python -m palette train -c {params.spec:q} --gpus {resources.gpu} 2>&1 | tee -i {log:q}"
+        "{params.launcher} python -m palette train -c {params.spec:q} --gpus {params.gpus} 2>&1 | into {log:q}"
 
 
 # A training that keeps further averages (`ema_widths`) has one more file.
@@ -37,3 +39,23 @@ use rule train as train_with_averages with:
 
 
 ruleorder: train_with_averages > train
+
+
+# A model that others have trained stands for a training.
+rule released:
+    output:
+        model=results / "released/{stage}/model.safetensors",
+        facts=results / "released/{stage}/model.json",
+        card=results / "released/{stage}/card.json",
+    log:
+        results / "logs/released/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
+    resources:
+        **asked("released"),
+    params:
+        spec=spec_of("released"),
+    message:
+        "train: released model {wildcards.stage}"
+    shell:
+        "python -m palette train -c {params.spec:q} 2>&1 | into {log:q}"

@@ -3,18 +3,19 @@
 import hashlib
 from pathlib import Path
 
-from palette.config import Fetch
 from palette.data.manifest import Entry
 from palette.data.photos import PHOTOS, Photo, photo_folder
 from palette.data.sources.listing import Listing
 from palette.errors import DataError
 from palette.files import replacing
+from palette.spec import FetchSpec
+from palette.stage import Stage
 
 
-def list_photos(fetch: Fetch, folder: Path) -> Listing:
-    """Copy the photographs to `images/` in `folder` and list them."""
+def list_photos(stage: Stage[FetchSpec]) -> Listing:
+    """Copy the photographs to `images/` in the stage's folder and list them."""
     source = photo_folder()
-    entries = [copy_photo(photo, source, folder / "images") for photo in PHOTOS]
+    entries = [copy_photo(photo, source, stage.path("images")) for photo in PHOTOS]
     return Listing("photos", [Path("images")], entries, {"classes": [photo.name for photo in PHOTOS]}, len(entries))
 
 

@@ -1,0 +1,36 @@
+"""`palette status`: what runs where, and how far it is."""
+
+import argparse
+from pathlib import Path
+
+HELP = "tell what runs where, how far it is, what failed and what waits"
+EXAMPLE = "python -m palette status --watch 10"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-r",
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="the results folder (default: %(default)s); any machine that sees it will do",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="print it again and again, until Ctrl-C")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print it. Reads files only."""
+    import json
+    import time
+
+    from palette import status
+
+    while True:
+        found = status.of_results(arguments.results)
+        print(json.dumps(found, indent=2, ensure_ascii=False) if arguments.json else status.text(found), flush=True)
+        if arguments.watch is None:
+            return
+        time.sleep(arguments.watch)
+        print()

@@ -1,0 +1,66 @@
+"""The Slurm job around a training: when its time ends, and how it gets more.
+
+A run time shorter than the training is no error. Shortly before its end the state is saved and the job puts itself back into
+the queue; its next run goes on from there.
+"""
+
+import math
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+from palette.stage import say
+
+SHARE, MOST = 0.1, 300.0
+"""The end is near when less is left than this share of the time that was left at the start, and than so many seconds."""
+
+
+@dataclass
+class Allocation:
+    """job: Slurm's number, None outside of a job. seconds: time that it has left, infinite without a limit."""
+
+    job: str | None = None
+    seconds: float = math.inf
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def nearly_over(self) -> bool:
+        return self.seconds - (time.monotonic() - self.began) < min(SHARE * self.seconds, MOST)
+
+    def requeue(self) -> None:
+        """Put the job back into the queue. Slurm then ends this run of it with SIGTERM and, seconds later, SIGKILL."""
+        say(f"the time of job {self.job} is nearly over: it goes back into the queue, and goes on from the saved state")
+        self.seconds = math.inf  # not twice
+        done = _ask("scontrol", "requeue", str(self.job))
+        if done is None:
+            say(f"job {self.job} could not be queued again; Slurm will end it, and Snakemake try it again (`retries`)")
+
+
+def allocation() -> Allocation:
+    """The job that this process is in."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return Allocation()
+    return Allocation(job, seconds_of(_ask("squeue", "--noheader", "--format=%L", f"--jobs={job}") or ""))
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of Slurm's `2-03:04:05`, `3:04:05` or `4:05`; infinite for what is no time, as `UNLIMITED`."""
+    days, _, clock = text.strip().rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in (days or "0", *parts)):
+        return math.inf
+    seconds = 0.0
+    for part in parts:
+        seconds = 60 * seconds + int(part)
+    return 86_400.0 * int(days or 0) + seconds
+
+
+def _ask(*command: str) -> str | None:
+    """What one of Slurm's commands prints; None if it is not there or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"{command[0]}: {getattr(error, 'stderr', None) or error}")
+        return None

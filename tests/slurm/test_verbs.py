@@ -1,0 +1,78 @@
+"""The tiny config through all verbs on a real Slurm: two nodes for one training, arrays of shards, more memory after too little."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.slurm.conftest import on_slurm
+from tests.slurm.lab import Lab
+from tests.workflow.project import Project
+
+pytestmark = pytest.mark.slow
+Finished = tuple[Project, str]
+"""The project, and what Snakemake said."""
+TOO_LITTLE = 0.2
+"""GB for Snakemake and `prepare` together."""
+
+
+@pytest.fixture(scope="module")
+def finished(config: dict[str, Any], cluster: Lab, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    rows = [row for row in config["experiments"] if row["model"] == "requeued"]
+    model = config["models"]["requeued"]
+    model = {**model, "train": {**model["train"], "nodes": 2, "gpus": 2}}
+    small = {
+        **config,
+        "models": {"requeued": model},
+        "experiments": rows,
+        "sample": {**config["sample"], "shard_size": 4},
+        "cluster": {"jobs": {"hours": 0.25, "partition": "gpu"}, "prepare": {"memory_gb": TOO_LITTLE}},
+    }
+    project = Project.create(tmp_path_factory.mktemp("verbs") / "project", small)
+    return project, on_slurm(project, cluster)
+
+
+def test_every_verb_ran_on_slurm(finished: Finished) -> None:
+    project, said = finished
+    assert (project.results / "report/index.html").exists()
+    for rule in ("fetch", "prepare", "train", "sample", "extractor", "features", "score", "tabulate", "report"):
+        assert list((project.results / "logs").glob(f"{rule}*")), rule
+    assert "localrule" not in said
+
+
+def test_two_nodes_train_the_model_of_one(finished: Finished, undisturbed: Project) -> None:
+    """Weights within 2e-4 after 200 steps of Adam of up to 1e-3 each: another order of additions, and nothing else."""
+    project = finished[0]
+    (model,) = project.results.glob("train/*/model.safetensors")
+    expected = load_file(undisturbed.results / model.relative_to(project.results))
+    for name, weight in load_file(model).items():
+        torch.testing.assert_close(weight, expected[name], atol=2e-4, rtol=0)
+    assert json.loads(model.with_name("card.json").read_text())["devices"] == 2
+
+
+def test_shards_are_tasks_of_an_array(finished: Finished) -> None:
+    project, said = finished
+    assert said.count("Submitted array job") >= 2
+    assert len(list(project.results.glob("sample/*/shard-*.zip"))) == 2
+
+
+def test_out_of_memory_is_tried_again_with_more(finished: Finished, cluster: Lab) -> None:
+    """Slurm kills the job, which is submitted again for twice the memory."""
+    project = finished[0]
+    lines = cluster.run("squeue", "-h", "-t", "all", "-S", "i", "-o", "%T %m %Z %k").splitlines()
+    tries = [line.split() for line in lines if str(project.folder) in line and "rule_prepare" in line]
+    asked = [int(memory.removesuffix("M")) for _, memory, *_ in tries]
+    assert len(asked) > 1
+    assert asked == [200 * 2**attempt for attempt in range(len(asked))]
+    assert [state for state, *_ in tries] == ["FAILED"] * (len(tries) - 1) + ["COMPLETED"]
+    logs = (project.folder / ".snakemake/slurm_logs/rule_prepare").rglob("*.log")
+    assert "exceeded memory limit" in "".join(log.read_text() for log in logs)
+
+
+def test_logs_stay(finished: Finished) -> None:
+    logs: list[Path] = list((finished[0].results / "logs/train").glob("*.log"))
+    assert len(logs) == 1
+    assert "steps/s" in logs[0].read_text()

@@ -1,0 +1,111 @@
+"""What jobs ask for, as the line that the Slurm plugin submits: in the three ways in which clusters want to be asked for GPUs."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from palette import requests
+from palette.checks import read_config
+from palette.plan import Plan
+
+CONFIG: dict[str, Any] = {
+    "datasets": {"photos": {"prepare": {"image_size": 16}}},
+    "tasks": {"jpeg": {"degradation": "jpeg"}},
+    "models": {
+        "one": {"train": {"gpus": 4, "threads": 16, "batch_size": 64}},
+        "many": {"train": {"gpus": 4, "nodes": 2, "threads": 8, "batch_size": 64}},
+    },
+    "samplers": {"dpm": {"steps": 4}},
+    "experiments": [{"dataset": "photos", "task": "jpeg", "model": ["one", "many"], "sampler": "dpm"}],
+}
+
+
+class Resources(dict[str, Any]):
+    """As Snakemake gives them to executors: a mapping whose entries are attributes too."""
+
+    __getattr__ = dict.__getitem__
+
+
+def resources(cluster: dict[str, Any], kind: str, model: str, attempt: int = 1, slurm: bool = True) -> Resources:
+    """Those of the job of one model's stage."""
+    plan = Plan(read_config({**CONFIG, "cluster": cluster}, [Path("config.yaml")]))
+    (spec,) = (spec for spec in plan.of_kind(kind) if f"-{model}-" in spec.name)
+    wildcards = Resources(stage=spec.folder.partition("/")[2])
+    found = Resources()
+    for name, value in requests.asked(plan, kind, lambda: slurm).items():
+        if callable(value):
+            value = value(wildcards, attempt) if name == "mem_mb" else value(wildcards)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def submitted(found: Resources, threads: int = 1) -> str:
+    """The plugin's `sbatch` line, without what the job is called."""
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    job = SimpleNamespace(resources=found, threads=threads, is_group=lambda: False)
+    names = ("run_uuid", "slurm_logfile", "comment_str", "account", "workdir")
+    partition = f"-p {found.slurm_partition}" if "slurm_partition" in found else ""
+    params: dict[str, str] = {**dict.fromkeys(names, ""), "partition": partition}
+    return f"{get_submit_command(job, params)} {set_gres_string(job)} "
+
+
+@pytest.mark.parametrize(
+    ("cluster", "wanted"),
+    [
+        ({}, [" --gpus=4 ", " --nodes=1 "]),
+        ({"train": {"gpu_model": "h100"}}, [" --gpus=h100:4 ", " --nodes=1 "]),
+        ({"gpus": "gres"}, [" --gres=gpu:4 ", " --nodes=1 "]),
+        ({"gpus": "gres", "jobs": {"gpu_model": "a100"}}, [" --gres=gpu:a100:4 "]),
+        ({"jobs": {"constraint": "a100|h100"}}, [" -C 'a100|h100' ", " --gpus=4 "]),
+    ],
+    ids=["gpus", "gpus-model", "gres", "gres-model", "constraint"],
+)
+def test_three_ways_to_ask_for_gpus(cluster: dict[str, Any], wanted: list[str]) -> None:
+    line = submitted(resources(cluster, "train", "one"), threads=16)
+    assert all(part in line for part in wanted), line
+    assert " --cpus-per-task=16 " in line
+    assert ("--gres" in line) != ("--gpus=" in line)
+    assert "--ntasks-per-gpu" not in line
+
+
+@pytest.mark.parametrize("dialect", ["gpus", "gres"])
+def test_several_nodes_are_asked_for_by_node(dialect: str) -> None:
+    line = submitted(resources({"gpus": dialect}, "train", "many"), threads=8)
+    for part in (" --nodes=2 ", " --ntasks=2 ", " --cpus-per-task=8 ", " --gres=gpu:4 "):
+        assert part in line, line
+    assert "--gpus=" not in line
+
+
+def test_outside_of_slurm_a_training_on_several_nodes_is_one_of_this_machine() -> None:
+    found = resources({"gpus": "gres"}, "train", "many", slurm=False)
+    assert found["gpu"] == 4
+    assert not {"nodes", "mpi", "gres", "tasks"} & set(found)
+
+
+def test_what_one_verb_asks_for_wins_over_what_all_do() -> None:
+    cluster = {
+        "jobs": {"partition": "short", "account": "vision", "hours": 2},
+        "train": {"partition": "long", "qos": "high"},
+    }
+    assert " -p long " in submitted(found := resources(cluster, "train", "one"))
+    assert (found["slurm_account"], found["qos"], found["runtime"]) == ("vision", "high", 120)
+    assert resources(cluster, "sample", "one")["slurm_partition"] == "short"
+
+
+def test_each_attempt_asks_for_twice_the_memory() -> None:
+    cluster = {"sample": {"memory_gb": 8}}
+    assert [resources(cluster, "sample", "one", attempt)["mem_mb"] for attempt in (1, 2, 3)] == [8000, 16000, 32000]
+    assert resources({}, "train", "one")["mem_mb"] == 4 * resources({}, "sample", "one")["mem_mb"]
+
+
+def test_only_a_job_of_several_nodes_is_started_by_srun() -> None:
+    plan = Plan(read_config(CONFIG, [Path("config.yaml")]))
+    one, many = plan.of_kind("train")
+    assert requests.launcher(one, in_job=True) == requests.launcher(many, in_job=False) == ""
+    assert requests.launcher(many, in_job=True).startswith("srun --nodes=2 --ntasks=2 --ntasks-per-node=1")

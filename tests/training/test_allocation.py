@@ -1,0 +1,71 @@
+"""The end of a Slurm job's time, with stand-ins for Slurm's commands; on a real Slurm in tests/slurm."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from palette.spec import TrainRuntime
+from palette.training import allocation
+from palette.training.loop import train
+from tests.tiny import pictures, train_spec
+from tests.training.test_machine import CPU
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("4:05", 245),
+        ("3:04:05\n", 11_045),
+        ("2-03:04:05", 183_845),
+        ("0:00", 0),
+        ("UNLIMITED", math.inf),
+        ("INVALID", math.inf),
+        ("", math.inf),
+    ],
+)
+def test_times_of_slurm(text: str, seconds: float) -> None:
+    assert allocation.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("total", "left", "near"), [(600, 61, False), (600, 59, True), (1e5, 301, False), (1e5, 299, True)]
+)
+def test_the_end_is_near_with_a_tenth_or_five_minutes_left(
+    total: float, left: float, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocation.time, "monotonic", lambda: total - left)
+    assert allocation.Allocation("7", total, began=0.0).nearly_over == near
+
+
+def test_outside_of_a_job_time_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert not allocation.allocation().nearly_over
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job with no time left; the file has what `scontrol` was called with."""
+    calls = tmp_path / "calls"
+    for name, script in (("squeue", "echo 0:00"), ("scontrol", f'echo "$@" >> {calls}; exit ${{REFUSED:-0}}')):
+        file = tmp_path / "bin" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    return calls
+
+
+@pytest.mark.parametrize("refused", ["0", "1"])
+def test_a_training_out_of_time_saves_and_goes_back_into_the_queue(
+    refused: str, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, and it goes on until Slurm ends it; so it does where Slurm will not have it."""
+    monkeypatch.setenv("REFUSED", refused)
+    monkeypatch.setattr(allocation, "SHARE", 1.0)
+    spec = train_spec(steps=4, runtime=TrainRuntime(checkpoint_every=100, checkpoints_kept=9))
+    assert train(spec, pictures(20), tmp_path / "state", CPU).step == 4
+    assert slurm.read_text() == "requeue 17\n"
+    assert [file.name for file in sorted((tmp_path / "state").glob("*.pt"))] == ["step-00000001.pt", "step-00000004.pt"]
+    assert ("could not be queued again" in capsys.readouterr().err) == (refused == "1")
