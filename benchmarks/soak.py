@@ -103,8 +103,10 @@ def disturbed(spec: Spec, results: Path, moments: list[float]) -> Run:
     for moment in moments:
         process = start(spec, results)
         if watch(process, found, moment) is None:
+            before = children()
             process.kill()
             process.wait()
+            found.cpu_seconds = round(found.cpu_seconds + children() - before, 2)
             found.kills += 1
     if watch(start(spec, results), found):
         raise SystemExit(f"{spec.kind} failed")

@@ -417,6 +417,9 @@ class Train(Options):
     """Compile the network with torch.compile: minutes at the start, faster steps on a GPU."""
     recompute: bool = False
     """Recompute activations in the backward pass (gradient checkpointing): less memory, a third more work."""
+    scratch: str | None = None
+    """Folder on a disk of the machine that trains, `$TMPDIR` for example: the training store is copied there first, once per machine,
+    and deleted afterwards. For results on a slow network disk. Default: the store is read where it is."""
     gpus: int = Field(1, ge=0)
     """GPUs of each node asked of Snakemake for this training. More than one runs under torchrun."""
     nodes: int = Field(1, ge=1)

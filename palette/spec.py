@@ -75,6 +75,7 @@ class TrainRuntime(Runtime):
     tensorboard: bool = False
     compile: bool = False
     recompute: bool = False
+    scratch: str | None = None
     nodes: int = 1
     start_from: Path | None = None
     after: str | None = None

@@ -56,6 +56,11 @@ class Example(NamedTuple):
     noise: npt.NDArray[np.float32]
 
 
+def stores_of(mix: Mapping[Degradation, float]) -> list[str]:
+    """The files of a prepare stage that a training reads, the images first."""
+    return ["train.zip", "train-conditions.zip"] if PAIRED in mix else ["train.zip"]
+
+
 def open_images(train: Path, mix: Mapping[Degradation, float]) -> ImageStore:
     """The store `train.zip` of a prepare stage; with the conditions beside it, where the mix has paired images."""
     return PairStore(train, train.with_name("train-conditions.zip")) if PAIRED in mix else ImageStore(train)

@@ -14,7 +14,8 @@ from palette.stage import Stage
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
-from palette.training.stream import Joined, open_images
+from palette.training.scratch import local
+from palette.training.stream import Joined, open_images, stores_of
 from palette.training.trainer import Trainer
 
 
@@ -40,11 +41,17 @@ def state_folder(stage: Stage[TrainSpec]) -> Path:
 def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
     spec = stage.spec
     with ExitStack() as stack:
-        stores = [stack.enter_context(open_images(stage.parent(role, "train.zip"), spec.mix)) for role in spec.sources]
+        stores = [stack.enter_context(open_images(_near(stage, role, stack), spec.mix)) for role in spec.sources]
         images = stores[0] if len(stores) == 1 else Joined(stores, list(spec.sources.values()))
         trainer = train(spec, images, state_folder(stage), processes)
     if processes.leads:
         publish(stage, trainer)
+
+
+def _near(stage: Stage[TrainSpec], role: str, stack: ExitStack) -> Path:
+    """The training store of a parent, or its copy in `scratch` as long as `stack` is open."""
+    stores = [stage.parent(role, name) for name in stores_of(stage.spec.mix)]
+    return stack.enter_context(local(stores, stores[0].with_name("card.json"), stage.spec.runtime.scratch))[0]
 
 
 def publish(stage: Stage[TrainSpec], trainer: Trainer) -> None:

@@ -1,0 +1,47 @@
+"""A store in the making whose process is killed goes on and ends with the same bytes."""
+
+import io
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from palette.data.journal import SAVE_EVERY, StoreWriter
+
+COUNT = SAVE_EVERY + 40
+
+
+def write(folder: Path, stop: int = COUNT) -> bytes:
+    """Go on up to item `stop`; finish the store only at the last. Every fifth item gives no image."""
+    paths = [folder / "s.zip", folder / "s.jsonl"]
+    for path in paths:
+        path.touch()
+    with paths[0].open("r+b") as file, paths[1].open("r+b") as journal:
+        writer = StoreWriter(file, journal, ["a", "b"])
+        for item in range(writer.items, stop):
+            if item % 5 == 4:
+                writer.leave_out({"file": f"{item}", "reason": "bad"})
+            else:
+                writer.add(f"{item:05}.png", b"%d" % item * 9, item % 2, {"file": f"{item}"})
+        writer.save()
+        if stop == COUNT:
+            writer.finish()
+            assert (writer.items, writer.images) == (COUNT, COUNT - COUNT // 5)
+    return paths[0].read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_cut_anywhere(tmp_path: Path, seed: int) -> None:
+    generator = random.Random(seed)
+    (calm := tmp_path / "calm").mkdir()
+    (wild := tmp_path / "wild").mkdir()
+    expected = write(calm)
+    write(wild, generator.randrange(1, COUNT))
+    for name in generator.choice((["s.zip"], ["s.jsonl"], ["s.zip", "s.jsonl"])):
+        data = (wild / name).read_bytes()
+        (wild / name).write_bytes(data[: generator.randrange(len(data) + 1)] + b"\0" * generator.randrange(3))
+    assert write(wild) == expected
+    with zipfile.ZipFile(io.BytesIO(expected)) as archive:
+        assert archive.testzip() is None
+        assert archive.read("00007.png") == b"7" * 9
