@@ -76,7 +76,7 @@ def share_of_waiting(store: Path, case: Case, steps: int) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = parser(__doc__).parse_args(arguments)
-    torch.set_num_threads(1)
+    torch.set_num_threads(chosen.threads)
     cases = [Case(TINY, 16, 2)] if chosen.quick else [Case(DEFAULT, 64, 4), Case(DEFAULT, 256, 1)]
     repeats = 1 if chosen.quick else chosen.repeats
     found: dict[str, dict[str, object]] = {}

@@ -198,7 +198,6 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--task", default="colorization", help="which task's samples (default: %(default)s)")
     options.add_argument("--images", type=int, help="test images, the first ones (default: all)")
     options.add_argument("--draws", type=int, default=1, help="sample everything so many times (default: %(default)s)")
-    options.add_argument("--threads", type=int, default=1, help="CPU cores (default: %(default)s)")
     chosen = options.parse_args(arguments)
     try:
         stage = model_stage(chosen.run, chosen.task)

@@ -1,5 +1,6 @@
 """Two ways to do the same work, in turn: reference, ours, reference, ours, … in one process, so that a machine whose speed
-drifts slows both. On a CPU the process's own CPU time counts, with one thread, so that what else runs does not count.
+drifts slows both. On a CPU with one thread the process's own CPU time counts, so that what else runs does not; with several
+threads, and on a GPU, wall time does.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     options.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing")
     options.add_argument("--repeats", type=int, default=10, help="times each way is run (default: %(default)s)")
     options.add_argument("--results", type=Path, default=RESULTS, help="where the JSON goes (default: %(default)s)")
+    options.add_argument(
+        "--threads", type=int, default=1, help="CPU cores; with one, CPU time counts (default: %(default)s)"
+    )
     return options
 
 
@@ -43,20 +48,19 @@ def device_name(device: torch.device) -> str:
     """`NVIDIA H100 80GB HBM3`, or the processor and the vector instructions that torch uses of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} thread"
+    threads = torch.get_num_threads()
+    return f"{processor()} {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def seconds(work: Work, device: torch.device) -> float:
-    """CPU time of this process for `work`; on a GPU, wall time until the device has finished."""
-    if device.type == "cpu":
-        began = time.process_time()
-        work()
-        return time.process_time() - began
-    torch.cuda.synchronize(device)
-    began = time.perf_counter()
+    """CPU time of this process for `work`; with several threads wall time, and on a GPU until the device has finished."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    wait()
+    began = clock()
     work()
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    wait()
+    return clock() - began
 
 
 def spread(samples: list[float]) -> dict[str, float]:

@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--image-size", type=int, default=64, help="side in pixels (default: %(default)s)")
     options.add_argument("--batch-size", type=int, default=4, help="images a step (default: %(default)s)")
     chosen = options.parse_args(arguments)
-    torch.set_num_threads(1)
+    torch.set_num_threads(chosen.threads)
     case = Case(TINY, 16, 2) if chosen.quick else Case(DEFAULT, chosen.image_size, chosen.batch_size)
     found = {}
     for name, (reference, ours) in PARTS.items():

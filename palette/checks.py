@@ -6,13 +6,20 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, Config, Experiment, Network
+from palette.config import BASELINES, SOURCES, Config, Experiment, Network
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.data.registry import registry
 from palette.errors import ConfigError
 from palette.plan import Plan, Single, expand
+from palette.publish.published import models, of_table
 from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
+RULES = (
+    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("sample", "extractor", "features", "score", "report"),
+)
+"""Names of the rules that every config has."""
 
 
 def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -34,7 +41,7 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
     """What is missing from, or too much in, the rows of one experiment: field and text."""
-    for row in expand(experiment):
+    for row in expand(experiment, config.models):
         model = config.models.get(row.model)
         if row.model == "originals" and (row.task or row.sampler):
             yield "model", "`originals` are the untouched test images: they take no task and no sampler."
@@ -62,7 +69,7 @@ def rows_fit(config: Config) -> Iterator[Problem]:
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model and dataset and dataset.prepare.image_size % model.network.reduction:
                 size, step = dataset.prepare.image_size, model.network.reduction
@@ -81,7 +88,7 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
             if dataset and who and dataset.fetch.source != "pairs":
                 text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
@@ -91,7 +98,7 @@ def pairs_are_there(config: Config) -> Iterator[Problem]:
 def factors_divide(config: Config) -> Iterator[Problem]:
     """Images of an evaluation become smaller by exactly the factor of super-resolution."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
             factor = task.evaluation_factor if task else None
             if factor and dataset and dataset.prepare.image_size % factor:
@@ -103,7 +110,7 @@ def factors_divide(config: Config) -> Iterator[Problem]:
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
     """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
             if model is None or dataset is None or not model.network.attends:
                 continue
@@ -146,7 +153,7 @@ def batches_divide(config: Config) -> Iterator[Problem]:
 def widths_are_kept(config: Config) -> Iterator[Problem]:
     """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
     for experiment in config.experiments:
-        for row in expand(experiment):
+        for row in expand(experiment, config.models):
             model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
             if model is None or sampler is None or sampler.ema_width is None:
                 continue
@@ -161,6 +168,21 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
                 yield Problem(("samplers", str(row.sampler), "ema_width"), text)
 
 
+def sources_exist(config: Config) -> Iterator[Problem]:
+    """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
+    published = registry(config)
+    for name, dataset in config.datasets.items():
+        source, path = dataset.fetch.source, ("datasets", name, "fetch")
+        if source in published:
+            if dataset.fetch.splits:
+                text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
+                yield Problem((*path, "splits"), text)
+        elif source not in SOURCES:
+            allowed = [*SOURCES, *published]
+            text = f"no source or published dataset is called {source!r}.{closest(source, allowed)} They are: "
+            yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
+
+
 def references_exist(config: Config) -> Iterator[Problem]:
     """The dataset that another one is compared with is defined."""
     for name, dataset in config.datasets.items():
@@ -171,7 +193,7 @@ def references_exist(config: Config) -> Iterator[Problem]:
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
-    rows = [row.name for experiment in config.experiments for row in expand(experiment)]
+    rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
             if not any(fnmatch(row, pattern) for row in rows):
@@ -184,6 +206,37 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 )
 
 
+def tables_can_be_targets(config: Config) -> Iterator[Problem]:
+    """`snakemake NAME` makes a table, so its name is that of no rule."""
+    for name in config.tables:
+        if name in RULES:
+            text = f"{name!r} is the name of a rule of the workflow; call the table otherwise."
+            yield Problem(("tables", name), text)
+
+
+def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
+    """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
+    rows = [row for experiment in config.experiments for row in expand(experiment, config.models)]
+    for name, table in config.tables.items():
+        if table.paper is None:
+            continue
+        known, numbers = models(table.paper), of_table(table.paper)
+        for model, repeated in table.models.items():
+            place = ("tables", name, "models", model)
+            if model not in config.models:
+                yield Problem(place, f"no model is called {model!r}.{closest(model, config.models)}")
+            if repeated not in known:
+                choice = f" They are: {'; '.join(known)}."
+                text = f"Table {table.paper} of the paper has no row {repeated!r}.{closest(repeated, known)}{choice}"
+                yield Problem(place, text)
+        chosen = {row.dataset for row in rows if any(fnmatch(row.name, p) for p in table.experiments)}
+        about = list(dict.fromkeys(number.dataset for number in numbers))
+        for dataset in sorted(chosen & config.datasets.keys()):
+            if (published := config.datasets[dataset].published) not in (None, *about):
+                text = f"dataset {dataset!r} is {published} for the paper, and its Table {table.paper} is about {', '.join(about)}."
+                yield Problem(("tables", name, "experiments"), text)
+
+
 CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
@@ -193,8 +246,11 @@ CHECKS: tuple[Check, ...] = (
     quarters_divide,
     batches_divide,
     widths_are_kept,
+    sources_exist,
     references_exist,
     tables_have_rows,
+    tables_can_be_targets,
+    tables_follow_the_paper,
 )
 
 

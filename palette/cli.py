@@ -24,20 +24,21 @@ VERBS = {
     "train": "train a model, or go on where an interrupted training stopped",
     "sample": "restore the degraded test images with a trained model",
     "score": "train or check the feature network, extract features, compute scores",
-    "tabulate": "make the tables: CSV, Markdown, LaTeX",
+    "tabulate": "make a table: CSV, Markdown, LaTeX, HTML",
     "report": "draw the figures and the page that shows everything",
 }
 EXAMPLES = {
     "train": "python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0",
     "sample": "python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml --shard 0",
     "score": "python -m palette score -c results/score/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml",
-    "tabulate": "python -m palette tabulate -c results/tabulate/spec.yaml",
+    "tabulate": "python -m palette tabulate -c results/tabulate/photos/spec.yaml",
     "report": "python -m palette report -c results/report/spec.yaml",
 }
 COMMANDS = {
     "restore": "palette.commands.restore",
     "import": "palette.commands.import_model",
     "info": "palette.commands.info",
+    "datasets": "palette.commands.datasets",
     "compare": "palette.commands.compare",
     "plan": "palette.commands.plan",
     "status": "palette.commands.status",

@@ -23,8 +23,10 @@ def _known(name: str) -> str:
     return name
 
 
+PaperTable = Annotated[int, Field(ge=1, le=11)]
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
+PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
 Metric = Literal[
     "fd",
     "sfid",
@@ -66,6 +68,9 @@ def _absolute(path: Path) -> Path:
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 
+Split = Literal["train", "test"]
+Splits = dict[Split, str]
+
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
 
@@ -79,21 +84,100 @@ class Options(BaseModel):
 # ------------------------------------------------------------------------------------------------ datasets
 
 
+class DataFile(Options):
+    """A file that others publish, or that a user has."""
+
+    file: str = Field(pattern=r"^[^/\x00]+$", max_length=200)
+    """Its name on disk."""
+    urls: tuple[str, ...] = ()
+    """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
+    bytes: int | None = Field(None, ge=1)
+    """Its length, where it is known."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Its SHA-256. Without one it is checked by `md5`; without either, what the first download brought is kept to."""
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
+    """Its MD5, where its publisher states only that."""
+    split: Split | None = None
+    """Whether its pictures are for training or for testing. Default: both, as `splits` or `prepare` choose."""
+
+
+class KnownDataset(Options):
+    """A published dataset: an entry of the registry."""
+
+    title: str
+    """What it is called in the report."""
+    reader: Literal["archive", "imagenet", "places365", "celeba", "celeba-hq", "torchvision"] = "archive"
+    """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
+    files: tuple[DataFile, ...] = ()
+    """What it is made of."""
+    splits: Splits = {}
+    """`archive` only: sub-folders or lists of training and test pictures."""
+    torchvision: str | None = None
+    """`torchvision` only: the name of its class in `torchvision.datasets`."""
+    arguments: dict[Split, dict[str, str | bool]] = {}
+    """`torchvision` only: what the class is called with, for each split."""
+    images: dict[Split, int] = {}
+    """How many there are."""
+    classes: int = Field(1, ge=1)
+    """How many classes."""
+    version: str = ""
+    """Which edition."""
+    license: str = ""
+    """Under which terms it may be used."""
+    citation: str = ""
+    """BibTeX."""
+    homepage: str = ""
+    """Where it is described."""
+    by_hand: str = ""
+    """How to get the files that nobody may download without asking."""
+
+    @model_validator(mode="after")
+    def torchvision_has_its_class(self) -> Self:
+        if (self.reader == "torchvision") != (self.torchvision is not None and bool(self.arguments)):
+            raise ValueError("`torchvision` and `arguments` go with `reader: torchvision`, and only with it")
+        return self
+
+
+SOURCES = ("photos", "folder", "pairs", "archive")
+
+
 class Fetch(Options):
-    source: Literal["photos", "folder", "pairs"] = "photos"
+    source: Name = "photos"
     """`photos`: the photographs that scikit-image ships (public domain or CC0). `folder`: your own images.
-    `pairs`: your own images, each with a condition from which it is to be generated."""
+    `pairs`: your own images, each with a condition from which it is to be generated. `archive`: tar, tar.gz or ZIP files of images.
+    Or a published dataset: `palette datasets` lists them, and a `registry` in the config adds to them."""
     path: Folder | None = None
-    """`folder` and `pairs`: the folder of the images, read recursively; each sub-folder of it is a class."""
+    """Where your files lie. `folder`, `pairs`: the folder of the images, read recursively; each sub-folder of it is a class.
+    `archive`: the file, or with `files` the folder for them. A published dataset: the folder of its files, or where downloads go;
+    default: a folder of its name in the one that the environment variable PALETTE_DATA names, or in `data` of the results."""
     conditions: Folder | None = None
     """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
+    splits: Splits = {}
+    """`folder`, `archive`: which images are for training and which for testing. Each is a sub-folder, whose own sub-folders are the
+    classes, or a text file that lists images, one path a line: relative to `path`, or to the list if there is no `path`."""
+    files: tuple[DataFile, ...] = ()
+    """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 
     @model_validator(mode="after")
     def source_has_its_folders(self) -> Self:
-        if (self.source != "photos") != (self.path is not None):
-            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and only with them")
+        if self.source in ("photos", "pairs") and (self.source == "pairs") != (self.path is not None):
+            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and not with `source: photos`")
         if (self.source == "pairs") != (self.conditions is not None):
             raise ValueError("`conditions` goes with `source: pairs`, and only with it")
+        if self.source == "folder" and not (self.path or self.splits):
+            raise ValueError("`source: folder` needs a `path`, or `splits` that list the images")
+        if self.source == "archive" and not (self.path or self.files):
+            raise ValueError("`source: archive` needs a `path`, or `files` to download")
+        return self
+
+    @model_validator(mode="after")
+    def options_fit_the_source(self) -> Self:
+        if self.splits and self.source in ("photos", "pairs"):
+            raise ValueError(f"`splits` goes with `source: folder` and `source: archive`, not with {self.source}")
+        if self.files and self.source in ("photos", "folder", "pairs"):
+            raise ValueError(f"`files` goes with archives and published datasets, not with `source: {self.source}`")
+        if self.splits and len(self.splits) < 2:
+            raise ValueError("`splits` needs both `train` and `test`; without it all images are split at random")
         return self
 
 
@@ -113,9 +197,14 @@ class Dataset(Options):
     """Where the original images come from."""
     prepare: Prepare = Prepare()
     """How they become square images of one size, in a training and a test store."""
+    threads: int = Field(2, ge=1)
+    """CPU cores asked of Snakemake for fetching, and for preparing. Their number changes no byte."""
     reference: Name | None = None
     """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.
     The paper compares 10,000 restored images with all 50,000 originals of the validation set."""
+    published: PaperDataset | None = None
+    """Which images of the paper's tables these are, so that its numbers stand beside those measured on them.
+    Default: other images than the paper's, with which no difference is worked out."""
 
 
 # --------------------------------------------------------------------------------------------------- tasks
@@ -224,9 +313,9 @@ class Network(Options):
 
 
 class Objective(Options):
-    kind: Literal["edm", "epsilon", "x0", "v", "regression"] = "edm"
-    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner;
-    `regression` is the paper's baseline."""
+    kind: Literal["edm", "edm-plain", "epsilon", "x0", "v", "regression"] = "edm"
+    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
+    image as its starting point; `edm-plain` has none, for pairs that look unlike; `regression` is the paper's baseline."""
     loss: Literal["l2", "l1"] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
     weighting: Literal["none", "min-snr"] = "none"
@@ -336,7 +425,7 @@ class Sample(Options):
     batch_size: int = Field(16, ge=1)
     """Images sampled at a time. Changes no image."""
     shard_size: int = Field(512, ge=1)
-    """Test images per sampling and scoring job. Changes no result."""
+    """Test images per sampling job. Changes no result."""
     draws: int = Field(4, ge=1, le=16)
     """Samples of the same input, for the figures."""
     draw_inputs: int = Field(8, ge=1)
@@ -358,6 +447,9 @@ class Experiment(Options):
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
     """Seed of training and sampling."""
+    steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
+    sampled and scored meanwhile. Default: the model's own `train.steps`."""
 
 
 # -------------------------------------------------------------------------------------- scores and outputs
@@ -390,6 +482,8 @@ class Score(Options):
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""
+    shard_size: int = Field(10_000, ge=1)
+    """Test images per job that measures them, in whole sampling jobs. Changes no result."""
     download: bool = False
     """Download missing weights from their authors into that folder, when they are needed."""
     pd: Literal["euclidean", "squared"] = "euclidean"
@@ -407,8 +501,22 @@ class Table(Options):
     """Which rows: names of experiments, or shell patterns over them."""
     columns: tuple[Metric, ...] = Field(("fd", "is", "ca", "pd", "psnr", "ssim", "chroma-ratio"), min_length=1)
     """Which scores, in order."""
-    published: dict[Name, Annotated[int, Field(ge=1, le=11)]] = {}
+    published: dict[Name, PaperTable] = {}
     """For each task, the table of the paper whose numbers stand beside ours."""
+    paper: PaperTable | None = None
+    """Lay it out as this table of the paper: its rows, in its order, with the numbers of other methods quoted, its columns, and
+    under each number ours and the difference. Takes the place of `columns` and `published`."""
+    models: dict[Name, str] = {}
+    """With `paper`: which row of the paper a model of ours repeats, as `published.csv` calls it (`palette, L1`).
+    Default: the row of the model's own name."""
+
+    @model_validator(mode="after")
+    def layout_is_given_once(self) -> Self:
+        if self.paper is not None and (given := {"columns", "published"} & self.model_fields_set):
+            raise ValueError(f"`paper` has its own columns and numbers; leave out {' and '.join(sorted(given))}")
+        if self.paper is None and self.models:
+            raise ValueError("`models` goes with `paper`")
+        return self
 
 
 class Report(Options):
@@ -496,10 +604,12 @@ class Config(Options):
     """Feature networks and statistics."""
     experiments: tuple[Experiment, ...] = Field(min_length=1)
     """The rows: dataset × task × model × sampler × seed."""
-    tables: dict[Name, Table] = {"all": Table()}
-    """The tables made from them, by name."""
+    tables: dict[Name, Table] = {"scores": Table()}
+    """The tables made from them, by name: `snakemake NAME` makes one of them, `snakemake tables` all."""
     report: Report = Report()
     """The pages made from it all."""
+    registry: dict[Name, KnownDataset] = {}
+    """Further published datasets, or other facts of known ones, by name."""
     cluster: Cluster = Cluster()
     """What jobs ask of a cluster. Changes no result."""
     hooks: Hooks = Hooks()

@@ -14,6 +14,8 @@ SECTIONS: tuple[type[Options], ...] = (
     Config,
     config.Dataset,
     config.Fetch,
+    config.DataFile,
+    config.KnownDataset,
     config.Prepare,
     config.Task,
     config.Model,

@@ -34,8 +34,8 @@ WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
 class Use:
     """What a config does with one of its models, on images of one size."""
 
-    trainings: set[tuple[str, str | None, int]] = field(default_factory=set)
-    """Dataset, degradation unless it is a mix, seed."""
+    trainings: dict[tuple[str, str | None, int], int] = field(default_factory=dict)
+    """Dataset, degradation unless it is a mix, seed → steps, of the longest where others lead to it."""
     samplers: dict[str | None, int] = field(default_factory=dict)
     """Name of the sampler, None for regression → evaluations."""
 
@@ -53,12 +53,13 @@ def of_config(file: Path) -> Facts:
 def _uses(config: Config) -> dict[tuple[str, int], Use]:
     """(Model, image size) → use, in the order of the experiments."""
     uses: dict[tuple[str, int], Use] = {}
-    for row in (row for experiment in config.experiments for row in expand(experiment)):
+    for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
         if row.model in BASELINES or row.task is None:
             continue
         model = config.models[row.model]
         use = uses.setdefault((row.model, config.datasets[row.dataset].prepare.image_size), Use())
-        use.trainings.add((row.dataset, None if model.mix else config.tasks[row.task].degradation, row.seed))
+        training = (row.dataset, None if model.mix else config.tasks[row.task].degradation, row.seed)
+        use.trainings[training] = max(use.trainings.get(training, 0), row.steps or model.train.steps)
         sampler = config.samplers[row.sampler] if row.sampler else None
         use.samplers[row.sampler] = evaluations(model, sampler)
     return uses
@@ -78,7 +79,7 @@ def _planned(name: str, image_size: int, config: Config, use: Use) -> Facts:
         "batch_size": model.train.batch_size,
         "images": images,
         "training_flops": images * found.training_flops,
-        "all_trainings_flops": len(use.trainings) * images * found.training_flops,
+        "all_trainings_flops": sum(use.trainings.values()) * model.train.batch_size * found.training_flops,
         "samplers": [
             {"sampler": sampler, "evaluations": count, "flops_per_sample": count * found.flops}
             for sampler, count in use.samplers.items()

@@ -7,17 +7,21 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Task
+from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Table, Task
+from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
 from palette.fingerprint import fingerprint
+from palette.publish.published import PARAMETERS, metrics
 from palette.scoring.kinds import KINDS, unable
 from palette.spec import (
+    Evaluated,
     ExtractorRuntime,
     ExtractorSpec,
     FeaturesSpec,
@@ -39,7 +43,7 @@ from palette.spec import (
 S = TypeVar("S", bound=Spec)
 
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
-    "fetch": ("manifest.json",),
+    "fetch": ("manifest.jsonl",),
     "prepare": ("train.zip", "test.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
@@ -50,6 +54,9 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
 
 CONDITIONS = ("train-conditions.zip", "test-conditions.zip")
 """What `prepare` makes besides of a dataset of pairs."""
+
+TABLE_FORMATS = ("csv", "md", "tex", "html")
+"""Endings of the files that are made of each table."""
 
 SHARD_ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "sample": ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json"),
@@ -67,24 +74,36 @@ class Single:
     model: str
     sampler: str | None
     seed: int
+    steps: int | None = None
+    """Of the training, where they are not the model's own."""
 
     @property
     def name(self) -> str:
-        """`photos-jpeg-palette-sde20-s0`: how tables, folders and messages call it."""
+        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        return "-".join([p for p in parts if p] + ([] if self.model in BASELINES else [f"s{self.seed}"]))
+        parts += [] if self.model in BASELINES else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        return "-".join(filter(None, parts))
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def expand(experiment: Experiment) -> Iterator[Single]:
+def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
     """The rows that one entry of `experiments` stands for."""
-    fields = (experiment.dataset, experiment.task, experiment.model, experiment.sampler, experiment.seed)
-    for dataset, task, model, sampler, seed in product(*map(_as_tuple, fields)):
-        # The baselines know no chance: one row, whatever the seeds.
-        yield Single(dataset, task, model, sampler, 0 if model in BASELINES else seed)  # type: ignore[arg-type]
+    fields = (
+        experiment.dataset,
+        experiment.task,
+        experiment.model,
+        experiment.sampler,
+        experiment.seed,
+        experiment.steps,
+    )
+    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
+        # The baselines know no chance and no training: one row, whatever the seeds and steps.
+        trained = model not in BASELINES
+        own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -109,7 +128,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = [self._row(single) for single in self.singles]
-        self.tabulate = self._add(self._tabulate())
+        self._order_trainings()
+        self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
         self.report = self._add(self._report())
 
     @property
@@ -119,7 +139,9 @@ class Plan:
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
-        return list(dict.fromkeys(single for entry in self.config.experiments for single in expand(entry)))
+        return list(
+            dict.fromkeys(single for entry in self.config.experiments for single in expand(entry, self.config.models))
+        )
 
     def of_kind(self, kind: str) -> list[Spec]:
         """The stages of one kind."""
@@ -134,8 +156,13 @@ class Plan:
 
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
-        fetch = self._add(FetchSpec(name=dataset, fetch=options.fetch, listing=self.listings.get(dataset)))
-        return self._add(PrepareSpec(name=dataset, parents={"fetch": fetch.folder}, prepare=options.prepare))
+        runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
+        published = known(self.config, options.fetch)
+        fetch = self._add(
+            FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
+        )
+        parents = {"fetch": fetch.folder}
+        return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:
         prepare = self.config.datasets[single.dataset].prepare
@@ -161,9 +188,19 @@ class Plan:
                 objective=model.objective,
                 seed=single.seed,
                 start_sha256=sha256(model.train.start_from) if model.train.start_from else None,
-                **model.train.model_dump(exclude=set(TrainRuntime.model_fields)),
+                **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
+                | ({"steps": single.steps} if single.steps else {}),
             )
         )
+
+    def _order_trainings(self) -> None:
+        """Trainings that share their state run one after the other, the shorter first. Outside of their hashes."""
+        shorter: dict[str, str] = {}
+        for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
+            if spec.state_key in shorter:
+                runtime = spec.runtime.model_copy(update={"after": shorter[spec.state_key]})
+                self.stages[spec.folder] = spec.model_copy(update={"runtime": runtime})
+            shorter[spec.state_key] = spec.folder
 
     def _sample(
         self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
@@ -237,10 +274,17 @@ class Plan:
                 parents=parents,
                 runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
                 count=prepare.prepare.test_images,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
+                sample_shard_size=self.config.sample.shard_size,
                 pixels=pixels,
             )
         )
+
+    @property
+    def features_shard_size(self) -> int:
+        """Test images per job that measures them: as asked, but whole shards of samples, and one at least."""
+        sampled = self.config.sample.shard_size
+        return max(1, self.config.score.shard_size // sampled) * sampled
 
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
@@ -263,7 +307,7 @@ class Plan:
                 extractors=tuple(extractors),
                 count=prepare.prepare.test_images,
                 reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
-                shard_size=self.config.sample.shard_size,
+                shard_size=self.features_shard_size,
                 is_splits=score.is_splits,
                 pd=score.pd,
                 bootstrap=score.bootstrap,
@@ -291,6 +335,7 @@ class Plan:
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,
             seed=single.seed,
+            steps=single.steps,
             score=self._score(single, prepare, sample).folder,
             sample=sample.folder if sample else None,
             train=train.folder if train else None,
@@ -298,9 +343,32 @@ class Plan:
             mask=mask.folder if mask else None,
         )
 
-    def _tabulate(self) -> TabulateSpec:
-        parents = {f"row-{number}": row.score for number, row in enumerate(self.rows)}
-        return TabulateSpec(name="tables", parents=parents, tables=self.config.tables, rows=tuple(self.rows))
+    def _tabulate(self, name: str, table: Table) -> TabulateSpec:
+        """A table, from the scores of its own rows alone."""
+        chosen = (
+            row for row in self.rows if any(fnmatchcase(row.experiment, pattern) for pattern in table.experiments)
+        )
+        rows = tuple(chosen)
+        parents = {f"row-{number}": row.score for number, row in enumerate(rows)}
+        if table.paper is not None and PARAMETERS in metrics(table.paper):
+            parents |= {f"train-{number}": row.train for number, row in enumerate(rows) if row.train}
+        return TabulateSpec(
+            name=name,
+            parents=parents,
+            table=table,
+            rows=rows,
+            datasets={row.dataset: self._tested(row.dataset) for row in rows},
+        )
+
+    def _tested(self, name: str) -> Evaluated:
+        dataset = self.config.datasets[name]
+        reference = self.config.datasets[dataset.reference].prepare.test_images if dataset.reference else None
+        return Evaluated(
+            published=dataset.published,
+            image_size=dataset.prepare.image_size,
+            images=dataset.prepare.test_images,
+            reference_images=reference,
+        )
 
     def _report(self) -> ReportSpec:
         report = self.config.report
@@ -309,8 +377,7 @@ class Plan:
             title=report.title,
             inputs=report.inputs,
             draw_inputs=self.config.sample.draw_inputs,
-            tables=tuple(self.config.tables),
-            tabulate=self.tabulate.hash,
+            tables={table.name: table.hash for table in self.tables},
             rows=tuple(self.rows),
             gallery=self._gallery(report.gallery_images),
         )
@@ -340,9 +407,7 @@ class Plan:
             shards = [shard] if shard else self.shards(spec)
             return [f"{folder}/{name.format(shard=s)}" for s in shards for name in SHARD_ARTIFACTS[spec.kind]]
         if isinstance(spec, TabulateSpec):
-            return [f"{folder}/{table}.{ending}" for table in spec.tables for ending in ("csv", "md", "tex")] + [
-                spec.card
-            ]
+            return [*(f"{folder}/{spec.name}.{ending}" for ending in TABLE_FORMATS), spec.card]
         if isinstance(spec, ReportSpec):
             made = (*(f"figures/{name}" for name in spec.figures), *(f"gallery/{name}" for name in spec.gallery_files))
             return [f"{folder}/index.html", *(f"{folder}/{name}" for name in made), spec.card]
@@ -351,10 +416,38 @@ class Plan:
         return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage reads. A shard of features reads that shard of the samples only."""
+        """What the job of a stage waits for.
+
+        Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
+        last. That the parents' other files are there too is asked once, by `score` and `report`.
+        """
         spec = self.stages[folder]
         if isinstance(spec, ReportSpec):
-            row_stages = [f for row in spec.rows for f in (row.sample, row.train, row.prepare, row.mask) if f]
-            return [file for f in dict.fromkeys(["tabulate", *row_stages]) for file in self.outputs(f)]
-        parents = [(f, shard if self.stages[f].kind == "sample" else None) for f in spec.parents.values()]
-        return [file for f, s in dict.fromkeys(parents) for file in self.outputs(f, s)]
+            row_stages = [f for row in spec.rows for f in (row.score, row.train, row.prepare, row.mask) if f]
+            tables = [table.folder for table in self.tables]
+            samples = [f for row in spec.rows if (f := row.sample)]
+            made = [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
+            return made + [file for f in dict.fromkeys(samples) for file in self.cards(f)]
+        if shard is None:
+            made = [file for f in dict.fromkeys(spec.parents.values()) for file in self.outputs(f)]
+            return made + self._awaited(spec)
+        parents = {role: f for role, f in spec.parents.items() if role != "sample"}
+        cards = [self.stages[f].card for f in parents.values()]
+        return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
+
+    def _awaited(self, spec: Spec) -> list[str]:
+        """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
+        shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
+        return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []
+
+    def cards(self, folder: str) -> list[str]:
+        """The cards that a stage leaves."""
+        spec = self.stages[folder]
+        return [f"{folder}/shard-{s}.json" for s in self.shards(spec)] if spec.kind in SHARD_ARTIFACTS else [spec.card]
+
+    def sampled(self, spec: Spec, shard: str) -> list[str]:
+        """The shards of samples that a shard of features measures."""
+        if not isinstance(spec, FeaturesSpec) or "sample" not in spec.parents:
+            return []
+        each = spec.shard_size // spec.sample_shard_size
+        return self.shards(self.stages[spec.parents["sample"]])[int(shard) * each : (int(shard) + 1) * each]

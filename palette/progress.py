@@ -18,7 +18,7 @@ def clock(seconds: float) -> str:
 class Progress:
     """Counts items and prints a line every few seconds.
 
-    label: what is done, `train photos-jpeg`. total: items in all. unit: what an item is, `images`. start: items done
+    label: what is done, `train photos-jpeg`. total: items in all, 0 if nobody knows. unit: what an item is, `images`. start: items done
     by an earlier run, which count for the share but not for the rate. every: seconds between lines.
     """
 
@@ -31,13 +31,15 @@ class Progress:
         """Count `count` items more; `note` ends the line, if one is due."""
         self.done += count
         now = time.monotonic()
-        if now - self.printed >= self.every or self.done >= self.total:
+        if now - self.printed >= self.every or 0 < self.total <= self.done:
             self.printed = now
             print(self._line(now, note), file=sys.stderr, flush=True)
 
     def _line(self, now: float, note: str) -> str:
         seconds = max(now - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
+        if not self.total:
+            return f"{self.label}: {self.done} {self.unit}, {rate:.1f} {self.unit}/s" + (f", {note}" if note else "")
         left = (
             f"{clock((self.total - self.done) / rate)} left"
             if rate > 0 and self.done < self.total

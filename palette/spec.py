@@ -19,10 +19,12 @@ from palette.config import (
     Extractor,
     ExtractorKind,
     Fetch,
+    KnownDataset,
     MaskKind,
     Network,
     Objective,
     Options,
+    PaperDataset,
     Prepare,
     Sampler,
     Table,
@@ -56,6 +58,8 @@ class TrainRuntime(Runtime):
     recompute: bool = False
     nodes: int = 1
     start_from: Path | None = None
+    after: str | None = None
+    """Folder of the next shorter training with the same state, which is continued."""
 
     @property
     def devices(self) -> int:
@@ -86,8 +90,11 @@ class Spec(Options):
         return self._digest({"name", "runtime"})
 
     def _digest(self, exclude: set[str]) -> str:
-        content = {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(self._content(exclude), sort_keys=True).encode()).hexdigest()[:10]
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """What the hash covers."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
 
     @cached_property
     def folder(self) -> str:
@@ -114,13 +121,26 @@ class Spec(Options):
 
 
 class FetchSpec(Spec):
-    """→ `images/…` or a listing of the user's folder, in `manifest.json`."""
+    """→ `images/…` or a listing of the user's folder, in `manifest.jsonl`."""
 
     kind = "fetch"
     verb = "fetch"
     fetch: Fetch
+    known: KnownDataset | None = None
+    """Of a published dataset, what the registry says of it."""
     listing: str | None = None
-    """Digest of the folders' file names and sizes, so that a new image is noticed."""
+    """Digest of the user's file names and sizes, so that a new image is noticed."""
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """A published dataset is what its checksums say: where its files lie and who offers them changes nothing."""
+        content = super()._content(exclude)
+        if self.known is not None:
+            kept = {"reader", "splits", "torchvision", "arguments", "files"}
+            content["known"] = {key: value for key, value in content["known"].items() if key in kept}
+            for file in [*content["known"]["files"], *content["fetch"]["files"]]:
+                del file["urls"]
+            del content["fetch"]["path"]
+        return content
 
 
 class PrepareSpec(Spec):
@@ -221,6 +241,8 @@ class FeaturesSpec(Spec):
     verb = "score"
     count: int
     shard_size: int
+    sample_shard_size: int
+    """Test images in a shard of the samples, of which a shard of features takes one or several whole ones."""
     pixels: bool
     """Whether to measure what needs no network too: one of a row's extractors does."""
 
@@ -254,6 +276,8 @@ class Row(Options):
     evaluations: int | None
     """NFE per image; None for rows without a network."""
     seed: int
+    steps: int | None = None
+    """Optimizer steps of its training, where they are not the model's own."""
     score: str
     """Folder of the score stage."""
     sample: str | None = None
@@ -265,15 +289,39 @@ class Row(Options):
     mask: str | None = None
     """Folder of the mask stage."""
 
+    @property
+    def milestone(self) -> str | None:
+        """`at step 100`, of a row on the way to the model's own steps or beyond."""
+        return f"at step {self.steps}" if self.steps else None
+
+
+class Evaluated(Options):
+    """A dataset as the tables describe it."""
+
+    published: PaperDataset | None
+    """Its name in the paper's tables; None: other images than the paper's."""
+    image_size: int
+    images: int
+    """Test images."""
+    reference_images: int | None
+    """Images that FID compares with; None: the originals of the test images."""
+
 
 class TabulateSpec(Spec):
-    """Every row's score → `<table>.csv`, `.md`, `.tex`."""
+    """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
+    the trainings too."""
 
     kind = "tabulate"
     verb = "tabulate"
     keeps_old = False
-    tables: dict[str, Table]
+    table: Table
     rows: tuple[Row, ...]
+    datasets: dict[str, Evaluated]
+    """Of the rows, by name."""
+
+    @cached_property
+    def folder(self) -> str:
+        return f"{self.kind}/{self.name}"
 
 
 class GalleryImages(Options):
@@ -303,9 +351,8 @@ class ReportSpec(Spec):
     inputs: int
     draw_inputs: int
     """The test images that have several draws: the first ones."""
-    tables: tuple[str, ...]
-    tabulate: str
-    """Hash of the tabulate stage, whose folder carries none."""
+    tables: dict[str, str]
+    """Table → hash of its tabulate stage, whose folder carries none."""
     rows: tuple[Row, ...]
     gallery: dict[str, GalleryImages] = Field(default_factory=dict)
     """Dataset → the test images in the gallery; empty for no gallery."""

@@ -1,7 +1,6 @@
 """What the Snakefile needs of the engine: the plan of its config, specs written when jobs start, one run at a time."""
 
 import fcntl
-import hashlib
 import os
 import subprocess
 import sys
@@ -10,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from palette.checks import read_config, refuse_full_disk
-from palette.config import Config, Fetch
+from palette.config import Config
 from palette.config_file import read_yaml
-from palette.data.folders import pairs, walk
-from palette.data.photos import PHOTOS
-from palette.data.pictures import FORMATS
+from palette.data.registry import known
+from palette.data.sources.files import Missing
+from palette.data.sources.planned import classes, listing, missing
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring.kinds import KINDS, require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
+from palette.spec import FetchSpec
 from palette.stage import say
 
 
@@ -37,39 +37,43 @@ def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, 
     }
 
 
+def _fetched(config: Config) -> dict[str, FetchSpec]:
+    """How each dataset is fetched, as far as the config says."""
+    return {
+        name: FetchSpec(name=name, fetch=dataset.fetch, known=known(config, dataset.fetch))
+        for name, dataset in config.datasets.items()
+    }
+
+
 def _classes(config: Config) -> dict[str, list[str]]:
     """The names of each dataset's classes, sorted, if there is an extractor that knows certain classes only."""
     if not any(KINDS[kind].imagenet for kind in config.score.extractors):
         return {}
-    return {name: _classes_of(dataset.fetch) for name, dataset in config.datasets.items()}
-
-
-def _classes_of(fetch: Fetch) -> list[str]:
-    if fetch.path is None:
-        return [photo.name for photo in PHOTOS]
-    pictures = (file for file in walk(fetch.path) if file.lower().endswith(FORMATS))
-    return sorted({file.partition("/")[0] if "/" in file else fetch.path.name for file in pictures})
+    found = {name: classes(spec) for name, spec in _fetched(config).items()}
+    return {name: names for name, names in found.items() if names is not None}
 
 
 def _listings(config: Config) -> dict[str, str]:
-    """Of each dataset that is a folder, or two, a digest of the files' names and sizes.
-
-    A folder that is not there is an error now, and so are images without a condition.
-    """
-    return {name: _listing(name, dataset.fetch) for name, dataset in config.datasets.items() if dataset.fetch.path}
+    """A digest of each user's own files. What is not there is an error now, and so are images without a condition."""
+    found = {name: listing(spec, config.results) for name, spec in _fetched(config).items()}
+    return {name: digest for name, digest in found.items() if digest is not None}
 
 
-def _listing(dataset: str, fetch: Fetch) -> str:
-    lines: list[str] = []
-    for option, folder in (("path", fetch.path), ("conditions", fetch.conditions)):
-        if folder is None:
-            continue
-        if not folder.is_dir():
-            raise ConfigError(f"datasets.{dataset}.fetch.{option}: no folder {folder}.")
-        lines += sorted(f"{name} {(folder / name).stat().st_size}" for name in walk(folder) if (folder / name).exists())
-    if fetch.path and fetch.conditions:
-        pairs(fetch.path, fetch.conditions)
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:10]
+def missing_data(plan: Plan) -> list[Missing]:
+    """The files of published datasets that a user must get by hand, of those that are still to be fetched."""
+    return [
+        file
+        for spec in plan.of_kind("fetch")
+        if isinstance(spec, FetchSpec) and not all((plan.results / made).exists() for made in plan.outputs(spec.folder))
+        for file in missing(spec, plan.results)
+    ]
+
+
+def refuse_missing_data(plan: Plan) -> None:
+    """Raise ConfigError that lists what must be supplied by hand before a run can begin."""
+    files = missing_data(plan)
+    if files:
+        raise ConfigError("these files must be supplied by hand:\n  " + "\n  ".join(map(str, files)))
 
 
 def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
@@ -81,10 +85,10 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     for file in files:
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
-    listings, classes = _listings(config), _classes(config)
-    plan = Plan(config, _weights(config, classes), listings, classes)
+    listings, names = _listings(config), _classes(config)
+    plan = Plan(config, _weights(config, names), listings, names)
     refuse_full_disk(plan)
-    for note in plan.notes:
+    for note in [*plan.notes, *(f"to be supplied by hand: {file}" for file in missing_data(plan))]:
         say(note)
     return plan
 
@@ -100,8 +104,11 @@ def jobs_use(checkout: str) -> None:
 def start(plan: Plan) -> int:
     """Take the results folder for this run and write the specs of all stages; return the lock's descriptor.
 
+    Raises ConfigError if files must be supplied by hand, of which a dry run only says so.
+
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
+    refuse_missing_data(plan)
     plan.results.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(plan.results / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:

@@ -1,6 +1,7 @@
 """A config's mistakes are reported all at once, where they stand and with the way out; what is impossible is refused."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -126,6 +127,23 @@ def test_table_of_an_unknown_experiment_is_refused(write: Callable[[str], Path])
 
 
 @pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("fetch: {}", "'fetch' is the name of a rule"),
+        ("one: {paper: 12}", "less than or equal to 11"),
+        ("one: {paper: 1, columns: [fd]}", "`paper` has its own columns and numbers; leave out columns"),
+        ("one: {models: {palette: palette}}", "`models` goes with `paper`"),
+        ("one: {paper: 6, models: {palete: palette}}", "no model is called 'palete'. Did you mean 'palette'"),
+        ("one: {paper: 6, models: {palette: 'palette L1'}}", "has no row 'palette L1'. Did you mean 'palette, L1'"),
+        ("one: {paper: 10}", "dataset 'photos' is imagenet for the paper, and its Table 10 is about places2-top-50"),
+    ],
+)
+def test_wrong_tables_of_the_paper_are_refused(write: Callable[[str], Path], table: str, says: str) -> None:
+    lines = refusal(write(SMALL.replace("photos: {}", "photos: {published: imagenet}") + f"tables:\n  {table}\n"))
+    assert any(says in line and line.strip().startswith(("14", "15")) for line in lines), lines
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         (SMALL + "tasks: {}\n", "14: not valid YAML: the key 'tasks' stands here twice"),
@@ -212,3 +230,9 @@ def test_every_option_has_a_meaning() -> None:
 def test_reference_knows_every_section() -> None:
     definitions: dict[str, Any] = Config.model_json_schema()["$defs"]
     assert {section.__name__ for section in config_docs.SECTIONS} == {*definitions, "Config"}
+
+
+def test_no_table_is_called_as_a_rule(checkout: Path) -> None:
+    files = [checkout / "Snakefile", *(checkout / "workflow/rules").glob("*.smk")]
+    found = [re.findall(r"^rule (\w+):|^use rule \w+ as (\w+)", file.read_text(), re.MULTILINE) for file in files]
+    assert {name for names in found for pair in names for name in pair if name} == set(checks.RULES)

@@ -1,5 +1,6 @@
 """From a config to experiments and stages."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from palette.config import Config, Model, Objective, Sampler
 from palette.plan import Plan, evaluations
+from palette.spec import TrainSpec
 
 SMALL: dict[str, Any] = yaml.safe_load(
     """
@@ -65,12 +67,34 @@ def test_shards_cover_all_images() -> None:
     assert made.outputs(sample.folder, "002")[-1].endswith("/shard-002.json")
 
 
-def test_a_shard_of_features_reads_its_own_shard_of_samples_only() -> None:
-    made = plan()
+def test_a_shard_of_features_reads_its_own_shards_of_samples_only() -> None:
+    made = plan(score={"shard_size": 9})  # two whole shards of samples
     features = next(s for s in made.of_kind("features") if "sample" in s.parents)
-    read = [file for file in made.inputs(features.folder, "001") if file.startswith("sample/")]
-    assert read
-    assert all("-001." in file for file in read)
+    assert made.shards(features) == ["000", "001"]
+    read = [[f for f in made.inputs(features.folder, shard) if f.startswith("sample/")] for shard in ("000", "001")]
+    assert [sorted({file[-7:-4] for file in files if file.endswith(".zip")}) for files in read] == [
+        ["000", "001"],
+        ["002"],
+    ]
+
+
+def test_a_shard_of_features_is_one_shard_of_samples_at_least() -> None:
+    assert len(plan(score={"shard_size": 1}).shards(plan(score={"shard_size": 1}).of_kind("features")[0])) == 3
+
+
+@pytest.mark.parametrize("gone", ["model.safetensors", "model.json", "card.json", "test.zip", "masks.zip"])
+def test_every_file_of_a_stage_is_waited_for_by_some_other(gone: str) -> None:
+    """So that Snakemake makes it again, whoever has deleted it."""
+    made = plan()
+    jobs = [
+        (s.folder, shard)
+        for s in made.stages.values()
+        for shard in (made.shards(s) if s.kind in ("sample", "features") else [None])
+    ]
+    wanted = {file for folder, shard in jobs for file in made.inputs(folder, shard)}
+    files = {f for s in made.stages.values() for f in made.outputs(s.folder) if s.kind != "report" and f.endswith(gone)}
+    assert files
+    assert files <= wanted
 
 
 @pytest.mark.parametrize(
@@ -92,3 +116,53 @@ def test_a_longer_training_shares_its_state() -> None:
     short, long = longer(10).of_kind("train")[0], longer(20).of_kind("train")[0]
     assert short.folder != long.folder
     assert short.state_key == long.state_key  # type: ignore[attr-defined]
+
+
+def on_the_way(*steps: int, own: int = 30) -> Plan:
+    model = {"train": {"steps": own}}
+    row = {**SMALL["experiments"][0], "task": "jpeg", "seed": 0}
+    return plan(models={"palette": model}, experiments=[row, {**row, "steps": list(steps)}])
+
+
+def trainings(made: Plan) -> dict[int, TrainSpec]:
+    return {spec.steps: spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)}
+
+
+def test_rows_on_the_way_have_names_of_their_own_and_the_models_own_steps_are_the_plain_row() -> None:
+    made = on_the_way(10, 30, 20, 40)
+    name = "photos-jpeg-palette-dpm-s0"
+    assert [row.experiment for row in made.rows] == [name, f"{name}-at10", f"{name}-at20", f"{name}-at40"]
+    assert [row.milestone for row in made.rows] == [None, "at step 10", "at step 20", "at step 40"]
+    assert len({row.train for row in made.rows}) == len({row.sample for row in made.rows}) == 4
+
+
+def test_a_longer_training_waits_for_the_shorter_ones_and_is_the_same_stage_without_them() -> None:
+    found, alone = trainings(on_the_way(20, 10)), trainings(on_the_way())
+    after = {steps: spec.runtime.after for steps, spec in found.items()}
+    assert after == {10: None, 20: found[10].folder, 30: found[20].folder}
+    assert found[30].folder == alone[30].folder
+    assert alone[30].runtime.after is None
+    assert found[20].card in on_the_way(20, 10).inputs(found[30].folder)
+
+
+def test_a_longer_training_that_is_done_waits_for_nothing(tmp_path: Path) -> None:
+    made = on_the_way(20)
+    made.config = made.config.model_copy(update={"results": tmp_path})
+    long, short = (trainings(made)[steps] for steps in (30, 20))
+    assert short.card in made.inputs(long.folder)
+    (tmp_path / long.folder).mkdir(parents=True)
+    (tmp_path / long.card).touch()
+    assert short.card not in made.inputs(long.folder)
+
+
+def test_seeds_and_tasks_wait_for_their_own_trainings_only() -> None:
+    made = plan(experiments=[{**SMALL["experiments"][0], "steps": [5, 6]}])
+    specs = {spec.folder: spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)}
+    waiting = [spec for spec in specs.values() if spec.runtime.after]
+    assert (len(specs), len(waiting)) == (8, 4)
+    assert all(specs[spec.runtime.after or ""].state_key == spec.state_key for spec in waiting)
+
+
+def test_baselines_know_no_steps() -> None:
+    made = plan(experiments=[{"dataset": "photos", "task": "jpeg", "model": "input", "steps": [1, 2]}])
+    assert [row.experiment for row in made.rows] == ["photos-jpeg-input"]

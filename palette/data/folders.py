@@ -10,7 +10,10 @@ from palette.errors import DataError
 
 
 def walk(folder: Path) -> Iterator[str]:
-    """Paths of all files that are not hidden, relative to `folder`, with `/`. Follows links, each folder once."""
+    """Paths of all files that are not hidden, relative to `folder`, with `/`. Follows links, each folder once.
+
+    In the same order on every machine: the files of a folder, sorted, before those of its sub-folders.
+    """
     seen: set[Path] = set()
     for parent, folders, files in os.walk(folder, onerror=_unlistable, followlinks=True):
         real = Path(parent).resolve()
@@ -19,7 +22,9 @@ def walk(folder: Path) -> Iterator[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name).relative_to(folder).as_posix() for name in files if not name.startswith("."))
+        yield from (
+            Path(parent, name).relative_to(folder).as_posix() for name in sorted(files) if not name.startswith(".")
+        )
 
 
 def _unlistable(error: OSError) -> None:

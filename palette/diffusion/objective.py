@@ -48,6 +48,8 @@ class Objective(NamedTuple):
     """λ float64 [B] → scales."""
     sigmas: tuple[float, float]
     """The trained levels: smallest and largest σ that the network may be asked about."""
+    leans: bool = False
+    """Whether x0 is taken to lie around the degraded image, where a whole one is shown: see `frame`."""
 
 
 # ----------------------------------------------------------------------------------- levels for training
@@ -119,7 +121,8 @@ SCHEDULE_SIGMAS = (1e-3, 150.9)
 """σ of γ_1 and γ_2000 of the training schedule."""
 
 OBJECTIVES: dict[str, Objective] = {
-    "edm": Objective(draw_lognormal, edm_scales, (2e-3, 32.0)),
+    "edm": Objective(draw_lognormal, edm_scales, (2e-3, 32.0), leans=True),
+    "edm-plain": Objective(draw_lognormal, edm_scales, (2e-3, 32.0)),
     "epsilon": Objective(draw_from_schedule, epsilon_scales, SCHEDULE_SIGMAS),
     "x0": Objective(draw_from_schedule, x0_scales, SCHEDULE_SIGMAS),
     "v": Objective(draw_from_schedule, v_scales, SCHEDULE_SIGMAS),
@@ -182,11 +185,12 @@ def frame(kind: str, condition: Tensor, mask: Tensor) -> Frame:
 
     Its deviation from there is about 0.2 (0.18 for grayscale, 0.13 for JPEG of quality 5, on the photographs), so r = (x0 -
     condition)/0.4. Without this, a small network spends its first thousands of steps on learning to copy what it is shown. In
-    a hole there is nothing to lean on, and r = x0; so it is for the other objectives, which are as published.
+    a hole there is nothing to lean on, and r = x0; so it is for the other objectives, which are as published: `edm-plain` is
+    for pairs that look unlike, where leaning on the condition makes the network undo it first.
 
     condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate.
     """
-    leans = mask.flatten(1).all(dim=1) & (kind == "edm")  # [B]
+    leans = mask.flatten(1).all(dim=1) & OBJECTIVES[kind].leans  # [B]
     centre = torch.where(leans[:, None, None, None], condition, torch.zeros_like(condition))
     return Frame(centre, torch.where(leans, 0.4, 1.0).double())
 

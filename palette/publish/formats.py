@@ -1,15 +1,17 @@
-"""A grid as CSV, Markdown and LaTeX. FORMATS: file ending → writer, each with the signature (grid) → text."""
+"""A sheet as CSV, Markdown, LaTeX and HTML. FORMATS: file ending → writer, each with the signature (sheet) → text."""
 
 import csv
 import io
 from collections.abc import Callable
 
-from palette.publish.tables import Column, Entry, Grid, GridLine
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-HEAD = ("model", "NFE", "seeds")
+from palette.publish.sheet import Entry, Sheet
+
 FIELDS = (
     *("table", "dataset", "task", "condition", "model", "sampler", "nfe", "seeds", "images", "score", "better"),
-    *("value", "low", "high", "deviation", "small", "published", "published_table", "published_certainty", "scores"),
+    *("value", "low", "high", "deviation", "small", "published", "published_table", "published_certainty"),
+    *("published_model", "published_dataset", "quoted", "difference", "relative_difference", "status", "scores"),
 )
 LATEX = {
     **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"},
@@ -19,49 +21,43 @@ LATEX = {
         "↑": r"$\uparrow$",
         "∞": r"$\infty$",
         "—": "---",
+        "−": "$-$",
         "±": r"$\pm$",
         "×": r"$\times$",
         "√": r"$\surd$",
     },
-    **{"²": r"$^2$", "†": r"$^\dagger$", "…": r"\ldots{}", "’": "'"},
+    **{"²": r"$^2$", "†": r"$^\dagger$", "°": r"$^\circ$", "…": r"\ldots{}", "’": "'"},
 }
 
 
-def to_csv(grid: Grid) -> str:
-    """Tidy: one row per line and score, full precision, empty where there is nothing; `inf` where infinite."""
+def to_csv(sheet: Sheet) -> str:
+    """Tidy: one row per number, full precision, empty where there is nothing; `inf` where infinite."""
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
     writer.writeheader()
-    for block, lines in grid.blocks:
-        for line in lines:
-            head = {"table": grid.name, "dataset": block.dataset, "task": block.task, "condition": block.condition}
-            writer.writerows(head | _record(line, column) for column in grid.columns if not column.published)
+    writer.writerows(sheet.records)
     return file.getvalue()
 
 
-def _record(line: GridLine, column: Column) -> dict[str, object]:
-    row, cell, number = line.line.row, line.line.cells.get(column.key), line.numbers.get(column.metric)
-    record: dict[str, object] = {"model": row.model, "sampler": row.sampler, "nfe": row.evaluations}
-    record |= {"seeds": " ".join(str(r.seed) for r in line.line.rows), "images": line.line.images}
-    record |= {"score": column.key, "better": column.better, "scores": " ".join(r.score for r in line.line.rows)}
-    if cell is not None:
-        record |= {"value": "inf" if cell.value is None else cell.value, "low": cell.low, "high": cell.high}
-        record |= {"deviation": cell.deviation, "small": str(cell.small).lower()}
-    if number is not None:
-        record |= {"published": number.value, "published_table": number.table, "published_certainty": number.certainty}
-    return record
+# ------------------------------------------------------------------------------------------------ Markdown
 
 
-def to_markdown(grid: Grid) -> str:
-    """A pipe table with one heading line per block, and the notes below."""
-    head = [*HEAD, *grid.headings]
-    lines = [f"### {grid.title}", "", _piped(head), _piped(["---", *["---:"] * (len(head) - 1)])]
-    for block, grid_lines in grid.blocks:
-        lines.append(_piped([f"**{_escape_markdown(f'{block.title} ({block.dataset})')}**", *[""] * (len(head) - 1)]))
-        for line in grid_lines:
-            cells = [_escape_markdown(line.label), line.evaluations, line.seeds]
-            lines.append(_piped([*cells, *(_markdown(entry) for entry in line.entries)]))
-    return "\n".join([*lines, "", *(f"{note}  " for note in grid.notes)]).rstrip() + "\n"
+def to_markdown(sheet: Sheet) -> str:
+    """A pipe table with one heading line per section, and the notes below."""
+    groups = [column.group for column in sheet.columns]
+    head = [*sheet.heads, *(_grouped(c.label, c.group, groups) for c in sheet.columns)]
+    lines = [f"### {sheet.title}", "", _piped(head), _piped(["---", *["---:"] * (len(head) - 1)])]
+    for section in sheet.sections:
+        if section.title:
+            lines.append(_piped([f"**{_escape_markdown(section.title)}**", *[""] * (len(head) - 1)]))
+        for line in section.lines:
+            lines.append(_piped([*map(_escape_markdown, line.heads), *map(_markdown, line.entries)]))
+    return "\n".join([*lines, "", *(f"{note}  " for note in sheet.notes)]).rstrip() + "\n"
+
+
+def _grouped(label: str, group: str, groups: list[str]) -> str:
+    """`ImageNet FID ↓`, where a table has several groups."""
+    return f"{group} {label}".strip() if len(set(groups)) > 1 else label
 
 
 def _piped(cells: list[str]) -> str:
@@ -73,30 +69,40 @@ def _escape_markdown(text: str) -> str:
 
 
 def _markdown(entry: Entry) -> str:
-    value = f"**{entry.text}**" if entry.bold else entry.text
+    text = f"*{entry.text}*" if entry.missing and entry.text.isascii() and entry.text else entry.text
+    value = f"**{entry.text}**" if entry.bold else text
     return f"{value}{entry.mark} {entry.detail}".rstrip()
 
 
-def to_latex(grid: Grid) -> str:
+# --------------------------------------------------------------------------------------------------- LaTeX
+
+
+def to_latex(sheet: Sheet) -> str:
     """A booktabs table; needs `\\usepackage{booktabs}`."""
-    width = len(HEAD) + len(grid.columns)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(grid.title)}}}", rf"\label{{tab:{grid.name}}}"]
-    lines += [
-        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-        r"\toprule",
-        _row([escape(h) for h in (*HEAD, *grid.headings)]),
-    ]
-    for block, grid_lines in grid.blocks:
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(f'{block.title} ({block.dataset})')}}}}} \\",
-        ]
-        for line in grid_lines:
-            cells = [escape(text) for text in (line.label, line.evaluations, line.seeds)]
-            lines.append(_row([*cells, *(_latex(entry) for entry in line.entries)]))
-    notes = " ".join(escape(note) for note in grid.notes)
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(sheet.title)}}}", rf"\label{{tab:{sheet.name}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * (sheet.width - 1)}}}", r"\toprule", *_group_row(sheet)]
+    lines.append(_row([escape(text) for text in (*sheet.heads, *(column.label for column in sheet.columns))]))
+    for section in sheet.sections:
+        lines.append(r"\midrule")
+        if section.title:
+            lines.append(rf"\multicolumn{{{sheet.width}}}{{l}}{{\emph{{{escape(section.title)}}}}} \\")
+        for line in section.lines:
+            lines.append(_row([*map(escape, line.heads), *map(_latex, line.entries)]))
+    notes = " ".join(escape(note) for note in sheet.notes)
     end = [r"\bottomrule", r"\end{tabular}", rf"\par\smallskip\footnotesize {notes}", r"\end{table}"]
     return "\n".join([*lines, *end]) + "\n"
+
+
+def _group_row(sheet: Sheet) -> list[str]:
+    """The names of the groups over their columns, and a rule under each."""
+    if not sheet.groups:
+        return []
+    cells, rules, first = [""] * len(sheet.heads), [], len(sheet.heads) + 1
+    for name, count in sheet.groups:
+        cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(name)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
+        first += count
+    return [_row(cells), " ".join(rules)]
 
 
 def _row(cells: list[str]) -> str:
@@ -109,9 +115,26 @@ def escape(text: str) -> str:
 
 
 def _latex(entry: Entry) -> str:
+    if entry.missing:
+        return rf"{{\scriptsize {escape(entry.text)}}}" if entry.text else ""
     value = rf"\textbf{{{escape(entry.text)}}}" if entry.bold else escape(entry.text)
     detail = rf" {{\scriptsize {escape(entry.detail)}}}" if entry.detail else ""
     return value + escape(entry.mark) + detail
 
 
-FORMATS: dict[str, Callable[[Grid], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+# ---------------------------------------------------------------------------------------------------- HTML
+
+
+def to_html(sheet: Sheet) -> str:
+    """A page that stands alone: no network, no script; for paper, phones, light and dark."""
+    environment = Environment(
+        loader=PackageLoader("palette.publish"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("table.html").render(sheet=sheet, linked=False)
+
+
+FORMATS: dict[str, Callable[[Sheet], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "html": to_html}

@@ -181,7 +181,7 @@ def _experiment(row: Row, results: Path, links: Links) -> dict[str, Any]:
         "dataset": row.dataset,
         "task": row.task,
         "title": Block(row.dataset, row.task, row.degradation, row.condition, ()).title,
-        "label": ", ".join(filter(None, [LABELS.get(row.model, row.model), row.sampler])),
+        "label": ", ".join(filter(None, [LABELS.get(row.model, row.model), row.sampler, row.milestone])),
         "nfe": row.evaluations,
         "seed": row.seed if row.train else None,
         "shard": shard_size,

@@ -71,9 +71,16 @@ class Line:
         return self.row.model in BASELINES
 
     @property
+    def originals(self) -> bool:
+        """Whether it is the untouched test images."""
+        return self.row.model == "originals"
+
+    @property
     def label(self) -> str:
         """`palette, dpm20`."""
-        return ", ".join(filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler]))
+        return ", ".join(
+            filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler, self.row.milestone])
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
 
     The originals belong to every block of their dataset. Raises DataError where scores of one block were made by unlike protocols.
     """
-    lines = _lines(rows, results)
+    lines = read_lines(rows, results)
     originals = [line for line in lines if line.row.model == "originals"]
     tested = [line for line in lines if line.row.model != "originals"]
     keys = dict.fromkeys(
@@ -126,10 +133,11 @@ def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
     return made
 
 
-def _lines(rows: Iterable[Row], results: Path) -> list[Line]:
+def read_lines(rows: Iterable[Row], results: Path) -> list[Line]:
+    """The scores of `rows`; those that differ only in their seed are one line. Raises DataError as `blocks` does."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        same = (row.dataset, row.task, row.condition, row.model, row.sampler)
+        same = (row.dataset, row.task, row.condition, row.model, row.sampler, row.steps)
         groups.setdefault(same, []).append(row)
     protocols: dict[str, Any] = {}
     return [_line(tuple(group), results, protocols) for group in groups.values()]

@@ -3,13 +3,16 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from palette.data.manifest import Manifest
 from palette.files import read_json
 from palette.progress import clock
+from palette.publish.sheet import Sheet
 from palette.publish.tables import Grid
 from palette.spec import Row, TrainSpec, read_spec
 
@@ -88,11 +91,12 @@ def sources(rows: Sequence[Row], results: Path) -> list[Source]:
 
 def _source(name: str, folder: str, results: Path) -> Source:
     facts = read_json(results / folder / "prepare.json")
-    manifest = read_json(results / read_spec(results / folder / "spec.yaml").parents["fetch"] / "manifest.json")
-    images = [image for image in manifest["images"] if "license" in image]
+    fetched = results / read_spec(results / folder / "spec.yaml").parents["fetch"]
+    manifest = Manifest.read(fetched / "manifest.jsonl")
+    images = list(islice((image for image in manifest.images() if "license" in image), LISTED))
     counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
     about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
-    return Source(name, about, images[:LISTED], max(0, len(manifest["images"]) - len(images[:LISTED])))
+    return Source(name, about, images, manifest.header["images"] - len(images))
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Page:
 
     title: str
     grids: Sequence[Grid]
+    sheets: Sequence[Sheet]
+    """Tables that follow the paper."""
     figures: Sequence[Picture]
     curves: Sequence[Picture]
     trainings: Sequence[Training]

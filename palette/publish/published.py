@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-NAMES = {"fd": "fid"}
+NAMES = {"fd": "fid", "diversity-lpips": "lpips-diversity"}
 """Our name of a metric → the paper's, where they differ."""
+PARAMETERS = "parameters-millions"
+"""The size of a network, which Table 5 has among its columns."""
+METRICS = (PARAMETERS, "fid", "is", "ca", "pd", "lpips-diversity", "fool-rate")
+"""The paper's columns, in the order of its tables."""
+ANY = ("*", "unknown")
+"""Conditions that fit each of ours: the number holds for all, or the paper does not say for which."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Number:
     """`own`: the authors' models. `prior`: methods that they compare with. `originals`."""
     metric: str
     value: float
+    text: str
+    """The value as the paper prints it."""
     certainty: str
     """`two sources agree`, or `one source`: only one transcription of the paper has it."""
     source: str
@@ -41,17 +49,35 @@ def published() -> tuple[Number, ...]:
 
 
 def _number(row: dict[str, str]) -> Number:
-    table, value = int(row.pop("table")), float(row.pop("value"))
-    return Number(table=table, value=value, **row)
+    table, text = int(row.pop("table")), row.pop("value")
+    return Number(table=table, value=float(text), text=text, **row)
 
 
-def lookup(table: int, task: str, condition: str | None, model: str, metric: str) -> Number | None:
-    """The number of the paper's `table` for one of our rows, from the first dataset of that table; None if there is none.
+def of_table(table: int) -> list[Number]:
+    """The numbers of one table, in the paper's order."""
+    return [number for number in published() if number.table == table]
+
+
+def metrics(table: int) -> list[str]:
+    """The columns of a table by the paper's names, in its order."""
+    return sorted({number.metric for number in of_table(table)}, key=METRICS.index)
+
+
+def models(table: int) -> list[str]:
+    """The rows of a table, in the paper's order."""
+    return list(dict.fromkeys(number.model for number in of_table(table)))
+
+
+def lookup(
+    table: int, task: str, condition: str | None, model: str, metric: str, dataset: str | None = None
+) -> Number | None:
+    """The number of the paper's `table` for one of our rows; None if there is none.
 
     task: degradation. condition: mask or JPEG quality as in our rows. metric: our name, as a table's column (`fd`).
+    dataset: by the paper's name; None: the first one of that table that has the number.
     """
-    for number in published():
-        fits = (number.table, number.task, number.model) == (table, task, model)
-        if fits and number.metric == NAMES.get(metric, metric) and number.condition in ("*", condition or ""):
+    for number in of_table(table):
+        fits = (number.task, number.model, number.metric) == (task, model, NAMES.get(metric, metric))
+        if fits and number.condition in (*ANY, condition or "") and dataset in (None, number.dataset):
             return number
     return None

@@ -1,16 +1,16 @@
-"""A table of the config as a grid of texts, with what is best marked; see `formats.py` for how it is written."""
+"""A table of the config as a grid of texts, with what is best marked. Those that follow the paper are made in `paper.py`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from palette.config import Table
 from palette.publish.lines import Block, Cell, Line, ScoreInfo, blocks
 from palette.publish.published import Number, lookup
-from palette.spec import Row
+from palette.publish.sheet import ARROWS, INFINITE, MISSING, Entry, Heading, Section, Sheet, SheetLine
+from palette.spec import TabulateSpec
 
-MISSING, INFINITE = "—", "∞"
-ARROWS = {"lower": "↓", "higher": "↑", "reference": ""}
+HEADS = ("model", "NFE", "seeds", "images")
 PUBLISHED = {"fd": "FID", "kid": "KID", "is": "IS", "ca": "CA %", "pd": "PD"}
 """The paper's heading of a column."""
 
@@ -28,17 +28,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A cell as it is printed."""
-
-    text: str
-    detail: str = ""
-    """Interval or deviation, printed smaller where that can be."""
-    mark: str = ""
-    bold: bool = False
-
-
-@dataclass(frozen=True)
 class GridLine:
     """A line as it is printed, beside the line that it prints."""
 
@@ -49,6 +38,11 @@ class GridLine:
     line: Line
     numbers: dict[str, Number]
     """Metric → what the paper published for this row."""
+
+    @property
+    def printed(self) -> SheetLine:
+        heads = (self.label, self.evaluations, self.seeds, f"{self.line.images:,}")
+        return SheetLine(heads, self.entries, "baseline" if self.line.baseline else "trained")
 
 
 @dataclass(frozen=True)
@@ -66,16 +60,59 @@ class Grid:
         """Of the columns with scores: `FD-photos ↓`."""
         return tuple(f"{c.label} {ARROWS[c.better]}".strip() for c in self.columns)
 
+    @property
+    def sheet(self) -> Sheet:
+        """As it is written to files."""
+        headings = zip(self.headings, self.columns, strict=True)
+        sections = [
+            Section(f"{block.title} ({block.dataset})", tuple(line.printed for line in lines))
+            for block, lines in self.blocks
+        ]
+        return Sheet(
+            name=self.name,
+            title=self.title,
+            heads=HEADS,
+            columns=tuple(Heading(label, published=column.published) for label, column in headings),
+            sections=tuple(sections),
+            notes=self.notes,
+            records=tuple(self._records()),
+        )
 
-def build(name: str, table: Table, rows: tuple[Row, ...], results: Path) -> Grid:
+    def _records(self) -> Iterator[dict[str, object]]:
+        for block, lines in self.blocks:
+            head = {"table": self.name, "dataset": block.dataset, "task": block.task, "condition": block.condition}
+            for line in lines:
+                yield from (head | _record(line, column) for column in self.columns if not column.published)
+
+
+def _record(line: GridLine, column: Column) -> dict[str, object]:
+    number = line.numbers.get(column.metric)
+    record: dict[str, object] = record_of(line.line, column.key) | {"score": column.key, "better": column.better}
+    if number is not None:
+        record |= {"published": number.text, "published_table": number.table, "published_certainty": number.certainty}
+    return record
+
+
+def record_of(line: Line, key: str) -> dict[str, object]:
+    """What is known of a line and of its score `key`, if it has one; by the names in `formats.FIELDS`."""
+    row, cell = line.row, line.cells.get(key)
+    record: dict[str, object] = {"model": row.model, "sampler": row.sampler, "nfe": row.evaluations}
+    record |= {"seeds": " ".join(str(r.seed) for r in line.rows), "images": line.images}
+    record["scores"] = " ".join(r.score for r in line.rows)
+    if cell is not None:
+        record |= {"value": "inf" if cell.value is None else cell.value, "low": cell.low, "high": cell.high}
+        record |= {"deviation": cell.deviation, "small": str(cell.small).lower()}
+    return record
+
+
+def build(spec: TabulateSpec, results: Path) -> Grid:
     """The grid of a table of the config, from the scores of its rows. results: the folder that the rows' folders are relative to."""
-    chosen = [row for row in rows if any(fnmatchcase(row.experiment, pattern) for pattern in table.experiments)]
-    made = blocks(chosen, results)
+    table, made = spec.table, blocks(spec.rows, results)
     columns = _columns(table, made)
     grid_blocks = tuple(
         (block, tuple(_grid_line(line, block, table, columns) for line in block.lines)) for block in made
     )
-    return Grid(name, table.title or name, columns, grid_blocks, tuple(_notes(made, columns)))
+    return Grid(spec.name, table.title or spec.name, columns, grid_blocks, tuple(_notes(made, columns)))
 
 
 def _columns(table: Table, made: list[Block]) -> tuple[Column, ...]:
@@ -110,32 +147,33 @@ def _grid_line(line: Line, block: Block, table: Table, columns: tuple[Column, ..
     entries = []
     for column in columns:
         if column.published:
-            entries.append(Entry(f"{numbers[column.metric].value:g}" if column.metric in numbers else MISSING))
+            entries.append(Entry(numbers[column.metric].text if column.metric in numbers else MISSING))
         else:
-            entries.append(_entry(line.cells.get(column.key), column, line in best(block, column)))
+            entries.append(printed(line.cells.get(column.key), column.digits, line in best(block, column)))
     evaluations = MISSING if line.row.evaluations is None else str(line.row.evaluations)
     return GridLine(line.label, evaluations, str(len(line.rows)), tuple(entries), line, numbers)
 
 
-def _entry(cell: Cell | None, column: Column, bold: bool) -> Entry:
+def printed(cell: Cell | None, digits: int, bold: bool) -> Entry:
+    """A score as a cell; what is missing is a dash."""
     if cell is None:
-        return Entry(MISSING)
+        return Entry(MISSING, missing=True)
     mark = "†" if cell.small else ""
     if cell.value is None:
         return Entry(INFINITE, mark=mark)
-    return Entry(_text(cell.value, column), _detail(cell, column), mark, bold)
+    return Entry(f"{cell.value:.{digits}f}", _detail(cell, digits), mark, bold)
+
+
+def _detail(cell: Cell, digits: int) -> str:
+    if cell.deviation is not None:
+        return f"± {cell.deviation:.{digits}f}"
+    if cell.low is None or cell.high is None:
+        return ""
+    return f"[{cell.low:.{digits}f}, {cell.high:.{digits}f}]"
 
 
 def _text(value: float, column: Column) -> str:
     return f"{value:.{column.digits}f}"
-
-
-def _detail(cell: Cell, column: Column) -> str:
-    if cell.deviation is not None:
-        return f"± {_text(cell.deviation, column)}"
-    if cell.low is None or cell.high is None:
-        return ""
-    return f"[{_text(cell.low, column)}, {_text(cell.high, column)}]"
 
 
 def best(block: Block, column: Column) -> list[Line]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from palette.errors import ConfigError
 from palette.files import read_json
-from palette.spec import TabulateSpec, read_spec
+from palette.spec import ReportSpec, read_spec
 
 Verdict = Literal["better", "worse", "other", "same", "unknown"]
 
@@ -16,7 +16,7 @@ INTERVALS_ONLY = "bootstrap"
 """Entry of a protocol that changes the intervals and no score."""
 ALONE = "(named)"
 """Stands for the name of an experiment whose score file was named itself."""
-TABULATED = "tabulate/spec.yaml"
+REPORTED = "report/spec.yaml"
 """In a results folder: its rows and their scores."""
 
 
@@ -100,9 +100,9 @@ def _experiments(path: Path) -> dict[str, dict[str, Any]]:
         return {ALONE: _scores(path)}
     if (path / "scores.json").is_file():
         return {ALONE: _scores(path / "scores.json")}
-    if (path / TABULATED).is_file():
-        spec = read_spec(path / TABULATED)
-        assert isinstance(spec, TabulateSpec)
+    if (path / REPORTED).is_file():
+        spec = read_spec(path / REPORTED)
+        assert isinstance(spec, ReportSpec)
         files = {row.experiment: path / row.score / "scores.json" for row in spec.rows}
         made = {experiment: _scores(file) for experiment, file in files.items() if file.is_file()}
         if made:

@@ -1,22 +1,15 @@
 """Pretrained weights: which files are known, where they come from, where they are looked for. Imports no torch, so that a plan is quick."""
 
-import fcntl
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from palette.download import Remote, download
 from palette.errors import ConfigError, DataError
-from palette.files import replacing, sha256
-from palette.progress import Progress
+from palette.files import sha256
 
 VARIABLE = "PALETTE_WEIGHTS"
 """Environment variable that names the folder of weights."""
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,32 +111,7 @@ def verify(path: Path, expected: str) -> None:
 def fetch(weights: Weights, path: Path) -> None:
     """Download a file of weights to `path`, unless it is there. Jobs that need the same file wait for the one that gets it.
 
-    It is checked under another name and then renamed: a broken download is never mistaken for the file.
+    It is checked under another name and then renamed: a broken download is never mistaken for the file. Raises DataError.
     """
-    with _alone(path):
-        if path.is_file():
-            return
-        try:
-            with replacing(path) as temporary, urllib.request.urlopen(weights.url, timeout=60) as source:
-                _save(source, temporary, int(source.headers.get("Content-Length") or 0), weights.file)
-                verify(temporary, weights.sha256)
-        except (OSError, urllib.error.URLError) as error:
-            raise DataError(missing(weights, f"the download failed ({error})")) from None
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that belongs to `path`; the kernel frees it however the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _save(source: BinaryIO, path: Path, size: int, label: str) -> None:
-    """Copy to `path`; `size` in bytes is for the progress only."""
-    progress = Progress(f"download {label}", size, "bytes")
-    with path.open("wb") as file:
-        while chunk := source.read(CHUNK):
-            file.write(chunk)
-            progress.advance(len(chunk))
+    about = missing(weights, "the download failed")
+    download(Remote(weights.file, (weights.url,), sha256=weights.sha256, about=about), path)

@@ -1,177 +1,114 @@
-"""fetch: where the original images come from, listed in `manifest.json` with the SHA-256 of each."""
+"""fetch: where the original images come from, listed in `manifest.jsonl` with the SHA-256 of each."""
 
-import hashlib
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from PIL import UnidentifiedImageError
-
-from palette.data.folders import pairs, walk
-from palette.data.parallel import ordered
-from palette.data.photos import PHOTOS, Photo, photo_folder
-from palette.data.pictures import FORMATS, UNREADABLE, decode_picture
+from palette.data.manifest import Entry, Manifest, Opener, write_manifest
+from palette.data.sources.archive import list_archive
+from palette.data.sources.celeba import list_celeba, list_celeba_hq
+from palette.data.sources.checking import checked
+from palette.data.sources.folders import list_folder, list_pairs
+from palette.data.sources.imagenet import list_imagenet
+from palette.data.sources.listing import Listing
+from palette.data.sources.photos import list_photos
+from palette.data.sources.places import list_places
 from palette.errors import DataError
-from palette.files import replacing, write_json
 from palette.progress import track
 from palette.spec import FetchSpec
 from palette.stage import Stage, say
 
 
+def _torchvision(stage: Stage[FetchSpec]) -> Listing:
+    from palette.data.sources.torchvision import list_torchvision  # torch takes seconds, and few datasets need it
+
+    return list_torchvision(stage)
+
+
+SOURCES: Mapping[str, Callable[[Stage[FetchSpec]], Listing]] = {
+    "photos": list_photos,
+    "folder": list_folder,
+    "pairs": list_pairs,
+    "archive": list_archive,
+    "imagenet": list_imagenet,
+    "places365": list_places,
+    "celeba": list_celeba,
+    "celeba-hq": list_celeba_hq,
+    "torchvision": _torchvision,
+}
+"""Source, or reader of a published dataset → a function that lists what is to be fetched."""
+
+
 def run(stage: Stage[FetchSpec]) -> None:
-    """Write `manifest.json`; with `photos` also the files themselves, into `images/`."""
-    fetch, threads = stage.spec.fetch, stage.spec.runtime.threads
-    copies: list[str] = []
-    if fetch.path is None:
-        manifest = fetch_photos(stage)
-        copies = [f"images/{photo.file}" for photo in PHOTOS]
-    elif fetch.conditions is None:
-        manifest = list_folder(fetch.path, threads)
-    else:
-        manifest = list_pairs(fetch.path, fetch.conditions, threads)
-    write_json(stage.path("manifest.json"), manifest)
-    stage.write_card(["manifest.json", *copies], images=len(manifest["images"]), rejected=len(manifest["rejected"]))
-
-
-# ------------------------------------------------------------------------------------------------- photos
-
-
-def fetch_photos(stage: Stage[FetchSpec]) -> dict[str, Any]:
-    """Copy the embedded photographs into `images/` and return their manifest."""
-    folder = photo_folder()
-    entries = [copy_photo(photo, folder, stage.path("images")) for photo in PHOTOS]
-    return manifest_of("photos", "images", [photo.name for photo in PHOTOS], entries, [])
-
-
-def copy_photo(photo: Photo, folder: Path, target: Path) -> dict[str, Any]:
-    """Copy one photograph from `folder` to `target`, if it has the known bytes; return its entry."""
-    source = folder / photo.file
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        raise DataError(f"{source}: not readable ({error.strerror}). Install scikit-image anew.") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != photo.sha256:
-        raise DataError(
-            f"{source}: not the photograph that is known by this name (SHA-256 {found}, expected {photo.sha256}). "
-            "Install scikit-image anew."
-        )
-    with replacing(target / photo.file) as temporary:
-        temporary.write_bytes(data)
-    return {
-        **picture_entry(photo.file, photo.name, data),
-        "title": photo.title,
-        "author": photo.author,
-        "license": photo.license,
-        "url": photo.url,
-        "test_box": list(photo.test_box),
-    }
-
-
-# ------------------------------------------------------------------------------------------------- folder
-
-
-def list_folder(folder: Path, threads: int) -> dict[str, Any]:
-    """The manifest of a user's folder: every readable picture, and every other file with the reason."""
-    _refuse_missing(folder, "path")
-    files = sorted(walk(folder))
-    checked = ordered(partial(check, folder), files, threads)
-    return _listing("folder", folder, list(track(checked, f"fetch {folder.name}", len(files), "files")))
-
-
-def _refuse_missing(folder: Path, option: str) -> None:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'} (`{option}` of `fetch`).")
-
-
-def _listing(source: str, folder: Path, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The manifest of checked files. Raises DataError if none is a readable picture."""
-    images = [entry for entry in entries if "reason" not in entry]
-    rejected = [entry for entry in entries if "reason" in entry]
-    if not images:
-        raise DataError(f"{folder}: no picture in it that could be read{_examples(rejected)}")
+    """Write `manifest.jsonl`, and beside it what cannot be read where it lies."""
+    known, fetch = stage.spec.known, stage.spec.fetch
+    listing = SOURCES[known.reader if known else fetch.source](stage)
+    header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
+    about = known.model_dump(include={"title", "version", "license", "citation", "homepage"}) if known else {}
+    manifest = write_manifest(
+        stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
+    )
+    rejected = manifest.header["rejected"]
     if rejected:
-        say(f"fetch {folder.name}: {len(rejected)} of {len(entries)} files left out{_examples(rejected)}")
-    classes = sorted({entry["class"] for entry in images})
-    return manifest_of(source, str(folder.resolve()), classes, images, rejected)
+        left_out = _examples(list(islice(manifest.rejected(), SHOWN)))
+        say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{left_out}")
+    stage.write_card(["manifest.jsonl", *_copies(manifest)], images=manifest.header["images"], rejected=rejected)
 
 
-def _examples(rejected: list[dict[str, Any]]) -> str:
-    lines = [f"\n  {entry['file']}: {entry['reason']}" for entry in rejected[:5]]
+def _copies(manifest: Manifest) -> list[str]:
+    """The files that lie in the stage's own folder: archives, or pictures in a folder."""
+    own = [Path(container) for container in manifest.header["containers"] if not Path(container).is_absolute()]
+    folder = manifest.path.parent
+    inside = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
+    return inside + [str(c) for c in own if (folder / c).is_file()]
+
+
+SHOWN = 5
+"""Files left out that a message lists."""
+
+
+def _entries(stage: Stage[FetchSpec], listing: Listing) -> Iterator[Entry]:
+    """The listed files, checked."""
+    opener = Opener([stage.path("") / container for container in listing.containers])
+    entries = checked(opener, listing.entries, stage.spec.runtime.threads)
+    entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
+    return same_shapes(opener, some(opener, entries))
+
+
+def some(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries as they come. Raises DataError at their end if no picture was among them."""
+    found, rejected = False, list[Entry]()
+    for entry in entries:
+        if "reason" not in entry:
+            found = True
+        elif len(rejected) < SHOWN:
+            rejected.append(entry)
+        yield entry
+    if not found:
+        raise DataError(f"{opener.containers[0]}: no picture in it that could be read{_examples(rejected)}")
+
+
+def _examples(rejected: list[Entry]) -> str:
+    lines = [f"\n  {entry['file']}: {entry['reason']}" for entry in rejected]
     return ":" + "".join(lines) if lines else "; it has no files."
 
 
-def check(folder: Path, file: str) -> dict[str, Any]:
-    """The entry of a picture, decoded completely to be sure of it, or `{"file": …, "reason": …}`."""
-    path = folder / file
-    if any("\ud800" <= letter <= "\udfff" for letter in file):  # how Python reads bytes that are not UTF-8
-        return {"file": ascii(file), "reason": "its name is not UTF-8"}
-    if not file.lower().endswith(FORMATS):
-        return {"file": file, "reason": f"no picture by its ending; these are taken: {' '.join(FORMATS)}"}
-    if not path.is_file():
-        return {"file": file, "reason": "not a regular file, or a link to nowhere"}
-    try:
-        return picture_entry(file, Path(file).parts[0] if "/" in file else folder.name, path.read_bytes())
-    except UnidentifiedImageError:
-        return {"file": file, "reason": "no picture, in spite of its ending"}
-    except UNREADABLE as error:
-        return {"file": file, "reason": f"damaged or not supported ({error})"}
-
-
-# -------------------------------------------------------------------------------------------------- pairs
-
-
-def list_pairs(targets: Path, conditions: Path, threads: int) -> dict[str, Any]:
-    """The manifest of two folders: that of the targets, with `condition` in each entry and the folder `conditions`.
-
-    A pair of which one picture cannot be read is rejected as a whole. Raises DataError for pictures without a partner,
-    and for partners of different shapes.
-    """
-    for folder, option in ((targets, "path"), (conditions, "conditions")):
-        _refuse_missing(folder, option)
-    found = pairs(targets, conditions)
-    checked = ordered(lambda pair: check_pair(targets, conditions, *pair), found, threads)
-    manifest = _listing("pairs", targets, list(track(checked, f"fetch {targets.name}", len(found), "pairs")))
-    unlike = [entry for entry in manifest["images"] if not same_shape(*entry["size"], *entry["condition"]["size"])]
-    if unlike:
-        first, size = unlike[0], "{} × {}".format
+def same_shapes(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries as they come. Raises DataError at their end if conditions were of another shape than their pictures."""
+    first, count = None, 0
+    for entry in entries:
+        if "condition" in entry and not same_shape(*entry["size"], *entry["condition"]["size"]):
+            first, count = first or entry, count + 1
+        yield entry
+    if first:
+        size = "{} × {}".format
         raise DataError(
-            f"{targets / first['file']}: {size(*first['size'])}, and its condition "
-            f"{conditions / first['condition']['file']}: {size(*first['condition']['size'])}. The two must have the same "
-            f"ratio of width to height, so that one lies on the other. Pairs with this fault: {len(unlike)}."
+            f"{opener.place(first)}: {size(*first['size'])}, and its condition "
+            f"{opener.place(first['condition'])}: {size(*first['condition']['size'])}. The two must have the same "
+            f"ratio of width to height, so that one lies on the other. Pairs with this fault: {count}."
         )
-    return {**manifest, "conditions": str(conditions.resolve())}
-
-
-def check_pair(targets: Path, conditions: Path, target: str, condition: str) -> dict[str, Any]:
-    """The entry of a target with that of its condition inside, or `{"file": …, "reason": …}`."""
-    entry, other = check(targets, target), check(conditions, condition)
-    if "reason" in other and "reason" not in entry:
-        return {"file": target, "reason": f"its condition {other['file']}: {other['reason']}"}
-    return entry if "reason" in entry else {**entry, "condition": {k: other[k] for k in other if k != "class"}}
 
 
 def same_shape(width: int, height: int, other_width: int, other_height: int) -> bool:
     """Whether one size is the other at another scale, with sides that were rounded to whole pixels."""
     return abs(width * other_height - other_width * height) <= max(width, height, other_width, other_height)
-
-
-# ---------------------------------------------------------------------------------------------------- all
-
-
-def picture_entry(file: str, category: str, data: bytes) -> dict[str, Any]:
-    """What is known of a picture from its bytes. `size` is width and height as seen, after EXIF orientation."""
-    return {
-        "file": file,
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "class": category,
-        "size": list(decode_picture(data).size),
-    }
-
-
-def manifest_of(
-    source: str, folder: str, classes: list[str], images: list[dict[str, Any]], rejected: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """The content of `manifest.json`. folder: where the files lie; if relative, to the manifest."""
-    return {"source": source, "folder": folder, "classes": classes, "images": images, "rejected": rejected}

@@ -5,21 +5,20 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
 from palette.config import Prepare
 from palette.data.crops import around, draw_crop
+from palette.data.manifest import Entry, Manifest, opener
 from palette.data.parallel import ordered
 from palette.data.photos import Box
-from palette.data.pictures import FILTER, centre_square, cut_square, read_picture
+from palette.data.pictures import FILTER, centre_square, cut_square, decode_picture
 from palette.data.randomness import generator
 from palette.data.store import StoredImage, image_name, write_store
 from palette.errors import DataError
-from palette.files import read_json, write_json
+from palette.files import write_json
 from palette.progress import track
 from palette.spec import PrepareSpec
 from palette.stage import Stage
@@ -57,19 +56,15 @@ class Crop:
 
 def run(stage: Stage[PrepareSpec]) -> None:
     """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too."""
-    manifest_file = stage.parent("fetch", "manifest.json")
-    manifest = read_json(manifest_file)
+    manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
     options = stage.spec.prepare
-    plan: Callable[[dict[str, Any], Prepare], dict[str, list[Crop]]]
-    plan = plan_photos if manifest["source"] == "photos" else plan_folder
-    crops = plan(manifest, options)
-    read = reader(manifest_file.parent / manifest["folder"], keep=manifest["source"] == "photos")
-    stores = {split: (crops[split], read) for split in SPLITS}
-    if manifest["source"] == "pairs":
-        read = reader(Path(manifest["conditions"]), keep=False)
-        stores |= {f"{split}-conditions": ([crop.condition() for crop in crops[split]], read) for split in SPLITS}
-    for name, (cut, read) in stores.items():
-        write_images(stage, name, cut, read, manifest["classes"])
+    crops = (plan_photos if manifest.source == "photos" else plan_folder)(manifest, options)
+    read = reader(manifest, keep=manifest.source == "photos")
+    stores = {split: crops[split] for split in SPLITS}
+    if manifest.source == "pairs":
+        stores |= {f"{split}-conditions": [crop.condition() for crop in crops[split]] for split in SPLITS}
+    for name, cut in stores.items():
+        write_images(stage, name, cut, read, manifest.classes)
     write_json(stage.path("prepare.json"), summary(manifest, options, crops))
     stage.write_card([*(f"{name}.zip" for name in stores), "prepare.json"], images=[len(crops[s]) for s in SPLITS])
 
@@ -77,9 +72,9 @@ def run(stage: Stage[PrepareSpec]) -> None:
 # -------------------------------------------------------------------------------------- which crops there are
 
 
-def plan_photos(manifest: dict[str, Any], options: Prepare) -> dict[str, list[Crop]]:
+def plan_photos(manifest: Manifest, options: Prepare) -> dict[str, list[Crop]]:
     """Random crops by split, from the test box of each photograph and from the rest; the photographs take turns."""
-    pictures = manifest["images"]
+    pictures = list(manifest.images())
     counts = {"train": options.train_images, "test": options.test_images}
 
     def crop(split: str, index: int) -> Crop:
@@ -97,50 +92,78 @@ def regions(picture: dict[str, Any]) -> dict[str, list[Box]]:
     return {"train": around(width, height, test), "test": [test]}
 
 
-def plan_folder(manifest: dict[str, Any], options: Prepare) -> dict[str, list[Crop]]:
-    """The middle squares of different pictures by split. Of equal files only the first counts."""
-    pictures = {picture["sha256"]: picture for picture in reversed(manifest["images"])}
-    needed = options.train_images + options.test_images
-    if len(pictures) < needed:
-        raise DataError(
-            f"{manifest['folder']}: has {len(pictures)} different readable pictures, but {options.train_images} for "
-            f"training and {options.test_images} for testing are asked for ({needed}). Lower `train_images` or "
-            f"`test_images`. {len(manifest['rejected'])} files were left out as unreadable."
-        )
+def plan_folder(manifest: Manifest, options: Prepare) -> dict[str, list[Crop]]:
+    """The middle squares of different pictures by split, the dataset's own where it has one. Of equal files only the first counts."""
+    pictures: dict[str, Entry] = {}
+    for picture in manifest.images():
+        pictures.setdefault(picture["sha256"], picture)
+    labels = {name: label for label, name in enumerate(manifest.classes)}
+    chosen = own_split(manifest, options, pictures) or random_split(manifest, options, pictures)
+    return {
+        split: [Crop(p, labels[p["class"]], centre_square(*p["size"])) for p in chosen[split]]
+        for split in reversed(SPLITS)
+    }
+
+
+def own_split(manifest: Manifest, options: Prepare, pictures: dict[str, Entry]) -> dict[str, list[Entry]] | None:
+    """Random pictures from the training and the test images that the dataset itself names; None if it names none."""
+    if not any("split" in picture for picture in pictures.values()):
+        return None
+    chosen = {}
+    for split, needed in (("train", options.train_images), ("test", options.test_images)):
+        hashes = sorted(digest for digest, picture in pictures.items() if picture.get("split") == split)
+        _refuse_too_few(manifest, len(hashes), needed, f"{split} images of its own split", f"`{split}_images`")
+        order = generator(options.seed, "split", split).permutation(len(hashes))
+        chosen[split] = [pictures[hashes[position]] for position in order[:needed]]
+    return chosen
+
+
+def random_split(manifest: Manifest, options: Prepare, pictures: dict[str, Entry]) -> dict[str, list[Entry]]:
+    """Random pictures for testing, and others for training."""
+    asked = f"pictures for {options.train_images} training and {options.test_images} test images"
+    _refuse_too_few(manifest, len(pictures), options.train_images + options.test_images, asked, "one of them")
     order = generator(options.seed, "split").permutation(len(pictures))
     hashes = sorted(pictures)
-    chosen = [pictures[hashes[position]] for position in order[:needed]]
-    crops = [
-        Crop(picture, manifest["classes"].index(picture["class"]), centre_square(*picture["size"]))
-        for picture in chosen
-    ]
-    return {"test": crops[: options.test_images], "train": crops[options.test_images :]}
+    chosen = [pictures[hashes[position]] for position in order[: options.train_images + options.test_images]]
+    return {"test": chosen[: options.test_images], "train": chosen[options.test_images :]}
+
+
+def _refuse_too_few(manifest: Manifest, there: int, needed: int, asked: str, options: str) -> None:
+    if there < needed:
+        raise DataError(
+            f"{manifest.containers[0]}: has {there} different readable pictures, but {needed} {asked} are asked for. "
+            f"Lower {options}. {manifest.header['rejected']} files were left out as unreadable."
+        )
 
 
 # --------------------------------------------------------------------------------------------- making them
 
 
-def reader(folder: Path, keep: bool) -> Callable[[str, str], Image]:
-    """A function (file, sha256) → picture. keep: hold the pictures in memory, for the few that give many crops."""
+def reader(manifest: Manifest, keep: bool) -> Callable[[Entry], Image]:
+    """A function entry → picture. keep: hold the pictures in memory, for the few that give many crops."""
+    read, kept = opener(manifest), dict[str, Image]()
 
-    def read(file: str, sha256: str) -> Image:
-        return read_picture(folder / file, sha256)
+    def picture(entry: Entry) -> Image:
+        image = kept.get(entry["sha256"]) or decode_picture(read(entry))
+        if keep:
+            kept[entry["sha256"]] = image
+        return image
 
-    return cache(read) if keep else read
+    return picture
 
 
 def write_images(
     stage: Stage[PrepareSpec],
     name: str,
     crops: Sequence[Crop],
-    read: Callable[[str, str], Image],
+    read: Callable[[Entry], Image],
     classes: Sequence[str],
 ) -> None:
     """Write the store `name`. Each crop depends on itself alone, so the number of threads changes no byte."""
 
     def make(index: int) -> StoredImage:
         crop = crops[index]
-        picture = read(crop.picture["file"], crop.picture["sha256"])
+        picture = read(crop.picture)
         pixels = cut_square(picture, crop.box, stage.spec.prepare.image_size)
         return StoredImage(image_name(index), pixels, crop.label, crop.facts())
 
@@ -150,11 +173,11 @@ def write_images(
     write_store(stage.path(f"{name}.zip"), shown, classes, threads)
 
 
-def summary(manifest: dict[str, Any], options: Prepare, crops: dict[str, list[Crop]]) -> dict[str, Any]:
+def summary(manifest: Manifest, options: Prepare, crops: dict[str, list[Crop]]) -> dict[str, Any]:
     """The content of `prepare.json`. `sha256` is that of the list of crops: equal lists are equal images."""
-    classes = manifest["classes"]
+    classes = manifest.classes
     content: dict[str, Any] = {
-        "source": manifest["source"],
+        "source": manifest.source,
         "image_size": options.image_size,
         "filter": FILTER,
         "classes": classes,

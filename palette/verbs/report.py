@@ -1,7 +1,9 @@
 """Figures, training curves, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
 
+from pathlib import Path
+
 from palette.files import write_text
-from palette.publish import curves, figures, gallery, page, panels
+from palette.publish import curves, figures, gallery, page, panels, paper
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
 from palette.spec import ReportSpec, TabulateSpec, read_spec
@@ -12,13 +14,13 @@ def run(stage: Stage[ReportSpec]) -> None:
     """Draw everything and write the page last."""
     stage.forget_cards()
     spec, results = stage.spec, stage.results
-    tables = read_spec(results / "tabulate" / "spec.yaml")
-    assert isinstance(tables, TabulateSpec)
+    tables = [_table(results, name) for name in spec.tables]
     made = blocks(spec.rows, results)
     in_gallery = gallery.write(spec, results, stage.path("gallery")) if spec.gallery_files else []
     content = page.Page(
         title=spec.title,
-        grids=[build(name, tables.tables[name], spec.rows, results) for name in spec.tables],
+        grids=[build(table, results) for table in tables if not table.table.paper],
+        sheets=[paper.build(table, results) for table in tables if table.table.paper],
         figures=_figures(stage, made),
         curves=_curves(stage),
         trainings=page.trainings(spec.rows, results),
@@ -40,6 +42,12 @@ def run(stage: Stage[ReportSpec]) -> None:
     pictures = [*sorted(f"figures/{path.name}" for path in drawn), *(f"gallery/{name}" for name in in_gallery)]
     stage.write_card(["index.html", *pictures])
     say(f"open {stage.path('index.html')}")
+
+
+def _table(results: Path, name: str) -> TabulateSpec:
+    spec = read_spec(results / f"tabulate/{name}/spec.yaml")
+    assert isinstance(spec, TabulateSpec)
+    return spec
 
 
 def _figures(stage: Stage[ReportSpec], made: list[Block]) -> list[page.Picture]:

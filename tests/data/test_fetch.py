@@ -12,9 +12,11 @@ from PIL import Image
 from palette.config import Fetch
 from palette.data import photos
 from palette.data.crops import around
+from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS, photo_folder
+from palette.data.sources.photos import copy_photo
 from palette.errors import DataError
-from palette.spec import FetchSpec, Spec
+from palette.spec import FetchSpec, Runtime, Spec
 from palette.stage import Stage
 from palette.verbs import fetch
 
@@ -22,8 +24,9 @@ StageOf = Callable[[Spec], Stage[Any]]
 
 
 def manifest(stage: Stage[Any]) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(stage.path("manifest.json").read_text(encoding="utf-8"))
-    return content
+    """The whole manifest of a stage, read into memory."""
+    read = Manifest.read(stage.path("manifest.jsonl"))
+    return {**read.header, "images": list(read.images()), "rejected": list(read.rejected())}
 
 
 def fetched(stage_of: StageOf, path: Path | None = None) -> dict[str, Any]:
@@ -42,14 +45,14 @@ def test_photos_are_copied_with_their_facts(stage_of: StageOf) -> None:
     content = manifest(stage)
     assert content["classes"] == [entry["class"] for entry in content["images"]]
     for entry in content["images"]:
-        data = (stage.path(content["folder"]) / entry["file"]).read_bytes()
+        data = (stage.path(content["containers"][0]) / entry["file"]).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
         assert entry["license"] in ("CC0", "public domain")
         assert entry["title"]
         assert entry["author"]
         assert entry["url"].startswith("http")
     card = json.loads(stage.path("card.json").read_text())
-    assert set(card["artifacts"]) == {"manifest.json", *(f"images/{photo.file}" for photo in PHOTOS)}
+    assert set(card["artifacts"]) == {"manifest.jsonl", *(f"images/{photo.file}" for photo in PHOTOS)}
 
 
 def test_every_photo_leaves_room_for_training() -> None:
@@ -66,13 +69,13 @@ def test_every_photo_leaves_room_for_training() -> None:
 def test_other_bytes_under_a_known_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "chelsea.png").write_bytes(b"another cat")
     with pytest.raises(DataError, match=r"chelsea\.png: not the photograph"):
-        fetch.copy_photo(PHOTOS[0], tmp_path, tmp_path / "images")
+        copy_photo(PHOTOS[0], tmp_path, tmp_path / "images")
     assert not (tmp_path / "images" / "chelsea.png").exists()
 
 
 def test_missing_photo_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"chelsea\.png: not readable"):
-        fetch.copy_photo(PHOTOS[0], tmp_path, tmp_path / "images")
+        copy_photo(PHOTOS[0], tmp_path, tmp_path / "images")
 
 
 def test_missing_scikit_image_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +124,7 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
     assert content["images"][0]["size"] == [12, 9]
     assert content["images"][0]["sha256"] == hashlib.sha256((root / "a.png").read_bytes()).hexdigest()
     reasons = {entry["file"]: entry["reason"] for entry in content["rejected"]}
-    assert list(reasons) == ["bad/empty.png", "bad/gone.png", "bad/short.png", "bad/text.jpg", "notes.txt"]
+    assert list(reasons) == ["notes.txt", "bad/empty.png", "bad/gone.png", "bad/short.png", "bad/text.jpg"]
     assert "truncated" in reasons["bad/short.png"]
     assert "ending" in reasons["notes.txt"]
     assert not any("0x" in reason for reason in reasons.values())
@@ -171,6 +174,10 @@ def test_folder_without_a_picture_says_why(tmp_path: Path, stage_of: StageOf) ->
 def test_number_of_threads_changes_no_byte(tmp_path: Path, stage_of: StageOf) -> None:
     for number in range(30):
         picture(tmp_path / "pictures" / f"{number}.png")
-    stage = stage_of(FetchSpec(name="mine", fetch=Fetch(source="folder", path=tmp_path / "pictures")))
-    fetch.run(stage)
-    assert fetch.list_folder(tmp_path / "pictures", 3) == manifest(stage)
+    options = Fetch(source="folder", path=tmp_path / "pictures")
+    made = set()
+    for threads in (1, 3):
+        stage = stage_of(FetchSpec(name="mine", fetch=options, runtime=Runtime(threads=threads)))
+        fetch.run(stage)
+        made.add(stage.path("manifest.jsonl").read_bytes())
+    assert len(made) == 1

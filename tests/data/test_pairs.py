@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from palette.cli import main
+from palette.data.manifest import Manifest, opener
 from palette.data.store import ImageStore
 from palette.errors import ConfigError, DataError
 from palette.publish.figures import degraded
@@ -241,7 +242,7 @@ def test_folders_are_the_same_from_everywhere(folders: Path, monkeypatch: pytest
     monkeypatch.chdir("/")
     monkeypatch.setenv("HOME", "/nowhere")
     fetch.run(stage)
-    assert len(json.loads(stage.path("manifest.json").read_text())["images"]) == PAIRS
+    assert Manifest.read(stage.path("manifest.jsonl")).header["images"] == PAIRS
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_plan(folders: Path) -> None:
@@ -255,20 +256,31 @@ def test_a_name_that_is_no_text_does_not_stop_the_plan(folders: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- fetch
 
 
+def listed(folders: Path) -> Manifest:
+    """The manifest of the two folders."""
+    stage = Stage.read(plan_of([written(folders)]).of_kind("fetch")[0].write(folders / "results"))
+    fetch.run(stage)
+    return Manifest.read(stage.path("manifest.jsonl"))
+
+
 def test_a_damaged_picture_takes_its_partner_with_it(folders: Path) -> None:
     (folders / "targets/0/2.png").write_bytes(b"x")
     (folders / "conditions/1/5.bmp").write_bytes(b"x")
-    manifest = fetch.list_pairs(folders / "targets", folders / "conditions", 1)
-    assert [entry["file"] for entry in manifest["rejected"]] == ["0/2.png", "1/5.png"]
-    assert manifest["rejected"][1]["reason"].startswith("its condition 1/5.bmp: no picture")
-    assert len(manifest["images"]) == PAIRS - 2
-    assert all(set(entry["condition"]) == {"file", "bytes", "sha256", "size"} for entry in manifest["images"])
+    manifest = listed(folders)
+    rejected = list(manifest.rejected())
+    assert [entry["file"] for entry in rejected] == ["0/2.png", "1/5.png"]
+    assert rejected[1]["reason"].startswith("its condition 1/5.bmp: no picture")
+    images = list(manifest.images())
+    assert len(images) == PAIRS - 2
+    assert all(set(e["condition"]) == {"file", "container", "bytes", "sha256", "size"} for e in images)
+    read = opener(manifest)
+    assert read(images[0]["condition"]) == (folders / "conditions" / images[0]["condition"]["file"]).read_bytes()
 
 
 def test_pairs_of_different_shapes_are_refused(folders: Path) -> None:
     paint(folders / "conditions/1/3.bmp", 3, (40, 32))
     with pytest.raises(DataError, match=r"targets/1/3\.png: 24 × 16, and its condition .*conditions/1/3\.bmp: 40 × 32"):
-        fetch.list_pairs(folders / "targets", folders / "conditions", 1)
+        listed(folders)
 
 
 @pytest.mark.parametrize(

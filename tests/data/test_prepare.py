@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from palette.config import Fetch, Prepare
 from palette.data.crops import around, draw_crop
+from palette.data.manifest import Manifest, write_manifest
 from palette.data.photos import PHOTOS, Box, photo_folder
 from palette.data.randomness import generator
 from palette.data.store import ImageStore
@@ -49,13 +51,15 @@ def photos(stage_of: StageOf) -> Stage[Any]:
 
 def replace_photo(fetched: Stage[Any], index: int, pixels: npt.NDArray[np.uint8]) -> None:
     """Put other pixels of the same size in the place of photograph `index`."""
-    content = json.loads(fetched.path("manifest.json").read_text())
-    entry = content["images"][index]
+    manifest = Manifest.read(fetched.path("manifest.jsonl"))
+    entries = list(manifest.images())
+    entry = entries[index]
     path = fetched.path("images") / entry["file"]
     assert [pixels.shape[1], pixels.shape[0]] == entry["size"]
     Image.fromarray(pixels).save(path, "PNG")
-    content["images"][index] = {**entry, **fetch.picture_entry(entry["file"], entry["class"], path.read_bytes())}
-    fetched.path("manifest.json").write_text(json.dumps(content))
+    data = path.read_bytes()
+    entries[index] = {**entry, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    write_manifest(manifest.path, manifest.header, entries)
 
 
 # ------------------------------------------------------------------------- no test pixel is seen in training
@@ -166,7 +170,7 @@ def test_changed_photo_is_named(stage_of: StageOf, photos: Stage[Any]) -> None:
 
 
 def test_fetch_has_not_run(stage_of: StageOf) -> None:
-    with pytest.raises(DataError, match=r"manifest\.json: missing"):
+    with pytest.raises(DataError, match=r"manifest\.jsonl: missing"):
         prepared(stage_of, stage_of(FetchSpec(name="x", fetch=Fetch())), image_size=16)
 
 
@@ -213,7 +217,7 @@ def test_copies_of_a_test_image_are_not_trained_on(tmp_path: Path, stage_of: Sta
 
 
 def test_too_few_pictures_says_how_many(stage_of: StageOf, folder: Stage[Any]) -> None:
-    with pytest.raises(DataError, match=r"has 12 different readable pictures.*100 for training and 2 for testing"):
+    with pytest.raises(DataError, match=r"has 12 different readable pictures.*100 training and 2 test"):
         prepared(stage_of, folder, image_size=8, train_images=100, test_images=2)
 
 

@@ -173,7 +173,7 @@ def test_min_snr_weights_are_the_published_ones(kind: str, published: Callable[[
     np.testing.assert_allclose(weights, published(np.exp(log_snr.numpy())), rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["edm", "epsilon", "v", "x0"])
+@pytest.mark.parametrize("kind", ["edm", "edm-plain", "epsilon", "v", "x0"])
 @pytest.mark.parametrize("whole", [False, True])
 def test_min_snr_is_a_weight_on_the_image(kind: str, whole: bool) -> None:
     """The loss is min(SNR, 5) times the squared error of the estimate, both in the units that the network sees."""
@@ -269,7 +269,14 @@ def test_edm_leans_on_a_whole_degraded_image_and_on_nothing_in_a_hole() -> None:
     framed = frame("edm", condition, whole)
     torch.testing.assert_close(framed.inward(x0), (x0 - condition) / 0.4)
     torch.testing.assert_close(framed.outward(framed.inward(x0)), x0)
-    for kind, mask in (("edm", hole()), ("epsilon", whole), ("x0", whole), ("v", whole), ("regression", whole)):
+    for kind, mask in (
+        ("edm", hole()),
+        ("edm-plain", whole),
+        ("epsilon", whole),
+        ("x0", whole),
+        ("v", whole),
+        ("regression", whole),
+    ):
         assert torch.equal(frame(kind, condition, mask).inward(x0), x0)
 
 

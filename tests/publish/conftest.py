@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from palette.config import Fetch, Network, Objective, Prepare, Sampler, Table
+from palette.data.manifest import write_manifest
 from palette.data.store import StoredImage, write_store
 from palette.files import write_json, write_text
-from palette.spec import FetchSpec, PrepareSpec, ReportSpec, Row, SampleSpec, Spec, TabulateSpec, TrainSpec
+from palette.spec import Evaluated, FetchSpec, PrepareSpec, ReportSpec, Row, SampleSpec, Spec, TabulateSpec, TrainSpec
 
 SIZE, TESTS, DRAWS = 16, 6, 3
 CLASSES = ("cat", "cup", "rocket")
@@ -59,10 +61,8 @@ class Results:
             "author": "A. Photographer",
             "license": "CC0",
         }
-        write_json(
-            self._write(fetch) / "manifest.json",
-            {"source": "photos", "images": [{**image, "url": "https://example.org/cat"}]},
-        )
+        header = {"source": "photos", "containers": ["images"]}
+        write_manifest(self._write(fetch) / "manifest.jsonl", header, [{**image, "url": "https://example.org/cat"}])
         folder = self._write(prepare)
         counts = {"train": {"images": 20}, "test": {"images": TESTS}}
         write_json(folder / "prepare.json", {"image_size": SIZE, "classes": CLASSES, **counts})
@@ -161,8 +161,11 @@ class Results:
         self.rows.append(row)
         return row
 
-    def tabulate_spec(self, tables: dict[str, Table]) -> TabulateSpec:
-        spec = TabulateSpec(name="tables", tables=tables, rows=tuple(self.rows))
+    def tabulate_spec(self, name: str, table: Table, tested: Evaluated | None = None) -> TabulateSpec:
+        """A table of those rows that it names; `tested` says what their datasets are, by default no images of the paper's."""
+        rows = tuple(row for row in self.rows if any(fnmatchcase(row.experiment, p) for p in table.experiments))
+        facts = tested or Evaluated(published=None, image_size=SIZE, images=TESTS, reference_images=None)
+        spec = TabulateSpec(name=name, table=table, rows=rows, datasets=dict.fromkeys((r.dataset for r in rows), facts))
         self._write(spec)
         return spec
 
@@ -173,8 +176,7 @@ class Results:
                 "title": "A & B",
                 "inputs": inputs,
                 "draw_inputs": 8,
-                "tables": tables,
-                "tabulate": "0",
+                "tables": dict.fromkeys(tables, "0"),
                 "rows": self.rows,
             }
         )

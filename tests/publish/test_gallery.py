@@ -29,7 +29,7 @@ EXPERIMENT = "photos-colorization-palette-s0"
 
 def report_of(results: Results, images: int = TESTS, size: int = SIZE) -> Stage[ReportSpec]:
     """The report stage with a gallery; not run yet."""
-    results.tabulate_spec({"main": Table()})
+    results.tabulate_spec("main", Table())
     plain = results.report_spec(["main"])
     spec = plain.model_copy(update={"gallery": {"photos": GalleryImages(images=images, size=size)}})
     return Stage(spec, results.folder)

@@ -20,7 +20,7 @@ from tests.publish.conftest import SIZE, Results, picture
 @pytest.fixture
 def page(colorization: Results) -> str:
     """The page of the four usual rows."""
-    colorization.tabulate_spec({"main": Table(title="Scores & more", published={"colorization": 1})})
+    colorization.tabulate_spec("main", Table(title="Scores & more", published={"colorization": 1}))
     stage = Stage(colorization.report_spec(["main"]), colorization.folder)
     report.run(stage)
     return stage.path("index.html").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_the_report_repeats_to_the_byte(page: str, colorization: Results) -> Non
 
 def test_a_config_of_baselines_alone_still_gives_a_page(results: Results) -> None:
     results.add("originals", {"fd-photos": 0.0})
-    results.tabulate_spec({"main": Table()})
+    results.tabulate_spec("main", Table())
     stage = Stage(results.report_spec(["main"]), results.folder)
     report.run(stage)
     text = stage.path("index.html").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 from palette.config import Table
 from palette.errors import DataError
 from palette.files import read_json, write_json
+from palette.plan import TABLE_FORMATS
 from palette.publish.formats import escape, to_csv, to_latex, to_markdown
 from palette.publish.lines import blocks
 from palette.publish.tables import Grid, build
@@ -19,7 +20,7 @@ TABLE = Table(title="A_1 & 50 %", columns=("fd", "ca", "psnr", "chroma"), publis
 
 
 def grid_of(results: Results, table: Table = TABLE) -> Grid:
-    return build("main", table, tuple(results.rows), results.folder)
+    return build(results.tabulate_spec("main", table), results.folder)
 
 
 def bold(grid: Grid, block: int = 0) -> dict[str, list[str]]:
@@ -131,7 +132,7 @@ def test_unlike_protocols_are_refused(colorization: Results) -> None:
 
 
 def test_csv_is_tidy_and_exact(colorization: Results) -> None:
-    records = list(csv.DictReader(io.StringIO(to_csv(grid_of(colorization)))))
+    records = list(csv.DictReader(io.StringIO(to_csv(grid_of(colorization).sheet))))
     assert len(records) == 4 * 4
     palette = next(r for r in records if r["model"] == "palette" and r["score"] == "fd-photos")
     assert palette["value"] == "12.341"
@@ -140,18 +141,18 @@ def test_csv_is_tidy_and_exact(colorization: Results) -> None:
 
 
 def test_markdown_rows_have_one_width(colorization: Results) -> None:
-    text = to_markdown(grid_of(colorization))
+    text = to_markdown(grid_of(colorization).sheet)
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
-    assert "| palette, dpm20 | 20 | 1 | **12.34** [11.34, 13.34] |" in text
+    assert "| palette, dpm20 | 20 | 1 | 6 | **12.34** [11.34, 13.34] |" in text
 
 
 def test_latex_is_escaped_and_balanced(colorization: Results) -> None:
-    text = to_latex(grid_of(colorization))
+    text = to_latex(grid_of(colorization).sheet)
     assert r"\caption{A\_1 \& 50 \%}" in text
-    assert r"palette, dpm20 & 20 & 1 & \textbf{12.34} {\scriptsize [11.34, 13.34]}" in text
+    assert r"palette, dpm20 & 20 & 1 & 6 & \textbf{12.34} {\scriptsize [11.34, 13.34]}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {line.replace(r"\&", "").count("&") for line in rows} == {8}
+    assert {line.replace(r"\&", "").count("&") for line in rows} == {9}
     assert text.isascii()
 
 
@@ -159,21 +160,12 @@ def test_every_special_character_of_latex_is_escaped() -> None:
     assert escape(r"\&%$#_{}~^") == r"\textbackslash{}\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}"
 
 
-def test_the_stage_writes_each_table_in_three_formats_and_repeats(colorization: Results) -> None:
-    spec = colorization.tabulate_spec({"main": TABLE, "second": Table()})
+def test_the_stage_writes_its_table_in_every_format_and_repeats(colorization: Results) -> None:
+    spec = colorization.tabulate_spec("main", TABLE)
     stage = Stage(spec, colorization.folder)
     written = []
     for _ in range(2):
         tabulate.run(stage)
-        files = [stage.path(f"{name}.{ending}") for name in ("main", "second") for ending in ("csv", "md", "tex")]
-        written.append([file.read_bytes() for file in files])
+        written.append([stage.path(f"main.{ending}").read_bytes() for ending in TABLE_FORMATS])
     assert written[0] == written[1]
-    assert len(read_json(colorization.folder / spec.card)["artifacts"]) == 6
-
-
-def test_tables_of_an_earlier_config_are_removed(colorization: Results) -> None:
-    stage = Stage(colorization.tabulate_spec({"main": TABLE}), colorization.folder)
-    stage.path("gone.csv").write_text("old")
-    tabulate.run(stage)
-    assert not stage.path("gone.csv").exists()
-    assert stage.path("main.csv").exists()
+    assert list(read_json(colorization.folder / spec.card)["artifacts"]) == [f"main.{e}" for e in TABLE_FORMATS]

@@ -39,9 +39,11 @@ def extractor_spec(**changes: object) -> ExtractorSpec:
     return ExtractorSpec.model_validate({**options, "sha256": None, **changes})
 
 
-def features_spec(extractor: str, sample: str | None, shard_size: int = TESTS) -> FeaturesSpec:
+def features_spec(extractor: str, sample: str | None, shard_size: int = TESTS, sampled: int = TESTS) -> FeaturesSpec:
+    """sampled: images in a shard of the samples."""
     parents = {"extractor": extractor, "prepare": "prepare/tiny"} | ({"sample": sample} if sample else {})
-    return FeaturesSpec(name=f"{sample}-{shard_size}", parents=parents, count=TESTS, shard_size=shard_size, pixels=True)
+    name, shards = f"{sample}-{shard_size}", {"shard_size": shard_size, "sample_shard_size": min(sampled, shard_size)}
+    return FeaturesSpec.model_validate({"name": name, "parents": parents, "count": TESTS, "pixels": True, **shards})
 
 
 def score_spec(extractor: str, own: str, originals: str, **changes: object) -> ScoreSpec:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from palette import cli
-from palette.config import Table
 from palette.files import write_json
-from palette.spec import Row, TabulateSpec
+from palette.spec import ReportSpec, Row
 
 PROTOCOL = {"images": {"count": 100, "sha256": "ab"}, "extractors": {"inception": {"sha256": "cd"}}, "bootstrap": 200}
 
@@ -40,7 +39,7 @@ def results(folder: Path, **experiments: float) -> Path:
             "seed": 0,
         }
         rows.append(Row(experiment=name, dataset="d", model="m", score=f"score/{name}", prepare="p", **options))
-    TabulateSpec(name="tables", tables={"all": Table()}, rows=tuple(rows)).write(folder)
+    ReportSpec(name="report", title="", inputs=1, draw_inputs=1, tables={}, rows=tuple(rows)).write(folder)
     return folder
 
 

@@ -27,8 +27,8 @@ def photos(results: Path) -> str:
     return spec.folder
 
 
-def features_of(results: Path, photos: str, sample: str | None, shard_size: int = TESTS) -> str:
-    spec = features_spec(photos, sample, shard_size)
+def features_of(results: Path, photos: str, sample: str | None, shard_size: int = TESTS, sampled: int = TESTS) -> str:
+    spec = features_spec(photos, sample, shard_size, sampled)
     stage = stage_of(spec, results)
     for shard in range(-(-TESTS // shard_size)):
         features.run(stage, shard)
@@ -55,6 +55,17 @@ def test_shards_gather_to_the_same_scores_as_one_pass(results: Path, photos: str
     assert whole.keys() == gathered.keys()
     for name, entry in whole.items():
         assert gathered[name]["value"] == pytest.approx(entry["value"], rel=1e-9, abs=1e-12)
+
+
+def test_a_shard_of_features_measures_several_of_samples(results: Path, photos: str) -> None:
+    arrays = []
+    for sampled, shard_size in ((TESTS, TESTS), (20, 40)):
+        folder = features_of(results, photos, f"sample/noisy-{sampled}", shard_size, sampled)
+        shards = [np.load(file) for file in sorted((results / folder).glob("shard-*.npz"))]
+        assert [len(shard["item"]) for shard in shards] == ([40, TESTS - 40] if sampled == 20 else [TESTS])
+        arrays.append({name: np.concatenate([shard[name] for shard in shards]) for name in shards[0].files})
+    for name, values in arrays[0].items():
+        np.testing.assert_allclose(arrays[1][name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_noise_moves_the_features_away(results: Path, photos: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torchvision import models
 from palette.errors import ConfigError, DataError
 from palette.scoring import weights
 from palette.scoring.weights import VARIABLE, WEIGHTS, Weights, fetch, locate, verify
+from tests.web import Site
 
 KNOWN = WEIGHTS["inception"]
 
@@ -19,11 +21,17 @@ def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
-def offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, sha256: str | None = None) -> Weights:
-    """Let the known file be one on this disk."""
-    source = tmp_path / "source.pt"
-    source.write_bytes(content)
-    offered = Weights(KNOWN.file, source.as_uri(), sha256 or hashlib.sha256(content).hexdigest(), KNOWN.about)
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.close()
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, site: Site, content: bytes, sha256: str | None = None) -> Weights:
+    """Let the known file be one on this machine."""
+    url = site.offer("/source.pt", content)
+    offered = Weights(KNOWN.file, url, sha256 or hashlib.sha256(content).hexdigest(), KNOWN.about)
     monkeypatch.setitem(weights.WEIGHTS, "inception", offered)
     return offered
 
@@ -47,33 +55,33 @@ def test_an_unnamed_folder_is_explained() -> None:
         locate(None, "inception")
 
 
-def test_a_plan_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, tmp_path, b"weights")
+def test_a_plan_downloads_nothing(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, site, b"weights")
     assert locate(tmp_path / "new", "inception", download=True) == tmp_path / "new" / KNOWN.file
     assert not (tmp_path / "new").exists()
     with pytest.raises(ConfigError, match="no folder of weights is named"):
         locate(None, "inception", download=True)
 
 
-def test_a_download_is_checked_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = offer(monkeypatch, tmp_path, b"weights")
+def test_a_download_is_checked_and_kept(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = offer(monkeypatch, site, b"weights")
     path = tmp_path / "new" / "folder" / known.file
     fetch(known, path)
     assert path.read_bytes() == b"weights"
-    (tmp_path / "source.pt").unlink()
+    site.files.clear()
     fetch(known, path)  # it is there
 
 
-def test_a_wrong_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = offer(monkeypatch, tmp_path, b"an error page", sha256="0" * 64)
-    with pytest.raises(DataError, match="not the known file"):
+def test_a_wrong_download_leaves_nothing(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = offer(monkeypatch, site, b"an error page", sha256="0" * 64)
+    with pytest.raises(DataError, match="other bytes than the known file"):
         fetch(known, tmp_path / "folder" / known.file)
     assert not [file for file in (tmp_path / "folder").iterdir() if file.suffix != ".lock"]
 
 
-def test_a_failing_download_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = offer(monkeypatch, tmp_path, b"")
-    (tmp_path / "source.pt").unlink()
+def test_a_failing_download_is_explained(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = offer(monkeypatch, site, b"")
+    site.files.clear()
     with pytest.raises(DataError, match="the download failed") as error:
         fetch(known, tmp_path / "folder" / known.file)
     assert known.url in str(error.value)

@@ -81,14 +81,14 @@ class Project:
             assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]
         return run
 
-    def _dry_run(self) -> str:
-        run = self.snakemake("-n")
+    def _dry_run(self, *targets: str) -> str:
+        run = self.snakemake("-n", *targets)
         return run.stdout + run.stderr
 
-    def stale(self) -> dict[str, int]:
-        """What would run: rule → number of jobs, without `all`."""
-        counts = {rule: int(number) for rule, number in COUNT.findall(self._dry_run())}
-        return {rule: number for rule, number in counts.items() if rule not in ("all", "total")}
+    def stale(self, *targets: str) -> dict[str, int]:
+        """What would run: rule → number of jobs, without those that only name targets."""
+        counts = {rule: int(number) for rule, number in COUNT.findall(self._dry_run(*targets))}
+        return {rule: number for rule, number in counts.items() if rule not in ("all", "tables", "total")}
 
     def stale_trainings(self) -> set[str]:
         """The trainings that would run, without their hashes."""
@@ -101,7 +101,7 @@ class Project:
             "sample/*/*.zip",
             "features/*/*.npz",
             "score/*/scores.json",
-            "tabulate/*.csv",
+            "tabulate/*/*.csv",
         )
         files = sorted(file for pattern in patterns for file in self.results.glob(pattern))
         return {str(file.relative_to(self.results)): sha256(file) for file in files}

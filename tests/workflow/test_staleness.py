@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.workflow.project import Project
 
-ALL_AFTER_SAMPLING = {"score", "tabulate", "report"}
+ALL_AFTER_SAMPLING = {"score", "smoke", "report"}
 
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
@@ -17,23 +17,51 @@ def test_nothing_changed_nothing_runs(project: Project) -> None:
 
 def test_sampler_steps_rerun_sampling_and_what_follows(project: Project) -> None:
     project.change(lambda c: c["samplers"]["dpm4"].update(steps=5))
-    assert project.stale() == {"sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
+    assert project.stale() == {"sample": 2, "features": 2, "score": 1, "smoke": 1, "report": 1}
 
 
 def test_table_option_reruns_tabulate_and_report_only(project: Project) -> None:
     project.change(lambda c: c["tables"]["smoke"].update(title="Another"))
-    assert project.stale() == {"tabulate": 1, "report": 1}
+    assert project.stale() == {"smoke": 1, "report": 1}
 
 
 def test_learning_rate_reruns_that_model_alone(project: Project) -> None:
     project.change(lambda c: c["models"]["regression"]["train"].update(learning_rate=2e-3))
-    assert project.stale() == {"train": 1, "sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
+    assert project.stale() == {"train": 1, "sample": 2, "features": 2, "score": 1, "smoke": 1, "report": 1}
     assert project.stale_trainings() == {"photos-colorization-regression-s0"}
+
+
+def test_a_table_asks_for_its_own_rows_alone(project: Project) -> None:
+    def tables(config: dict) -> None:  # type: ignore[type-arg]
+        config["tables"] = {
+            "regression": {"experiments": ["*-regression-*"]},
+            "table_4": {"paper": 4, "experiments": []},
+        }
+        config["models"]["palette"]["train"].update(learning_rate=2e-3)
+
+    project.change(tables)
+    assert project.stale("regression") == {"regression": 1}
+    assert project.stale("table_4") == {"table_4": 1}
+    assert project.stale("tables") == {"regression": 1, "table_4": 1}
+    assert project.stale() == {
+        "train": 1,
+        "sample": 2,
+        "features": 2,
+        "score": 1,
+        "regression": 1,
+        "table_4": 1,
+        "report": 1,
+    }
+    project.snakemake("tables")
+    assert {file.suffix for file in (project.results / "tabulate/table_4").glob("table_4.*")} == {
+        *(".csv", ".md", ".tex", ".html"),
+    }
+    assert project.stale("table_4") == {}
 
 
 def test_new_experiment_adds_its_own_jobs(project: Project) -> None:
     project.change(lambda c: c["experiments"].append({"dataset": "photos", "task": "inpainting", "model": "input"}))
-    assert project.stale() == {"sample": 2, "features": 2, "score": 1, "tabulate": 1, "report": 1}
+    assert project.stale() == {"sample": 2, "features": 2, "score": 1, "smoke": 1, "report": 1}
 
 
 def test_comment_and_docstring_in_the_engine_rerun_nothing(project: Project) -> None:
@@ -86,7 +114,7 @@ def test_changing_back_reruns_tabulate_and_report_only(project: Project) -> None
     project.change(lambda c: c["tables"]["smoke"].update(title="Another"))
     project.snakemake()
     project.write(original)
-    assert project.stale() == {"tabulate": 1, "report": 1}
+    assert project.stale() == {"smoke": 1, "report": 1}
 
 
 def test_more_steps_continue_the_training(project: Project) -> None:
@@ -106,7 +134,7 @@ def test_a_second_run_in_the_same_folder_is_refused(project: Project) -> None:
     project.change(lambda c: c["tables"]["smoke"].update(title="Another"))
     with (project.results / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert project.stale() == {"tabulate": 1, "report": 1}  # a dry run needs no lock
+        assert project.stale() == {"smoke": 1, "report": 1}  # a dry run needs no lock
         refused = project.snakemake(check=False)
     assert refused.returncode != 0
     assert "another snakemake is running" in refused.stderr

@@ -1,11 +1,12 @@
 rule fetch:
     output:
-        manifest=results / "fetch/{stage}/manifest.json",
+        manifest=results / "fetch/{stage}/manifest.jsonl",
         card=results / "fetch/{stage}/card.json",
     log:
         results / "logs/fetch/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    threads: threads_of("fetch")
     resources:
         **asked("fetch"),
     params:

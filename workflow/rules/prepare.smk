@@ -10,6 +10,7 @@ rule prepare:
         results / "logs/prepare/{stage}.log",
     conda:
         "../../envs/conda.yaml"
+    threads: threads_of("prepare")
     resources:
         **asked("prepare"),
     params:

@@ -1,27 +1,36 @@
-rule tabulate:
+# One rule a table, called as the table: `snakemake table_1` makes that one and what it needs, `snakemake tables` all of them.
+for table in plan.tables:
+
+    rule:
+        name:
+            table.name
+        input:
+            [ancient(results / file) for file in plan.inputs(table.folder)],
+        output:
+            csv=report(
+                results / table.folder / f"{table.name}.csv",
+                category="Tables",
+                caption="../report/table.rst",
+            ),
+            text=[
+                results / table.folder / f"{table.name}.{ending}"
+                for ending in ("md", "tex", "html")
+            ],
+            card=results / table.card,
+        log:
+            results / f"logs/tabulate/{table.name}.log",
+        conda:
+            "../../envs/conda.yaml"
+        resources:
+            **asked("tabulate"),
+        params:
+            spec=results / table.folder / "spec.yaml",
+        message:
+            f"tabulate {table.name}"
+        shell:
+            "python -m palette tabulate -c {params.spec:q} 2>&1 | into {log:q}"
+
+
+rule tables:
     input:
-        [ancient(results / file) for file in plan.inputs(plan.tabulate.folder)],
-    output:
-        csv=report(
-            expand(results / "tabulate/{table}.csv", table=plan.tabulate.tables),
-            category="Tables",
-            caption="../report/table.rst",
-        ),
-        text=expand(
-            results / "tabulate/{table}.{ending}",
-            table=plan.tabulate.tables,
-            ending=["md", "tex"],
-        ),
-        card=results / plan.tabulate.card,
-    log:
-        results / "logs/tabulate.log",
-    conda:
-        "../../envs/conda.yaml"
-    resources:
-        **asked("tabulate"),
-    params:
-        spec=results / plan.tabulate.folder / "spec.yaml",
-    message:
-        "tabulate"
-    shell:
-        "python -m palette tabulate -c {params.spec:q} 2>&1 | into {log:q}"
+        [made(table.folder) for table in plan.tables],

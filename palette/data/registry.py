@@ -1,0 +1,29 @@
+"""The published datasets that palette knows, and those that a config adds: `registry.yaml` beside this file has their facts."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import TypeAdapter
+
+from palette.config import Config, Fetch, KnownDataset
+
+FILE = Path(__file__).with_suffix(".yaml")
+
+
+@cache
+def built_in() -> Mapping[str, KnownDataset]:
+    """Name → facts of the datasets in `registry.yaml`."""
+    return TypeAdapter(dict[str, KnownDataset]).validate_python(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+
+
+def registry(config: Config | None = None) -> dict[str, KnownDataset]:
+    """Name → facts of every published dataset; those of the config come before ours."""
+    return {**built_in(), **(config.registry if config else {})}
+
+
+def known(config: Config, fetch: Fetch) -> KnownDataset | None:
+    """The published dataset that `fetch` names, with its own `files` where it has some; None if it names a kind of source."""
+    dataset = registry(config).get(fetch.source)
+    return dataset.model_copy(update={"files": fetch.files}) if dataset and fetch.files else dataset

@@ -1,0 +1,67 @@
+"""`source: archive`: pictures in tar and ZIP files, which are read where they lie; also the ZIPs of NVIDIA's tools."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from palette.data.archives import expanded, members, read_member
+from palette.data.manifest import Entry
+from palette.data.sources.files import obtain_all
+from palette.data.sources.folders import entry_of
+from palette.data.sources.listing import Listing
+from palette.data.sources.splits import Splits, splits_of
+from palette.errors import DataError
+from palette.spec import FetchSpec
+from palette.stage import Stage
+
+LABELS = "dataset.json"
+"""Where NVIDIA's tools keep the labels: {"labels": [["00000/img00000000.png", 3], …]}, or null."""
+
+
+def list_archive(stage: Stage[FetchSpec]) -> Listing:
+    """The pictures of one archive, or of all `files`; the first folder inside is the class."""
+    fetch, known = stage.spec.fetch, stage.spec.known
+    files = known.files if known else fetch.files
+    paths = list(obtain_all(stage).values()) if files else [fetch.path or Path()]
+    owned = [file.split for file in files] or [None]
+    paths = [expanded(path, stage.path("")) for path in paths]
+    splits = splits_of(fetch.splits or (known.splits if known else {}), paths[0])
+    return Listing("archive", [_inside(stage, path) for path in paths], _entries(paths, owned, splits))
+
+
+def _inside(stage: Stage[FetchSpec], path: Path) -> Path:
+    """What lies in the stage's own folder is named relative to it, so that results can be moved."""
+    folder = stage.path("")
+    return path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()
+
+
+def _entries(paths: Sequence[Path], owned: Sequence[str | None], splits: Splits) -> Iterator[Entry]:
+    for number, (path, split) in enumerate(zip(paths, owned, strict=True)):
+        labels = nvidia_labels(path)
+        for entry in placed(members(path), splits, path.name.split(".")[0]):
+            if labels is not None and entry["file"] in (LABELS, "manifest.json"):
+                continue
+            if labels and "class" in entry:
+                entry["class"] = labels.get(entry["file"], "unlabeled")
+            yield entry | ({"container": number} if number else {}) | ({"split": split} if split else {})
+
+
+def placed(found: Iterable[Entry], splits: Splits, outside: str) -> Iterator[Entry]:
+    """The files of an archive by their split and class. outside: the class of those in no folder."""
+    for entry in found:
+        place = splits.place(entry["file"])
+        if place is not None:
+            yield entry if "reason" in entry else {**entry, **entry_of(entry["file"], *place, outside)}
+
+
+def nvidia_labels(path: Path) -> Mapping[str, str] | None:
+    """File → class of an archive in the layout of NVIDIA's tools, with names that sort as the labels do; None if it is another one."""
+    data = read_member(path, LABELS) if path.suffix == ".zip" else None
+    if data is None:
+        return None
+    try:
+        labels = {str(file): int(label) for file, label in json.loads(data)["labels"] or []}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: {LABELS} is not of the form that NVIDIA's tools write ({error}).") from None
+    width = len(str(max(labels.values(), default=0)))
+    return {file: f"{label:0{width}}" for file, label in labels.items()}

@@ -1,0 +1,74 @@
+"""Every file of a source is read and decoded completely: it becomes an entry of the manifest, or is left out with the reason."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from PIL import UnidentifiedImageError
+
+from palette.data.manifest import Entry, Opener
+from palette.data.parallel import ordered
+from palette.data.pictures import UNREADABLE, decode_picture
+
+LARGEST = 512 << 20
+"""Bytes of the largest file that is taken for a picture; more would only be a way to fill the memory."""
+
+
+def checked(opener: Opener, entries: Iterable[Entry], threads: int) -> Iterator[Entry]:
+    """The entries in their order, each completed by what its bytes say, or with the reason why it is left out."""
+    return ordered(partial(check, opener), entries, threads)
+
+
+def check(opener: Opener, entry: Entry) -> Entry:
+    """The entry with `bytes`, `sha256` and `size`, also those of its condition; or `{"file": …, "reason": …}`."""
+    if "reason" in entry:
+        return entry
+    made = check_one(opener, entry)
+    if "condition" not in entry or "reason" in made:
+        return made
+    condition = check_one(opener, entry["condition"])
+    if "reason" in condition:
+        return {"file": entry["file"], "reason": f"its condition {condition['file']}: {condition['reason']}"}
+    return {**made, "condition": condition}
+
+
+def check_one(opener: Opener, entry: Entry) -> Entry:
+    """The same of one file."""
+    reason = _by_place(opener, entry)
+    try:
+        if not reason:
+            return _complete(entry, opener.read(entry))
+    except UnidentifiedImageError:
+        reason = "no picture, in spite of its ending"
+    except zlib.error as error:
+        reason = f"damaged in its archive ({error})"
+    except UNREADABLE as error:
+        reason = f"damaged or not supported ({error})"
+    return {"file": ascii(entry["file"]) if _not_utf8(entry["file"]) else entry["file"], "reason": reason}
+
+
+def _complete(entry: Entry, data: bytes) -> Entry:
+    """The entry with what its bytes say. `size` is width and height as seen, after EXIF orientation."""
+    if entry.get("bytes", len(data)) != len(data):
+        raise OSError(f"{len(data)} bytes instead of {entry['bytes']}")
+    facts = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "size": list(decode_picture(data).size)}
+    if entry.get("sha256", facts["sha256"]) != facts["sha256"]:
+        raise OSError("other bytes than its source says")
+    return {**entry, **facts}
+
+
+def _by_place(opener: Opener, entry: Entry) -> str:
+    """Why a file is not even to be read, or nothing."""
+    if _not_utf8(entry["file"]):
+        return "its name is not UTF-8"
+    place = opener.place(entry)
+    if "offset" not in entry and not place.is_file():
+        return "not a regular file, or a link to nowhere"
+    size = entry["bytes"] if "offset" in entry else place.stat().st_size
+    return f"larger than {LARGEST >> 20} MiB" if size > LARGEST else ""
+
+
+def _not_utf8(file: str) -> bool:
+    """Surrogates are how Python reads bytes that are not UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in file)

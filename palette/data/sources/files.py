@@ -1,0 +1,112 @@
+"""The files that a dataset is made of: where they lie, whether they are the known ones, and how to get those that are not there."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from palette.config import DataFile, KnownDataset
+from palette.download import Remote, checksums, download, mistake, pinned, sum_file
+from palette.errors import DataError
+from palette.files import write_text
+from palette.spec import FetchSpec
+from palette.stage import Stage, say
+
+VARIABLE = "PALETTE_DATA"
+"""Environment variable that names the folder of datasets."""
+
+
+def data_folder(results: Path, dataset: str) -> Path:
+    """Where the files of a published dataset lie if the config does not say: shared by all runs that name the same folder."""
+    named = os.environ.get(VARIABLE)
+    return (Path(named).expanduser() if named else results / "data").absolute() / dataset
+
+
+def obtain_all(stage: Stage[FetchSpec]) -> dict[str, Path]:
+    """The files of a dataset that are needed, by name: each is there, or downloaded, and has the known bytes. Raises DataError."""
+    spec = stage.spec
+    folder = folder_of(spec, stage.results)
+    files = spec.known.files if spec.known else spec.fetch.files
+    by_hand = spec.known.by_hand if spec.known else ""
+    return {file.file: obtain(file, folder, by_hand) for file in files}
+
+
+def folder_of(spec: FetchSpec, results: Path) -> Path:
+    """The folder of a dataset's files."""
+    return spec.fetch.path or data_folder(results, spec.fetch.source if spec.known else spec.name)
+
+
+def obtain(file: DataFile, folder: Path, by_hand: str = "") -> Path:
+    """The path of a file with the known bytes, downloaded if it is not there. Raises DataError."""
+    path = folder / file.file
+    if path.is_file():
+        verify(file, path)
+    elif file.urls:
+        download(remote(file, by_hand or f"Get it by other means and put it to {path}."), path)
+    else:
+        raise DataError(f"{path}: no such file. {by_hand[:1].upper()}{by_hand[1:] or 'Put it there'}.")
+    return path
+
+
+def remote(file: DataFile, about: str = "") -> Remote:
+    """The file as the downloader knows it."""
+    return Remote(file.file, file.urls, file.bytes, file.sha256, file.md5, about)
+
+
+def verify(file: DataFile, path: Path, again: bool = False) -> None:
+    """Raise DataError unless a file has the known bytes.
+
+    What it was found to have is written down beside it, so that hundreds of gigabytes are read once; again: read them all the same.
+    """
+    if not again and _found_before(file, path):
+        return
+    say(f"checking {path}")
+    sums = checksums(path)
+    known = DataFile(file=file.file, sha256=pinned(path)) if not (file.sha256 or file.md5) else file
+    wrong = mistake(remote(known), sums)
+    if wrong:
+        raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
+    if os.access(path.parent, os.W_OK):
+        write_text(sum_file(path), f"{sums['sha256']}  {path.name}\n")
+
+
+def _found_before(file: DataFile, path: Path) -> bool:
+    """Whether the checksum beside a file is newer than the file, and says what is expected."""
+    written = pinned(path)
+    if written is None or sum_file(path).stat().st_mtime < path.stat().st_mtime:
+        return False
+    if file.bytes is not None and path.stat().st_size != file.bytes:
+        return False
+    return file.sha256 in (None, written)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A file that a user has to get by hand."""
+
+    dataset: str
+    path: Path
+    bytes: int | None
+    source: str
+    """Where from."""
+    license: str
+
+    def __str__(self) -> str:
+        size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""
+        terms = f"\n    license: {self.license}" if self.license else ""
+        return f"dataset {self.dataset}: {self.path}{size}\n    {self.source}{terms}"
+
+
+def missing_files(dataset: str, known: KnownDataset, folder: Path, needed: Sequence[DataFile]) -> Iterator[Missing]:
+    """The files of a published dataset that are not there and that nothing downloads."""
+    source = known.by_hand or known.homepage
+    if not needed and not folder.exists():
+        yield Missing(dataset, folder, None, source, known.license)
+    for file in needed:
+        if not file.urls and not (folder / file.file).is_file():
+            yield Missing(dataset, folder / file.file, file.bytes, source, known.license)
+
+
+def present(known: KnownDataset, folder: Path) -> Mapping[str, bool]:
+    """Which of a dataset's files are there."""
+    return {file.file: (folder / file.file).is_file() for file in known.files}

@@ -1,0 +1,80 @@
+"""`source: folder`, and `source: pairs` of two folders."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from palette.data.folders import pairs, walk
+from palette.data.manifest import Entry
+from palette.data.pictures import FORMATS
+from palette.data.sources.listing import Listing
+from palette.data.sources.splits import Splits, splits_of
+from palette.errors import DataError
+from palette.spec import FetchSpec
+from palette.stage import Stage
+
+
+def list_folder(stage: Stage[FetchSpec]) -> Listing:
+    """Every file of a user's folder, or those of the lists that `splits` names."""
+    fetch = stage.spec.fetch
+    root = fetch.path
+    if root is not None:
+        refuse_missing(root, "path")
+    splits = splits_of(fetch.splits, root)
+    if splits.lists:
+        entries = (
+            {"file": file, "class": class_of(file, root), "split": split} for file, split in splits.lists.items()
+        )
+        return Listing("folder", [root or Path("/")], entries, total=len(splits.lists))
+    assert root is not None
+    return Listing("folder", [root.resolve()], entries_of(root, splits), total=sum(1 for _ in walk(root)))
+
+
+def entries_of(folder: Path, splits: Splits) -> Iterator[Entry]:
+    """The files of a folder by their split and class: the first sub-folder on the way to them, or else the folder itself."""
+    for file in walk(folder):
+        placed = splits.place(file)
+        if placed is not None:
+            yield entry_of(file, *placed, folder.name)
+
+
+def entry_of(file: str, split: str | None, inside: str, outside: str) -> Entry:
+    """The entry of a file by its name alone. inside: its path below the folder whose sub-folders are the classes, called `outside`."""
+    if not file.lower().endswith(FORMATS):
+        return {"file": file, "reason": f"no picture by its ending; these are taken: {' '.join(FORMATS)}"}
+    first, below, _ = inside.partition("/")
+    return {"file": file, "class": first if below else outside} | ({"split": split} if split else {})
+
+
+def class_of(file: str, root: Path | None) -> str:
+    """The class of a listed file: its first sub-folder below `root`, or without one the folder that it lies in."""
+    parts = Path(file).parts
+    if root is None:
+        return parts[-2] if len(parts) > 1 else "pictures"
+    return parts[0] if len(parts) > 1 else root.name
+
+
+def refuse_missing(folder: Path, option: str) -> None:
+    """Raise DataError unless `folder`, given by an option of `fetch`, is one."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'} (`{option}` of `fetch`).")
+
+
+# -------------------------------------------------------------------------------------------------- pairs
+
+
+def list_pairs(stage: Stage[FetchSpec]) -> Listing:
+    """The pictures of two folders that belong together. A pair of which one cannot be read is left out as a whole.
+
+    Raises DataError for pictures without a partner.
+    """
+    targets, conditions = stage.spec.fetch.path, stage.spec.fetch.conditions
+    assert targets is not None
+    assert conditions is not None
+    refuse_missing(targets, "path")
+    refuse_missing(conditions, "conditions")
+    found = pairs(targets, conditions)
+    entries = (
+        {"file": target, "class": class_of(target, targets), "condition": {"file": condition, "container": 1}}
+        for target, condition in found
+    )
+    return Listing("pairs", [targets.resolve(), conditions.resolve()], entries, total=len(found))

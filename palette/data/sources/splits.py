@@ -1,0 +1,84 @@
+"""Which pictures of a source are for training and which for testing, as its user or its publisher says: sub-folders, or lists."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from palette.config import Split
+from palette.errors import DataError
+
+LONGEST = 4096
+"""Bytes of the longest path that a list may hold."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """prefixes: sub-folder → split. lists: file → split. With neither, everything is of no split."""
+
+    prefixes: Mapping[str, str]
+    lists: Mapping[str, str]
+
+    def place(self, file: str) -> tuple[str | None, str] | None:
+        """The split of a file and its path below the split's folder; None if it is in no split at all."""
+        if self.lists:
+            return (self.lists[file], file) if file in self.lists else None
+        for prefix, split in self.prefixes.items():
+            if file.startswith(f"{prefix}/"):
+                return split, file[len(prefix) + 1 :]
+        return None if self.prefixes else (None, file)
+
+
+def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
+    """What `fetch.splits` means. root: the folder that paths in lists are relative to; None: the folder of each list.
+
+    Raises DataError for lists that name a file twice.
+    """
+    prefixes, lists = dict[str, str](), dict[str, str]()
+    for split, value in splits.items():
+        file = list_file(value, root)
+        if file is None:
+            prefixes[value.strip("/")] = split
+            continue
+        for line in read_flist(file):
+            name = relative(line, file, root)
+            if lists.setdefault(name, split) != split:
+                raise DataError(f"{file}: {line} is in the list of the other split too.")
+    if prefixes and lists:
+        raise DataError("`splits` of `fetch`: either two sub-folders or two lists, not one of each.")
+    return Splits(prefixes, lists)
+
+
+def list_file(value: str, root: Path | None) -> Path | None:
+    """The list that an entry of `splits` names, or None if it is a sub-folder."""
+    places = [Path(value).expanduser(), *([root / value] if root is not None and root.is_dir() else [])]
+    return next((place.absolute() for place in places if place.is_file()), None)
+
+
+def read_flist(file: Path) -> Iterator[str]:
+    """The paths in a list: one a line, in UTF-8. Everything but the line's end is part of the name, also blanks and `#`."""
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 2), b""), 1):
+                path = line.removesuffix(b"\n").removesuffix(b"\r")
+                if len(path) > LONGEST or b"\x00" in path:
+                    raise DataError(f"{file}:{number}: not a path. A list of images has one path a line.")
+                if path:
+                    yield path.removeprefix(b"\xef\xbb\xbf").decode() if number == 1 else path.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not in UTF-8 ({error.reason}).") from None
+    except OSError as error:
+        raise DataError(f"{file}: not readable ({error.strerror}).") from None
+
+
+def relative(line: str, file: Path, root: Path | None) -> str:
+    """A line as a path relative to `root`, or without one as an absolute path without its first `/`. It may not climb out with `..`."""
+    path = Path(line)
+    if ".." in path.parts:
+        raise DataError(f"{file}: {line!r} leads out of its folder. Write the path without `..`.")
+    if root is None:
+        return (path if path.is_absolute() else file.parent / path).as_posix().lstrip("/")
+    if path.is_absolute() and not path.is_relative_to(root):
+        raise DataError(
+            f"{file}: {line!r} does not lie in {root} (`path` of `fetch`). Leave `path` out for absolute paths."
+        )
+    return (path.relative_to(root) if path.is_absolute() else path).as_posix()
