@@ -26,7 +26,7 @@ from tests.workflow.project import Project
 pytestmark = pytest.mark.slow
 
 
-MINUTE = "train:runtime=1 if 'out-of-time' in wildcards.stage else 15"
+TWO_MINUTES = "train:runtime=2 if 'out-of-time' in wildcards.stage else 15"
 
 
 @dataclass
@@ -98,12 +98,14 @@ def restart_controller(run: Disturbed) -> None:
 
 
 def run_out_of_time(run: Disturbed) -> None:
-    """The training is held still until its minute is nearly over, as on a slow node."""
+    """The training is held still until its two minutes are nearly over, as on a slow node."""
     job = run.in_the_middle("out-of-time")
     trainer = int(json.loads((run.state("out-of-time") / "heartbeat.json").read_text())["pid"])
     os.kill(trainer, signal.SIGSTOP)
     until(
-        lambda: seconds_of(run.cluster.run("squeue", "-h", "-j", job, "-o", "%L")) in (0, 1, 2, math.inf), "the end", 90
+        lambda: seconds_of(run.cluster.run("squeue", "-h", "-j", job, "-o", "%L")) in (0, 1, 2, math.inf),
+        "the end",
+        150,
     )
     os.kill(trainer, signal.SIGCONT)
     until(lambda: "it goes back into the queue" in run.log("out-of-time"), "the next job of the chain")
@@ -123,17 +125,20 @@ def disturbed(
     log = project.folder / "snakemake.log"
     with log.open("w") as out:
         snakemake = subprocess.Popen(
-            command(project, "models", "--set-resources", MINUTE),
+            command("models", "--set-resources", TWO_MINUTES),
             cwd=project.folder,
             env=environment(project, cluster),
             stdout=out,
             stderr=subprocess.STDOUT,
         )
-        with ThreadPoolExecutor(len(EVENTS)) as pool:  # each strikes when its training is in the middle
-            for done in [pool.submit(event, run) for event in EVENTS]:
-                done.result()
-        restart_controller(run)
-        assert snakemake.wait(timeout=400) == 0, log.read_text()[-6000:]
+        try:
+            with ThreadPoolExecutor(len(EVENTS)) as pool:  # each strikes when its training is in the middle
+                for done in [pool.submit(event, run) for event in EVENTS]:
+                    done.result()
+            restart_controller(run)
+            assert snakemake.wait(timeout=400) == 0, log.read_text()[-6000:]
+        finally:
+            snakemake.kill()
     project.snakemake("--until", "sample")
     return run
 
