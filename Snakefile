@@ -21,16 +21,17 @@ rule all:
 # Data, masks and models without what comes after them: a good first night on a new cluster.
 rule models:
     input:
-        [made(spec.folder) for spec in plan.of_kind("train")],
+        [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
 
 
 onstart:
-    lock = or_stop(start, plan)
+    lock = None if only_planning() else or_stop(start, plan)
 
 
 onsuccess:
-    print(f"\nDone. Look at {page(plan)}")
-    run_hook(plan.config.hooks.success, plan, log)
+    if not only_planning():
+        print(f"\nDone. Look at {page(plan)}")
+        run_hook(plan.config.hooks.success, plan, log)
 
 
 onerror:

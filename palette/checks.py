@@ -6,18 +6,21 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, SOURCES, Config, Experiment, Network
+from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.costs.made import Made, remaining
+from palette.data.outputs import images_of
 from palette.data.registry import registry
-from palette.errors import ConfigError
+from palette.data.selection import read_names
+from palette.errors import DataError
 from palette.plan import Plan, Single, expand
 from palette.publish.published import models, of_table
-from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, TrainSpec
+from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
-    *("all", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
-    *("sample", "extractor", "features", "score", "report"),
+    *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
 """Names of the rules that every config has."""
 
@@ -26,10 +29,12 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Every name in an experiment is defined in its section. Reads the raw config, so that a faulty definition still counts."""
     named = {field: raw.get(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
     sections = {field: section if isinstance(section, Mapping) else {} for field, section in named.items()}
+    folders = raw.get("folders")
+    others = [*(folders if isinstance(folders, Mapping) else ()), *BASELINES]
     experiments = raw.get("experiments")
     for index, experiment in enumerate(experiments if isinstance(experiments, list) else ()):
         for field, section in sections.items():
-            allowed = [*section, *(BASELINES if field == "model" else ())]
+            allowed = [*section, *(others if field == "model" else ())]
             value = experiment.get(field) if isinstance(experiment, Mapping) else None
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str) and name not in allowed:
@@ -52,7 +57,7 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
                 "sampler",
                 f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}.",
             )
-        if row.sampler and (row.model in BASELINES or (model and model.objective.kind == "regression")):
+        if row.sampler and (row.model not in config.models or (model and model.objective.kind == "regression")):
             yield "sampler", f"{row.model!r} is not sampled; leave it out."
         task = config.tasks.get(row.task or "")
         if model and model.mix and task and task.degradation not in model.mix:
@@ -85,14 +90,74 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
     return f"the mix of model {row.model!r}, with `paired`," if model and "paired" in (model.mix or ()) else None
 
 
+def _learned(config: Config, row: Single) -> list[str]:
+    """The datasets that the model of a row learns from."""
+    model = config.models.get(row.model)
+    return list(model.trained_on(row.dataset)) if model else []
+
+
 def pairs_are_there(config: Config) -> Iterator[Problem]:
     """What is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
-            if dataset and who and dataset.fetch.source != "pairs":
-                text = f"{who} needs a dataset with `source: pairs`, and {row.dataset!r} is `{dataset.fetch.source}`."
-                yield Problem(("experiments", index, "dataset"), text)
+            names = dict.fromkeys([row.dataset, *_learned(config, row)])
+            for name in names if dataset and who else ():
+                if name in config.datasets and (source := config.datasets[name].fetch.source) != "pairs":
+                    text = f"{who} needs a dataset with `source: pairs`, and {name!r} is `{source}`."
+                    yield Problem(("experiments", index, "dataset"), text)
+
+
+def training_sets_fit(config: Config) -> Iterator[Problem]:
+    """The datasets that a model learns from exist, have its images' size, and hold back the images that it is tested on."""
+    for name, model in config.models.items():
+        place = ("models", name, "train_on")
+        named = [model.train_on] if isinstance(model.train_on, str) else list(model.train_on or ())
+        for dataset in named:
+            if dataset not in config.datasets:
+                choice = f" Defined: {', '.join(config.datasets)}."
+                yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
+        if not named or not set(named) <= config.datasets.keys():
+            continue
+        for row in (
+            row for experiment in config.experiments for row in expand(experiment, config.models) if row.model == name
+        ):
+            if (tested := config.datasets.get(row.dataset)) is None:
+                continue
+            for dataset in named:
+                learned = config.datasets[dataset]
+                sizes = (learned.prepare.image_size, tested.prepare.image_size)
+                if sizes[0] != sizes[1]:
+                    text = f"{dataset!r} has images of {sizes[0]} pixels, and the test images of {row.dataset!r} have {sizes[1]}."
+                    yield Problem(place, text)
+                if dataset != row.dataset and _share_files(learned, tested):
+                    text = (
+                        f"{dataset!r} and {row.dataset!r} are the same files, each parted in its own way: images that the model "
+                        "is tested on would be among those that it learns from. Use one dataset, or two folders."
+                    )
+                    yield Problem(place, text)
+
+
+def _share_files(first: Dataset, second: Dataset) -> bool:
+    """Whether two datasets part the same folder, so that one's test images may be the other's training images."""
+    return first.fetch.source == second.fetch.source in ("folder", "pairs") and first.fetch.path == second.fetch.path
+
+
+def folders_have_outputs(config: Config) -> Iterator[Problem]:
+    """Somebody's outputs are there, as many as there are test images, under names that no model has."""
+    for name, outputs in config.folders.items():
+        if name in (*config.models, *BASELINES):
+            yield Problem(("folders", name), f"{name!r} is the name of a model too; call one of them otherwise.")
+        if not outputs.path.is_dir():
+            yield Problem(("folders", name, "path"), f"no folder {outputs.path}.")
+            continue
+        found = len(images_of(outputs.path))
+        for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
+            dataset = config.datasets.get(row.dataset)
+            if row.model == name and dataset and found != dataset.prepare.test_images:
+                wanted = dataset.prepare.test_images
+                text = f"{outputs.path} has {found} images, and dataset {row.dataset!r} has {wanted} test images."
+                yield Problem(("folders", name, "path"), text)
 
 
 def factors_divide(config: Config) -> Iterator[Problem]:
@@ -171,6 +236,9 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
 def sources_exist(config: Config) -> Iterator[Problem]:
     """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
     published = registry(config)
+    for name in config.registry:
+        if name in SOURCES:
+            yield Problem(("registry", name), f"{name!r} is a kind of source. Choose another name.")
     for name, dataset in config.datasets.items():
         source, path = dataset.fetch.source, ("datasets", name, "fetch")
         if source in published:
@@ -189,6 +257,48 @@ def references_exist(config: Config) -> Iterator[Problem]:
         if dataset.reference is not None and dataset.reference not in config.datasets:
             text = f"no dataset is called {dataset.reference!r}.{closest(dataset.reference, config.datasets)}"
             yield Problem(("datasets", name, "reference"), text)
+
+
+def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
+    """The embedded photographs are cut in a way of their own, and so are pairs."""
+    whole = {"photos": ("crop", "test_crop", "test_list", "train_images"), "pairs": ("crop", "test_crop")}
+    for name, dataset in config.datasets.items():
+        source, prepare = dataset.fetch.source, dataset.prepare
+        for option in whole.get(source, ()):
+            value, default = getattr(prepare, option), Prepare.model_fields[option].default
+            if value != default if option != "train_images" else value is None:
+                text = f"{value} has no meaning with `source: {source}`, whose crops are random squares of six photographs."
+                if source == "pairs":
+                    text = f"{value} is not for `source: pairs`: the middle squares of both pictures belong together."
+                yield Problem(("datasets", name, "prepare", option), text)
+
+
+def lists_are_readable(config: Config) -> Iterator[Problem]:
+    """Lists of test images have enough names."""
+    for name, dataset in config.datasets.items():
+        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
+            try:
+                read_names(dataset.prepare.test_list, dataset.prepare.test_images)
+            except DataError as error:
+                yield Problem(("datasets", name, "prepare", "test_list"), str(error))
+
+
+def trainings_have_images(config: Config) -> Iterator[Problem]:
+    """A dataset without training images trains no model."""
+    for index, experiment in enumerate(config.experiments):
+        for row in expand(experiment, config.models):
+            for name in _learned(config, row):
+                learned = config.datasets.get(name)
+                if learned and learned.prepare.train_images == 0:
+                    text = f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`."
+                    yield Problem(("experiments", index, "dataset"), text)
+
+
+def masks_are_there(config: Config) -> Iterator[Problem]:
+    """Masks of the user's own are where the config says."""
+    for name, task in config.tasks.items():
+        if task.masks is not None and not task.masks.exists():
+            yield Problem(("tasks", name, "masks"), f"no file or folder {task.masks}.")
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
@@ -240,6 +350,8 @@ def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
 CHECKS: tuple[Check, ...] = (
     rows_fit,
     pairs_are_there,
+    training_sets_fit,
+    folders_have_outputs,
     sizes_divide,
     factors_divide,
     heads_divide,
@@ -248,6 +360,10 @@ CHECKS: tuple[Check, ...] = (
     widths_are_kept,
     sources_exist,
     references_exist,
+    crops_have_a_meaning,
+    lists_are_readable,
+    trainings_have_images,
+    masks_are_there,
     tables_have_rows,
     tables_can_be_targets,
     tables_follow_the_paper,
@@ -284,17 +400,17 @@ def parameters(network: Network, image_size: int) -> int:
 
 def disk_bytes(plan: Plan) -> int:
     """About how many bytes the stages that are still to be made will write, from above."""
-    total = 0
-    for spec in plan.stages.values():
-        if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
-            continue
+    total, remain = 0, remaining(plan, Made(plan.results))
+    for spec in (plan.stages[folder] for folder in remain):
         if isinstance(spec, PrepareSpec):
-            images = spec.prepare.train_images + spec.prepare.test_images
+            images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
         elif isinstance(spec, SampleSpec):
             total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        elif isinstance(spec, StatisticsSpec):
+            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
         elif isinstance(spec, ReportSpec):
             total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):
@@ -305,14 +421,14 @@ def disk_bytes(plan: Plan) -> int:
     return total
 
 
-def refuse_full_disk(plan: Plan) -> None:
-    """Raise ConfigError if what is planned does not fit on the disk of the results folder."""
+def full_disk(plan: Plan) -> Iterator[str]:
+    """What to say if what is planned does not fit on the disk of the results folder."""
     place = plan.results.absolute()
     while not place.exists():
         place = place.parent
     free, needed = shutil.disk_usage(place).free, disk_bytes(plan)
     if needed > free:
-        raise ConfigError(
+        yield (
             f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
             "Free some space, or name a folder on another disk: `snakemake --config results=/path/to/folder`."
         )

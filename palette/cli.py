@@ -42,6 +42,7 @@ COMMANDS = {
     "compare": "palette.commands.compare",
     "plan": "palette.commands.plan",
     "status": "palette.commands.status",
+    "gc": "palette.commands.gc",
     "config": "palette.commands.config",
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""

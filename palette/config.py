@@ -4,9 +4,11 @@ The JSON schema for editors (`workflow/schemas/config.schema.json`) and the refe
 these classes. Reading a config file, with all its mistakes reported at once, is in `palette/config_file.py`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
@@ -25,6 +27,7 @@ def _known(name: str) -> str:
 
 PaperTable = Annotated[int, Field(ge=1, le=11)]
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
 Metric = Literal[
@@ -70,6 +73,9 @@ Folder = Annotated[Path, AfterValidator(_absolute)]
 
 Split = Literal["train", "test"]
 Splits = dict[Split, str]
+GpuName = Literal[
+    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -87,8 +93,8 @@ class Options(BaseModel):
 class DataFile(Options):
     """A file that others publish, or that a user has."""
 
-    file: str = Field(pattern=r"^[^/\x00]+$", max_length=200)
-    """Its name on disk."""
+    file: str = Field(pattern=r"^[^/\x00.][^/\x00]*$", max_length=200)
+    """Its name on disk, without a folder."""
     urls: tuple[str, ...] = ()
     """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
     bytes: int | None = Field(None, ge=1)
@@ -133,7 +139,7 @@ class KnownDataset(Options):
 
     @model_validator(mode="after")
     def torchvision_has_its_class(self) -> Self:
-        if (self.reader == "torchvision") != (self.torchvision is not None and bool(self.arguments)):
+        if not (self.reader == "torchvision") == (self.torchvision is not None) == bool(self.arguments):
             raise ValueError("`torchvision` and `arguments` go with `reader: torchvision`, and only with it")
         return self
 
@@ -154,7 +160,8 @@ class Fetch(Options):
     """`pairs` only: the folder of the conditions, of the same names as the images. Endings may differ."""
     splits: Splits = {}
     """`folder`, `archive`: which images are for training and which for testing. Each is a sub-folder, whose own sub-folders are the
-    classes, or a text file that lists images, one path a line: relative to `path`, or to the list if there is no `path`."""
+    classes, or a text file (absolute, or in `path`) that lists images, one path a line: relative to `path`, or without `path`
+    to the list."""
     files: tuple[DataFile, ...] = ()
     """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 
@@ -181,15 +188,45 @@ class Fetch(Options):
         return self
 
 
-class Prepare(Options):
+def _color(name: str) -> str:
+    ImageColor.getrgb(name)  # raises ValueError for what is no color
+    return name
+
+
+class Squares(Options):
     image_size: int = Field(64, ge=8, le=2048)
     """Side of the square images, in pixels."""
-    train_images: int = Field(4096, ge=1)
-    """Training crops (`photos`), or the number of images used for training (`folder`, `pairs`)."""
+    train_images: int | None = Field(4096, ge=0)
+    """Training crops (`photos`), or the number of images used for training (other sources); null: all that there are."""
     test_images: int = Field(256, ge=2)
     """Test crops or images. Never seen in training, not one pixel."""
+    crop: Literal["centre", "random", "unscaled"] = "centre"
+    """Of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
+    `image_size` in the middle, without a change of scale. `photos` has crops of its own."""
+    test_crop: Literal["centre", "unscaled"] = "centre"
+    """The same of test pictures [inpainting: centre crops of 256 px]."""
+    filter: Filter = "lanczos"
+    """How squares are resized [not stated]. `box`: the mean of the pixels whose centers lie inside a new one; `area`: their mean
+    weighted by area, as TensorFlow's."""
+    background: Annotated[str, AfterValidator(_color)] = "white"
+    """Color under transparent pixels, by its CSS name or as `#rrggbb`."""
+    gray: bool = False
+    """Leave pictures without color in one channel in the stores; other projects may not read such stores. Training and
+    scoring see three equal channels in any case."""
+    duplicates: Literal["report", "drop"] = "report"
+    """Training pictures that are also in the test set, or nearly: report them, or leave them out of training too."""
     seed: int = Field(0, ge=0)
-    """Draws the crops, and the split of a folder."""
+    """Draws the crops, and the split of pictures that have none."""
+
+
+class Prepare(Squares):
+    test_list: Folder | None = None
+    """File of names, one a line: the test images are its first `test_images`, in its order. A name is a picture's path in
+    the dataset, or the end of it, with or without its ending."""
+    bad_limit: Share = 0.001
+    """Share of the dataset's files that may be bad; with more, the run stops."""
+    strict: bool = False
+    """Stop at the first bad file."""
 
 
 class Dataset(Options):
@@ -216,6 +253,10 @@ class Task(Options):
     `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
     """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
+    masks: Folder | None = None
+    """`inpainting` only: your own masks instead of drawn ones, mask i for test image i. A folder of black and white PNGs, sorted by
+    name, white where the model must generate; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part.
+    With a free-form `mask` their areas must be in its bin; without `mask` they may have any."""
     quality: int | None = Field(None, ge=1, le=95)
     """Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."""
     factor: int | None = Field(None, ge=2, le=16)
@@ -229,6 +270,8 @@ class Task(Options):
             raise ValueError(f"uncropping is evaluated with mask `right`, got {self.mask!r}")
         if self.degradation == "inpainting" and self.mask == "right":
             raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
+        if self.masks is not None and (self.degradation != "inpainting" or self.mask == "centre"):
+            raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
         if self.quality is not None and self.degradation != "jpeg":
             raise ValueError(f"`quality` has no meaning for {self.degradation}; it goes with jpeg")
         if self.factor is not None and self.degradation != "super-resolution":
@@ -236,7 +279,9 @@ class Task(Options):
         return self
 
     @property
-    def evaluation_mask(self) -> MaskKind | None:
+    def evaluation_mask(self) -> MaskKind | Literal["own"] | None:
+        if self.masks is not None and self.mask is None:
+            return "own"
         return self.mask or {"inpainting": "centre", "uncropping": "right"}.get(self.degradation)  # type: ignore[return-value]
 
     @property
@@ -351,7 +396,7 @@ class Train(Options):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions, `fp16` a GPU."""
     validation_images: int = Field(0, ge=0)
-    """Training images that are held out to measure the loss of the averaged weights on; the last ones of the store."""
+    """Training images that are held out to measure the loss of the averaged weights on, drawn at random."""
     start_from: Folder | None = None
     """A model to start from, `model.safetensors` of a training or of `palette import`. Default: random weights."""
     checkpoint_every: int = Field(1_000, ge=1)
@@ -385,7 +430,22 @@ class Train(Options):
         return max(self.gpus, 1) * self.nodes
 
 
+def _card_place(place: str) -> str:
+    """A URL as it is, a path from the root on."""
+    return place if re.match(r"https?://", place) else str(_absolute(Path(place)))
+
+
+class Released(Options):
+    card: Annotated[str, AfterValidator(_card_place)]
+    """`model.json` of the model: a path, or an `https` address. `model.safetensors` lies beside it."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of that `model.json`, which in turn has that of the weights."""
+
+
 class Model(Options):
+    released: Released | None = None
+    """A model that is trained already and taken as it is. Of the other options, only `objective.kind` counts then; it must be
+    the model's own."""
     network: Network = Network()
     """The network."""
     objective: Objective = Objective()
@@ -394,6 +454,21 @@ class Model(Options):
     """How it is trained."""
     mix: dict[Degradation, Annotated[float, Field(gt=0)]] | None = None
     """One generalist for several tasks (Table 7) with their proportions. Default: a specialist for each task."""
+    train_on: Name | dict[Name, Annotated[float, Field(gt=0)]] | None = None
+    """Dataset whose training images it learns from, or several with their proportions. Default: the dataset that it is tested
+    on. Experiments on several test sets then share one training."""
+
+    def trained_on(self, dataset: str) -> dict[str, float]:
+        """Dataset → its share of the training images, for an experiment on `dataset`; sorted, together 1."""
+        chosen = self.train_on or dataset
+        weights = {chosen: 1.0} if isinstance(chosen, str) else chosen
+        return {name: weights[name] / sum(weights.values()) for name in sorted(weights)}
+
+
+class Outputs(Options):
+    path: Folder
+    """Folder of images, one for each test image of a row: named as the originals or by number (docs/tables.md). They must have the
+    size of the test images, and are scored as they are."""
 
 
 # ------------------------------------------------------------------------------------------------ sampling
@@ -442,7 +517,7 @@ class Experiment(Options):
     task: Name | tuple[Name, ...] | None = None
     """A name from `tasks`. `originals` needs none."""
     model: Name | tuple[Name, ...]
-    """A name from `models`, or `input` or `originals`."""
+    """A name from `models` or `folders`, or `input` or `originals`."""
     sampler: Name | tuple[Name, ...] | None = None
     """A name from `samplers`, for diffusion models."""
     seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
@@ -585,6 +660,13 @@ class Hooks(Options):
     """When a job failed."""
 
 
+class Budget(Options):
+    gpu_hours: float | None = Field(None, ge=0)
+    """GPU-hours that a run may take by estimate without asking. Default: any number."""
+    gpu: GpuName | None = None
+    """GPU that costs are told for: `h100`, `a100`, … as `palette plan --gpu` lists them. Default: this machine's."""
+
+
 class Config(Options):
     """The whole workflow: what exists (datasets, tasks, models, samplers), what is run (experiments), what comes out (tables)."""
 
@@ -594,6 +676,8 @@ class Config(Options):
     """Images, by name."""
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
+    folders: dict[Name, Outputs] = {}
+    """Somebody's outputs, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""
     samplers: dict[Name, Sampler] = {}
@@ -614,3 +698,5 @@ class Config(Options):
     """What jobs ask of a cluster. Changes no result."""
     hooks: Hooks = Hooks()
     """What is done when a run ends."""
+    budget: Budget | None = None
+    """What may be spent. Changes no result."""

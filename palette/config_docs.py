@@ -19,6 +19,8 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Prepare,
     config.Task,
     config.Model,
+    config.Released,
+    config.Outputs,
     config.Network,
     config.Objective,
     config.Train,
@@ -32,6 +34,7 @@ SECTIONS: tuple[type[Options], ...] = (
     config.Cluster,
     config.Request,
     config.Hooks,
+    config.Budget,
 )
 
 

@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,7 +137,9 @@ def _get(remote: Remote, url: str, path: Path, sleep: Callable[[float], None]) -
             most, vain = (size, 1) if size > most else (most, vain + 1)
             if failure.final or vain >= ATTEMPTS:
                 raise _Failed(f"{failure}" if failure.final else f"{failure}, {vain} times in a row") from None
-            sleep(min(LONGEST_PAUSE, max(failure.pause, 2.0**vain)))
+            pause = min(LONGEST_PAUSE, max(failure.pause, 2.0**vain))
+            print(f"download {remote.name}: {failure}; going on in {pause:.0f} s", file=sys.stderr, flush=True)
+            sleep(pause)
 
 
 def _attempt(remote: Remote, url: str, part: Path) -> None:

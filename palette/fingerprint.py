@@ -83,11 +83,19 @@ def _data_files(found: list[str]) -> list[Path]:
 
 
 @cache
-def fingerprint(entry: str) -> str:
-    """Ten hex digits over the syntax trees of `modules(entry)` and the data files beside them."""
+def digests(entry: str) -> dict[str, str]:
+    """File of the package → ten hex digits over its syntax tree or bytes: `modules(entry)` and the data files beside them."""
     found = modules(entry)
-    parts = [f"{module}:{_parse(module)[0]}" for module in found]
-    parts += [
-        f"{file.relative_to(PACKAGE)}:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in _data_files(found)
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
+    code = {str(file.relative_to(PACKAGE.parent)): _parse(module)[0] for module in found if (file := _file(module))}
+    data = {
+        str(file.relative_to(PACKAGE.parent)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in _data_files(found)
+    }
+    return {file: digest[:10] for file, digest in (code | data).items()}
+
+
+@cache
+def fingerprint(entry: str) -> str:
+    """Ten hex digits over `digests(entry)`."""
+    lines = [f"{file}:{digest}" for file, digest in digests(entry).items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]

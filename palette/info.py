@@ -14,13 +14,14 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from palette.checks import read_config
-from palette.config import BASELINES, Config, Model, Network
+from palette.config import Config, Model, Network
 from palette.config_file import read_yaml
 from palette.errors import DataError
 from palette.files import read_json
 from palette.model.cost import Cost, cost
 from palette.plan import evaluations, expand
 from palette.progress import clock
+from palette.scale import aligned, scaled
 
 Facts = dict[str, Any]
 WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
@@ -54,11 +55,15 @@ def _uses(config: Config) -> dict[tuple[str, int], Use]:
     """(Model, image size) → use, in the order of the experiments."""
     uses: dict[tuple[str, int], Use] = {}
     for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
-        if row.model in BASELINES or row.task is None:
+        model = config.models.get(row.model)
+        if model is None or row.task is None:
             continue
-        model = config.models[row.model]
         use = uses.setdefault((row.model, config.datasets[row.dataset].prepare.image_size), Use())
-        training = (row.dataset, None if model.mix else config.tasks[row.task].degradation, row.seed)
+        training = (
+            "+".join(model.trained_on(row.dataset)),
+            None if model.mix else config.tasks[row.task].degradation,
+            row.seed,
+        )
         use.trainings[training] = max(use.trainings.get(training, 0), row.steps or model.train.steps)
         sampler = config.samplers[row.sampler] if row.sampler else None
         use.samplers[row.sampler] = evaluations(model, sampler)
@@ -182,14 +187,15 @@ def _product(shape: Iterable[int]) -> int:
 
 
 def _dataset(weights: Path, spec: Facts) -> Facts:
-    """Name of the data set, and the number of its training images where it lies beside the model."""
-    folder = spec.get("parents", {}).get("prepare")
-    if folder is None:
+    """Name of the data set, or names of several, and the number of training images where they lie beside the model."""
+    folders = [folder for role, folder in spec.get("parents", {}).items() if role.startswith("prepare")]
+    if not folders:
         return {"dataset": None, "training_images": None}
-    prepare = weights.absolute().parents[2] / folder / "prepare.json"
+    files = [weights.absolute().parents[2] / folder / "prepare.json" for folder in folders]
+    there = all(file.exists() for file in files)
     return {
-        "dataset": re.sub("-[0-9a-f]{10}$", "", Path(folder).name),
-        "training_images": read_json(prepare)["train"]["images"] if prepare.exists() else None,
+        "dataset": " + ".join(re.sub("-[0-9a-f]{10}$", "", Path(folder).name) for folder in folders),
+        "training_images": sum(read_json(file)["train"]["images"] for file in files) if there else None,
     }
 
 
@@ -214,23 +220,6 @@ def _card(file: Path) -> Facts:
 
 
 # -------------------------------------------------------------------------------------------------- as text
-
-
-def scaled(number: float, unit: str) -> str:
-    """Three digits and a prefix: `2.24 TFLOP`; below 1000 as it is."""
-    prefixes = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
-    while abs(number) >= 999.5 and len(prefixes) > 1:
-        number /= 1000
-        prefixes.pop(0)
-    digits = 0 if prefixes[0] == "" else max(0, 2 - (abs(number) >= 9.995) - (abs(number) >= 99.95))
-    return f"{number:.{digits}f} {prefixes[0]}{unit}"
-
-
-def aligned(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values in two columns, indented."""
-    rows = list(rows)
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:{width}}  {value}" for name, value in rows)
 
 
 def config_text(facts: Facts) -> str:

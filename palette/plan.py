@@ -13,7 +13,18 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import BASELINES, Config, Experiment, ExtractorKind, Model, Sampler, Table, Task
+from palette.config import (
+    Config,
+    Experiment,
+    ExtractorKind,
+    Model,
+    Released,
+    Sampler,
+    Squares,
+    Table,
+    Task,
+)
+from palette.data.mask_files import digest
 from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.files import sha256
@@ -27,14 +38,20 @@ from palette.spec import (
     FeaturesSpec,
     FetchSpec,
     GalleryImages,
+    MaskRuntime,
     MaskSpec,
+    PrepareRuntime,
     PrepareSpec,
+    ReleasedRuntime,
+    ReleasedSpec,
     ReportSpec,
     Row,
     Runtime,
+    SampleRuntime,
     SampleSpec,
     ScoreSpec,
     Spec,
+    StatisticsSpec,
     TabulateSpec,
     TrainRuntime,
     TrainSpec,
@@ -45,9 +62,11 @@ S = TypeVar("S", bound=Spec)
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "fetch": ("manifest.jsonl",),
     "prepare": ("train.zip", "test.zip", "prepare.json"),
-    "mask": ("masks.zip", "masks.json"),
+    "mask": ("masks.zip", "masks.json", "masks.png"),
     "train": ("model.safetensors", "model.json", "log.jsonl"),
+    "released": ("model.safetensors", "model.json"),
     "extractor": ("extractor.json",),
+    "statistics": ("statistics.npz",),
     "score": ("scores.json",),
 }
 """Files of each kind that is made by one job, beside its card."""
@@ -76,12 +95,14 @@ class Single:
     seed: int
     steps: int | None = None
     """Of the training, where they are not the model's own."""
+    trained: bool = True
+    """Whether there is a training behind it; else it knows no seed."""
 
     @property
     def name(self) -> str:
         """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        parts += [] if self.model in BASELINES else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
         return "-".join(filter(None, parts))
 
 
@@ -100,10 +121,10 @@ def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Sing
         experiment.steps,
     )
     for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
-        # The baselines know no chance and no training: one row, whatever the seeds and steps.
-        trained = model not in BASELINES
+        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
+        trained = model in models
         own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
-        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps)  # type: ignore[arg-type]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -118,12 +139,16 @@ class Plan:
     """Every stage of a config, by folder. `results`: the folder that all stage folders are relative to."""
 
     config: Config
-    weights: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
-    """Pretrained weights at hand: extractor → (file, sha256)."""
+    weights: Mapping[str, tuple[Path | None, str]] = field(default_factory=dict)
+    """Pretrained weights: extractor → (file, sha256); None, where the file is yet to be supplied."""
     listings: Mapping[str, str] = field(default_factory=dict)
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names of the classes of each dataset, sorted, where they are known."""
+    outputs_of: Mapping[str, str] = field(default_factory=dict)
+    """Folders of somebody's outputs: name → digest of the files' names and sizes."""
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    """Number of pictures of each dataset, where it is known."""
     stages: dict[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -157,12 +182,23 @@ class Plan:
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
-        published = known(self.config, options.fetch)
+        published, prepare = known(self.config, options.fetch), options.prepare
         fetch = self._add(
             FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
         )
-        parents = {"fetch": fetch.folder}
-        return self._add(PrepareSpec(name=dataset, parents=parents, runtime=runtime, prepare=options.prepare))
+        return self._add(
+            PrepareSpec(
+                name=dataset,
+                parents={"fetch": fetch.folder},
+                runtime=PrepareRuntime(
+                    threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
+                ),
+                prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
+                test_list_sha256=sha256(prepare.test_list)
+                if prepare.test_list and prepare.test_list.exists()
+                else None,
+            )
+        )
 
     def _mask(self, single: Single, task: Task) -> MaskSpec | None:
         prepare = self.config.datasets[single.dataset].prepare
@@ -170,20 +206,44 @@ class Plan:
             return None
         return self._add(
             MaskSpec(
-                name=f"{single.dataset}-{mask}", mask=mask, image_size=prepare.image_size, count=prepare.test_images
+                name=f"{single.dataset}-{mask}",
+                runtime=MaskRuntime(masks=task.masks),
+                mask=mask,
+                masks_sha256=digest(task.masks) if task.masks else None,
+                image_size=prepare.image_size,
+                count=prepare.test_images,
             )
         )
 
-    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec:
+    def _released(self, single: Single, model: Model, released: Released, prepare: PrepareSpec) -> ReleasedSpec:
+        return self._add(
+            ReleasedSpec(
+                name=single.model,
+                runtime=ReleasedRuntime(card=released.card),
+                sha256=released.sha256,
+                image_size=prepare.prepare.image_size,
+                objective=model.objective.kind,
+            )
+        )
+
+    def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
+        """The training of a row's model. Nothing of how it is tested enters, so that rows on several test sets share it."""
         model = self.config.models[single.model]
+        if model.released:
+            return self._released(single, model, model.released, prepare)
         mix = model.mix or {task.degradation: 1.0}
+        shares = model.trained_on(single.dataset)
+        roles = {name: "prepare" if len(shares) == 1 else f"prepare-{name}" for name in shares}
+        prepared = {name: self._prepare(name) for name in shares}
+        what = single.model if model.mix else f"{task.degradation}-{single.model}"
         return self._add(
             TrainSpec(
-                name=f"{single.dataset}-{single.model if model.mix else f'{task.degradation}-{single.model}'}-s{single.seed}",
-                parents={"prepare": prepare.folder},
+                name=f"{'+'.join(shares)}-{what}-s{single.seed}",
+                parents={roles[name]: spec.folder for name, spec in prepared.items()},
+                sources={roles[name]: share for name, share in shares.items()},
                 runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
                 mix=mix,
-                image_size=prepare.prepare.image_size,
+                image_size=next(iter(prepared.values())).prepare.image_size,
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
@@ -203,16 +263,25 @@ class Plan:
             shorter[spec.state_key] = spec.folder
 
     def _sample(
-        self, single: Single, task: Task, prepare: PrepareSpec, train: TrainSpec | None, mask: MaskSpec | None
+        self,
+        single: Single,
+        task: Task,
+        prepare: PrepareSpec,
+        train: TrainSpec | ReleasedSpec | None,
+        mask: MaskSpec | None,
     ) -> SampleSpec:
         sample = self.config.sample
         parents = {"prepare": prepare, "mask": mask, "train": train}
+        outputs = self.config.folders.get(single.model)
         return self._add(
             SampleSpec(
                 name=single.name,
                 parents={role: spec.folder for role, spec in parents.items() if spec},
-                runtime=Runtime(threads=sample.threads, gpus=1 if train else 0),
-                baseline=None if train else "input",
+                runtime=SampleRuntime(
+                    threads=sample.threads, gpus=1 if train else 0, folder=outputs.path if outputs else None
+                ),
+                baseline=None if train else "folder" if outputs else "input",
+                outputs=self.outputs_of.get(single.model),
                 degradation=task.degradation,
                 quality=task.evaluation_quality,
                 factor=task.evaluation_factor,
@@ -286,6 +355,18 @@ class Plan:
         sampled = self.config.sample.shard_size
         return max(1, self.config.score.shard_size // sampled) * sampled
 
+    def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
+        """Of the set that rows are compared with: once for all of them."""
+        return self._add(
+            StatisticsSpec(
+                name=features.name,
+                parents={"features": features.folder},
+                runtime=Runtime(threads=self.config.sample.threads),
+                count=features.count,
+                shard_size=features.shard_size,
+            )
+        )
+
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
         extractors = self.extractors(single.dataset)
@@ -298,8 +379,10 @@ class Plan:
                 originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
                 parents[f"originals-{kind}"] = originals.folder
             if KINDS[kind].features and reference:
-                others = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
-                parents[f"reference-{kind}"] = others.folder
+                originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
+                parents[f"reference-{kind}"] = originals.folder
+            if KINDS[kind].features:
+                parents[f"statistics-{kind}"] = self._statistics(originals).folder
         return self._add(
             ScoreSpec(
                 name=single.name,
@@ -376,6 +459,7 @@ class Plan:
             name="report",
             title=report.title,
             inputs=report.inputs,
+            draws=self.config.sample.draws,
             draw_inputs=self.config.sample.draw_inputs,
             tables={table.name: table.hash for table in self.tables},
             rows=tuple(self.rows),
@@ -394,6 +478,12 @@ class Plan:
         """The names of a scattered stage's shards: `000`, `001`, …"""
         assert isinstance(spec, SampleSpec | FeaturesSpec)
         return [f"{shard:03}" for shard in range(-(-spec.count // spec.shard_size))]
+
+    def images(self, prepare: PrepareSpec) -> int:
+        """How many images a dataset's stores will hold, from above; of all that a folder has, its number of pictures."""
+        options = prepare.prepare
+        train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
+        return train + options.test_images
 
     def has_pairs(self, prepare: PrepareSpec) -> bool:
         """Whether each image of a dataset has a condition."""

@@ -8,16 +8,18 @@ from typing import Any
 
 from palette.config import Request
 from palette.plan import Plan
-from palette.spec import Spec, TrainSpec
+from palette.spec import KINDS, Spec, TrainSpec
 
 USUAL: Mapping[str, tuple[float, float]] = {
     "fetch": (4, 4),
     "prepare": (8, 4),
     "mask": (4, 1),
     "train": (16, 24),
+    "released": (4, 4),
     "extractor": (16, 4),
     "sample": (16, 4),
     "features": (16, 4),
+    "statistics": (32, 2),
     "score": (32, 2),
     "tabulate": (4, 1),
     "report": (16, 2),
@@ -73,8 +75,7 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
 def merged(plan: Plan, kind: str) -> Request:
     """What the config asks for the jobs of one kind."""
     cluster = plan.config.cluster
-    verb = "score" if kind in ("extractor", "features") else kind
-    own: Request = getattr(cluster, verb)
+    own: Request = getattr(cluster, KINDS[kind].verb)
     return cluster.jobs.model_copy(update=own.model_dump(exclude_none=True))
 
 

@@ -7,6 +7,7 @@ or a changed parent gives another folder, and what is on disk under a name is al
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -25,12 +26,16 @@ from palette.config import (
     Objective,
     Options,
     PaperDataset,
-    Prepare,
     Sampler,
+    Squares,
     Table,
 )
 from palette.errors import ConfigError
 from palette.files import write_text
+
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class Runtime(Options):
@@ -42,6 +47,20 @@ class Runtime(Options):
     """GPUs."""
     weights: Path | None = None
     """Where pretrained weights were found when the plan was made."""
+
+
+class PrepareRuntime(Runtime):
+    """When a dataset is too bad to go on with, and where the list of its test images is."""
+
+    bad_limit: float = 0.001
+    strict: bool = False
+    test_list: Path | None = None
+
+
+class MaskRuntime(Runtime):
+    """Where the user's masks are."""
+
+    masks: Path | None = None
 
 
 class TrainRuntime(Runtime):
@@ -68,7 +87,7 @@ class TrainRuntime(Runtime):
 
 
 class Spec(Options):
-    """Base of the ten kinds."""
+    """Base of all kinds."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
@@ -109,7 +128,7 @@ class Spec(Options):
     def text(self) -> str:
         """The spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
 
     def write(self, results: Path) -> Path:
         """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
@@ -148,27 +167,38 @@ class PrepareSpec(Spec):
 
     kind = "prepare"
     verb = "prepare"
-    prepare: Prepare
+    runtime: PrepareRuntime = PrepareRuntime()
+    prepare: Squares
+    test_list_sha256: str | None = None
+    """Of the list of test images; None: they are drawn."""
 
 
 class MaskSpec(Spec):
-    """→ `masks.zip`: one mask per test image. Depends on sizes only, not on the images."""
+    """→ `masks.zip`, `masks.png`: one mask per test image. Depends on sizes only, not on the images."""
 
     kind = "mask"
     verb = "mask"
-    mask: MaskKind
+    runtime: MaskRuntime = MaskRuntime()
+    mask: MaskKind | Literal["own"]
+    masks_sha256: str | None = None
+    """Of the user's masks; None: they are drawn."""
     image_size: int
     count: int
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`."""
+    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`.
+
+    Of several datasets, the parents are `prepare-NAME`.
+    """
 
     kind = "train"
     verb = "train"
     runtime: TrainRuntime = TrainRuntime()
     mix: dict[Degradation, float]
     """Task → proportion; a specialist has one entry."""
+    sources: dict[str, float] = Field(default_factory=lambda: {"prepare": 1.0})
+    """Role of a parent → share of its images among the examples."""
     image_size: int
     network: Network
     objective: Objective
@@ -193,13 +223,42 @@ class TrainSpec(Spec):
         return self._digest({"name", "runtime", "steps"})
 
 
+class ReleasedRuntime(Runtime):
+    """Where a released model is to be had."""
+
+    card: str = ""
+    """Path or URL of its `model.json`."""
+
+
+class ReleasedSpec(Spec):
+    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+
+    kind = "released"
+    verb = "train"
+    runtime: ReleasedRuntime = ReleasedRuntime()
+    sha256: str
+    """Of its `model.json`."""
+    image_size: int
+    objective: str
+    """Its kind."""
+
+
+class SampleRuntime(Runtime):
+    """Where somebody's outputs lie."""
+
+    folder: Path | None = None
+
+
 class SampleSpec(Spec):
     """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
 
     kind = "sample"
     verb = "sample"
-    baseline: Literal["input"] | None
-    """`input`: the degraded images themselves; otherwise the trained model samples."""
+    runtime: SampleRuntime = SampleRuntime()
+    baseline: Literal["input", "folder"] | None
+    """`input`: the degraded images themselves. `folder`: somebody's outputs. Otherwise the trained model samples."""
+    outputs: str | None = None
+    """Digest of the names and sizes of somebody's outputs, so that a changed file is noticed."""
     degradation: Degradation
     quality: int | None
     factor: int | None = None
@@ -247,8 +306,19 @@ class FeaturesSpec(Spec):
     """Whether to measure what needs no network too: one of a row's extractors does."""
 
 
+class StatisticsSpec(Spec):
+    """features of a set that rows are compared with → `statistics.npz`."""
+
+    kind = "statistics"
+    verb = "score"
+    count: int
+    shard_size: int
+
+
 class ScoreSpec(Spec):
-    """`extractor-E`, `features-E`, and where they are needed `originals-E` and `reference-E`, for each extractor E → `scores.json`."""
+    """`extractor-E`, `features-E`, and where they are needed `originals-E`, `reference-E` and `statistics-E`, for each extractor E
+    → `scores.json`.
+    """
 
     kind = "score"
     verb = "score"
@@ -283,11 +353,16 @@ class Row(Options):
     sample: str | None = None
     """Folder of the sample stage; None for the originals."""
     train: str | None = None
-    """Folder of the train stage."""
+    """Folder of the train stage, or of the released model that stands for it."""
     prepare: str
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
 
     @property
     def milestone(self) -> str | None:
@@ -305,6 +380,20 @@ class Evaluated(Options):
     """Test images."""
     reference_images: int | None
     """Images that FID compares with; None: the originals of the test images."""
+
+
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
 
 
 class TabulateSpec(Spec):
@@ -349,6 +438,8 @@ class ReportSpec(Spec):
     keeps_old = False
     title: str
     inputs: int
+    draws: int
+    """Samples of one input."""
     draw_inputs: int
     """The test images that have several draws: the first ones."""
     tables: dict[str, str]
@@ -359,9 +450,21 @@ class ReportSpec(Spec):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: one per dataset and task with a trained model, the overview of them, the training curves."""
-        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in self.rows if row.train)
-        return (*tests, "overview.png", "training.svg") if tests else ()
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, the plots that have rows to compare, and the masks.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        curves = ("training.svg",) if any(row.training for row in trained) else ()
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, *(("overview.png", *curves, *plots) if tests else ()), *self.mask_sheets)
+
+    @property
+    def mask_sheets(self) -> dict[str, Row]:
+        """Pictures of evaluation masks: name → a row that is evaluated with them."""
+        return {f"masks-{row.dataset}-{row.condition}.png": row for row in reversed(self.rows) if row.mask}
 
     @property
     def gallery_sets(self) -> dict[str, GalleryImages]:
@@ -401,9 +504,11 @@ KINDS: dict[str, type[Spec]] = {
         PrepareSpec,
         MaskSpec,
         TrainSpec,
+        ReleasedSpec,
         SampleSpec,
         ExtractorSpec,
         FeaturesSpec,
+        StatisticsSpec,
         ScoreSpec,
         TabulateSpec,
         ReportSpec,
@@ -414,7 +519,7 @@ KINDS: dict[str, type[Spec]] = {
 def read_spec(path: Path) -> Spec:
     """Read a stage's `spec.yaml`. Raises ConfigError for what is not one, or was edited by hand."""
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
         kind, written = content.pop("kind"), content.pop("hash")
         spec = KINDS[kind].model_validate(content)
     except FileNotFoundError:

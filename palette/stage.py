@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from palette import __version__
 from palette.errors import DataError
 from palette.files import read_json, sha256, write_json
+from palette.fingerprint import digests
 from palette.spec import Spec, read_spec
 
 S = TypeVar("S", bound=Spec)
@@ -67,10 +68,12 @@ class Stage(Generic[S]):
                 "name": self.spec.name,
                 "spec": self.spec.hash,
                 "engine": self.spec.engine,
+                "modules": digests(f"palette.verbs.{self.spec.kind}"),
                 "parents": {role: _made(self.results / folder) for role, folder in self.spec.parents.items()},
                 "artifacts": {
                     a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts
                 },
+                "device": device(),
                 **facts,
                 "seconds": round(time.monotonic() - self.started, 1),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -99,6 +102,13 @@ def verify(card: Path, artifact: str) -> Path:
             f"{path}: not the file that its card describes. Delete {card.parent} and run `snakemake` again."
         )
     return path
+
+
+def device() -> str:
+    """`NVIDIA H100 80GB HBM3` where a GPU has been used, otherwise `cpu`."""
+    torch = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    return str(torch.cuda.get_device_name()) if torch and used else "cpu"
 
 
 def versions() -> dict[str, str]:

@@ -4,16 +4,19 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from palette.checks import read_config, refuse_full_disk
-from palette.config import Config
+from palette.checks import full_disk, read_config
+from palette.config import Config, Score
 from palette.config_file import read_yaml
+from palette.costs.budget import keep_within_budget
+from palette.data import outputs
+from palette.data.lists import missing_list
 from palette.data.registry import known
 from palette.data.sources.files import Missing
-from palette.data.sources.planned import classes, listing, missing
+from palette.data.sources.planned import classes, listing, missing, pictures
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring.kinds import KINDS, require_packages, unable
@@ -22,19 +25,21 @@ from palette.spec import FetchSpec
 from palette.stage import say
 
 
-def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[Path, str]]:
-    """The pretrained weights that the config asks for: extractor → (file, sha256).
-
-    Missing ones are an error now, not after a day, and so are missing packages.
-    """
+def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[Path | None, str]]:
+    """The pretrained weights that the config asks for: extractor → (file or None, sha256). Missing packages are an error."""
     score = config.score
     measured = {d for e in config.experiments for d in ([e.dataset] if isinstance(e.dataset, str) else e.dataset)}
     sizes = {dataset: config.datasets[dataset].prepare.image_size for dataset in measured}
     used = [kind for kind in score.extractors if any(unable(kind, sizes[d], classes.get(d)) is None for d in measured)]
     require_packages(used)
-    return {
-        kind: (locate(score.weights, kind, score.download), WEIGHTS[kind].sha256) for kind in used if kind in WEIGHTS
-    }
+    return {kind: (_located(score, kind), WEIGHTS[kind].sha256) for kind in used if kind in WEIGHTS}
+
+
+def _located(score: Score, kind: str) -> Path | None:
+    try:
+        return locate(score.weights, kind, score.download)
+    except ConfigError:
+        return None
 
 
 def _fetched(config: Config) -> dict[str, FetchSpec]:
@@ -59,6 +64,16 @@ def _listings(config: Config) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest is not None}
 
 
+def _outputs(config: Config) -> dict[str, str]:
+    return {name: outputs.listing(folder.path) for name, folder in config.folders.items()}
+
+
+def _pictures(config: Config) -> dict[str, int]:
+    """How many pictures there are of each dataset of which all are asked for, where that is known."""
+    asked = {n: spec for n, spec in _fetched(config).items() if config.datasets[n].prepare.train_images is None}
+    return {name: number for name, spec in asked.items() if (number := pictures(spec)) is not None}
+
+
 def missing_data(plan: Plan) -> list[Missing]:
     """The files of published datasets that a user must get by hand, of those that are still to be fetched."""
     return [
@@ -69,27 +84,49 @@ def missing_data(plan: Plan) -> list[Missing]:
     ]
 
 
-def refuse_missing_data(plan: Plan) -> None:
-    """Raise ConfigError that lists what must be supplied by hand before a run can begin."""
-    files = missing_data(plan)
-    if files:
-        raise ConfigError("these files must be supplied by hand:\n  " + "\n  ".join(map(str, files)))
+def _missing_weights(plan: Plan) -> Iterator[str]:
+    score = plan.config.score
+    for kind in (kind for kind, (file, _) in plan.weights.items() if file is None):
+        try:
+            locate(score.weights, kind, score.download)
+        except ConfigError as error:
+            yield str(error)
+
+
+def _missing_lists(plan: Plan) -> Iterator[str]:
+    used = {spec.name for spec in plan.of_kind("prepare")}
+    for name, dataset in plan.config.datasets.items():
+        if (file := dataset.prepare.test_list) is not None and name in used and not file.exists():
+            yield missing_list(name, file)
+
+
+def to_supply(plan: Plan) -> list[str]:
+    """What a user has to supply by hand before a run can begin: data, lists of test images, weights, room on the disk."""
+    found = [*map(str, missing_data(plan)), *_missing_lists(plan), *_missing_weights(plan), *full_disk(plan)]
+    return list(dict.fromkeys(found))
+
+
+def refuse_what_is_missing(plan: Plan) -> None:
+    """Raise ConfigError that lists all that must be supplied by hand before a run can begin."""
+    if found := to_supply(plan):
+        raise ConfigError("these must be supplied by hand:\n  " + "\n  ".join(found))
 
 
 def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
     """The plan of a config: of `files`, later ones over earlier ones, or of `raw` that was made from them.
 
-    Raises ConfigError for every mistake in it, for missing weights and for a disk that is too small; DataError for
-    pictures without their partner in a dataset of pairs.
+    What must be supplied by hand is only said, so that one can plan without it; `start` refuses to run then.
+    Raises ConfigError for every mistake in the config; DataError for pictures without their partner in a dataset of pairs.
     """
     for file in files:
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
     listings, names = _listings(config), _classes(config)
-    plan = Plan(config, _weights(config, names), listings, names)
-    refuse_full_disk(plan)
-    for note in [*plan.notes, *(f"to be supplied by hand: {file}" for file in missing_data(plan))]:
+    plan = Plan(config, _weights(config, names), listings, names, _outputs(config), _pictures(config))
+    for note in plan.notes:
         say(note)
+    if found := to_supply(plan):
+        say("To be supplied by hand before a run can begin:\n  " + "\n  ".join(found))
     return plan
 
 
@@ -104,11 +141,12 @@ def jobs_use(checkout: str) -> None:
 def start(plan: Plan) -> int:
     """Take the results folder for this run and write the specs of all stages; return the lock's descriptor.
 
-    Raises ConfigError if files must be supplied by hand, of which a dry run only says so.
+    Raises ConfigError if files must be supplied by hand, of which a dry run only says so. Above the config's budget, ask first:
+    ConfigError for a no, and where there is nobody to ask.
 
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
-    refuse_missing_data(plan)
+    refuse_what_is_missing(plan)
     plan.results.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(plan.results / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
@@ -117,9 +155,15 @@ def start(plan: Plan) -> int:
         raise ConfigError(
             f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it."
         ) from None
+    keep_within_budget(plan)
+    write_specs(plan)
+    return descriptor
+
+
+def write_specs(plan: Plan) -> None:
+    """Write the spec of each stage into its folder, for the jobs to read."""
     for spec in plan.stages.values():
         spec.write(plan.results)
-    return descriptor
 
 
 def page(plan: Plan) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks import gpu, timing, training
 from benchmarks.training import TINY, Case
+from palette.scoring import features
 
 
 def run(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
@@ -43,11 +44,46 @@ def test_data(tmp_path: Path) -> None:
     assert 0 <= rates["share of waiting"] <= 1
 
 
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of the scores' networks is filled up: not to 32 images here."""
+    monkeypatch.setattr(features, "BATCH", 4)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_scoring(tmp_path: Path) -> None:
+    found = run("scoring", tmp_path)
+    assert found["features"]["images per second"] > 0
+    assert found["distance"]["ratio"]["smallest"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_batches")
+def test_agreement(tmp_path: Path) -> None:
+    found = run("agreement", tmp_path)
+    assert {"FID, clean", "KID, legacy_pytorch", "IS", "precision", "CA, resnet50", "LPIPS", "MS-SSIM"} <= found.keys()
+    assert max(score["difference"] for score in found.values()) < 1e-3
+
+
+def test_fetching(tmp_path: Path) -> None:
+    found = run("fetching", tmp_path)
+    assert found["checking"]["ratio"]["median"] > 0
+    assert set(found["peak_mib"]) == {"50 pictures"}
+
+
 def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     found = run("gpu", tmp_path, "--device", "cpu")
     assert found["training"]["reference, fp32"]["ratio"] == 1
     assert found["paper"]["bf16"]["share"] > 0
     assert found["denoising"]["ours, bf16"]["batch_size"] == 2
+
+
+@pytest.mark.slow
+def test_dag(tmp_path: Path) -> None:
+    found = run("dag", tmp_path)["2 experiments"]
+    for case in ("ours", "plain"):
+        assert all(found[case][when]["seconds"] > 0 for when in ("fresh", "nothing to do"))
+    assert found["jobs"] == 18
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -16,7 +16,7 @@ import yaml
 from palette import checks, config_docs
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.workflow import plan_of
+from palette.workflow import plan_of, start
 
 SMALL = """\
 datasets:
@@ -103,6 +103,47 @@ def test_impossible_wish_is_refused(write: Callable[[str], Path], old: str, new:
 
 
 @pytest.mark.parametrize(
+    ("train_on", "other", "says"),
+    [
+        ("photo", "{}", "no dataset is called 'photo'. Did you mean 'photos'? Defined: photos, other."),
+        ("{photos: 0}", "{}", "greater than 0"),
+        (
+            "{photos: 1, other: 1}",
+            "{prepare: {image_size: 32}}",
+            "'other' has images of 32 pixels, and the test images of 'photos'",
+        ),
+        ("other", "{fetch: {source: folder, path: /a}}", "are the same files, each parted in its own way"),
+    ],
+)
+def test_training_sets_that_do_not_fit(write: Callable[[str], Path], train_on: str, other: str, says: str) -> None:
+    text = SMALL.replace("photos: {}", f"photos: {{}}\n  other: {other}").replace(
+        "  palette:", f"  palette:\n    train_on: {train_on}"
+    )
+    if "folder" in other:
+        text = text.replace("photos: {}", "photos: {fetch: {source: folder, path: /a}}")
+    lines = refusal(write(text))
+    assert any(line.strip().startswith("9: models.palette.train_on") and says in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("folders", "row", "says"),
+    [
+        ("theirs: {path: /none}", "", "no folder /none"),
+        ("theirs: {path: FOLDER}", "task: inpainting, ", "has 0 images, and dataset 'photos' has 256 test images"),
+        ("palette: {path: FOLDER}", "", "'palette' is the name of a model too"),
+        ("theirs: {path: FOLDER}", "task: inpainting, sampler: dpm, ", "'theirs' is not sampled; leave it out"),
+        ("their: {path: FOLDER}", "task: inpainting, ", "no model is called 'theirs'. Did you mean 'their'?"),
+    ],
+)
+def test_folders_of_outputs_that_do_not_fit(
+    write: Callable[[str], Path], tmp_path: Path, folders: str, row: str, says: str
+) -> None:
+    more = f"  - {{dataset: photos, {row}model: theirs}}\n" if row else ""
+    text = f"{SMALL}{more}folders:\n  {folders.replace('FOLDER', str(tmp_path))}\n"
+    assert any(says in line for line in refusal(write(text)))
+
+
+@pytest.mark.parametrize(
     ("kept", "width", "says"),
     [("[]", 0.05, "keeps none"), ("[0.05, 0.1]", 0.2, "keeps 0.05, 0.1"), ("[0, 0.05]", 0.02, "Add 0.02 to")],
 )
@@ -163,16 +204,36 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_full_disk_is_refused_before_anything_runs(write: Callable[[str], Path]) -> None:
     text = SMALL.replace("photos: {}", "photos: {prepare: {image_size: 256, train_images: 1000000000}}")
+    plan = plan_of([write(text)])
     with pytest.raises(ConfigError, match=r"write about .* GB, and .* has .* GB free"):
-        plan_of([write(text)])
+        start(plan)
 
 
-def test_missing_weights_are_refused_when_planning(
-    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_missing_weights_are_said_by_a_plan_and_stop_a_run(
+    write: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("PALETTE_WEIGHTS", raising=False)
+    found = plan_of([write(SMALL + "score: {extractors: [inception]}\n")])
+    assert "inception-2015-12-05.pt" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"(?s)inception-2015-12-05\.pt.*PALETTE_WEIGHTS"):
-        plan_of([write(SMALL + "score: {extractors: [inception]}\n")])
+        start(found)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "inception-2015-12-05.pt").touch()
+    there = plan_of([write(SMALL + f"score: {{extractors: [inception], weights: {weights}}}\n")])
+    assert there.stages.keys() == found.stages.keys(), "the plan without the weights is the plan with them"
+
+
+def test_missing_lists_are_said_and_stop_a_run(write: Callable[[str], Path], tmp_path: Path) -> None:
+    prepare = (
+        f"photos: {{fetch: {{source: folder, path: {tmp_path}}}, prepare: {{test_list: {tmp_path}/ctest10k.txt}}}}"
+    )
+    plan = plan_of([write(SMALL.replace("photos: {}", prepare))])
+    with pytest.raises(ConfigError, match=r"(?s)ctest10k\.txt.*Larsson et al\. 2016"):
+        start(plan)
 
 
 def cpu_seconds_of(*command: str) -> float:

@@ -1,5 +1,6 @@
 """Downloads from a server on loopback that does everything wrong that servers do."""
 
+import gzip
 import hashlib
 import os
 import random
@@ -20,6 +21,7 @@ from palette.errors import DataError
 from tests.web import (
     Answer,
     Site,
+    as_encoding,
     claim,
     drop,
     redirect,
@@ -182,6 +184,13 @@ def test_two_versions_are_never_joined(site: Site, tmp_path: Path) -> None:
     assert (tmp_path / "f").read_bytes() == CONTENT
     assert pinned(tmp_path / "f") == SHA
     assert site.requests[-1][1]["If-Range"] == '"v0"'
+
+
+def test_a_compressed_file_stays_compressed(site: Site, tmp_path: Path) -> None:
+    packed = gzip.compress(CONTENT)
+    url = site.offer("/f.tgz", packed, as_encoding)
+    get(tmp_path / "f.tgz", url, sha256=hashlib.sha256(packed).hexdigest())
+    assert (tmp_path / "f.tgz").read_bytes() == packed
 
 
 def test_redirects_are_followed(site: Site, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from palette.model import adm
 from palette.model.blocks import Attention
 from palette.model.cost import Cost, cost
 from palette.model.networks import build
+from palette.scale import scaled
 from palette.verbs import train
 from tests.tiny import NETWORK, SIZE, prepared, stage, train_spec
 
@@ -270,4 +271,4 @@ def test_what_is_not_a_model(trained: Path, tmp_path: Path, capsys: pytest.Captu
     ],
 )
 def test_numbers_have_three_digits(number: float, text: str) -> None:
-    assert info.scaled(number, "B") == text
+    assert scaled(number, "B") == text

@@ -166,3 +166,36 @@ def test_seeds_and_tasks_wait_for_their_own_trainings_only() -> None:
 def test_baselines_know_no_steps() -> None:
     made = plan(experiments=[{"dataset": "photos", "task": "jpeg", "model": "input", "steps": [1, 2]}])
     assert [row.experiment for row in made.rows] == ["photos-jpeg-input"]
+
+
+# ---------------------------------------------------------------------------------- what a model learns from
+
+SETS: dict[str, Any] = {
+    "large": {"prepare": {"test_images": 30}},
+    "few": {"prepare": {"test_images": 10, "train_images": 1}},
+    "other": {"prepare": {"test_images": 10, "train_images": 1, "seed": 1}},
+}
+ROWS = [{"dataset": ["few", "other"], "task": "jpeg", "model": "palette", "sampler": "dpm"}]
+
+
+def shared_trainings(train_on: object) -> list[TrainSpec]:
+    made = plan(datasets=SETS, models={"palette": {"train_on": train_on}}, experiments=ROWS)
+    return [spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)]
+
+
+def test_two_test_sets_share_one_training() -> None:
+    (shared,) = shared_trainings("large")
+    assert shared.name == "large-jpeg-palette-s0"
+    assert shared.sources == {"prepare": 1.0}
+    alone = plan(datasets=SETS, models={"palette": {}}, experiments=[{**ROWS[0], "dataset": "large"}]).of_kind("train")
+    assert [spec.folder for spec in alone] == [shared.folder]
+    assert len(shared_trainings(None)) == 2
+
+
+def test_several_datasets_are_parents_with_their_shares() -> None:
+    (mixed,) = shared_trainings({"other": 3, "large": 1})
+    assert mixed.name == "large+other-jpeg-palette-s0"
+    assert mixed.sources == {"prepare-large": 0.25, "prepare-other": 0.75}
+    assert mixed.parents["prepare-other"].startswith("prepare/other-")
+    assert [spec.folder for spec in shared_trainings({"large": 2, "other": 6})] == [mixed.folder]
+    assert shared_trainings({"large": 1, "other": 1})[0].hash != mixed.hash

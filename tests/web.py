@@ -134,6 +134,12 @@ def without_ranges(stop: int | None = None) -> Answer:
     return answer
 
 
+def as_encoding(handler: Handler, content: bytes) -> None:
+    """As servers do that take the ending `.tgz` for an encoding."""
+    handler.head(200, Content_Length=len(content), Content_Encoding="x-gzip", Content_Type="application/x-tar")
+    handler.wfile.write(content)
+
+
 def wrong_byte(handler: Handler, content: bytes) -> None:
     serve(handler, b"!" + content[1:])
 

@@ -1,10 +1,18 @@
-"""`palette plan`: the stages of a config and which are done."""
+"""`palette plan`: what a config would run now, why, and what it would cost."""
 
 import argparse
+import json
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = "list the stages of a config and which are done"
-EXAMPLE = "python -m palette plan -c config.yaml"
+from palette.errors import ConfigError
+
+if TYPE_CHECKING:
+    from palette.plan import Plan
+
+HELP = "tell what a config would run now, why, and what it would cost; run nothing"
+EXAMPLE = "python -m palette plan -c my.yaml --gpu h100 --gpus 8"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,18 +24,61 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the workflow's config (default: %(default)s)",
     )
+    parser.add_argument("--gpu", metavar="NAME", help="for this device: h100, a100, …, cpu (default: this machine's)")
+    parser.add_argument("--gpus", type=int, metavar="N", help="wall time on N of them (default: 1; CPU cores: all)")
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="in N machines (default: %(default)s)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the schedule, as SVG or PNG")
+    parser.add_argument("--done", action="store_true", help="compare what finished jobs took with their estimates")
+    parser.add_argument("--json", action="store_true", help="as JSON, with every job of the critical path")
     parser.add_argument(
         "--write", action="store_true", help="write every stage's spec.yaml, for running stages by hand"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print one line a stage. Runs nothing."""
-    from palette.workflow import plan_of
+    """Print it. Runs nothing."""
+    from palette.workflow import plan_of, write_specs
 
     plan = plan_of([arguments.config])
-    for spec in plan.stages.values():
-        done = all((plan.results / output).exists() for output in plan.outputs(spec.folder))
-        print(f"{'done' if done else 'to do':5}  {plan.results / spec.folder}")
-        if arguments.write:
-            spec.write(plan.results)
+    if arguments.write:
+        write_specs(plan)
+    show(plan, arguments)
+
+
+def options() -> argparse.Namespace:
+    """The defaults of all arguments."""
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    return parser.parse_args([])
+
+
+def show(plan: "Plan", arguments: argparse.Namespace) -> None:
+    """What was asked for of `plan`, on standard output."""
+    from palette.costs import text
+    from palette.costs.summary import compared, planned
+
+    device = device_of(plan, arguments.gpu)
+    gpus = arguments.gpus or (os.cpu_count() or 1 if device == "cpu" else 1)
+    if gpus < 1 or arguments.nodes < 1 or gpus % arguments.nodes:
+        raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
+    if arguments.done:
+        facts = compared(plan, device)
+        print(json.dumps(facts, indent=1) if arguments.json else text.compared(facts))
+        return
+    facts, schedule = planned(plan, device, gpus, arguments.nodes)
+    if arguments.picture:
+        from palette.costs.picture import draw
+
+        draw(schedule, arguments.picture, f"{gpus} × {facts['device']}")
+    print(json.dumps(facts, indent=1) if arguments.json else text.planned(facts))
+
+
+def device_of(plan: "Plan", asked: str | None) -> str:
+    """The key of the device that is asked for, by the command line or the config's budget; or that of this machine."""
+    from palette.costs.gpus import GPUS, here
+
+    budget = plan.config.budget
+    name = asked or (budget.gpu if budget and budget.gpu else here())
+    if name not in GPUS:
+        raise ConfigError(f"--gpu {name}: not in the table. It has {', '.join(GPUS)}.")
+    return name

@@ -49,7 +49,7 @@ def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
     """The folder of the train stage that was asked for."""
     from palette.config_file import closest
 
-    trained = {row.experiment: row.train for row in plan.rows if row.train}
+    trained = {row.experiment: row.training for row in plan.rows if row.training}
     names = "".join(f"\n  {name}" for name in trained)
     if experiment is None:
         if len(set(trained.values())) != 1:

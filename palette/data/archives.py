@@ -48,7 +48,7 @@ def members(path: Path) -> Iterator[Entry]:
     pictures needs.
     """
     with _named(path):
-        found = _zip_members(path) if zipfile.is_zipfile(path) else tar_members(path)
+        found = _zip_members(path) if _is_zip(path) else tar_members(path)
         total, most = 0, RATIO * path.stat().st_size
         for entry in found:
             if any(part.startswith(".") or part == "__MACOSX" for part in entry["file"].split("/")):
@@ -57,6 +57,13 @@ def members(path: Path) -> Iterator[Entry]:
             if total > most:
                 raise DataError(f"{path}: unpacks to more than {RATIO} times its size (at {entry['file']}); refused.")
             yield entry
+
+
+def _is_zip(path: Path) -> bool:
+    """A ZIP is known by its end, so a tar whose last file is a ZIP looks like one too."""
+    with path.open("rb") as file:
+        head = file.read(tarfile.BLOCKSIZE)
+    return head[257:262] != b"ustar" and zipfile.is_zipfile(path)
 
 
 @contextmanager
@@ -101,6 +108,16 @@ def tar_members(path: Path, start: int = 0, end: int | None = None) -> Iterator[
                     return
                 last = info.offset
                 yield from _tar_entry(path, info)
+            if end is None or archive.offset < end:
+                _refuse_no_end(file, archive.offset)
+
+
+def _refuse_no_end(file: BinaryIO, offset: int) -> None:
+    """Raise ReadError unless a tar ends with a block of zeros: tarfile takes any nonsense for the end, also that of a broken copy."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
+        raise tarfile.ReadError(f"no header and no end at byte {offset}")
 
 
 def _tar_entry(path: Path, info: tarfile.TarInfo) -> Iterator[Entry]:
@@ -183,7 +200,7 @@ def _zip_entry(file: BinaryIO, info: zipfile.ZipInfo) -> Entry:
 def read_member(path: Path, name: str, most: int = 512 << 20) -> bytes | None:
     """The bytes of one file of a ZIP or tar (compressed or not); None if it has none of that name. For small ones, such as lists."""
     with _named(path):
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             with zipfile.ZipFile(path) as archive:
                 if name not in archive.namelist() or archive.getinfo(name).file_size > most:
                     return None

@@ -99,7 +99,10 @@ def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    except UnicodeEncodeError:  # a path that is not UTF-8: as escapes, it is read back as it was
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def write_manifest(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> Manifest:

@@ -1,6 +1,7 @@
 """Evaluation masks: one fixed mask for each test image, the same for every model.
 
-The paper's free-form masks exist only in its release; these follow the same algorithm and the same bounds of area.
+The paper's free-form masks exist only in its release, which `palette/data/mask_files.py` reads; these follow the same algorithm
+and the same bounds of area.
 """
 
 import math
@@ -40,10 +41,12 @@ def right(size: int, generator: np.random.Generator) -> Mask:
     return one_side(size, 0)
 
 
+BINS = {"free-form-10-20": (0.10, 0.20), "free-form-20-30": (0.20, 0.30), "free-form-30-40": (0.30, 0.40)}
+"""Kind → bounds of its area, as shares of the image."""
 MASKS: dict[MaskKind, Callable[[int, np.random.Generator], Mask]] = {
-    "free-form-10-20": partial(free_form, 0.10, 0.20),
-    "free-form-20-30": partial(free_form, 0.20, 0.30),
-    "free-form-30-40": partial(free_form, 0.30, 0.40),
+    "free-form-10-20": partial(free_form, *BINS["free-form-10-20"]),
+    "free-form-20-30": partial(free_form, *BINS["free-form-20-30"]),
+    "free-form-30-40": partial(free_form, *BINS["free-form-30-40"]),
     "centre": centre,
     "right": right,
 }

@@ -3,6 +3,9 @@
 The algorithm leaves its limits open and the Palette paper does not state them. These are the ones commonly used with it
 at 256 px, here in fractions of the side, so that a mask looks alike at every size: 1-3 strokes of 4-12 vertices,
 12-40 px wide, with turns of 2π/5 ± 2π/15 and a mean step of an eighth of the diagonal.
+
+Masks are the same on every machine: all arithmetic is +, -, ×, / and comparison of float64, which IEEE 754 leaves no choice in.
+Sines of a C library may differ in the last bit, and so may NumPy's `uniform` where a compiler fuses its product and sum.
 """
 
 import math
@@ -45,7 +48,7 @@ def near_segment(
     along /= max(dy * dy + dx * dx, 1e-12)
     np.minimum(np.maximum(along, 0, out=along), 1, out=along)
     off_y, off_x = y - along * dy, x - along * dx
-    return (rows, columns), off_y * off_y + off_x * off_x <= radius**2, along
+    return (rows, columns), off_y * off_y + off_x * off_x <= radius * radius, along
 
 
 def _reach(size: int, a: float, b: float, radius: float) -> slice:
@@ -53,16 +56,30 @@ def _reach(size: int, a: float, b: float, radius: float) -> slice:
     return slice(max(0, math.floor(min(a, b) - radius)), min(size, math.ceil(max(a, b) + radius)))
 
 
+def uniform(generator: np.random.Generator, low: float, high: float) -> float:
+    return low + (high - low) * generator.random()
+
+
+def cosine_and_sine(angle: float) -> tuple[float, float]:
+    """By their series, good to the last bits for angles of up to 2 in size."""
+    sums, term = [0.0, 0.0], 1.0
+    for power in range(26):
+        sums[power % 2] += term if power % 4 < 2 else -term
+        term = term * angle / (power + 1)
+    return sums[0], sums[1]
+
+
 def stroke(size: int, generator: np.random.Generator) -> Iterator[tuple[Point, Point, float]]:
     """The segments (start, end, radius) of one stroke in pixels: a zigzag up or down. Yu et al. 2019, Algorithm 1."""
-    y, x = generator.uniform(0, size, 2).tolist()
-    radius = max(THINNEST, generator.uniform(*WIDTH) * size / 2)
+    y, x = (size * part for part in generator.random(2).tolist())
+    radius = max(THINNEST, uniform(generator, *WIDTH) * size / 2)
     mirror_y, mirror_x = (generator.integers(0, 2, 2) * 2 - 1).tolist()
     for number in range(generator.integers(VERTICES[0], VERTICES[1], endpoint=True)):
-        angle = generator.uniform(*TURN) * (1 if number % 2 else -1)
-        length = min(max(generator.normal(STEP, STEP / 2), 0.0), 2 * STEP) * size
-        end_y = min(max(y + length * math.cos(angle) * mirror_y, 0.0), float(size))
-        end_x = min(max(x + length * math.sin(angle) * mirror_x, 0.0), float(size))
+        angle = uniform(generator, *TURN) * (1 if number % 2 else -1)
+        length = min(max(STEP + STEP / 2 * generator.standard_normal(), 0.0), 2 * STEP) * size
+        along, across = cosine_and_sine(angle)
+        end_y = min(max(y + length * along * mirror_y, 0.0), float(size))
+        end_x = min(max(x + length * across * mirror_x, 0.0), float(size))
         yield (y, x), (end_y, end_x), radius
         y, x = end_y, end_x
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -13,12 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from palette.errors import DataError
-from palette.files import read_json, replacing
-from palette.spec import Row
+from palette.files import read_json
+from palette.publish.plots import COLORS, STYLES, look, plain
+from palette.spec import Row, TrainSpec, read_spec
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito's, for every kind of colour vision."""
-STYLES = ("-", "--", ":", "-.")
 COLUMNS = 3
 TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 """Labelled values of the loss, times powers of ten."""
@@ -36,8 +33,14 @@ class Curve:
 
 
 def curves(rows: Sequence[Row], results: Path) -> list[Curve]:
-    """The log of each training of `rows`, once each."""
-    trainings = {row.train: row for row in reversed(rows) if row.train is not None}
+    """The log of each training of `rows`, once each. One that is continued is part of the longest."""
+    longest: dict[str, tuple[int, str]] = {}
+    for folder in dict.fromkeys(row.training for row in rows if row.training):
+        spec = read_spec(results / folder / "spec.yaml")
+        assert isinstance(spec, TrainSpec)
+        longest[spec.state_key] = max(longest.get(spec.state_key, (0, "")), (spec.steps, folder))
+    shown = {folder for _, folder in longest.values()}
+    trainings = {row.training: row for row in reversed(rows) if row.training is not None and row.training in shown}
     return [_curve(results / folder, row, list(trainings.values())) for folder, row in reversed(trainings.items())]
 
 
@@ -69,10 +72,11 @@ def draw(shown: Sequence[Curve]) -> Figure:
     models = list(dict.fromkeys(curve.model for curve in shown))
     columns = min(COLUMNS, len(models))
     rows = -(-len(models) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained", dpi=150)
-    for number, model in enumerate(models):
-        axes = figure.add_subplot(rows, columns, number + 1)
-        _panel(axes, model, [curve for curve in shown if curve.model == model])
+    with look():
+        figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained", dpi=150)
+        for number, model in enumerate(models):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            _panel(axes, model, [curve for curve in shown if curve.model == model])
     return figure
 
 
@@ -84,14 +88,6 @@ def _panel(axes: Axes, model: str, shown: Sequence[Curve]) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=TICKS))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     if len(shown) > 1:
         axes.legend(fontsize=8, frameon=False)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write SVG or PNG by the path's ending, atomically; equal figures give equal bytes."""
-    with replacing(path) as temporary, mpl.rc_context({"svg.hashsalt": "palette", "svg.fonttype": "path"}):
-        ending = path.suffix.removeprefix(".")
-        figure.savefig(temporary, format=ending, metadata={"Date": None} if ending == "svg" else {"Software": None})

@@ -1,42 +1,97 @@
-"""Pictures of each task: some test images, degraded, restored by every model, and as they were."""
+"""Pictures of each task: some test images, degraded, restored by every model, and as they were; several samples; failures."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from palette.data.inputs import Inputs
 from palette.data.store import ImageStore
+from palette.files import read_json
 from palette.publish.lines import Block, Line
-from palette.publish.panels import Panel, Pixels, compose
+from palette.publish.panels import Panel, Pixels, compose, stack
 from palette.spec import Row, SampleSpec, read_spec
 
-DRAWS = 3
-"""Samples of one input side by side, where a single model samples."""
+DRAWS = 6
+"""Samples of one input side by side, at most."""
+FAILURES = 3
+"""Failure cases of each row."""
 OVERVIEW_INPUTS = 3
 OVERVIEW_POOL = 48
 """The overview's inputs are chosen among so many test images from the first on."""
 
 
-def figure(block: Block, results: Path, count: int, pool: int) -> Image.Image:
-    """The picture of one task: `count` test images of different classes, one a row; degraded, restored and original, one a column.
+def figure(block: Block, results: Path, count: int) -> Image.Image:
+    """The picture of one task, as the paper lays it out: `count` test images of different classes, one a row; in the columns the
+    degraded input, the output of each model, and the original.
 
-    pool: they are chosen among so many of the first test images, those that have several draws.
     results: the folder that the rows' folders are relative to.
     """
-    row = _restored(block)[0].row
-    with ImageStore(results / row.prepare / "test.zip") as tests:
-        items = first_of_each_class(tests.labels[:pool], count)
-        originals = [tests[item] for item in items]
-        names = [tests.classes[tests.labels[item]] for item in items]
+    items, names, originals = _tests(_sampler(block).row, results, count)
     return compose([*_panels(block, results, items), Panel("original", "", originals)], rows=names)
 
 
+def draws(block: Block, results: Path, count: int, pool: int, number: int) -> Image.Image:
+    """Several samples of one input: `count` test images, one a row; in the columns the input, `number` samples, and the original.
+
+    pool: the test images are chosen among so many of the first ones, those that have several draws. Of the models that sample, the
+    first one's.
+    """
+    row = _sampler(block).row
+    items, names, originals = _tests(row, results, count, pool)
+    samples = [
+        Panel(f"sample {draw + 1}", "", [sample(row, results, item, draw) for item in items])
+        for draw in range(min(number, DRAWS))
+    ]
+    shown = [Panel("input", "", degraded(row, results, items)), *samples, Panel("original", "", originals)]
+    return compose(shown, rows=names)
+
+
+def failures(block: Block, results: Path) -> Image.Image:
+    """The test images that each model does worst on, by the distance that its scores name, worst first."""
+    lines = _restored(block)
+    worst = [(line, found) for line in lines if (found := read_json(_scores(line.row, results))["worst"])]
+    titles = [f"{line.label}: worst by {found['label']}" for line, found in worst]
+    return stack([compose(list(_failures(line.row, results, found))) for line, found in worst], titles)
+
+
+def _scores(row: Row, results: Path) -> Path:
+    return results / row.score / "scores.json"
+
+
+def _failures(row: Row, results: Path, worst: dict[str, Any]) -> Iterator[Panel]:
+    """Input, output and original of each of the worst images."""
+    items = worst["images"][:FAILURES]
+    inputs = degraded(row, results, items)
+    with ImageStore(results / row.prepare / "test.zip") as tests:
+        for item, value, image in zip(items, worst["values"], inputs, strict=False):
+            value_text = f"{worst['label']} {value:.{worst['digits']}f}"
+            yield Panel(f"#{item}, {tests.classes[tests.labels[item]]}", value_text, [image], apart=True)
+            yield Panel("output", "", [sample(row, results, item)])
+            yield Panel("original", "", [tests[item]])
+
+
+def _tests(row: Row, results: Path, count: int, pool: int | None = None) -> tuple[list[int], list[str], list[Pixels]]:
+    """Test images of different classes among the first `pool`: their numbers, classes and originals."""
+    with ImageStore(results / row.prepare / "test.zip") as tests:
+        items = first_of_each_class(tests.labels[:pool], count)
+        return items, [tests.classes[tests.labels[item]] for item in items], [tests[item] for item in items]
+
+
 def _restored(block: Block) -> list[Line]:
-    """The lines with samples of a trained model."""
-    return [line for line in block.lines if line.row.sample is not None and not line.baseline]
+    """The lines with outputs of a model, those that are sampled last. What is on the way to another line is left out."""
+    lines = [line for line in block.lines if line.row.sample is not None and not line.baseline]
+    ends = [line for line in lines if line.row.steps is None] or lines
+    return sorted(ends, key=lambda line: line.row.sampler is not None)
+
+
+def _sampler(block: Block) -> Line:
+    """The first line that is sampled; where none is, the last one."""
+    lines = _restored(block)
+    return next((line for line in lines if line.row.sampler is not None), lines[-1])
 
 
 def has_samples(block: Block) -> bool:
@@ -55,17 +110,12 @@ def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
 
 
 def _panels(block: Block, results: Path, items: list[int]) -> Iterator[Panel]:
-    """The input, then each line's samples; several draws of the first line that has them. Of several seeds, the first."""
-    restored = _restored(block)
-    yield Panel("input", "", degraded(restored[0].row, results, items))
-    sampled = [line for line in restored if line.row.sampler is not None]
-    for line in restored:
-        draws = DRAWS if sampled[:1] == [line] else 1
-        for draw in range(draws):
-            images = [sample(line.row, results, item, draw) for item in items]
-            if any(image is not None for image in images):
-                detail = f"draw {draw + 1}" if draws > 1 else line.row.sampler or ""
-                yield Panel(line.row.model, detail, images)
+    """The input, then each line's outputs. Of several seeds, the first."""
+    yield Panel("input", "", degraded(_sampler(block).row, results, items))
+    for line in _restored(block):
+        row = line.row
+        detail = ", ".join(filter(None, [row.sampler, row.milestone]))
+        yield Panel(row.model, detail, [sample(row, results, item) for item in items])
 
 
 def degraded(row: Row, results: Path, items: Sequence[int]) -> list[Pixels | None]:
@@ -120,8 +170,7 @@ def overview(blocks: Sequence[Block], results: Path) -> Image.Image:
 
 def _add_to_strip(strip: _Strip, block: Block, results: Path, number: int) -> None:
     """The block's model that samples, or else its last one, on the `number`-th lively image."""
-    restored = _restored(block)
-    row = next((line.row for line in restored if line.row.sampler is not None), restored[-1].row)
+    row = _sampler(block).row
     with ImageStore(results / row.prepare / "test.zip") as tests:
         lively = liveliest_of_each_class([tests[i] for i in range(min(OVERVIEW_POOL, len(tests)))], tests.labels)
         item = lively[number % len(lively)]

@@ -1,7 +1,7 @@
 """The page that shows everything: one HTML file that needs no network, no scripts and, but for its links, no other file."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from palette.files import read_json
 from palette.progress import clock
 from palette.publish.sheet import Sheet
 from palette.publish.tables import Grid
-from palette.spec import Row, TrainSpec, read_spec
+from palette.spec import ReleasedSpec, Row, TrainSpec, read_spec
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,14 @@ class Source:
     """Title, author, license, url of each original, where known."""
     more: int
     """Further images that are not listed."""
+    published: dict[str, str]
+    """Of a published dataset `title`, `version`, `license`, `citation`, `homepage`, empty where unknown; else nothing."""
 
 
 LISTED = 100
 """Originals listed by name."""
+PUBLISHED = ("title", "version", "license", "citation", "homepage")
+"""What the header of a manifest says of a published dataset."""
 
 
 def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
@@ -72,6 +76,8 @@ def _training(folder: str, row: Row, results: Path) -> Training:
         read_spec(results / folder / "spec.yaml"),
         *(read_json(results / folder / f) for f in ("model.json", "card.json")),
     )
+    if isinstance(spec, ReleasedSpec):
+        return _released(folder, row, facts)
     assert isinstance(spec, TrainSpec)
     return Training(
         title=f"{row.model}, {row.dataset}, seed {spec.seed}",
@@ -80,6 +86,20 @@ def _training(folder: str, row: Row, results: Path) -> Training:
         recipe=f"{spec.steps:,} steps of {spec.batch_size} images".replace(",", "\u202f"),
         tasks=", ".join(spec.mix),
         took=f"{clock(card['seconds'])} on {card.get('device') or card['machine']}",
+        folder=folder,
+    )
+
+
+def _released(folder: str, row: Row, facts: Mapping[str, Any]) -> Training:
+    """A model that was not trained here, by what its `model.json` says."""
+    images = f"{facts['images']:,} images".replace(",", "\u202f") if facts.get("images") else ""
+    return Training(
+        title=f"{row.model}, released",
+        parameters=f"{facts['parameters'] / 1e6:.1f} M",
+        objective=f"{facts['objective']['kind']}, {facts['objective']['loss'].upper()}",
+        recipe=images,
+        tasks=", ".join(facts["mix"]),
+        took="",
         folder=folder,
     )
 
@@ -93,10 +113,13 @@ def _source(name: str, folder: str, results: Path) -> Source:
     facts = read_json(results / folder / "prepare.json")
     fetched = results / read_spec(results / folder / "spec.yaml").parents["fetch"]
     manifest = Manifest.read(fetched / "manifest.jsonl")
-    images = list(islice((image for image in manifest.images() if "license" in image), LISTED))
+    images = [image for image in islice(manifest.images(), LISTED) if "license" in image]
     counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
     about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
-    return Source(name, about, images, manifest.header["images"] - len(images))
+    if manifest.header["rejected"]:
+        about += f"; {manifest.header['rejected']} files were left out as unreadable"
+    published = {key: str(manifest.header.get(key, "")) for key in PUBLISHED} if "title" in manifest.header else {}
+    return Source(name, about, images, manifest.header["images"] - len(images), published)
 
 
 @dataclass(frozen=True)
@@ -108,6 +131,8 @@ class Page:
     sheets: Sequence[Sheet]
     """Tables that follow the paper."""
     figures: Sequence[Picture]
+    comparisons: Sequence[Picture]
+    """Plots of quality against what it takes."""
     curves: Sequence[Picture]
     trainings: Sequence[Training]
     sources: Sequence[Source]

@@ -56,6 +56,19 @@ def compose(panels: Sequence[Panel], rows: Sequence[str] = ()) -> Image.Image:
     return picture
 
 
+def stack(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
+    """One picture of several below each other, each under its title."""
+    band, font = 2 * GAP + LINE, ImageFont.load_default(FONT + 1)
+    width = max(picture.width for picture in pictures)
+    stacked = Image.new("RGB", (width, sum(picture.height + band for picture in pictures)), PAPER)
+    draw, top = ImageDraw.Draw(stacked), 0
+    for picture, title in zip(pictures, titles, strict=True):
+        draw.text((GAP, top + GAP), shorten(title, font, width - 2 * GAP), INK, font)
+        stacked.paste(picture, (0, top + band))
+        top += picture.height + band
+    return stacked
+
+
 def _lefts(panels: Sequence[Panel], width: int, left: int) -> list[int]:
     """The left edge of each column, in pixels."""
     edges: list[int] = []

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from palette.data.parallel import ordered
-from palette.files import replacing
 from palette.scoring.networks import Arrays, Network, Pixels
 from palette.scoring.pixels import chroma, psnr, ssim
 
@@ -96,9 +94,3 @@ def _measure(batch: list[_Prepared], network: Network) -> Arrays:
     measured = network.measure(outputs, originals, np.array([p.label for p in filled]))
     own = {name: np.array([p.values[name] for p in batch]) for name in batch[0].values}
     return own | {name: values[: len(batch)] for name, values in measured.items()}
-
-
-def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write an `.npz` atomically; equal arrays give equal bytes (NumPy dates the entries 1980-01-01)."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)

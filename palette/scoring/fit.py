@@ -31,8 +31,11 @@ MEMORY = 1 << 30
 class Images(Protocol):
     """What is needed of an image store."""
 
-    labels: list[int]
-    classes: list[str]
+    @property
+    def labels(self) -> list[int]: ...
+
+    @property
+    def classes(self) -> list[str]: ...
 
     def __len__(self) -> int: ...
 

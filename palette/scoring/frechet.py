@@ -102,7 +102,8 @@ def standard_error(found: Distance, a: Rows, b: Rows | None) -> float:
     """Standard error of a Fréchet distance by the infinitesimal jackknife (Efron 1982): √(Σ influence²) / N.
 
     a: the features [N,D] of `found.a`. b: those of `found.b` where item i of both belongs together, so that they are drawn
-    together; None for a reference that is taken as it is.
+    together; None for a reference that is taken as it is. Where both sets are of one distribution, so that the distance is all
+    chance, it is too large by up to √2.
     """
     influence = found.influence(a)
     if b is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from palette.scoring.frechet import Floats, Rows, distance, gaussian, standard_error
 from palette.scoring.kinds import KINDS
+from palette.scoring.reference import Statistics, summarize
 from palette.scoring.statistics import (
     bootstrap,
     inception_scores,
@@ -27,16 +29,22 @@ class Measured:
     """What one extractor measured on N images (see `features.measure`), in memory or on disk; a score that lacks its array is left out.
 
     own: the images. originals: the images that they should resemble, item by item. reference: the set that they are compared with as
-    a whole; None: the originals.
+    a whole; None: the originals. known: the statistics of the set that is compared with; None: they are computed.
     """
 
     own: Arrays
     originals: Arrays
     reference: Arrays | None = None
+    known: Statistics | None = None
 
     @property
     def against(self) -> Arrays:
         return self.originals if self.reference is None else self.reference
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Those of the set that is compared with."""
+        return summarize(self.against) if self.known is None else self.known
 
     @property
     def paired(self) -> bool:
@@ -100,7 +108,7 @@ def _frechet(name: str, measured: Measured, settings: Settings) -> Score | None:
     if name not in measured.own:
         return None
     own, against = measured.own[name], measured.against[name]
-    found = distance(gaussian(own), gaussian(against))
+    found = distance(gaussian(own), measured.statistics.gaussians[name])
     interval = None
     if settings.bootstrap and jackknife_groups(len(own)) is not None:
         interval = normal(found.value, standard_error(found, own, against if measured.paired else None))
@@ -114,7 +122,10 @@ def kid(measured: Measured, settings: Settings) -> Score | None:
     if "features" not in measured.own:
         return None
     own, against = measured.own["features"], measured.against["features"]
-    values = kernel_distances(own, against, _groups(own, settings), measured.paired)
+    groups, within = _groups(own, settings), measured.statistics.kernels
+    if groups is None or not measured.paired:  # the set that is compared with is one group
+        within = within.sum(keepdims=True)
+    values = kernel_distances(own, against, groups, measured.paired, within)
     return Score(values[0], jackknife(values), len(own), enough=len(own) >= FEW)
 
 
@@ -134,17 +145,22 @@ def ca(measured: Measured, settings: Settings) -> Score | None:
 
 
 def pd(measured: Measured, settings: Settings) -> Score | None:
-    """Perceptual distance: Euclidean distance between the features of an output and of its original, or its square; mean over images."""
+    """Perceptual distance, mean over images."""
+    return _mean(perceptual_distances(measured, settings), settings)
+
+
+def perceptual_distances(measured: Measured, settings: Settings) -> Floats | None:
+    """Euclidean distance between the features of each output and of its original, or its square: [N]; None without features."""
     if "features" not in measured.own:
         return None
     own, originals = measured.own["features"], measured.originals["features"]
     squared = np.array([np.sum((a.astype(np.float64) - b) ** 2) for a, b in zip(own, originals, strict=True)])
-    return _mean(squared if settings.pd == "squared" else np.sqrt(squared), settings)
+    return squared if settings.pd == "squared" else np.sqrt(squared)
 
 
 def precision(measured: Measured, settings: Settings) -> Score | None:
     """Share of the outputs that lie in the manifold of the reference."""
-    return _manifold(measured.own, measured.against, settings)
+    return _manifold(measured.own, measured.against, settings, measured.statistics.neighborhoods)
 
 
 def recall(measured: Measured, settings: Settings) -> Score | None:
@@ -152,10 +168,10 @@ def recall(measured: Measured, settings: Settings) -> Score | None:
     return _manifold(measured.against, measured.own, settings)
 
 
-def _manifold(points: Arrays, manifold: Arrays, settings: Settings) -> Score | None:
+def _manifold(points: Arrays, manifold: Arrays, settings: Settings, radii: Floats | None = None) -> Score | None:
     if not ("features" in points and "features" in manifold):
         return None
-    found: npt.NDArray[np.bool_] = inside(points["features"], manifold["features"])
+    found: npt.NDArray[np.bool_] = inside(points["features"], manifold["features"], radii)
     return _mean(found, settings, enough=NEIGHBORHOOD)
 
 

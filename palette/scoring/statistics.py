@@ -45,17 +45,18 @@ def kernel_distance(a: Rows, b: Rows) -> float:
     return kernel_distances(a, b, None, paired=False)[0]
 
 
-def kernel_distances(a: Rows, b: Rows, groups: Indices | None, paired: bool) -> list[float]:
+def kernel_distances(
+    a: Rows, b: Rows, groups: Indices | None, paired: bool, within_b: Floats | None = None
+) -> list[float]:
     """KID over all images, then without each group: kernels are summed once, by pairs of groups.
 
     groups: of each image of `a` the number of its group [N]; None without groups. paired: the images of `b` belong to those of `a`
-    one by one and are left out with them; otherwise `b` stays whole.
+    one by one and are left out with them; otherwise `b` stays whole. within_b: `kernels_within` of `b` and its groups, if known.
     """
     of_a = np.zeros(len(a), np.int64) if groups is None else groups
     of_b = of_a if paired else np.zeros(len(b), np.int64)
-    within_a, within_b, across = _kernels(a, a, of_a, of_a), _kernels(b, b, of_b, of_b), _kernels(a, b, of_a, of_b)
-    for sums, rows, group in ((within_a, a, of_a), (within_b, b, of_b)):
-        sums[np.diag_indices(len(sums))] -= _diagonal(rows, group, len(sums))
+    within_a, across = kernels_within(a, of_a), _kernels(a, b, of_a, of_b)
+    within_b = kernels_within(b, of_b) if within_b is None else within_b
     left_out = 0 if groups is None else len(within_a)
     kept_a = np.vstack([np.ones(len(within_a)), 1 - np.eye(len(within_a))[:left_out]])
     kept_b = kept_a if paired else np.ones((len(kept_a), len(within_b)))
@@ -64,6 +65,13 @@ def kernel_distances(a: Rows, b: Rows, groups: Indices | None, paired: bool) -> 
         float(u @ within_a @ u / (n * (n - 1)) + v @ within_b @ v / (m * (m - 1)) - 2 * (u @ across @ v) / (n * m))
         for u, v, n, m in zip(kept_a, kept_b, sizes_a, sizes_b, strict=True)
     ]
+
+
+def kernels_within(rows: Rows, groups: Indices) -> Floats:
+    """Σ (x·y/D + 1)³ over the images [N,D] of each pair of groups, but for those of an image and itself: [G,G]."""
+    sums = _kernels(rows, rows, groups, groups)
+    sums[np.diag_indices(len(sums))] -= _diagonal(rows, groups, len(sums))
+    return sums
 
 
 def _kernels(x: Rows, y: Rows, of_x: Indices, of_y: Indices) -> Floats:
@@ -148,13 +156,14 @@ def _negentropy(p: Floats) -> Floats:
 # ------------------------------------------------------------------------------------ precision and recall
 
 
-def inside(x: Rows, manifold: Rows) -> npt.NDArray[np.bool_]:
+def inside(x: Rows, manifold: Rows, radii: Floats | None = None) -> npt.NDArray[np.bool_]:
     """Which of the features x [N,D] lie in the manifold of other features [M,D] (Kynkäänniemi et al. 2019): [N].
 
     The manifold is the union of balls around those features, each as wide as the distance to its NEIGHBORS-th neighbor. With x the
-    outputs and the manifold of the originals the mean is precision; the other way round it is recall.
+    outputs and the manifold of the originals the mean is precision; the other way round it is recall. radii: the manifold's
+    `neighborhoods`, if they are known.
     """
-    radii = _radii(manifold)
+    radii = neighborhoods(manifold) if radii is None else radii
     found = np.zeros(len(x), bool)
     for rows, some in _blocks(x):
         for columns, others in _blocks(manifold):
@@ -162,7 +171,7 @@ def inside(x: Rows, manifold: Rows) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _radii(rows: Rows) -> Floats:
+def neighborhoods(rows: Rows) -> Floats:
     """Squared distance of each feature [N,D] to its NEIGHBORS-th neighbor: [N]. Of fewer features, to the last."""
     nearest = min(NEIGHBORS + 1, len(rows))  # each is its own nearest
     radii = np.empty(len(rows))

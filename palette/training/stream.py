@@ -1,9 +1,13 @@
 """The endless stream of training examples. Example number p is a pure function of (seed, p, images, mix): which image,
 which task, how it is degraded, which noise. Batch s holds the examples s·B to (s+1)·B - 1.
 
+Of one dataset, each epoch shows every image once. Of several, each example draws its dataset by the proportions and then an
+image of it, so that a small dataset is repeated as often as its share wants it.
+
 So a resumed training sees what an uninterrupted one would, and so does one on more devices, each with its slice.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,6 +61,21 @@ def open_images(train: Path, mix: Mapping[Degradation, float]) -> ImageStore:
     return PairStore(train, train.with_name("train-conditions.zip")) if PAIRED in mix else ImageStore(train)
 
 
+class Joined:
+    """The images of several datasets, one after the other. shares: of the examples, one for each dataset."""
+
+    def __init__(self, parts: Sequence[Images], shares: Sequence[float]) -> None:
+        self.parts, self.shares = parts, shares
+        self.ends: list[int] = np.cumsum([len(part) for part in parts]).tolist()
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        part = bisect_right(self.ends, index)
+        return self.parts[part][index - (self.ends[part - 1] if part else 0)]
+
+
 class InMemory:
     """Images that are decoded once: for stores whose pixels fit into `RAM`."""
 
@@ -76,7 +95,8 @@ class InMemory:
 
 @dataclass
 class Stream:
-    """images: the training images, with conditions if the mix has paired images. mix: task → proportion.
+    """images: the training images, with conditions if the mix has paired images; Joined, if they are of several datasets.
+    mix: task → proportion.
     batch_size: B, over all devices. flip: mirror half of the images, and their conditions with them.
     """
 
@@ -88,27 +108,32 @@ class Stream:
     flip: bool
 
     def __post_init__(self) -> None:
-        if not len(self.images):
+        self.joined = self.images if isinstance(self.images, Joined) else None
+        if not all(map(len, self.joined.parts if self.joined else [self.images])):
             raise DataError("train.zip holds no images. Prepare a data set with at least one training image.")
+        self.part_thresholds = thresholds(self.joined.shares if self.joined else [1.0])
         self.channels = 6 if PAIRED in self.mix else 3
         if len(self.images) * self.image_size**2 * self.channels <= RAM:
             self.images = InMemory(self.images)
         self.tasks: list[Degradation] = sorted(self.mix)
-        shares = np.array([self.mix[task] for task in self.tasks])
-        self.thresholds = np.cumsum(shares / shares.sum())
+        self.task_thresholds = thresholds([self.mix[task] for task in self.tasks])
         self.order = lru_cache(maxsize=2)(self._order)  # two: workers stand on both sides of the turn of an epoch
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         return generator(self.seed, "order", epoch).permutation(len(self.images))
 
     def image_index(self, position: int) -> int:
-        """The image of example `position`: each epoch runs through all images in a new order."""
+        """The image of example `position`."""
+        if self.joined:
+            random = generator(self.seed, "image", position)
+            part = chosen(self.part_thresholds, random.random())
+            return int(random.integers(self.joined.ends[part] - len(self.joined.parts[part]), self.joined.ends[part]))
         epoch, place = divmod(position, len(self.images))
         return int(self.order(epoch)[place])
 
     def task(self, draw: float) -> Degradation:
         """The task of a number in [0, 1), by the proportions of the mix."""
-        return self.tasks[min(int(np.searchsorted(self.thresholds, draw, side="right")), len(self.tasks) - 1)]
+        return self.tasks[chosen(self.task_thresholds, draw)]
 
     def example(self, position: int) -> Example:
         """Example number `position`."""
@@ -130,6 +155,16 @@ class Stream:
     def levels(self, step: int) -> Tensor:
         """u of the examples of batch `step`, float64 [batch_size]."""
         return stratified(self.batch_size, generator(self.seed, "levels", step).random())
+
+
+def thresholds(shares: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Where the proportions end that part the numbers from 0 to 1 among them."""
+    return np.cumsum(np.array(shares, np.float64) / sum(shares))
+
+
+def chosen(ends: npt.NDArray[np.float64], draw: float) -> int:
+    """The part in which a number in [0, 1) lies."""
+    return min(int(np.searchsorted(ends, draw, side="right")), len(ends) - 1)
 
 
 def collate(examples: Sequence[Example], u: Tensor) -> Batch:

@@ -1,15 +1,18 @@
-"""The loss of the averaged weights on images that training never sees: the last ones of the training store."""
+"""The loss of the averaged weights on images that training never sees: some of the training store, drawn at random."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from palette.data.randomness import generator
 from palette.errors import ConfigError
 from palette.spec import TrainSpec
-from palette.training.stream import Images, Stream, collate, micro_batches, moved
+from palette.training.stream import Images, Joined, Stream, collate, micro_batches, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
 
 
@@ -18,7 +21,7 @@ class Part:
     """The images of a store at `places`, in that order."""
 
     images: Images
-    places: range
+    places: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -28,16 +31,28 @@ class Part:
 
 
 def split(images: Images, count: int) -> tuple[Images, Images | None]:
-    """The images to train on, and the last `count`, which are held out; None for none. Raises ConfigError for too many."""
+    """The images to train on, and `count` that are held out; None for none. Raises ConfigError for too many.
+
+    Drawn at random, the same ones for every model: a store may be sorted by class. Of several datasets each gives its share.
+    """
     if count == 0:
         return images, None
+    if isinstance(images, Joined):
+        ends = [round(end * count) for end in thresholds(images.shares)]
+        counts = [end - start for start, end in pairwise([0, *ends])]
+        split_parts = [split(part, own) for part, own in zip(images.parts, counts, strict=True)]
+        held_out = [
+            (held, share) for (_, held), share in zip(split_parts, images.shares, strict=True) if held is not None
+        ]
+        return Joined([kept for kept, _ in split_parts], images.shares), Joined(*map(list, zip(*held_out, strict=True)))
     kept = len(images) - count
     if kept < 1:
         raise ConfigError(
             f"train: `validation_images` {count}, but the training store has {len(images)} images, and at least one must be "
             f"left to train on. Choose {len(images) - 1} or fewer, or 0 for no validation."
         )
-    return Part(images, range(kept)), Part(images, range(kept, len(images)))
+    order = generator(0, "held out", len(images)).permutation(len(images))
+    return Part(images, np.sort(order[:kept]).tolist()), Part(images, np.sort(order[kept:]).tolist())
 
 
 def fixed_stream(images: Images, spec: TrainSpec) -> Stream:
@@ -45,7 +60,8 @@ def fixed_stream(images: Images, spec: TrainSpec) -> Stream:
 
     A seed of its own, so that no example shares its noise with one of training.
     """
-    return Stream(images, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
+    each = Part(images, range(len(images)))
+    return Stream(each, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
 
 
 class Validation:

@@ -9,8 +9,9 @@ from palette.data.store import ImageStore
 from palette.errors import DataError
 from palette.files import read_json
 from palette.progress import track
+from palette.scoring.arrays import save_arrays
 from palette.scoring.device import device
-from palette.scoring.features import Pair, diversity, measure, save_arrays
+from palette.scoring.features import Pair, diversity, measure
 from palette.scoring.networks import Pixels, load_network
 from palette.spec import FeaturesSpec
 from palette.stage import Stage

@@ -1,35 +1,77 @@
 """mask: one evaluation mask for each test image, fixed for ever, whatever the images and the models are."""
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from palette.data.degraded import Mask
+from palette.data.mask_files import own_masks
 from palette.data.masks import MASKS
 from palette.data.randomness import generator
 from palette.data.store import StoredImage, write_store
-from palette.files import write_json
+from palette.files import replacing, write_json
 from palette.progress import track
 from palette.spec import MaskSpec
 from palette.stage import Stage
 
+ACROSS, SHOWN, SIDE, GAP = 12, 48, 96, 4
+"""Of the sheet: masks in a row, masks, largest side of one, pixels between two."""
+
 
 def run(stage: Stage[MaskSpec]) -> None:
-    """Write `masks.zip` (1-bit PNGs, white where the model must generate) and `masks.json`."""
-    spec = stage.spec
-    areas: list[float] = []
-    masks = track(draw(spec, areas), f"mask {spec.name}", spec.count, "masks")
-    write_store(stage.path("masks.zip"), masks, ["mask"])
-    area = {"min": min(areas), "mean": float(np.mean(areas)), "max": max(areas)}
-    write_json(
-        stage.path("masks.json"),
-        {"kind": spec.mask, "image_size": spec.image_size, "count": spec.count, "area": area},
-    )
-    stage.write_card(["masks.zip", "masks.json"], area=area)
+    """Write `masks.zip` (1-bit PNGs, white where the model must generate), `masks.json`, and a sheet of the first, `masks.png`."""
+    spec, seen = stage.spec, Seen()
+    masks = track(map(seen.look, masks_of(spec)), f"mask {spec.name}", spec.count, "masks")
+    named = (StoredImage(f"{i:08}.png", mask, source={"area": float(mask.mean())}) for i, mask in enumerate(masks))
+    write_store(stage.path("masks.zip"), named, ["mask"], spec.runtime.threads)
+    facts = {"kind": spec.mask, "image_size": spec.image_size, "count": spec.count, **seen.facts()}
+    write_json(stage.path("masks.json"), facts)
+    with replacing(stage.path("masks.png")) as temporary:
+        seen.sheet().save(temporary, "PNG")
+    stage.write_card(["masks.zip", "masks.json", "masks.png"], area=facts["area"])
 
 
-def draw(spec: MaskSpec, areas: list[float]) -> Iterator[StoredImage]:
-    """The masks of test images 0, 1, …; the hidden share of each is appended to `areas`."""
-    for index in range(spec.count):
-        mask = MASKS[spec.mask](spec.image_size, generator(0, "mask", spec.mask, index))
-        areas.append(float(mask.mean()))
-        yield StoredImage(f"{index:08}.png", mask, source={"area": areas[-1]})
+def masks_of(spec: MaskSpec) -> Iterator[Mask]:
+    """The masks of test images 0, 1, …: the user's, or drawn."""
+    if spec.runtime.masks is not None:
+        return own_masks(spec.runtime.masks, spec.mask, spec.image_size, spec.count)
+    assert spec.mask != "own"
+    draw = MASKS[spec.mask]
+    return (draw(spec.image_size, generator(0, "mask", spec.mask, index)) for index in range(spec.count))
+
+
+@dataclass
+class Seen:
+    """What is remembered of masks as they pass."""
+
+    areas: list[float] = field(default_factory=list)
+    first: list[Mask] = field(default_factory=list)
+    bits: Any = field(default_factory=hashlib.sha256)
+
+    def look(self, mask: Mask) -> Mask:
+        self.areas.append(float(mask.mean()))
+        self.first += [mask] * (len(self.first) < SHOWN)
+        self.bits.update(np.packbits(mask).tobytes())
+        return mask
+
+    def facts(self) -> dict[str, Any]:
+        """`sha256` is that of all pixels, eight in a byte: equal on every machine."""
+        area = {"min": min(self.areas), "mean": float(np.mean(self.areas)), "max": max(self.areas)}
+        return {"area": area, "sha256": self.bits.hexdigest()}
+
+    def sheet(self) -> Image.Image:
+        """The first masks in rows, on gray."""
+        side = min(SIDE, len(self.first[0]))
+        step, rows = side + GAP, -(-len(self.first) // ACROSS)
+        sheet = Image.new("L", (min(ACROSS, len(self.first)) * step - GAP, rows * step - GAP), 128)
+        for number, mask in enumerate(self.first):
+            row, column = divmod(number, ACROSS)
+            sheet.paste(
+                Image.fromarray(mask).convert("L").resize((side, side), Image.Resampling.BOX),
+                (column * step, row * step),
+            )
+        return sheet

@@ -1,193 +1,260 @@
 """prepare: the originals become square images of one size, in a training and a test store without a shared pixel."""
 
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import compress, islice
+from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
-
-from palette.config import Prepare
-from palette.data.crops import around, draw_crop
+from palette.data.bad_files import BadFiles
+from palette.data.crops import Crop, Split, photo_crops, square
+from palette.data.duplicates import Looks, look
+from palette.data.journal import StoreWriter
 from palette.data.manifest import Entry, Manifest, opener
 from palette.data.parallel import ordered
-from palette.data.photos import Box
-from palette.data.pictures import FILTER, centre_square, cut_square, decode_picture
-from palette.data.randomness import generator
-from palette.data.store import StoredImage, image_name, write_store
+from palette.data.pictures import UNREADABLE, Picture, cut_square, read_picture
+from palette.data.prepared import summary
+from palette.data.selection import read_names, select
+from palette.data.store import encode, image_name
 from palette.errors import DataError
 from palette.files import write_json
-from palette.progress import track
+from palette.progress import Progress
 from palette.spec import PrepareSpec
-from palette.stage import Stage
+from palette.stage import Stage, say
 
-SPLITS = ("train", "test")
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A square of a picture: the picture's entry in the fetch manifest, its class as a label, and the square."""
-
-    picture: dict[str, Any]
-    label: int
-    box: Box
-
-    def facts(self) -> dict[str, Any]:
-        """What the store's manifest says of it."""
-        return {
-            "file": self.picture["file"],
-            "sha256": self.picture["sha256"],
-            "size": self.picture["size"],
-            "box": list(self.box),
-        }
-
-    def identity(self) -> list[Any]:
-        """Equal lists are equal images, and equal conditions of them."""
-        conditions = [self.picture["condition"]["sha256"]] if "condition" in self.picture else []
-        return [self.picture["sha256"], self.box, self.label, *conditions]
-
-    def condition(self) -> "Crop":
-        """The same square of the picture's condition, which may be of another scale."""
-        picture = self.picture["condition"]
-        return Crop(picture, self.label, centre_square(*picture["size"]))
+SPLITS: tuple[Split, ...] = ("test", "train")
+"""In the order of their making: training pictures are compared with the test images."""
 
 
 def run(stage: Stage[PrepareSpec]) -> None:
-    """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too."""
+    """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too.
+
+    What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
+    """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
-    options = stage.spec.prepare
-    crops = (plan_photos if manifest.source == "photos" else plan_folder)(manifest, options)
-    read = reader(manifest, keep=manifest.source == "photos")
-    stores = {split: crops[split] for split in SPLITS}
-    if manifest.source == "pairs":
-        stores |= {f"{split}-conditions": [crop.condition() for crop in crops[split]] for split in SPLITS}
-    for name, cut in stores.items():
-        write_images(stage, name, cut, read, manifest.classes)
-    write_json(stage.path("prepare.json"), summary(manifest, options, crops))
-    stage.write_card([*(f"{name}.zip" for name in stores), "prepare.json"], images=[len(crops[s]) for s in SPLITS])
+    stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
+    for name in ("card.json", "prepare.json", *(f"{store}.zip" for store in stores)):
+        stage.path(name).unlink(missing_ok=True)
+    with workshop(stage.path(".parts")) as folder, ExitStack() as files:
+        work = Work(stage, manifest, folder, files)
+        facts = work.make()
+        for store in stores:
+            publish(folder / f"{store}.zip", stage.path(f"{store}.zip"))
+        write_json(stage.path("prepare.json"), facts)
+        images = [facts[split]["images"] for split in ("train", "test")]
+        stage.write_card([*(f"{store}.zip" for store in stores), "prepare.json"], images=images)
+    shutil.rmtree(folder)
 
 
-# -------------------------------------------------------------------------------------- which crops there are
+@contextmanager
+def workshop(folder: Path) -> Iterator[Path]:
+    """A folder for unfinished work, of one process at a time: a second one waits, and goes on from what the first leaves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{folder}: another process is preparing this; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
-def plan_photos(manifest: Manifest, options: Prepare) -> dict[str, list[Crop]]:
-    """Random crops by split, from the test box of each photograph and from the rest; the photographs take turns."""
-    pictures = list(manifest.images())
-    counts = {"train": options.train_images, "test": options.test_images}
-
-    def crop(split: str, index: int) -> Crop:
-        label = index % len(pictures)
-        random = generator(options.seed, "crop", split, index)
-        return Crop(pictures[label], label, draw_crop(regions(pictures[label])[split], options.image_size, random))
-
-    return {split: [crop(split, index) for index in range(counts[split])] for split in SPLITS}
+def publish(part: Path, path: Path) -> None:
+    """Give a finished store its name. It keeps the one in the workshop until the stage is done, where the disk has hard links."""
+    try:
+        os.link(part, path)
+    except OSError:
+        part.replace(path)
 
 
-def regions(picture: dict[str, Any]) -> dict[str, list[Box]]:
-    """The boxes of a photograph that each split may be cut from."""
-    (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
-    test = (left, top, right, bottom)
-    return {"train": around(width, height, test), "test": [test]}
+# ------------------------------------------------------------------------------------- which crops there are
 
 
-def plan_folder(manifest: Manifest, options: Prepare) -> dict[str, list[Crop]]:
-    """The middle squares of different pictures by split, the dataset's own where it has one. Of equal files only the first counts."""
-    pictures: dict[str, Entry] = {}
-    for picture in manifest.images():
-        pictures.setdefault(picture["sha256"], picture)
+@dataclass(frozen=True)
+class Chosen:
+    """crops: a split → its crops, from the first one on each time it is called; counts: their numbers.
+
+    noticed: what was counted while choosing.
+    """
+
+    crops: Callable[[Split], Iterator[Crop]]
+    counts: Mapping[Split, int]
+    noticed: Mapping[str, int] = field(default_factory=dict)
+
+
+def of_photos(manifest: Manifest, spec: PrepareSpec) -> Chosen:
+    """Crops of the embedded photographs."""
+    pictures, options = list(manifest.images()), spec.prepare
+    assert options.train_images is not None
+    counts: dict[Split, int] = {"train": options.train_images, "test": options.test_images}
+    return Chosen(lambda split: photo_crops(pictures, options, split, counts[split]), counts)
+
+
+def of_pictures(manifest: Manifest, spec: PrepareSpec) -> Chosen:
+    """One crop of each chosen picture. Test images stand in their order, training images as the manifest has them, which is
+    the order in which archives are read fastest."""
+    options, runtime = spec.prepare, spec.runtime
+    names = read_names(runtime.test_list, options.test_images) if runtime.test_list else None
+    chosen = select(manifest, options, names)
+    tests = list(chosen.test_entries(manifest.images()))
     labels = {name: label for label, name in enumerate(manifest.classes)}
-    chosen = own_split(manifest, options, pictures) or random_split(manifest, options, pictures)
-    return {
-        split: [Crop(p, labels[p["class"]], centre_square(*p["size"])) for p in chosen[split]]
-        for split in reversed(SPLITS)
-    }
+
+    def crops(split: Split) -> Iterator[Crop]:
+        pictures = tests if split == "test" else compress(manifest.images(), chosen.train)
+        return (Crop(picture, labels[picture["class"]], square(picture, options, split)) for picture in pictures)
+
+    counts: dict[Split, int] = {"train": int(chosen.train.sum()), "test": len(tests)}
+    return Chosen(crops, counts, {"copies": chosen.copies, "same_names": chosen.same_names})
 
 
-def own_split(manifest: Manifest, options: Prepare, pictures: dict[str, Entry]) -> dict[str, list[Entry]] | None:
-    """Random pictures from the training and the test images that the dataset itself names; None if it names none."""
-    if not any("split" in picture for picture in pictures.values()):
-        return None
-    chosen = {}
-    for split, needed in (("train", options.train_images), ("test", options.test_images)):
-        hashes = sorted(digest for digest, picture in pictures.items() if picture.get("split") == split)
-        _refuse_too_few(manifest, len(hashes), needed, f"{split} images of its own split", f"`{split}_images`")
-        order = generator(options.seed, "split", split).permutation(len(hashes))
-        chosen[split] = [pictures[hashes[position]] for position in order[:needed]]
-    return chosen
+# ------------------------------------------------------------------------------------------------ one image
 
 
-def random_split(manifest: Manifest, options: Prepare, pictures: dict[str, Entry]) -> dict[str, list[Entry]]:
-    """Random pictures for testing, and others for training."""
-    asked = f"pictures for {options.train_images} training and {options.test_images} test images"
-    _refuse_too_few(manifest, len(pictures), options.train_images + options.test_images, asked, "one of them")
-    order = generator(options.seed, "split").permutation(len(pictures))
-    hashes = sorted(pictures)
-    chosen = [pictures[hashes[position]] for position in order[: options.train_images + options.test_images]]
-    return {"test": chosen[: options.test_images], "train": chosen[options.test_images :]}
+@dataclass(frozen=True)
+class Made:
+    """A crop that became an image, or did not.
+
+    png: the image; None if there is a `reason` why not. look: its picture's perceptual hash, if it is to be compared.
+    """
+
+    crop: Crop
+    facts: dict[str, Any]
+    png: bytes | None = None
+    look: int | None = None
+    reason: str = ""
 
 
-def _refuse_too_few(manifest: Manifest, there: int, needed: int, asked: str, options: str) -> None:
-    if there < needed:
-        raise DataError(
-            f"{manifest.containers[0]}: has {there} different readable pictures, but {needed} {asked} are asked for. "
-            f"Lower {options}. {manifest.header['rejected']} files were left out as unreadable."
-        )
+class Maker:
+    """A function crop → image, for threads: each image depends on its crop alone."""
+
+    def __init__(self, manifest: Manifest, spec: PrepareSpec) -> None:
+        self.open, self.options = opener(manifest), spec.prepare
+        self.compares = manifest.source != "photos"  # their splits are parts of the same pictures
+        self.kept: dict[str, Picture] = {}
+
+    def __call__(self, crop: Crop) -> Made:
+        try:
+            picture = self.kept.get(crop.picture["sha256"]) or self.read(crop.picture)
+        except DataError as error:
+            return Made(crop, {}, reason=str(error))
+        except UNREADABLE as error:
+            return Made(crop, {}, reason=f"damaged or not supported ({error})")
+        size = self.options.image_size
+        converted = [*picture.converted, *(["enlarged"] if crop.box[2] - crop.box[0] < size else [])]
+        png = encode(cut_square(picture.pixels, crop.box, size, self.options.filter))
+        facts = crop.facts() | ({"converted": converted} if converted else {})
+        bits = look(picture.pixels) if self.compares else None
+        return Made(crop, facts if bits is None else facts | {"look": f"{bits:016x}"}, png, bits)
+
+    def read(self, entry: Entry) -> Picture:
+        picture = read_picture(self.open(entry), entry["file"], self.options.background, self.options.gray)
+        if not self.compares:  # a few pictures that give many crops
+            self.kept[entry["sha256"]] = picture
+        return picture
 
 
-# --------------------------------------------------------------------------------------------- making them
+# ------------------------------------------------------------------------------------------------ all of them
 
 
-def reader(manifest: Manifest, keep: bool) -> Callable[[Entry], Image]:
-    """A function entry → picture. keep: hold the pictures in memory, for the few that give many crops."""
-    read, kept = opener(manifest), dict[str, Image]()
+@dataclass
+class Work:
+    """The making of all stores of a stage."""
 
-    def picture(entry: Entry) -> Image:
-        image = kept.get(entry["sha256"]) or decode_picture(read(entry))
-        if keep:
-            kept[entry["sha256"]] = image
-        return image
+    stage: Stage[PrepareSpec]
+    manifest: Manifest
+    folder: Path
+    files: ExitStack
+    bad: BadFiles = field(init=False)
+    looks: Looks = field(default_factory=Looks)
 
-    return picture
+    def __post_init__(self) -> None:
+        spec, header = self.stage.spec, self.manifest.header
+        total = header["images"] + header["rejected"]
+        self.bad = BadFiles(f"prepare {spec.name}", total, spec.runtime.bad_limit, spec.runtime.strict)
+        self.bad.add_rejected(self.manifest.rejected())
+        self.maker = Maker(self.manifest, spec)
 
+    def make(self) -> dict[str, Any]:
+        """Make every store, or what is left of it; returns the content of `prepare.json`."""
+        chosen = (of_photos if self.manifest.source == "photos" else of_pictures)(self.manifest, self.stage.spec)
+        writers = {split: self.split(split, chosen.crops(split), chosen.counts[split]) for split in SPLITS}
+        if self.manifest.source == "pairs":
+            for split in SPLITS:
+                self.conditions(split, chosen.crops(split), writers[split])
+        return summary(self.manifest, self.stage.spec.prepare, writers, self.bad, chosen.noticed)
 
-def write_images(
-    stage: Stage[PrepareSpec],
-    name: str,
-    crops: Sequence[Crop],
-    read: Callable[[Entry], Image],
-    classes: Sequence[str],
-) -> None:
-    """Write the store `name`. Each crop depends on itself alone, so the number of threads changes no byte."""
+    def writer(self, name: str) -> StoreWriter:
+        """The store `name` as far as it was made."""
+        store, journal = (self.folder / f"{name}.{ending}" for ending in ("zip", "jsonl"))
+        for path in (store, journal):
+            path.touch()
+        file, lines = (self.files.enter_context(path.open("r+b")) for path in (store, journal))
+        return StoreWriter(file, lines, self.manifest.classes)
 
-    def make(index: int) -> StoredImage:
-        crop = crops[index]
-        picture = read(crop.picture)
-        pixels = cut_square(picture, crop.box, stage.spec.prepare.image_size)
-        return StoredImage(image_name(index), pixels, crop.label, crop.facts())
+    def split(self, split: Split, crops: Iterator[Crop], count: int) -> StoreWriter:
+        """Make the store of a split."""
+        writer = self.writer(split)
+        for line in writer.lines():
+            self.remember(split, line.content)
+        for made in self.made(split, crops, count, writer):
+            self.add(split, made, writer)
+        writer.finish()
+        writer.save()
+        return writer
 
-    threads = stage.spec.runtime.threads
-    images = ordered(make, range(len(crops)), threads)
-    shown = track(images, f"prepare {stage.spec.name} {name}", len(crops), "images")
-    write_store(stage.path(f"{name}.zip"), shown, classes, threads)
+    def made(self, name: str, crops: Iterator[Crop], count: int, writer: StoreWriter) -> Iterator[Made]:
+        """What becomes of the crops that the store has not dealt with yet."""
+        if writer.items:
+            say(f"prepare {self.stage.spec.name} {name}: going on after {writer.items} of {count} images")
+        progress = Progress(f"prepare {self.stage.spec.name} {name}", count, "images", start=writer.items)
+        for made in ordered(self.maker, islice(crops, writer.items, None), self.stage.spec.runtime.threads):
+            yield made
+            progress.advance()
 
+    def add(self, split: Split, made: Made, writer: StoreWriter) -> None:
+        """Append an image to its store, or the reason why there is none."""
+        if made.png is None:
+            if split == "test":
+                raise DataError(
+                    f"{made.crop.picture['file']}: {made.reason}. It is a test image, and every one of them counts."
+                )
+            left_out = {"file": made.crop.picture["file"], "reason": made.reason}
+            writer.leave_out(left_out)
+            self.remember(split, left_out)
+            return
+        facts, like = made.facts, self.like(made) if split == "train" else None
+        if like:
+            facts = facts | {"like": like}
+        if like and self.stage.spec.prepare.duplicates == "drop":
+            writer.leave_out(facts)
+        else:
+            writer.add(image_name(writer.images), made.png, made.crop.label, facts)
+            self.remember(split, facts)
 
-def summary(manifest: Manifest, options: Prepare, crops: dict[str, list[Crop]]) -> dict[str, Any]:
-    """The content of `prepare.json`. `sha256` is that of the list of crops: equal lists are equal images."""
-    classes = manifest.classes
-    content: dict[str, Any] = {
-        "source": manifest.source,
-        "image_size": options.image_size,
-        "filter": FILTER,
-        "classes": classes,
-    }
-    for split in SPLITS:
-        counts = Counter(crop.label for crop in crops[split])
-        listing = json.dumps([crop.identity() for crop in crops[split]])
-        content[split] = {
-            "images": len(crops[split]),
-            "per_class": {name: counts[label] for label, name in enumerate(classes)},
-            "sha256": hashlib.sha256(listing.encode()).hexdigest(),
-        }
-    return content
+    def like(self, made: Made) -> dict[str, Any] | None:
+        """The test image that a training picture equals or resembles: its number, and in how many bits the two differ."""
+        found = None if made.look is None else self.looks.nearest(made.look, made.crop.picture["sha256"])
+        return None if found is None else {"test": found[0], "bits": found[1], "equal": found[2]}
+
+    def remember(self, split: Split, facts: dict[str, Any]) -> None:
+        """What a line of a journal, new or old, means for those to come."""
+        if "reason" in facts:
+            self.bad.add(facts["file"], facts["reason"])
+        elif split == "test" and "look" in facts:
+            self.looks.add(int(facts["look"], 16), facts["sha256"])
+
+    def conditions(self, split: Split, crops: Iterator[Crop], images: StoreWriter) -> None:
+        """Make the store of the conditions of a split's images: the same names in the same order."""
+        kept = [line.place is not None for line in images.lines()]
+        writer = self.writer(f"{split}-conditions")
+        found = (crop.condition() for crop in compress(crops, kept))
+        for made in self.made(f"{split}-conditions", found, images.images, writer):
+            if made.png is None:
+                raise DataError(f"{made.crop.picture['file']}: {made.reason}. It is the condition of an image.")
+            writer.add(image_name(writer.images), made.png, made.crop.label, made.facts)
+        writer.finish()
+        writer.save()

@@ -1,13 +1,31 @@
-"""Figures, training curves, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
+"""Figures, plots, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from palette.files import write_text
-from palette.publish import curves, figures, gallery, page, panels, paper
+from PIL import Image
+
+from palette.files import replacing, write_text
+from palette.publish import curves, figures, gallery, page, panels, paper, plots, tradeoffs
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
-from palette.spec import ReportSpec, TabulateSpec, read_spec
+from palette.spec import PLOTS, ReportSpec, TabulateSpec, read_spec
 from palette.stage import Stage, say
+
+PLOTS_SHOW = {
+    "steps": ("Quality over the training", "Scores of models at several steps of their training."),
+    "evaluations": (
+        "Quality against evaluations of the network",
+        "Scores of the same models with several samplers, by the number of evaluations of the network for one image.",
+    ),
+    "cost": (
+        "Quality against cost",
+        "Time as the cards of the sampling and training jobs tell it, loading included, on whichever machines they ran. "
+        "In circles: no other model is both cheaper and better.",
+    ),
+}
+"""Plot → its title, and what it shows."""
 
 
 def run(stage: Stage[ReportSpec]) -> None:
@@ -21,26 +39,18 @@ def run(stage: Stage[ReportSpec]) -> None:
         title=spec.title,
         grids=[build(table, results) for table in tables if not table.table.paper],
         sheets=[paper.build(table, results) for table in tables if table.table.paper],
-        figures=_figures(stage, made),
+        figures=[*(picture for block in made for picture in _pictures(stage, block)), *_masks(stage)],
+        comparisons=[_comparison(stage, name, made) for name in PLOTS if f"{name}.svg" in spec.figures],
         curves=_curves(stage),
         trainings=page.trainings(spec.rows, results),
         sources=page.sources(spec.rows, results),
         rows=spec.rows,
         gallery=bool(in_gallery),
     )
+    if "overview.png" in spec.figures:
+        panels.save(figures.overview(made, results), stage.path("figures/overview.png"))
     write_text(stage.path("index.html"), page.render(content))
-    drawn = {picture.path for picture in (*content.figures, *content.curves)}
-    drawn |= {stage.path("figures/overview.png")} if content.figures else set()
-    drawn |= {picture.path.with_suffix(".png") for picture in content.curves}
-    for old in (
-        set(stage.path("figures").glob("*")) - drawn
-    ):  # of an earlier config: it must not look like a result of this one
-        old.unlink()
-    for old in set(stage.path("gallery").rglob("*.*")) - {stage.path(f"gallery/{name}") for name in in_gallery}:
-        if old.is_file():
-            old.unlink()
-    pictures = [*sorted(f"figures/{path.name}" for path in drawn), *(f"gallery/{name}" for name in in_gallery)]
-    stage.write_card(["index.html", *pictures])
+    stage.write_card(["index.html", *_only(stage, in_gallery)])
     say(f"open {stage.path('index.html')}")
 
 
@@ -50,33 +60,76 @@ def _table(results: Path, name: str) -> TabulateSpec:
     return spec
 
 
-def _figures(stage: Stage[ReportSpec], made: list[Block]) -> list[page.Picture]:
-    """One picture per task, and the overview of all."""
-    shown = [block for block in made if figures.has_samples(block)]
-    if not shown:
-        return []
-    panels.save(figures.overview(shown, stage.results), stage.path("figures/overview.png"))
-    return [_figure(stage, block) for block in shown]
+def _only(stage: Stage[ReportSpec], in_gallery: list[str]) -> list[str]:
+    """Delete the pictures of an earlier config, which must not look like results of this one; return the names of the others."""
+    drawn = [*stage.spec.figures, *(f"{name[:-4]}.png" for name in stage.spec.figures if name.endswith(".svg"))]
+    kept = [*sorted(f"figures/{name}" for name in drawn), *(f"gallery/{name}" for name in in_gallery)]
+    for folder in ("figures", "gallery"):
+        for old in set(stage.path(folder).rglob("*.*")) - {stage.path(name) for name in kept}:
+            if old.is_file():
+                old.unlink()
+    return kept
 
 
-def _figure(stage: Stage[ReportSpec], block: Block) -> page.Picture:
-    path = stage.path(f"figures/{figures.slug(block)}.png")
-    panels.save(figures.figure(block, stage.results, stage.spec.inputs, stage.spec.draw_inputs), path)
-    models = ", ".join(line.label for line in block.lines if line.row.model not in ("input", "originals"))
-    about = f"Rows: test images of different classes. Columns: the degraded input, the output of {models}, and the original."
-    return page.Picture(path, f"{block.title} ({block.dataset})", about)
+def _pictures(stage: Stage[ReportSpec], block: Block) -> list[page.Picture]:
+    """Of one task: its panels, several samples of one input, failure cases; those that the plan names."""
+    spec, results, name = stage.spec, stage.results, f"{figures.slug(block)}.png"
+    title = f"{block.title} ({block.dataset})"
+    models = ", ".join(line.label for line in block.lines if line.row.train)
+    pool = spec.draw_inputs
+    every: list[tuple[str, str, str, Callable[[], Image.Image]]] = [
+        (
+            name,
+            title,
+            f"Rows: test images of different classes. Columns: the degraded input, the output of {models}, and the original.",
+            lambda: figures.figure(block, results, spec.inputs),
+        ),
+        (
+            f"draws/{name}",
+            f"{title}: several samples of one input",
+            "The degraded input, samples from different noise, and the original.",
+            lambda: figures.draws(block, results, spec.inputs, pool, spec.draws),
+        ),
+        (
+            f"failures/{name}",
+            f"{title}: failure cases",
+            "The test images that each model does worst on, worst first: input, output, original.",
+            lambda: figures.failures(block, results),
+        ),
+    ]
+    shown = []
+    for file, heading, about, draw in every:
+        if file in spec.figures:
+            panels.save(draw(), stage.path(f"figures/{file}"))
+            shown.append(page.Picture(stage.path(f"figures/{file}"), heading, about))
+    return shown
+
+
+def _comparison(stage: Stage[ReportSpec], name: str, made: list[Block]) -> page.Picture:
+    """A plot of quality against what it takes."""
+    path = stage.path(f"figures/{name}.svg")
+    plots.save(tradeoffs.draw(name, made, stage.results), path)
+    return page.Picture(path, *PLOTS_SHOW[name])
+
+
+def _masks(stage: Stage[ReportSpec]) -> list[page.Picture]:
+    """The first evaluation masks of each kind."""
+    sheets = []
+    for name, row in stage.spec.mask_sheets.items():
+        sheets.append(page.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
+        with replacing(sheets[-1].path) as temporary:
+            shutil.copyfile(stage.results / str(row.mask) / "masks.png", temporary)
+    return sheets
+
+
+MASKS = "The masks of the first test images, in rows; white is what the model must generate."
 
 
 def _curves(stage: Stage[ReportSpec]) -> list[page.Picture]:
-    """Training curves, as SVG for the page and as PNG."""
+    """Training curves, of a config that trains."""
     logs = curves.curves(stage.spec.rows, stage.results)
     if not logs:
         return []
-    drawn = curves.draw(logs)
-    for ending in ("png", "svg"):
-        curves.save(drawn, stage.path(f"figures/training.{ending}"))
-    return [
-        page.Picture(
-            stage.path("figures/training.svg"), "Training loss", "Loss against optimizer step, one panel per model."
-        )
-    ]
+    path = stage.path("figures/training.svg")
+    plots.save(curves.draw(logs), path)
+    return [page.Picture(path, "Training loss", "Loss against optimizer step, one panel per model.")]

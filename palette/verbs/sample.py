@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palette.data.degraded import Image
 from palette.data.inputs import Inputs
+from palette.data.outputs import matched, read, require_size
 from palette.data.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.files import read_json
@@ -24,9 +26,9 @@ def run(stage: Stage[SampleSpec], shard: int) -> None:
     """Sample the test images of `shard`."""
     spec = stage.spec
     with closing(inputs_of(stage)) as inputs:
-        restorer = None if spec.baseline == "input" else load(stage)
+        folder, restorer = spec.runtime.folder, None if spec.baseline else load(stage)
         for name, jobs in (("shard", first_draws(spec, shard)), ("draws", further_draws(spec, shard))):
-            images = restored(spec, jobs, inputs, restorer)
+            images = taken(spec, jobs, inputs.tests, folder) if folder else restored(spec, jobs, inputs, restorer)
             shown = track(images, f"sample {spec.name} {name} {shard}", len(jobs), "images")
             write_store(stage.path(f"{name}-{shard:03}.zip"), shown, inputs.tests.classes)
     stage.write_card(
@@ -34,7 +36,6 @@ def run(stage: Stage[SampleSpec], shard: int) -> None:
         name=f"shard-{shard:03}.json",
         seed=spec.seed,
         images=len(first_draws(spec, shard)),
-        device="cpu" if restorer is None else str(restorer.device),
     )
 
 
@@ -77,6 +78,11 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
     sampler = stage.spec.sampler
     weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)
     facts = read_json(model)
+    if stage.spec.degradation not in facts["mix"]:
+        known = ", ".join(facts["mix"]) or "no task"
+        raise DataError(
+            f"{model}: a model of {known}; it has never seen {stage.spec.degradation}. Take it out of that row."
+        )
     network = load_network(model, weights, device, sampler.ema_width if sampler else None)
     return Restorer(network, facts["objective"]["kind"], sampler, stage.spec.seed, device, facts["precision"])
 
@@ -98,6 +104,13 @@ def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Resto
             images = restorer(degraded + degraded[:1] * missing, batch + batch[:1] * missing)
         for (index, draw), image in zip(batch, images, strict=False):
             yield stored(index, draw, image, inputs.tests)
+
+
+def taken(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) -> Iterator[StoredImage]:
+    """Somebody's outputs for `jobs`, in order. Raises DataError for a folder that has not one image for each test image."""
+    files = matched(folder, tests)
+    require_size(folder, [files[index] for index, _ in jobs], spec.image_size)
+    yield from (stored(index, draw, read(folder / files[index]), tests) for index, draw in jobs)
 
 
 def stored(index: int, draw: int, image: Image, tests: ImageStore) -> StoredImage:

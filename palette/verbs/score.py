@@ -1,40 +1,39 @@
 """Gather the measured shards of a row and of the originals, and score them → `scores.json`."""
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from palette.errors import DataError
 from palette.files import read_json, write_json
+from palette.scoring.arrays import Arrays, gather
 from palette.scoring.metrics import Measured, Settings, score
+from palette.scoring.reference import Statistics, load
+from palette.scoring.worst import first, rankings
 from palette.spec import ScoreSpec
 from palette.stage import Stage
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def run(stage: Stage[ScoreSpec]) -> None:
     """Score with each extractor."""
     spec = stage.spec
     settings = Settings(spec.is_splits, spec.bootstrap, spec.pd)
-    stage.path("").mkdir(parents=True, exist_ok=True)
     scores: dict[str, Any] = {}
     lists: dict[str, dict[str, Any]] = {}
+    ranked: dict[str, dict[str, Any]] = {}
     for extractor in spec.extractors:
         measured = _measured(stage, extractor)
         scores |= score(measured, extractor, settings)
+        ranked = rankings(measured, extractor, settings) | ranked  # the first extractor's stay
         lists |= {
             "images": _list(measured.own),
             **({"reference": _list(measured.reference)} if measured.reference else {}),
         }
     content = {"images": spec.count, "protocol": _protocol(stage, lists), "scores": scores}
-    write_json(stage.path("scores.json"), content)
+    write_json(stage.path("scores.json"), {**content, "worst": first(ranked)})
     stage.write_card(["scores.json"])
 
 
@@ -64,10 +63,10 @@ def _extractor(stage: Stage[ScoreSpec], extractor: str) -> dict[str, str]:
 
 def _measured(stage: Stage[ScoreSpec], extractor: str) -> Measured:
     spec = stage.spec
-    own = _gather(stage, f"features-{extractor}", spec.count)
+    own = _gathered(stage, f"features-{extractor}", spec.count)
     roles = (("originals", spec.count), ("reference", spec.reference_count))
     originals, reference = (
-        _gather(stage, f"{role}-{extractor}", count or 0) if f"{role}-{extractor}" in spec.parents else None
+        _gathered(stage, f"{role}-{extractor}", count or 0) if f"{role}-{extractor}" in spec.parents else None
         for role, count in roles
     )
     if originals and not np.array_equal(own["item"], originals["item"]):
@@ -75,39 +74,24 @@ def _measured(stage: Stage[ScoreSpec], extractor: str) -> Measured:
         raise DataError(
             f"{folder}: measured on other test images than the originals. Delete it and run `snakemake` again."
         )
-    return Measured(own, originals or {}, reference)
+    return Measured(own, originals or {}, reference, _statistics(stage, extractor, spec.reference_count or spec.count))
 
 
-def _gather(stage: Stage[ScoreSpec], role: str, count: int) -> Arrays:
-    """All shards of a features stage, in order, as one set of arrays. What is [N,D] comes to lie on disk, not in memory."""
-    parts: dict[str, list[npt.NDArray[Any]]] = {}
-    large: Arrays = {}
-    for shard, first in enumerate(range(0, count, stage.spec.shard_size)):
-        items = slice(first, min(first + stage.spec.shard_size, count))
-        for name, values in _read(stage.parent(role, f"shard-{shard:03}.npz"), items.stop - first).items():
-            if values.ndim == 1 or name.startswith("diversity"):
-                parts.setdefault(name, []).append(values)
-                continue
-            if name not in large:
-                large[name] = _on_disk(stage, (count, values.shape[1]), values.dtype)
-            large[name][items] = values
-    return large | {name: np.concatenate(values) for name, values in parts.items()}
+def _gathered(stage: Stage[ScoreSpec], role: str, count: int) -> Arrays:
+    size = stage.spec.shard_size
+    shards = [stage.parent(role, f"shard-{shard:03}.npz") for shard in range(-(-count // size))]
+    return gather(shards, count, size, stage.path(""))
 
 
-def _on_disk(stage: Stage[ScoreSpec], shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array in a file without a name, which is gone with the process."""
-    with tempfile.TemporaryFile(dir=stage.path("")) as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
-
-
-def _read(path: Path, count: int) -> Arrays:
-    """The arrays of a shard, which must be of `count` images."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        found = len(arrays["item"])
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise DataError(f"{path}: damaged ({error}). Delete it and run `snakemake` again.") from None
-    if found != count:
-        raise DataError(f"{path}: {found} images measured, {count} expected. Delete it and run `snakemake` again.")
-    return arrays
+def _statistics(stage: Stage[ScoreSpec], extractor: str, count: int) -> Statistics | None:
+    """Those of the set that is compared with, which must be of `count` images."""
+    role = f"statistics-{extractor}"
+    if role not in stage.spec.parents:
+        return None
+    path = stage.parent(role, "statistics.npz")
+    found = load(path)
+    if found.count != count:
+        raise DataError(
+            f"{path}: of {found.count} images, {count} expected. Delete its folder and run `snakemake` again."
+        )
+    return found

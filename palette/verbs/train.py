@@ -2,6 +2,7 @@
 `averages.safetensors`."""
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from palette.stage import Stage
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
-from palette.training.stream import open_images
+from palette.training.stream import Joined, open_images
 from palette.training.trainer import Trainer
 
 
@@ -37,8 +38,11 @@ def state_folder(stage: Stage[TrainSpec]) -> Path:
 
 
 def _train_and_publish(stage: Stage[TrainSpec], processes: World) -> None:
-    with open_images(stage.parent("prepare", "train.zip"), stage.spec.mix) as images:
-        trainer = train(stage.spec, images, state_folder(stage), processes)
+    spec = stage.spec
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_images(stage.parent(role, "train.zip"), spec.mix)) for role in spec.sources]
+        images = stores[0] if len(stores) == 1 else Joined(stores, list(spec.sources.values()))
+        trainer = train(spec, images, state_folder(stage), processes)
     if processes.leads:
         publish(stage, trainer)
 

@@ -149,10 +149,14 @@ def test_links_to_folders_are_followed_once(tmp_path: Path, stage_of: StageOf) -
 def test_name_that_is_not_utf8_is_listed(tmp_path: Path, stage_of: StageOf) -> None:
     picture(tmp_path / "a.png")
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.png")).write_bytes(b"x")
+        for name in (b"/b\xff.png", b"/c\xff.txt"):
+            Path(os.fsdecode(os.fsencode(tmp_path) + name)).write_bytes(b"x")
     except OSError:
         pytest.skip("this file system wants UTF-8")
-    assert fetched(stage_of, tmp_path)["rejected"] == [{"file": "'b\\udcff.png'", "reason": "its name is not UTF-8"}]
+    first, second = fetched(stage_of, tmp_path)["rejected"]
+    assert first == {"file": "'b\\udcff.png'", "reason": "its name is not UTF-8"}
+    assert second["file"] == "'c\\udcff.txt'"
+    assert second["reason"].startswith("no picture by its ending")
 
 
 def test_missing_folder_is_named(tmp_path: Path, stage_of: StageOf) -> None:

@@ -1,19 +1,35 @@
+import hashlib
 import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from palette.config import MaskKind
+from palette.data.mask_files import RELEASED, digest, own_masks
 from palette.data.masks import MASKS
 from palette.data.randomness import generator
 from palette.data.store import ImageStore
-from palette.data.strokes import near_segment, rectangles, strokes, strokes_covering
-from palette.errors import ConfigError
-from palette.spec import MaskSpec, Spec
+from palette.data.strokes import (
+    STEP,
+    STROKES,
+    TURN,
+    VERTICES,
+    cosine_and_sine,
+    near_segment,
+    rectangles,
+    stroke,
+    strokes,
+    strokes_covering,
+)
+from palette.errors import ConfigError, DataError
+from palette.spec import MaskRuntime, MaskSpec, Spec
 from palette.stage import Stage
 from palette.verbs import mask as verb
 
@@ -103,6 +119,146 @@ def test_masks_look_alike_at_every_size() -> None:
     assert max(means) - min(means) < 0.02
 
 
+# -------------------------------------------------------------------- Algorithm 1 of Yu et al. 2019, by its numbers
+
+
+def test_sine_and_cosine() -> None:
+    for angle in np.linspace(-2, 2, 401).tolist():
+        assert cosine_and_sine(angle) == pytest.approx((math.cos(angle), math.sin(angle)), abs=1e-15)
+
+
+def test_strokes_have_the_published_shape() -> None:
+    """Vertices, widths, turns and steps over 3,000 strokes, against the distributions that the algorithm draws from."""
+    size, vertices, widths, turns, steps = 256, [], [], [], []
+    for seed in range(3000):
+        segments = list(stroke(size, generator(seed, "published")))
+        vertices.append(len(segments))
+        widths.append(2 * segments[0][2])
+        for (y, x), (end_y, end_x), _ in segments:
+            if 0 < end_y < size and 0 < end_x < size and (y, x) != (end_y, end_x):  # not cut off at the border
+                turns.append(math.atan2(abs(end_x - x), abs(end_y - y)))
+                steps.append(math.hypot(end_x - x, end_y - y))
+    assert (min(vertices), max(vertices)) == VERTICES
+    assert np.mean(vertices) == pytest.approx(8, abs=0.15)
+    assert min(widths) >= 12
+    assert max(widths) <= 40
+    assert np.mean(widths) == pytest.approx(26, abs=0.5)
+    # Angles beyond π/2 look like their mirror images: 2π/5 - 2π/15 is the smallest in any case.
+    assert min(turns) >= TURN[0] - 1e-9
+    uniform = np.linspace(*TURN, 9999)
+    assert np.mean(turns) == pytest.approx(np.minimum(uniform, math.pi - uniform).mean(), abs=0.03)
+    assert max(steps) <= 2 * STEP * size + 1e-9
+    # Long steps leave the image more often, so that those that stay inside are a little shorter.
+    assert 0.75 * STEP * size < np.mean(steps) < STEP * size
+
+
+def test_the_number_of_strokes_is_uniform() -> None:
+    counts = [int(generator(seed).integers(STROKES[0], STROKES[1], endpoint=True)) for seed in range(300)]
+    assert set(counts) == {1, 2, 3}
+
+
+def test_masks_are_the_same_on_every_machine() -> None:
+    """The bits of 64 masks of each kind, recorded once."""
+    known = {
+        "free-form-10-20": "1b744b80b39970d4861872b034e4e9c8dcecea34acf5a4ff4ee8fb2064f0e1b0",
+        "free-form-20-30": "ba91fd4011186d31ca08e8e6478acc4eacf8ce21244458fbd1c593bc1525fedb",
+        "free-form-30-40": "3dfe8e90bb915835ff702d7d694f7650fcddcd3391f1f4d30e6a44fb029e14d5",
+        "centre": "0c78f8522a93930bdec832755302f1f0bc154505b552b860b8d8d3fc5b90779b",
+        "right": "632f565d3059f2c606016e6d3112b9519aae759ebafec8eca9588c9b3d78993a",
+    }
+    for kind in get_args(MaskKind):
+        masks = np.stack([MASKS[kind](64, generator(0, "mask", kind, i)) for i in range(64)])
+        assert hashlib.sha256(np.packbits(masks).tobytes()).hexdigest() == known[kind], kind
+
+
+# ------------------------------------------------------------------------------------------------- masks of one's own
+
+
+def own(kind: str, path: Path, count: int = 5, size: int = 32) -> list[Any]:
+    return list(own_masks(path, kind, size, count))
+
+
+def drawn(kind: MaskKind, count: int, size: int = 32) -> Any:
+    return np.stack([MASKS[kind](size, generator(7, i)) for i in range(count)])
+
+
+def released(path: Path, count: int, size: int = 32) -> Path:
+    """An archive as the paper's: one bit a pixel, all masks of a kind behind each other."""
+    np.savez_compressed(path, **{RELEASED[kind]: np.packbits(drawn(kind, count, size)) for kind in RELEASED})
+    return path
+
+
+@pytest.mark.parametrize("size", [32, 17])
+@pytest.mark.parametrize("kind", RELEASED)
+def test_the_papers_archive(tmp_path: Path, kind: MaskKind, size: int) -> None:
+    path = released(tmp_path / "imagenet_freeform_masks.npz", 7, size)
+    assert np.array_equal(own(kind, path, 5, size), drawn(kind, 5, size))
+
+
+def folder_of(path: Path, masks: Any) -> Path:
+    path.mkdir()
+    for number, mask in enumerate(masks):
+        Image.fromarray(mask).save(path / f"{number:03}.png")
+    return path
+
+
+def test_a_folder_of_masks(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "masks", drawn("free-form-20-30", 6))
+    assert np.array_equal(own("own", folder), drawn("free-form-20-30", 5))
+    assert np.array_equal(own("free-form-20-30", folder), drawn("free-form-20-30", 5))
+    before = digest(folder)
+    Image.fromarray(drawn("free-form-10-20", 1)[0]).save(folder / "000.png")
+    assert digest(folder) != before
+
+
+def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = released(tmp_path / "a.npz", 4)
+    folder = folder_of(tmp_path / "masks", drawn("free-form-20-30", 6))
+    for kind, place, size, message in [
+        ("free-form-10-20", path, 32, "4 masks, but there are 5 test images"),
+        ("own", path, 32, "say which by `mask`"),
+        ("free-form-30-40", folder, 32, "hides 2.*% of the image, and `mask: free-form-30-40`"),
+        ("own", folder, 16, "32 × 32 pixels, but the test images have 16 × 16"),
+        ("own", tmp_path / "none", 32, "neither a folder"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            own(kind, place, 5, size)
+    Image.new("L", (32, 32), 100).save(folder / "000.png")
+    with pytest.raises(DataError, match="other values than black and white"):
+        own("own", folder)
+    Image.new("1", (32, 32), 1).save(folder / "000.png")
+    with pytest.raises(DataError, match="hides all of the image"):
+        own("own", folder)
+    (folder / "000.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="not readable as a mask"):
+        own("own", folder)
+
+
+def test_archives_that_are_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    for content in (b"", b"PK\3\4 broken", b"\x93NUMPY"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="not readable as a packed archive"):
+            own("free-form-10-20", path)
+    np.savez(path, **{RELEASED["free-form-10-20"]: np.array([{}], dtype=object)})  # would run code if it were unpickled
+    with pytest.raises(DataError, match="not readable as a packed archive"):
+        own("free-form-10-20", path)
+    np.savez(path, other=np.zeros(3, np.uint8))
+    with pytest.raises(DataError, match=r"has no masks named '10-20% freeform'; it has 'other'"):
+        own("free-form-10-20", path)
+    np.savez(path, **{RELEASED["free-form-10-20"]: np.zeros(3, np.float32)})
+    with pytest.raises(DataError, match="holds float32"):
+        own("free-form-10-20", path)
+
+
+def test_verb_takes_ones_own(tmp_path: Path, stage_of: Callable[[Spec], Stage[Any]]) -> None:
+    path = released(tmp_path / "a.npz", 12)
+    stage = stage_of(spec("free-form-10-20").model_copy(update={"runtime": MaskRuntime(masks=path)}))
+    verb.run(stage)
+    store = ImageStore(stage.path("masks.zip"))
+    assert np.array_equal([store.mask(i) for i in range(12)], drawn("free-form-10-20", 12))
+
+
 # ------------------------------------------------------------------------------------------------------ the verb
 
 
@@ -120,7 +276,12 @@ def test_verb_writes_one_mask_for_each_test_image(stage_of: Callable[[Spec], Sta
     areas = [store.mask(i).mean() for i in range(12)]
     assert facts["kind"] == "free-form-20-30"
     assert facts["area"] == pytest.approx({"min": min(areas), "mean": np.mean(areas), "max": max(areas)})
-    assert json.loads(stage.path("card.json").read_text())["artifacts"].keys() == {"masks.zip", "masks.json"}
+    assert json.loads(stage.path("card.json").read_text())["artifacts"].keys() == {
+        "masks.zip", "masks.json", "masks.png",
+    }  # fmt: skip
+    masks = np.stack([store.mask(i) for i in range(12)])
+    assert facts["sha256"] == hashlib.sha256(np.packbits(masks).tobytes()).hexdigest()
+    assert Image.open(stage.path("masks.png")).size == (12 * 36 - 4, 32)
 
 
 def test_a_longer_test_set_keeps_the_first_masks(stage_of: Callable[[Spec], Stage[Any]]) -> None:

@@ -1,16 +1,28 @@
-import hashlib
 import io
 import struct
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from palette.data.pictures import centre_square, cut_square, decode_picture, read_picture
-from palette.errors import DataError
+from palette.config import Filter
+from palette.data.pictures import (
+    UNREADABLE,
+    area,
+    centre_square,
+    cut_square,
+    decode_picture,
+    develop,
+    middle,
+    read_picture,
+    to_rgb,
+)
 
 RED = (200, 30, 40)
 
@@ -107,17 +119,83 @@ def test_first_frame_of_an_animation() -> None:
     assert (decoded(frames[0], "GIF", save_all=True, append_images=frames[1:]) == (255, 0, 0)).all()
 
 
-def test_read_picture_insists_on_the_fetched_bytes(tmp_path: Path) -> None:
-    data = encoded(Image.new("RGB", (4, 4), RED))
-    path, digest = tmp_path / "a.png", hashlib.sha256(data).hexdigest()
-    path.write_bytes(data)
-    assert read_picture(path, digest).size == (4, 4)
-    path.write_bytes(data + b"!")
-    with pytest.raises(DataError, match=r"a\.png: changed since it was fetched"):
-        read_picture(path, digest)
-    path.unlink()
-    with pytest.raises(DataError, match=r"a\.png: not readable any more"):
-        read_picture(path, digest)
+def converted(image: Image.Image, kind: str = "PNG", name: str = "", **options: Any) -> tuple[str, ...]:
+    return read_picture(encoded(image, kind, **options), name).converted
+
+
+def test_what_was_converted() -> None:
+    red = Image.new("RGB", (8, 8), RED)
+    assert converted(red) == ()
+    assert converted(red, "PNG", "a.PNG") == ()
+    assert converted(red, "PNG", "a.jpg") == ("PNG named .jpg",)
+    assert converted(red.convert("CMYK"), "JPEG") == ("CMYK",)
+    assert converted(red.convert("L")) == ("gray",)
+    assert converted(red.convert("1")) == ("1 bit", "gray")
+    assert converted(red.convert("P")) == ("palette",)
+    assert converted(red, icc_profile=swapped_profile()) == ("color profile",)
+    assert converted(red, icc_profile=b"no profile") == ("color profile ignored",)
+    assert converted(Image.new("RGBA", (8, 8), (*RED, 7))) == ("transparency",)
+    assert converted(Image.new("RGBA", (8, 8), (*RED, 255))) == ()
+    assert converted(Image.fromarray(np.full((4, 4), 40000, np.uint16))) == ("more than 8 bits", "gray")
+    assert converted(red, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8))])[0] == "first frame of several"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    assert converted(red, "JPEG", exif=exif) == ("turned",)
+
+
+def test_srgb_itself_is_not_rounded() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert np.array_equal(decoded(Image.fromarray(pixels), icc_profile=srgb), pixels)
+
+
+def test_profile_of_a_transparent_picture() -> None:
+    picture = read_picture(encoded(Image.new("RGBA", (2, 2), (*RED, 255)), icc_profile=swapped_profile()))
+    assert np.abs(np.asarray(picture.pixels)[0, 0].astype(int) - RED[::-1]).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa"])
+def test_background_shows_through(mode: str) -> None:
+    image = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    made = develop(image.convert(mode), "#102030")
+    assert (np.asarray(made.pixels) == (16, 32, 48)).all()
+
+
+def test_lab_becomes_rgb() -> None:
+    gray, red = (
+        Image.merge("LAB", [Image.new("L", (2, 2), value) for value in lab])
+        for lab in ((128, 128, 128), (128, 198, 128))
+    )
+    assert np.ptp(np.asarray(to_rgb(gray))[0, 0]) <= 2
+    assert np.asarray(to_rgb(red))[0, 0, 0] > np.asarray(to_rgb(red))[0, 0, 1] + 80
+
+
+def test_sixteen_bit_color(tmp_path: Path) -> None:
+    """Pillow cannot write it: a PNG by hand."""
+    rows = b"".join(b"\0" + struct.pack(">6H", 0x1234, 0x8000, 0xFFFF, 0, 257, 513) for _ in range(2))
+    header = struct.pack(">2I5B", 2, 2, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    picture = read_picture(data)
+    assert picture.converted == ("more than 8 bits",)
+    assert np.asarray(picture.pixels)[0].tolist() == [[0x12, 0x80, 0xFF], [0, 1, 2]]
+
+
+def test_gray_stays_only_if_asked() -> None:
+    gray = encoded(Image.new("L", (2, 2), 9))
+    assert read_picture(gray).pixels.mode == "RGB"
+    assert read_picture(gray, gray=True).pixels.mode == "L"
+    assert read_picture(encoded(Image.new("RGB", (2, 2), (9, 9, 9))), gray=True).pixels.mode == "RGB"
+
+
+def test_flipped_bit_in_the_pixels_of_a_png() -> None:
+    """Pillow alone does not look at the CRC of pixels."""
+    data = bytearray(encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(UNREADABLE):
+        read_picture(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -137,3 +215,25 @@ def test_resizing_does_not_alias() -> None:
     stripes = np.zeros((128, 128, 3), np.uint8)
     stripes[:, ::2] = 255
     assert np.abs(cut_square(Image.fromarray(stripes), (0, 0, 128, 128), 32).astype(int) - 127.5).max() < 12
+
+
+@pytest.mark.parametrize("kind", get_args(Filter))
+def test_every_filter_keeps_a_flat_color(kind: Filter) -> None:
+    for side in (3, 16, 50):
+        flat = Image.new("RGB", (side, side), RED)
+        assert (cut_square(flat, (0, 0, side, side), 16, kind) == RED).all()
+        assert cut_square(flat.convert("L"), (0, 0, side, side), 16, kind).shape == (16, 16)
+
+
+@given(side=st.integers(1, 70), size=st.integers(1, 40), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_area_is_the_mean_over_each_new_pixel(side: int, size: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    fine = np.kron(pixels.astype(np.int64), np.ones((size, size, 1), np.int64))
+    sums = fine.reshape(size, side, size, side, 3).sum(axis=(1, 3))
+    assert np.array_equal(area(pixels, size), (sums + side * side // 2) // (side * side))
+
+
+def test_a_square_without_a_change_of_scale() -> None:
+    assert middle(500, 375, 256) == (122, 59, 378, 315)
+    assert middle(200, 300, 256) == (0, 50, 200, 250)

@@ -18,7 +18,7 @@ from palette.data.photos import PHOTOS, Box, photo_folder
 from palette.data.randomness import generator
 from palette.data.store import ImageStore
 from palette.errors import DataError
-from palette.spec import FetchSpec, PrepareSpec, Runtime, Spec
+from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Spec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 
@@ -30,7 +30,7 @@ def prepared(stage_of: StageOf, fetched: Stage[Any], threads: int = 1, **options
         name=f"p{threads}",
         prepare=Prepare(**options),
         parents={"fetch": fetched.spec.folder},
-        runtime=Runtime(threads=threads),
+        runtime=PrepareRuntime(threads=threads),
     )
     stage = stage_of(spec)
     prepare.run(stage)
@@ -217,7 +217,7 @@ def test_copies_of_a_test_image_are_not_trained_on(tmp_path: Path, stage_of: Sta
 
 
 def test_too_few_pictures_says_how_many(stage_of: StageOf, folder: Stage[Any]) -> None:
-    with pytest.raises(DataError, match=r"has 12 different readable pictures.*100 training and 2 test"):
+    with pytest.raises(DataError, match=r"has 12 different readable pictures.*100 for training and 2 for testing"):
         prepared(stage_of, folder, image_size=8, train_images=100, test_images=2)
 
 

@@ -151,23 +151,45 @@ def rewrite(path: Path, name: str, data: bytes | None) -> None:
     """Replace a member, or leave it out."""
     with zipfile.ZipFile(path) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
-    members.pop(name)
     with zipfile.ZipFile(path, "w") as archive:
-        for member, content in {**members, **({} if data is None else {name: data})}.items():
-            archive.writestr(member, content)
+        for member, content in members.items():
+            if member != name:
+                archive.writestr(member, content)
+            elif data is not None:
+                archive.writestr(member, data)
 
 
-@pytest.mark.parametrize("data", [None, b"no picture", b"\x89PNG\r\n\x1a\n broken"])
-def test_wrong_image_is_named(store_file: Path, data: bytes | None) -> None:
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n broken"])
+def test_wrong_image_is_named(store_file: Path, data: bytes) -> None:
     rewrite(store_file, "00000/img00000003.png", data)
     with pytest.raises(DataError, match=r"train\.zip.*img00000003\.png"):
         ImageStore(store_file)[3]
 
 
-@pytest.mark.parametrize("data", [None, b"{", b"[]", b"{}", b'{"images": [3], "classes": []}'])
-def test_wrong_manifest_is_named(store_file: Path, data: bytes | None) -> None:
+@pytest.mark.parametrize("data", [None, b"{", b"[]", b"{}", b'{"labels": [3], "classes": []}', b"[" * 100_000])
+def test_wrong_labels_are_named(store_file: Path, data: bytes | None) -> None:
+    rewrite(store_file, "dataset.json", data)
+    with pytest.raises(DataError, match=r"train\.zip.*dataset\.json"):
+        _ = ImageStore(store_file).labels
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b"{}"])
+def test_wrong_manifest_is_named(store_file: Path, data: bytes) -> None:
     rewrite(store_file, "manifest.json", data)
     with pytest.raises(DataError, match=r"train\.zip.*manifest\.json"):
+        _ = ImageStore(store_file).manifest
+
+
+def test_missing_image_is_noticed(store_file: Path) -> None:
+    rewrite(store_file, "00000/img00000003.png", None)
+    with pytest.raises(DataError, match=r"dataset\.json \(5 labels for 4 images\)"):
+        _ = ImageStore(store_file).classes
+
+
+def test_compressed_store_is_refused(store_file: Path) -> None:
+    with zipfile.ZipFile(store_file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("00000/img00000000.png", b"x" * 100)
+    with pytest.raises(DataError, match="is compressed"):
         ImageStore(store_file)
 
 

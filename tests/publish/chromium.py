@@ -39,6 +39,7 @@ class Chromium:
         to_browser, from_browser = os.pipe(), os.pipe()
         theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])]
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
+        options += ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
         self._process = subprocess.Popen(
             [*START, *map(str, theirs), program, *options, "--disable-dev-shm-usage", f"--user-data-dir={profile}"],
             pass_fds=theirs,

@@ -25,6 +25,8 @@ ABOUT = {
     "chroma": ("chroma", "chroma", "reference", 1),
 }
 """Score → metric, label, better, digits."""
+WORST = {"score": "pd-photos", "label": "PD-photos", "digits": 3, "images": [5, 2, 0, 1], "values": [3.25, 2.5, 1, 0.5]}
+"""As the scores tell the worst images."""
 
 
 def picture(*key: int) -> npt.NDArray[np.uint8]:
@@ -61,7 +63,14 @@ class Results:
             "author": "A. Photographer",
             "license": "CC0",
         }
-        header = {"source": "photos", "containers": ["images"]}
+        header = {
+            "source": "photos",
+            "containers": ["images"],
+            "title": "Cats & cups",
+            "license": "by agreement",
+            "citation": "@misc{cats}",
+            "homepage": "https://example.org/cats",
+        }
         write_manifest(self._write(fetch) / "manifest.jsonl", header, [{**image, "url": "https://example.org/cat"}])
         folder = self._write(prepare)
         counts = {"train": {"images": 20}, "test": {"images": TESTS}}
@@ -70,7 +79,7 @@ class Results:
         write_store(folder / "test.zip", items, CLASSES)
         return prepare.folder
 
-    def train(self, model: str, seed: int) -> str:
+    def train(self, model: str, seed: int, steps: int = 30) -> str:
         kind = "regression" if model == "regression" else "edm"
         spec = TrainSpec.model_validate(
             {
@@ -80,15 +89,18 @@ class Results:
                     "image_size": SIZE,
                     "network": Network(),
                 },
-                **{"objective": Objective(kind=kind), "seed": seed, "steps": 30, "batch_size": 4, "accumulate": 1},
+                **{"objective": Objective(kind=kind), "seed": seed, "steps": steps, "batch_size": 4, "accumulate": 1},
                 **{"learning_rate": 1e-3, "warmup": 1, "ema": 0.9, "clip": 1.0, "flip": True, "precision": "fp32"},
                 **{"ema_widths": (), "validation_images": 0, "start_sha256": None},
             }
         )
         folder = self._write(spec)
         write_json(folder / "model.json", {"parameters": 3_100_000, "objective": {"kind": kind, "loss": "l2"}})
-        write_json(folder / "card.json", {"seconds": 75.0, "machine": "Linux, 2 cores"})
-        lines = [json.dumps({"step": step, "loss": 1 / step}) for step in (10, 20, 30)]
+        write_json(
+            folder / "card.json",
+            {"seconds": 75.0, "training_seconds": 2.0 * steps, "devices": 2, "machine": "Linux, 2 cores"},
+        )
+        lines = [json.dumps({"step": step, "loss": 1 / step}) for step in range(10, steps + 1, 10)]
         write_text(folder / "log.jsonl", "\n".join(lines) + "\n")
         return spec.folder
 
@@ -120,6 +132,9 @@ class Results:
                 [StoredImage(f"{i:08}.png", picture(i, 0, seed)) for i in items],
                 ["x"],
             )
+            write_json(
+                folder / f"shard-{shard:03}.json", {"seconds": 3.0 * len(items) * (sampler.steps if sampler else 1)}
+            )
             draws = [(i, d) for i in items for d in range(1, DRAWS)] if sampler else []
             write_store(
                 folder / f"draws-{shard:03}.zip",
@@ -128,12 +143,24 @@ class Results:
             )
         return spec.folder
 
-    def add(self, model: str, scores: dict[str, float | dict[str, Any] | None], seed: int = 0, **changes: Any) -> Row:
-        """An experiment on colorization (or as `changes` say) with these scores."""
+    def add(
+        self,
+        model: str,
+        scores: dict[str, float | dict[str, Any] | None],
+        seed: int = 0,
+        sampled: Sampler | None = None,
+        **changes: Any,
+    ) -> Row:
+        """An experiment on colorization (or as `changes` say) with these scores. sampled: how, if not by the usual sampler."""
         trained = model not in ("input", "originals")
         sampler = "dpm20" if trained and model != "regression" else None
         number = len(self.rows)
         name = f"photos-colorization-{model}-s{seed}"
+        if sampled:
+            name += f"-{sampled.kind}{sampled.steps}"
+            changes = {"sampler": f"{sampled.kind}{sampled.steps}", "evaluations": sampled.evaluations, **changes}
+        if changes.get("steps"):
+            name += f"-at{changes['steps']}"
         values: dict[str, Any] = {
             "experiment": name,
             "dataset": "photos",
@@ -151,11 +178,14 @@ class Results:
         row = Row(**(values | {"seed": seed, "score": f"score/{number}", "prepare": self.prepare} | changes))
         protocol = {"reference": {"photos": "features/photos-originals"}, "images": TESTS}
         entries = {k: v if isinstance(v, dict) else entry(k, v) for k, v in scores.items()}
-        write_json(self.folder / row.score / "scores.json", {"images": TESTS, "protocol": protocol, "scores": entries})
+        write_json(
+            self.folder / row.score / "scores.json",
+            {"images": TESTS, "protocol": protocol, "scores": entries, "worst": WORST},
+        )
         if trained and row.degradation == "colorization":
             made = {
-                "train": self.train(model, seed),
-                "sample": self.samples(name, Sampler() if sampler else None, seed),
+                "train": self.train(model, seed, row.steps or 30),
+                "sample": self.samples(name, sampled or (Sampler() if sampler else None), seed),
             }
             row = row.model_copy(update=made)
         self.rows.append(row)
@@ -175,6 +205,7 @@ class Results:
                 "name": "report",
                 "title": "A & B",
                 "inputs": inputs,
+                "draws": DRAWS,
                 "draw_inputs": 8,
                 "tables": dict.fromkeys(tables, "0"),
                 "rows": self.rows,

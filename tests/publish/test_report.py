@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFont
 
@@ -15,6 +16,12 @@ from palette.publish.panels import Panel, compose, enlarge, shorten
 from palette.stage import Stage
 from palette.verbs import report
 from tests.publish.conftest import SIZE, Results, picture
+
+FIGURES = {
+    *("photos-colorization.png", "draws/photos-colorization.png", "failures/photos-colorization.png", "overview.png"),
+    *(f"{plot}.{ending}" for plot in ("training", "cost") for ending in ("svg", "png")),
+}
+"""Of the four usual rows."""
 
 
 @pytest.fixture
@@ -40,6 +47,8 @@ def test_the_page_shows_everything_escaped(page: str) -> None:
         "Scores &amp; more",
         "Chelsea &lt;the cat&gt;",
         "CC0",
+        '<a href="https://example.org/cats">Cats &amp; cups</a>. License: by agreement.',
+        "@misc{cats}",
         "palette, dpm20",
         "3.1 M",
     ):
@@ -62,7 +71,7 @@ def test_the_report_repeats_to_the_byte(page: str, colorization: Results) -> Non
     stage = Stage(colorization.report_spec(["main"]), colorization.folder)
     names = [
         "index.html",
-        *(f"figures/{n}" for n in ("overview.png", "photos-colorization.png", "training.svg", "training.png")),
+        *(f"figures/{name}" for name in FIGURES),
     ]
     before = [stage.path(name).read_bytes() for name in names]
     report.run(stage)
@@ -79,18 +88,57 @@ def test_a_config_of_baselines_alone_still_gives_a_page(results: Results) -> Non
     assert "original images" in text
 
 
-def test_a_figure_shows_input_draws_and_original(colorization: Results) -> None:
+def shows(image: Image.Image, pixels: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
+    """Where these pixels, enlarged, are in a picture: left edge and top; None if they are not."""
+    whole, part = np.asarray(image), enlarge(pixels)
+    height, width, _ = part.shape
+    corners = (whole[: len(whole) - height + 1, : whole.shape[1] - width + 1] == part[0, 0]).all(2)
+    places = (
+        (x, y) for y, x in np.argwhere(corners).tolist() if np.array_equal(whole[y : y + height, x : x + width], part)
+    )
+    return next(places, None)
+
+
+def test_a_figure_shows_input_models_and_original_as_the_paper_does(colorization: Results) -> None:
+    colorization.add("palette", {"fd-photos": 15.0}, steps=10)  # on the way: no column of its own
     (block,) = blocks(colorization.rows, colorization.folder)
     panels = list(figures._panels(block, colorization.folder, [0, 1]))
-    assert [(p.label, p.detail) for p in panels] == [
-        *(("input", ""), ("palette", "draw 1"), ("palette", "draw 2"), ("palette", "draw 3")),
-        ("regression", ""),
-    ]
+    assert [(p.label, p.detail) for p in panels] == [("input", ""), ("regression", ""), ("palette", "dpm20")]
     gray = panels[0].images[0]
     assert gray is not None
     assert (gray[..., 0] == gray[..., 2]).all()
-    np.testing.assert_array_equal(panels[1].images[1], picture(1, 0, 0))
-    np.testing.assert_array_equal(panels[3].images[1], picture(1, 2))
+    np.testing.assert_array_equal(panels[2].images[1], picture(1, 0, 0))
+
+
+def test_several_samples_of_one_input_stand_side_by_side(colorization: Results) -> None:
+    (block,) = blocks(colorization.rows, colorization.folder)
+    image = figures.draws(block, colorization.folder, count=2, pool=4, number=3)
+    places = [shows(image, pixels) for pixels in (picture(0), picture(0, 1), picture(0, 2))]
+    assert None not in places
+    assert [x for x, _ in places] == sorted(x for x, _ in places)  # type: ignore[misc]
+    assert len({y for _, y in places}) == 1  # type: ignore[misc]
+
+
+def test_failures_are_the_images_that_the_scores_name(colorization: Results) -> None:
+    (block,) = blocks(colorization.rows, colorization.folder)
+    image = figures.failures(block, colorization.folder)
+    places = [shows(image, picture(number)) for number in (5, 2, 0)]
+    assert None not in places
+    assert [x for x, _ in places] == sorted(x for x, _ in places)  # type: ignore[misc]
+    assert shows(image, picture(1)) is None  # the fourth worst
+
+
+def test_each_row_of_a_table_leads_to_its_card_and_spec(page: str, colorization: Results) -> None:
+    table = page.partition('<table class="scores">')[2].partition("</table>")[0]
+    rows = [
+        row for row in table.split("<tr")[1:] if 'class="files">\n' in row or ('class="files">' in row and "<td" in row)
+    ]
+    links = [re.findall(r'href="\.\./(score/[^"]*)"', row) for row in rows]
+    assert links == [
+        [f"{row.score}/card.json", f"{row.score}/spec.yaml"]
+        for number in (2, 0, 1, 3)
+        for row in [colorization.rows[number]]
+    ]
 
 
 def test_samples_are_found_in_their_shard(colorization: Results) -> None:
@@ -158,7 +206,14 @@ def test_pictures_open(page: str, colorization: Results) -> None:
 
 def test_figures_of_an_earlier_config_are_removed(page: str, colorization: Results) -> None:
     stage = Stage(colorization.report_spec(["main"]), colorization.folder)
-    stage.path("figures/gone.png").write_bytes(b"old")
+    for name in ("gone.png", "draws/gone.png", "gone.svg"):
+        stage.path(f"figures/{name}").write_bytes(b"old")
     report.run(stage)
-    names = {"overview.png", "photos-colorization.png", "training.png", "training.svg"}
-    assert {file.name for file in stage.path("figures").iterdir()} == names
+    assert {str(f.relative_to(stage.path("figures"))) for f in stage.path("figures").rglob("*.*")} == FIGURES
+    assert set(stage.spec.figures) <= FIGURES
+
+
+def test_curves_leave_out_what_a_longer_training_continues(colorization: Results) -> None:
+    colorization.add("palette", {"fd-photos": 15.0}, steps=10)
+    shown = curves.curves(colorization.rows, colorization.folder)
+    assert [(curve.model, curve.steps.max()) for curve in shown] == [("palette", 30), ("regression", 30)]

@@ -11,7 +11,7 @@ import torch
 from palette.data.store import StoredImage, write_store
 from palette.errors import DataError
 from palette.files import read_json
-from palette.scoring.features import save_arrays
+from palette.scoring.arrays import save_arrays
 from palette.scoring.networks import load_network
 from palette.scoring.weights import WEIGHTS, Weights
 from palette.spec import ExtractorRuntime

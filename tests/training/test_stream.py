@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from palette.errors import DataError
-from palette.training.stream import InMemory, Stream, batches, collate, slices
+from palette.training.stream import InMemory, Joined, Stream, batches, collate, slices
 from tests.tiny import SIZE, pictures
 
 ALL = {"colorization": 1.0, "inpainting": 2.0, "uncropping": 1.0, "jpeg": 4.0}
@@ -131,3 +131,49 @@ def test_small_stores_are_decoded_once() -> None:
         for index in range(5):
             assert kept[index].shape == (SIZE, SIZE, 3)
     assert sorted(asked) == list(range(5))
+
+
+# ------------------------------------------------------------------------------------------ several datasets
+
+
+def joined(*shares: float) -> Joined:
+    """Datasets of 3, 4, 5 … images, all different."""
+    return Joined([pictures(3 + number, seed=10 + number) for number in range(len(shares))], shares)
+
+
+def test_joined_images_lie_one_after_the_other() -> None:
+    images = joined(1, 1)
+    assert len(images) == 7
+    for index, expected in enumerate([*images.parts[0], *images.parts[1]]):
+        assert np.array_equal(images[index], expected)
+
+
+def test_datasets_come_in_their_proportions_and_each_image_of_one_as_often() -> None:
+    stream, count = make(images=joined(3, 1)), 6000
+    found = Counter(stream.image_index(position) for position in range(count))
+    first, second = sum(found[i] for i in range(3)), sum(found[i] for i in range(3, 7))
+    assert first + second == count
+    assert abs(first - 0.75 * count) < 150  # four standard deviations
+    assert all(abs(found[i] - 0.25 * count) < 150 for i in range(3))
+    assert all(abs(found[i] - 0.0625 * count) < 80 for i in range(3, 7))
+
+
+def test_with_several_datasets_too_an_example_depends_on_seed_and_position_only() -> None:
+    late, early = make(images=joined(1, 2, 1)), make(images=joined(1, 2, 1), batch_size=3)
+    for position in range(40):
+        early.example(position)
+    for position in (0, 4, 17, 1000):
+        assert all_equal(late.example(position), early.example(position))
+    assert [late.image_index(p) for p in range(50)] != [
+        make(images=joined(1, 2, 1), seed=1).image_index(p) for p in range(50)
+    ]
+
+
+def test_proportions_count_by_their_ratio() -> None:
+    one, ten = make(images=joined(1, 3)), make(images=joined(10, 30))
+    assert all(one.image_index(p) == ten.image_index(p) for p in range(200))
+
+
+def test_one_dataset_without_images_is_refused() -> None:
+    with pytest.raises(DataError, match="holds no images"):
+        make(images=Joined([pictures(3), []], [1, 1]))

@@ -17,7 +17,7 @@ from palette.errors import ConfigError
 from palette.spec import TrainRuntime, TrainSpec
 from palette.training.distributed import World
 from palette.training.loop import train
-from palette.training.stream import collate
+from palette.training.stream import Joined, collate
 from palette.training.trainer import Trainer, build
 from palette.training.validation import Validation, fixed_stream, split
 from tests.tiny import NETWORK, SIZE, pictures, train_spec
@@ -34,14 +34,39 @@ def log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_the_last_images_are_held_out() -> None:
+def test_the_held_out_images_are_drawn() -> None:
     images = pictures(7)
     kept, held_out = split(images, 2)
     assert held_out is not None
     assert (len(kept), len(held_out)) == (5, 2)
-    assert all(np.array_equal(kept[i], images[i]) for i in range(5))
-    assert all(np.array_equal(held_out[i], images[5 + i]) for i in range(2))
+    places = [
+        [next(k for k in range(7) if np.array_equal(part[i], images[k])) for i in range(len(part))]
+        for part in (kept, held_out)
+    ]
+    assert sorted(places[0] + places[1]) == list(range(7))
+    assert places[1] != [5, 6]  # a store may be sorted by class
     assert split(images, 0) == (images, None)
+
+
+def test_each_of_several_datasets_holds_out_its_share() -> None:
+    first, second = pictures(7), pictures(9, seed=1)
+    kept, held_out = split(Joined([first, second], [1, 3]), 4)
+    assert isinstance(kept, Joined)
+    assert held_out is not None
+    assert [len(part) for part in kept.parts] == [6, 6]
+    both = [image.tobytes() for image in (*first, *second)]
+    assert sorted(both) == sorted(part[i].tobytes() for part in (kept, held_out) for i in range(len(part)))
+    assert sum(held_out[i].tobytes() in both[7:] for i in range(4)) == 3
+    seen = {fixed_stream(held_out, train_spec()).image_index(position) for position in range(4)}
+    assert seen == set(range(4))
+
+
+def test_a_dataset_with_a_small_share_may_hold_out_nothing() -> None:
+    kept, held_out = split(Joined([pictures(5), pictures(5)], [1, 20]), 2)
+    assert isinstance(kept, Joined)
+    assert held_out is not None
+    assert [len(part) for part in kept.parts] == [5, 3]
+    assert len(held_out) == 2
 
 
 @pytest.mark.parametrize("count", [7, 8])
@@ -123,7 +148,8 @@ def test_previews_show_condition_restored_original(changes: dict[str, Any], tmp_
     first, second = (np.asarray(Image.open(file)) for file in files)
     rows = 2 if spec.validation_images else 4
     assert first.shape == second.shape == (rows * (SIZE + 4) - 4, 3 * (SIZE + 4) - 4, 3)
-    shown = pictures(20)[-2:] if spec.validation_images else pictures(20)[:4]
+    held_out = split(pictures(20), 2)[1]
+    shown = [held_out[i] for i in range(2)] if spec.validation_images else pictures(20)[:4]
     for place in range(rows):
         row = second[place * (SIZE + 4) :][:SIZE].astype(int)
         condition, restored, original = (row[:, column * (SIZE + 4) :][:, :SIZE] for column in range(3))

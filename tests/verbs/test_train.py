@@ -15,12 +15,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from palette.files import sha256
+from palette.data.store import write_store
+from palette.files import read_json, sha256
 from palette.spec import TrainRuntime, TrainSpec
 from palette.stage import verify
 from palette.training import distributed
 from palette.verbs import train
-from tests.tiny import prepared, stage, train_spec
+from tests.tiny import named, pictures, prepared, stage, train_spec
 
 SPEC = {"ema_widths": (0.0, 0.05, 0.1), "validation_images": 3}
 
@@ -202,6 +203,19 @@ def test_two_nodes_resume_what_one_process_began(uninterrupted: Path, tmp_path: 
     assert json.loads(one.path("card.json").read_text())["devices"] == 2
 
 
+@pytest.mark.slow
+def test_training_of_eight_processes_goes_on_on_four_and_on_one(uninterrupted: Path, tmp_path: Path) -> None:
+    prepared(tmp_path)
+    for processes, steps in ((8, 4), (4, 8), (1, 12)):
+        one = stage(tmp_path, train_spec(**SPEC, steps=steps))
+        launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
+        run = subprocess.run(command(one.path("spec.yaml"), *launcher), capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert ("going on from step" in run.stderr) == (steps > 4)
+        assert json.loads(one.path("card.json").read_text())["devices"] == processes
+    assert_close(one.path(""), uninterrupted)
+
+
 LAUNCHED = """
 import sys
 from palette.errors import UserError
@@ -261,3 +275,23 @@ def test_each_process_has_the_device_of_its_place_on_the_machine(monkeypatch: py
     monkeypatch.setenv("RANK", "11")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert distributed.local_device() == torch.device("cuda", 3)
+
+
+def test_on_several_datasets_it_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    """Stopped in the middle, in process; then the same stage again."""
+    mixed: dict[str, Any] = {
+        "parents": {"prepare-one": "prepare/tiny", "prepare-two": "prepare/second"},
+        "sources": {"prepare-one": 0.25, "prepare-two": 0.75},
+        "validation_images": 2,
+    }
+    written = []
+    for name, stops in (("whole", (12,)), ("cut", (5, 12))):
+        results = prepared(tmp_path / name)
+        second = results / "prepare/second/train.zip"
+        write_store(second, named(pictures(9, seed=5)), ["even", "odd"])
+        for steps in stops:
+            one = stage(results, train_spec(**mixed, steps=steps))
+            train.run(one)
+        written.append(one.path("model.safetensors").read_bytes())
+        assert read_json(one.path("card.json"))["parents"].keys() == mixed["parents"].keys()
+    assert written[0] == written[1]

@@ -2,6 +2,7 @@ rule mask:
     output:
         masks=results / "mask/{stage}/masks.zip",
         areas=results / "mask/{stage}/masks.json",
+        sheet=results / "mask/{stage}/masks.png",
         card=results / "mask/{stage}/card.json",
     log:
         results / "logs/mask/{stage}.log",

@@ -7,17 +7,27 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, workflow.basedir)
+checkout = Path(workflow.current_basedir).parents[1]
+sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
+from palette.commands.plan import options, show
 from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
 from palette.requests import launcher
-from palette.workflow import jobs_use, page, plan_of, run_hook, start
+from palette.workflow import (
+    jobs_use,
+    page,
+    plan_of,
+    run_hook,
+    start,
+    write_specs,
+)
 
-jobs_use(workflow.basedir)
+jobs_use(str(checkout))
+imported = not workflow.modifier.is_main_snakefile()
 
 
 def or_stop(function, *arguments):
@@ -28,15 +38,21 @@ def or_stop(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-if not workflow.configfiles:
-    default = Path(workflow.basedir) / "config.yaml"
+if not workflow.configfiles and not imported:
+    default = checkout / "config.yaml"
     # Tells file and line of a syntax error, as `configfile` does not.
     or_stop(read_yaml, default)
 
     configfile: default
 
 
-plan = or_stop(plan_of, [Path(file) for file in workflow.configfiles], config)
+files = [] if imported else [Path(file) for file in workflow.configfiles]
+if imported:  # the prefix of another workflow's `module`
+    prefixed = workflow.modifier.modify_path(config.get("results", "results"))
+    config = {**config, "results": str(Path(prefixed).absolute())}
+plan = or_stop(plan_of, files, config)
+if imported and workflow.is_main_process:
+    or_stop(write_specs, plan)  # our `onstart` is none of a module's
 results = plan.results
 
 
@@ -93,6 +109,22 @@ def executor_name():
 # state first. One that ended itself would count as failed instead of being queued again.
 if "SLURM_JOB_ID" in os.environ:
     shell.prefix("trap '' TERM; set -euo pipefail; ")
+
+
+def only_planning():
+    """Whether this run is to print the plan and nothing else."""
+    return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
+        "plan"
+    ]
+
+
+# What would run, why, and what it would cost; `python -m palette plan` has options.
+rule plan:
+    localrule: True
+    message:
+        "plan"
+    run:
+        show(plan, options())
 
 
 wildcard_constraints:

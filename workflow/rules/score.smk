@@ -1,4 +1,5 @@
-# Three steps: the feature network of a dataset, the features of a row's images (scattered), the scores of the row (gathered).
+# Four steps: the feature network of a dataset, the features of a row's images (scattered), what is known of the images that rows
+# are compared with (once for all rows), the scores of the row (gathered).
 rule extractor:
     input:
         needed("extractor"),
@@ -39,6 +40,27 @@ rule features:
         "score: features of {wildcards.stage}, shard {wildcards.shard}"
     shell:
         "python -m palette score -c {params.spec:q} --shard $((10#{wildcards.shard})) 2>&1 | into {log:q}"
+
+
+rule statistics:
+    input:
+        needed("statistics"),
+    output:
+        statistics=results / "statistics/{stage}/statistics.npz",
+        card=results / "statistics/{stage}/card.json",
+    log:
+        results / "logs/statistics/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
+    threads: threads_of("statistics")
+    resources:
+        **asked("statistics"),
+    params:
+        spec=spec_of("statistics"),
+    message:
+        "score: statistics of {wildcards.stage}"
+    shell:
+        "python -m palette score -c {params.spec:q} 2>&1 | into {log:q}"
 
 
 rule score:

@@ -39,3 +39,23 @@ use rule train as train_with_averages with:
 
 
 ruleorder: train_with_averages > train
+
+
+# A model that others have trained stands for a training.
+rule released:
+    output:
+        model=results / "released/{stage}/model.safetensors",
+        facts=results / "released/{stage}/model.json",
+        card=results / "released/{stage}/card.json",
+    log:
+        results / "logs/released/{stage}.log",
+    conda:
+        "../../envs/conda.yaml"
+    resources:
+        **asked("released"),
+    params:
+        spec=spec_of("released"),
+    message:
+        "train: released model {wildcards.stage}"
+    shell:
+        "python -m palette train -c {params.spec:q} 2>&1 | into {log:q}"

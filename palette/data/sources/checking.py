@@ -23,7 +23,7 @@ def checked(opener: Opener, entries: Iterable[Entry], threads: int) -> Iterator[
 def check(opener: Opener, entry: Entry) -> Entry:
     """The entry with `bytes`, `sha256` and `size`, also those of its condition; or `{"file": …, "reason": …}`."""
     if "reason" in entry:
-        return entry
+        return {**entry, "file": _readable(entry["file"])}
     made = check_one(opener, entry)
     if "condition" not in entry or "reason" in made:
         return made
@@ -45,7 +45,7 @@ def check_one(opener: Opener, entry: Entry) -> Entry:
         reason = f"damaged in its archive ({error})"
     except UNREADABLE as error:
         reason = f"damaged or not supported ({error})"
-    return {"file": ascii(entry["file"]) if _not_utf8(entry["file"]) else entry["file"], "reason": reason}
+    return {"file": _readable(entry["file"]), "reason": reason}
 
 
 def _complete(entry: Entry, data: bytes) -> Entry:
@@ -67,6 +67,11 @@ def _by_place(opener: Opener, entry: Entry) -> str:
         return "not a regular file, or a link to nowhere"
     size = entry["bytes"] if "offset" in entry else place.stat().st_size
     return f"larger than {LARGEST >> 20} MiB" if size > LARGEST else ""
+
+
+def _readable(file: str) -> str:
+    """A name as text that can be written."""
+    return ascii(file) if _not_utf8(file) else file
 
 
 def _not_utf8(file: str) -> bool:

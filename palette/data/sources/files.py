@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette.config import DataFile, KnownDataset
-from palette.download import Remote, checksums, download, mistake, pinned, sum_file
+from palette.download import Remote, alone, checksums, download, mistake, pinned, sum_file
 from palette.errors import DataError
 from palette.files import write_text
 from palette.spec import FetchSpec
@@ -56,15 +57,24 @@ def remote(file: DataFile, about: str = "") -> Remote:
 def verify(file: DataFile, path: Path, again: bool = False) -> None:
     """Raise DataError unless a file has the known bytes.
 
-    What it was found to have is written down beside it, so that hundreds of gigabytes are read once; again: read them all the same.
+    What it was found to have is written down beside it, so that hundreds of gigabytes are read once, also by several runs at a
+    time; again: read them all the same.
     """
-    if not again and _found_before(file, path):
-        return
+    with alone(path) if os.access(path.parent, os.W_OK) else nullcontext():
+        if again or not _found_before(file, path):
+            _compare(file, path)
+
+
+def _compare(file: DataFile, path: Path) -> None:
+    size = path.stat().st_size
+    if file.bytes not in (None, size):
+        raise DataError(
+            f"{path}: not the known file ({size} bytes, expected {file.bytes}). Delete it and get it again."
+        )
     say(f"checking {path}")
     sums = checksums(path)
     known = DataFile(file=file.file, sha256=pinned(path)) if not (file.sha256 or file.md5) else file
-    wrong = mistake(remote(known), sums)
-    if wrong:
+    if wrong := mistake(remote(known), sums):
         raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
     if os.access(path.parent, os.W_OK):
         write_text(sum_file(path), f"{sums['sha256']}  {path.name}\n")
@@ -75,9 +85,7 @@ def _found_before(file: DataFile, path: Path) -> bool:
     written = pinned(path)
     if written is None or sum_file(path).stat().st_mtime < path.stat().st_mtime:
         return False
-    if file.bytes is not None and path.stat().st_size != file.bytes:
-        return False
-    return file.sha256 in (None, written)
+    return file.bytes in (None, path.stat().st_size) and file.sha256 in (None, written)
 
 
 @dataclass(frozen=True)

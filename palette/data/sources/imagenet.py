@@ -7,6 +7,7 @@ each class.
 
 import io
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def _train(archive: Path) -> Iterator[Entry]:
     """A tar of tars, `n01440764.tar` and so on: a picture lies inside the inner one, which lies inside the outer one."""
     for inner in tar_members(archive):
         name = Path(inner["file"]).stem
-        if not WORDNET.fullmatch(name):
+        if not WORDNET.fullmatch(name) or "reason" in inner:
             raise DataError(
                 f"{archive}: contains {inner['file']!r}, which is no class of ImageNet. Get the archive again."
             )
@@ -103,6 +104,7 @@ def _labels(folder: Path, asked: dict[Any, Path]) -> list[str]:
 def kit_labels(kit: Path) -> list[str]:
     """The WordNet ID of each validation image by the development kit: its ground truth numbers the synsets of `meta.mat`."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     parts = [read_member(kit, f"{KIT}/{name}") for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")]
     if parts[0] is None or parts[1] is None:
@@ -111,5 +113,5 @@ def kit_labels(kit: Path) -> list[str]:
         synsets = loadmat(io.BytesIO(parts[0]), squeeze_me=True)["synsets"]  # type: ignore[arg-type]  # files are taken too
         names = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
         return [names[int(line)] for line in parts[1].split()]
-    except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (MatReadError, OSError, LookupError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
         raise DataError(f"{kit}: its {KIT}/meta.mat is not what it should be ({error}).") from None

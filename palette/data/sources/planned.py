@@ -84,7 +84,8 @@ def _list_lines(fetch: Fetch) -> list[str]:
     """The content of the lists of splits. Raises ConfigError for one that is not there."""
     lists = _lists(fetch)
     if fetch.path is None and len(lists) < len(fetch.splits):
-        raise ConfigError(f"fetch.splits: without `path` both are lists, and not all are files: {dict(fetch.splits)}.")
+        text = "without `path` both are lists, named by absolute paths, and not all of these are files"
+        raise ConfigError(f"fetch.splits: {text}: {', '.join(fetch.splits.values())}.")
     return [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in lists]
 
 
@@ -131,3 +132,15 @@ def classes(spec: FetchSpec) -> list[str] | None:
         return None
     pictures = (file for file in walk(fetch.path) if file.lower().endswith(FORMATS))
     return sorted({file.partition("/")[0] if "/" in file else fetch.path.name for file in pictures})
+
+
+# ------------------------------------------------------------------------------------------------- pictures
+
+
+def pictures(spec: FetchSpec) -> int | None:
+    """About how many training pictures there are, from above; None if that is not known before they are fetched."""
+    if spec.known is not None:
+        return spec.known.images.get("train")
+    if spec.fetch.path is None or not spec.fetch.path.is_dir():
+        return None
+    return sum(1 for file in walk(spec.fetch.path) if file.lower().endswith(FORMATS))

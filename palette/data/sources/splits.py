@@ -9,6 +9,8 @@ from palette.errors import DataError
 
 LONGEST = 4096
 """Bytes of the longest path that a list may hold."""
+BOM = b"\xef\xbb\xbf"
+"""What some editors put before a text in UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
 
 
 def list_file(value: str, root: Path | None) -> Path | None:
-    """The list that an entry of `splits` names, or None if it is a sub-folder."""
-    places = [Path(value).expanduser(), *([root / value] if root is not None and root.is_dir() else [])]
-    return next((place.absolute() for place in places if place.is_file()), None)
+    """The list that an entry of `splits` names, absolutely or from the source's folder on; or None if it is a sub-folder."""
+    file = Path(value).expanduser()
+    if not file.is_absolute():
+        if root is None:
+            return None
+        file = (root if root.is_dir() else root.parent) / file
+    return file if file.is_file() else None
 
 
 def read_flist(file: Path) -> Iterator[str]:
@@ -59,11 +65,11 @@ def read_flist(file: Path) -> Iterator[str]:
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 2), b""), 1):
-                path = line.removesuffix(b"\n").removesuffix(b"\r")
+                path = (line.removeprefix(BOM) if number == 1 else line).removesuffix(b"\n").removesuffix(b"\r")
                 if len(path) > LONGEST or b"\x00" in path:
                     raise DataError(f"{file}:{number}: not a path. A list of images has one path a line.")
                 if path:
-                    yield path.removeprefix(b"\xef\xbb\xbf").decode() if number == 1 else path.decode()
+                    yield path.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not in UTF-8 ({error.reason}).") from None
     except OSError as error:

@@ -69,8 +69,10 @@ def opened(kind: Callable[..., Any], root: Path, options: dict[str, str | bool])
         raise DataError(f"{root}: torchvision cannot read it ({error}).") from None
 
 
-def name_of(dataset: Any, label: int) -> str:
+def name_of(dataset: Any, label: object) -> str:
     """The name of a class, as the dataset has it, or its number. Numbered, so that names sort as the labels do."""
+    if not isinstance(label, int):
+        return "pictures"  # a target of another kind: a mask, attributes
     names = getattr(dataset, "classes", None)
     name = names[label] if names is not None else ""
     text = name if isinstance(name, str) else name[0]

@@ -1,0 +1,112 @@
+"""`python -m benchmarks.fetching`: how fast `fetch` checks pictures, beside a plain loop with Pillow, and how much memory it takes.
+
+Both read, hash and decode the same JPEGs of 500 pixels; the loop in one thread, `fetch` in two. Wall time counts, since the point of
+threads is that they run at the same time. Memory: of listing and checking a tar of tiny pictures, for growing numbers of them.
+"""
+
+import hashlib
+import io
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+
+from benchmarks.timing import Comparison, parser, peak_memory, write
+from palette.data.archives import members
+from palette.data.folders import walk
+from palette.data.manifest import Entry, Opener, write_manifest
+from palette.data.sources.checking import checked
+
+THREADS = 2
+
+
+def jpegs(folder: Path, count: int) -> None:
+    """Crops of a photograph: noise or flat color would decode at another speed."""
+    photograph = Image.fromarray(skimage.data.astronaut())
+    for number in range(count):
+        photograph.crop((number % 12, 0, 500 + number % 12, 375)).save(folder / f"{number:05}.jpg", quality=90)
+
+
+def plain_loop(folder: Path) -> None:
+    """What one would write in a minute."""
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        hashlib.sha256(data).hexdigest()
+        with Image.open(io.BytesIO(data)) as image:
+            image.convert("RGB")
+
+
+def ours(folder: Path, manifest: Path) -> None:
+    """The check of a fetch stage, to the manifest on disk."""
+    entries = ({"file": file, "class": "x"} for file in walk(folder))
+    write_manifest(
+        manifest, {"source": "folder", "containers": [str(folder)]}, checked(Opener([folder]), entries, THREADS)
+    )
+
+
+def wall(work: object, *arguments: Path) -> float:
+    began = time.perf_counter()
+    work(*arguments)  # type: ignore[operator]
+    return time.perf_counter() - began
+
+
+def tiny_tar(path: Path, count: int) -> None:
+    """A tar of pictures of 8 × 8 pixels."""
+    pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    with tarfile.open(path, "w") as archive:
+        for number in range(count):
+            data = io.BytesIO()
+            Image.fromarray(pixels + np.uint8(number % 256)).save(data, "PNG")
+            info = tarfile.TarInfo(f"{number % 100:02}/{number:07}.png")
+            info.size = data.tell()
+            data.seek(0)
+            archive.addfile(info, data)
+            archive.members.clear()  # type: ignore[attr-defined]
+
+
+class listing:  # noqa: N801, a function that another process can be given
+    """Check a tar, to the manifest on disk."""
+
+    def __init__(self, tar: Path) -> None:
+        self.tar = tar
+
+    def __call__(self) -> None:
+        header = {"source": "archive", "containers": [str(self.tar)]}
+        write_manifest(self.tar.with_suffix(".jsonl"), header, checked(Opener([self.tar]), self._entries(), THREADS))
+
+    def _entries(self) -> Iterator[Entry]:
+        return ({**entry, "class": entry["file"][:2]} for entry in members(self.tar))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    chosen = parser(__doc__).parse_args(arguments)
+    pictures, numbers = (8, [50]) if chosen.quick else (400, [1_000, 10_000, 100_000])
+    found = Comparison()
+    memory: dict[str, float | None] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "jpegs")
+        folder.mkdir()
+        jpegs(folder, pictures)
+        for _ in range(1 if chosen.quick else chosen.repeats):
+            found.reference.append(wall(plain_loop, folder))
+            found.ours.append(wall(ours, folder, Path(name, "manifest.jsonl")))
+        print(found.line(f"checking {pictures} JPEGs"), flush=True)
+        for number in numbers:
+            tar = Path(name, f"{number}.tar")
+            tiny_tar(tar, number)
+            memory[f"{number} pictures"] = most = peak_memory(listing, tar)
+            print(f"{number} pictures: {most or 0:.1f} MiB", flush=True)
+    settings = {"threads": THREADS, "pictures": pictures}
+    write(chosen.results, "fetching", torch.device("cpu"), settings, {"checking": found.facts(), "peak_mib": memory})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

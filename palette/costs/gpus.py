@@ -1,0 +1,81 @@
+"""GPUs that a cost can be told for, by the numbers of their makers' data sheets (dense arithmetic, without sparsity)."""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+UTILIZATION = 0.35
+"""Share of the peak that a training of the paper's network is taken to reach where nothing has been measured."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One kind of device."""
+
+    name: str
+    pattern: str
+    """Part of the name that the driver gives it."""
+    bf16: float
+    """FLOP/s of matrix products in bfloat16."""
+    tf32: float
+    """FLOP/s of float32, which training runs as TF32 where the device has it."""
+    memory: int
+    """Bytes."""
+    fp16: float | None = None
+    """FLOP/s in float16, where it is not that of bfloat16."""
+
+    def peak(self, precision: str) -> float:
+        """FLOP/s at best."""
+        return {"fp32": self.tf32, "bf16": self.bf16, "fp16": self.fp16 or self.bf16}[precision]
+
+
+TERA, GIB = 1e12, 2**30
+GPUS: Mapping[str, Gpu] = {
+    "b200": Gpu("B200", "B200", 2250 * TERA, 1125 * TERA, 178 * GIB),
+    "h200": Gpu("H200 SXM", "H200", 989 * TERA, 494 * TERA, 140 * GIB),
+    "h100": Gpu("H100 SXM", "H100", 989 * TERA, 494 * TERA, 79 * GIB),
+    "a100": Gpu("A100 SXM 80 GB", "A100-SXM4-80GB", 312 * TERA, 156 * TERA, 79 * GIB),
+    "a100-40": Gpu("A100 SXM 40 GB", "A100-SXM4-40GB", 312 * TERA, 156 * TERA, 39 * GIB),
+    "a40": Gpu("A40", "A40", 149 * TERA, 74 * TERA, 44 * GIB),
+    "l40s": Gpu("L40S", "L40S", 362 * TERA, 183 * TERA, 44 * GIB),
+    "l4": Gpu("L4", "L4", 121 * TERA, 60 * TERA, 22 * GIB),
+    "v100": Gpu("V100 SXM", "V100", 15 * TERA, 15 * TERA, 31 * GIB, fp16=125 * TERA),
+    "t4": Gpu("T4", "T4", 8 * TERA, 8 * TERA, 14 * GIB, fp16=65 * TERA),
+    "rtx-4090": Gpu("GeForce RTX 4090", "RTX 4090", 165 * TERA, 82 * TERA, 23 * GIB),
+    "rtx-3090": Gpu("GeForce RTX 3090", "RTX 3090", 71 * TERA, 35 * TERA, 23 * GIB),
+    # A core with AVX2 at 3 GHz: 16 lanes, a multiplication and an addition each.
+    "cpu": Gpu("CPU core", "cpu", 0.1 * TERA, 0.1 * TERA, 4 * GIB),
+}
+"""Name on the command line → device. `memory` is what programs get of it."""
+
+
+def same_device(gpu: Gpu, recorded: str) -> bool:
+    """Whether a card's `device` is of this kind."""
+    return re.search(rf"\b{gpu.pattern}\b", recorded) is not None
+
+
+def here() -> str:
+    """The kind of this machine's GPUs; `cpu` without one that the table knows."""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        names = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return "cpu"
+    return next((key for key, gpu in GPUS.items() if names and same_device(gpu, names[0])), "cpu")
+
+
+def utilization(key: str, benchmarks: Path) -> tuple[float, str]:
+    """Share of a device's peak that `benchmarks.gpu` measured with the paper's network, or the assumed one; and which it is."""
+    shares = []
+    for file in sorted(benchmarks.glob("gpu-*.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        paper = record["results"].get("paper", {})
+        if same_device(GPUS[key], record["device"]) and "bf16" in paper:
+            shares.append(paper["bf16"]["share"] * paper["matrix_flops_per_second"] / GPUS[key].bf16)
+    if shares:
+        return median(shares), f"the benchmark of {GPUS[key].name}, {median(shares):.0%} of its peak"
+    return UTILIZATION, f"assumed, {UTILIZATION:.0%} of the peak of {GPUS[key].name}"

@@ -1,0 +1,207 @@
+"""Why a stage is to be made: what differs from the nearest earlier stage of the same name that lies on disk."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from palette.costs.made import Made, done, jobs_of
+from palette.fingerprint import digests
+from palette.plan import SHARD_ARTIFACTS, Plan
+from palette.spec import Loader, Row, Spec
+
+HASHED = re.compile(r"(.+)-[0-9a-f]{10}")
+
+OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "fetch": {"fetch": "datasets.{dataset}.fetch", "listing": "the files of datasets.{dataset}.fetch.path"},
+    "prepare": {"prepare": "datasets.{dataset}.prepare"},
+    "mask": {
+        "mask": "tasks.{task}.mask",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "count": "datasets.{dataset}.prepare.test_images",
+    },
+    "train": {
+        "": "models.{model}.train",
+        "network": "models.{model}.network",
+        "objective": "models.{model}.objective",
+        "mix": "models.{model}.mix",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "seed": "seed",
+        "start_sha256": "the file of models.{model}.train.start_from",
+    },
+    "released": {
+        "sha256": "models.{model}.released.sha256",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "objective": "models.{model}.objective.kind",
+    },
+    "sample": {
+        "": "sample",
+        "sampler": "samplers.{sampler}",
+        "baseline": "model",
+        "degradation": "tasks.{task}.degradation",
+        "quality": "tasks.{task}.quality",
+        "factor": "tasks.{task}.factor",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "count": "datasets.{dataset}.prepare.test_images",
+        "seed": "seed",
+    },
+    "extractor": {"photos": "score.photos", "sha256": "the weights of this extractor", "extractor": "score.extractors"},
+    "features": {
+        "": "score",
+        "count": "datasets.{dataset}.prepare.test_images",
+        "sample_shard_size": "sample.shard_size",
+    },
+    "statistics": {"count": "datasets.{dataset}.prepare.test_images", "shard_size": "score.shard_size"},
+    "score": {
+        "": "score",
+        "count": "datasets.{dataset}.prepare.test_images",
+        "reference_count": "datasets.{dataset}.reference",
+    },
+    "tabulate": {"table": "tables", "rows": "experiments"},
+    "report": {"": "report", "rows": "experiments", "tables": "tables", "draw_inputs": "sample.draw_inputs"},
+}
+"""Kind → field of its spec → where that stands in the config; "" for all others, whose names are the config's."""
+
+NOT_COMPARED = {"kind", "hash", "name", "engine", "parents", "runtime", "tabulate"}
+
+
+@dataclass
+class Reasons:
+    """Of one plan and what is on disk."""
+
+    plan: Plan
+    made: Made
+    rows: dict[str, Row] = field(default_factory=dict)
+    """Folder of a stage → an experiment that it is made for."""
+
+    def __post_init__(self) -> None:
+        for row in reversed(self.plan.rows):
+            for folder in self._of_row(row):
+                self.rows[folder] = row
+        self._earlier = {kind: self._folders(kind) for kind in OPTIONS}
+
+    def _of_row(self, row: Row) -> Iterator[str]:
+        stages = [f for f in (row.score, row.sample, row.train, row.prepare, row.mask) if f]
+        yield from stages
+        yield from (parent for folder in stages for parent in self.plan.stages[folder].parents.values())
+
+    def _folders(self, kind: str) -> dict[str, list[Path]]:
+        """Name → folders of the stages of one kind that are on disk."""
+        found: dict[str, list[Path]] = {}
+        place = self.made.results / kind
+        for folder in place.iterdir() if place.is_dir() else ():
+            if match := HASHED.fullmatch(folder.name):
+                found.setdefault(match[1], []).append(folder)
+        return found
+
+    def of(self, folder: str) -> list[str]:
+        """Why this stage has jobs to run, one line each, most telling first."""
+        spec = self.plan.stages[folder]
+        if missing := self._missing(spec):
+            return [missing]
+        earlier = [(path, facts) for path in self._candidates(spec) if (facts := _spec_at(path)) is not None]
+        found = [list(self._differences(spec, path, facts)) for path, facts in earlier]
+        # Of the specs on disk, the one that differs in least is the one that was changed.
+        return min(filter(None, found), key=len, default=["never made"])
+
+    def _missing(self, spec: Spec) -> str | None:
+        """Of a stage that is there in part."""
+        jobs, files = jobs_of(self.plan, spec.folder), self.plan.outputs(spec.folder)
+        gone = [file for file in files if file not in self.made]
+        if len(gone) in (0, len(files)) or not spec.keeps_old:
+            return None
+        if spec.kind in SHARD_ARTIFACTS:
+            return (
+                f"unfinished: {sum(not done(self.plan, self.made, job) for job in jobs)} of {len(jobs)} shards missing"
+            )
+        return f"missing: {', '.join(file.rpartition('/')[2] for file in gone)}"
+
+    def _candidates(self, spec: Spec) -> list[Path]:
+        if not spec.keeps_old:
+            return [self.made.results / spec.folder]
+        own = self.made.results / spec.folder
+        return [folder for folder in self._earlier[spec.kind].get(spec.name, []) if folder != own]
+
+    def _differences(self, spec: Spec, earlier: Path, facts: Mapping[str, Any]) -> Iterator[str]:
+        now = spec.model_dump(mode="json")
+        before_flat, now_flat = _flat(facts), _flat(now)
+        for key in [*now_flat, *(key for key in before_flat if key not in now_flat)]:
+            if key.partition(".")[0] not in NOT_COMPARED and before_flat.get(key) != now_flat.get(key):
+                yield f"{self._option(spec, key)}{_change(before_flat.get(key), now_flat.get(key))}"
+        if facts.get("engine") != spec.engine:
+            yield from _changed_code(spec.kind, earlier)
+        before, after = facts.get("parents", {}), spec.parents
+        for role in after:
+            if before.get(role) != after[role]:
+                yield f"{self.plan.stages[after[role]].kind} {self.plan.stages[after[role]].name} is another"
+
+    def _option(self, spec: Spec, key: str) -> str:
+        """`models.palette.train.learning_rate` for `learning_rate` of a training."""
+        top, _, rest = key.partition(".")
+        places, row = OPTIONS[spec.kind], self.rows.get(spec.folder)
+        place = places[top] + (f".{rest}" if rest else "") if top in places else f"{places.get('', spec.kind)}.{key}"
+        named = row.model_dump(include={"dataset", "task", "model", "sampler"}) if row else {}
+        return re.sub(r"\{(\w+)\}", lambda match: str(named.get(match[1], "…")), place)
+
+
+def _spec_at(folder: Path) -> dict[str, Any] | None:
+    """The spec in a folder as it was written, by whichever version; None for what is none."""
+    try:
+        facts = yaml.load((folder / "spec.yaml").read_text(encoding="utf-8"), Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def _flat(value: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """Nested mappings with dotted keys. The rows of tables become one key each, by experiment, without the folders in them."""
+    found: dict[str, Any] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping):
+            found |= _flat(entry, f"{start}{key}.")
+        elif key == "rows" and isinstance(entry, list):
+            found |= {f"{start}{key}.{row['experiment']}": True for row in entry}
+        else:
+            found[start + key] = entry
+    return found
+
+
+def _change(before: Any, now: Any) -> str:
+    """`: 0.001 → 0.0001`, or that something is new or gone."""
+    if True in (before, now) and None in (before, now):  # a row of a table
+        return " is new" if now else " is gone"
+    return f": {_text(before)} → {_text(now)}"
+
+
+def _text(value: Any) -> str:
+    text = "none" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _changed_code(kind: str, earlier: Path) -> Iterator[str]:
+    """The engine's files that are not those of the card in folder `earlier`."""
+    before = _recorded(earlier)
+    if before is None:
+        yield "the engine changed"
+        return
+    now = digests(f"palette.verbs.{kind}")
+    for file in sorted(before.keys() | now.keys()):
+        if before.get(file) != now.get(file):
+            change = "changed" if file in before and file in now else "is new" if file in now else "is gone"
+            yield f"engine: {file} {change}"
+
+
+def _recorded(folder: Path) -> dict[str, str] | None:
+    """The digests of the engine's files in one of a folder's cards."""
+    for file in sorted(folder.glob("*.json")):
+        try:
+            card = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+            continue
+        if isinstance(card, dict) and isinstance(card.get("modules"), dict):
+            return dict(card["modules"])
+    return None

@@ -1,0 +1,79 @@
+"""What jobs really took: the cards of the stages on disk."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from palette.errors import ConfigError
+from palette.spec import KINDS, Spec, read_spec
+
+NEWEST = 60
+"""Cards of each kind that are read: more would say the same."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One job that was run."""
+
+    spec: Spec
+    card: str
+    """Of the job, relative to the results folder."""
+    images: int | None
+    """Of a shard."""
+    device: str
+    devices: int
+    seconds: float
+    began: datetime
+    finished: datetime
+
+
+def records(results: Path) -> list[Record]:
+    """The newest jobs of each kind, oldest first. What earlier versions wrote and this one cannot read is passed over."""
+    found = [record for kind in KINDS for record in _of_kind(results, kind)]
+    return sorted(found, key=lambda record: record.finished)
+
+
+def _of_kind(results: Path, kind: str) -> Iterator[Record]:
+    cards = [
+        *results.glob(f"{kind}/*/card.json"),
+        *results.glob(f"{kind}/*/shard-*.json"),
+        *results.glob(f"{kind}/card-*.json"),
+    ]
+    specs: dict[Path, Spec | None] = {}
+    for card in sorted(cards, key=lambda file: file.stat().st_mtime, reverse=True)[:NEWEST]:
+        if card.parent not in specs:
+            specs[card.parent] = spec_at(card.parent)
+        spec = specs[card.parent]
+        if spec is not None and (record := _record(results, card, spec)):
+            yield record
+
+
+def spec_at(folder: Path) -> Spec | None:
+    """The spec of a stage on disk; None for what this version cannot read."""
+    try:
+        return read_spec(folder / "spec.yaml")
+    except ConfigError:
+        return None
+
+
+def _record(results: Path, file: Path, spec: Spec) -> Record | None:
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+        if card["spec"] != spec.hash:
+            return None
+        finished = datetime.fromisoformat(card["finished"])
+        return Record(
+            spec=spec,
+            card=str(file.relative_to(results)),
+            images=card.get("images"),
+            device=card.get("device", "cpu"),
+            devices=card.get("devices", 1),
+            # Of a training: of all its processes, if it was interrupted or goes on a shorter one.
+            seconds=card.get("training_seconds") or card["seconds"],
+            began=finished - timedelta(seconds=card["seconds"]),
+            finished=finished,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

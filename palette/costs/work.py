@@ -1,0 +1,179 @@
+"""How much there is to do in a job: FLOP of networks, and images for the rest."""
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from palette.config import Model, Network, Objective
+from palette.costs.gpus import Gpu
+from palette.costs.networks import NetworkCost, network_cost
+from palette.plan import evaluations
+from palette.spec import (
+    ExtractorSpec,
+    FeaturesSpec,
+    FetchSpec,
+    MaskSpec,
+    PrepareSpec,
+    ReleasedSpec,
+    ReportSpec,
+    SampleSpec,
+    ScoreSpec,
+    Spec,
+    TrainSpec,
+)
+
+START = 4.0
+"""Seconds until Python and torch are there."""
+
+
+class Handling(NamedTuple):
+    """Seconds of one core for what is not a network: reading, degrading, measuring, writing."""
+
+    job: float
+    image: float
+    megapixel: float
+
+
+HANDLING: Mapping[str, Handling] = {
+    "fetch": Handling(5, 0, 0),
+    "prepare": Handling(1, 0.001, 0.05),
+    "mask": Handling(1, 0.002, 0.02),
+    "train": Handling(1, 0, 0),
+    "released": Handling(10, 0, 0),
+    "sample": Handling(1, 0.001, 0.15),
+    "extractor": Handling(1, 0.002, 0),
+    "features": Handling(1, 0.002, 0.8),
+    "statistics": Handling(1, 0.0005, 0),
+    "score": Handling(3, 0.0005, 0),
+    "tabulate": Handling(1, 0, 0),
+    "report": Handling(5, 0.002, 0.1),
+}
+"""Measured on a core of an AMD EPYC; records of earlier runs put them right for other machines."""
+
+EXTRACTOR_FLOPS: Mapping[str, float] = {
+    "inception": 11.4e9,
+    "inception-legacy-tensorflow": 11.4e9,
+    "inception-legacy-pytorch": 11.4e9,
+    "resnet50": 8.2e9,
+    "efficientnet-b0": 0.8e9,
+    "dinov2": 162e9,
+    "lpips": 31e9,
+}
+"""Of one image in the size that the network takes it in: twice the multiply-adds that their authors give."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one job."""
+
+    flops: float = 0
+    """Of networks."""
+    precision: str = "fp32"
+    images: float = 0
+    """Read, measured or written."""
+    megapixels: float = 0
+    """Of one of them."""
+
+
+def network_of(spec: TrainSpec, results: Path) -> NetworkCost:
+    """What the network of a training costs."""
+    return network_cost(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, results)
+
+
+def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> float:
+    """How long a job takes by these numbers alone, on `gpus` devices."""
+    handling = HANDLING[kind]
+    by_hand = handling.job + work.images * (handling.image + work.megapixels * handling.megapixel)
+    return START + by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
+
+
+def last_state(results: Path, spec: TrainSpec) -> int:
+    """Step from which a training would go on; 0 without a state."""
+    names = (
+        re.fullmatch(r"step-(\d+)\.pt", file.name) for file in (results / "state" / spec.state_key).glob("step-*.pt")
+    )
+    return max((step for name in names if name and (step := int(name[1])) <= spec.steps), default=0)
+
+
+def train_work(spec: TrainSpec, results: Path, done: int = 0) -> Work:
+    """From step `done` on."""
+    images = (spec.steps - done) * spec.batch_size
+    return Work(images * network_of(spec, results).training_flops, spec.precision, images)
+
+
+def images_in(count: int, shard_size: int, shard: str | None) -> int:
+    """Test images of a shard, or of all of them."""
+    return count if shard is None else min(count, (int(shard) + 1) * shard_size) - int(shard) * shard_size
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The model that samples."""
+
+    network: Network
+    image_size: int
+    precision: str
+    recompute: bool
+    objective: Objective
+
+    @classmethod
+    def trained(cls, spec: TrainSpec) -> "Sampled":
+        return cls(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, spec.objective)
+
+    @classmethod
+    def released(cls, spec: ReleasedSpec, results: Path) -> "Sampled | None":
+        """As its `model.json` says; None before that is there."""
+        for file in (results / spec.folder / "model.json", Path(spec.runtime.card)):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                facts = json.loads(file.read_text(encoding="utf-8"))
+                network, objective = (
+                    Network.model_validate(facts["network"]),
+                    Objective.model_validate(facts["objective"]),
+                )
+                return cls(network, facts["image_size"], facts["precision"], False, objective)
+        return None
+
+
+def sample_work(spec: SampleSpec, model: Sampled | None, results: Path, shard: str | None) -> Work:
+    """First draws of the shard, and the further ones of those of its inputs that get several."""
+    first = 0 if shard is None else int(shard) * spec.shard_size
+    firsts = images_in(spec.count, spec.shard_size, shard)
+    several = max(0, min(spec.draw_inputs - first, firsts)) * (spec.draws - 1) if spec.sampler else 0
+    images, megapixels = firsts + several, spec.image_size**2 / 1e6
+    if model is None:
+        return Work(images=images, megapixels=megapixels)
+    times = evaluations(Model(objective=model.objective), spec.sampler)
+    cost = network_cost(model.network, model.image_size, model.precision, model.recompute, results)
+    return Work(images * times * cost.flops, model.precision, images, megapixels)
+
+
+def features_work(spec: FeaturesSpec, extractor: str, image_size: int, shard: str | None) -> Work:
+    """The images of a shard through one extractor."""
+    images = images_in(spec.count, spec.shard_size, shard)
+    megapixels = image_size**2 / 1e6 if spec.pixels else image_size**2 / 2e6  # without SSIM, half of it
+    return Work(images * EXTRACTOR_FLOPS.get(extractor, 0), "fp32", images, megapixels)
+
+
+def prepare_work(spec: PrepareSpec, images: int) -> Work:
+    """The images of both stores."""
+    return Work(images=images, megapixels=spec.prepare.image_size**2 / 1e6)
+
+
+def other_work(spec: Spec) -> Work:
+    """Of the kinds that run no large network."""
+    match spec:
+        case MaskSpec():
+            return Work(images=spec.count, megapixels=spec.image_size**2 / 1e6)
+        case ExtractorSpec(photos=options) if options is not None:
+            return Work(images=options.steps * options.batch_size)
+        case ScoreSpec():
+            return Work(images=spec.count * len(spec.extractors))
+        case ReportSpec():
+            shown = sum(images.images for images in spec.gallery_sets.values())
+            return Work(images=shown, megapixels=max((g.size**2 / 1e6 for g in spec.gallery.values()), default=0))
+        case FetchSpec() | _:
+            return Work()

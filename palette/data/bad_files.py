@@ -1,0 +1,50 @@
+"""Files of a dataset that cannot be used: so many may be left out, and no more."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from palette.data.manifest import Entry
+from palette.data.pictures import FORMATS
+from palette.errors import DataError
+
+SHOWN = 10
+"""Files that a message lists."""
+
+
+@dataclass
+class BadFiles:
+    """Counts them. place: for messages. total: files of the dataset. limit: share of them that may be bad. strict: none may be."""
+
+    place: str
+    total: int
+    limit: float
+    strict: bool
+    count: int = 0
+    examples: list[Entry] = field(default_factory=list)
+
+    def add(self, file: str, reason: str) -> None:
+        """Count a bad file. Raises DataError if it is one too many."""
+        self.count += 1
+        if len(self.examples) < SHOWN:
+            self.examples.append({"file": file, "reason": reason})
+        if self.strict or self.count > self.limit * self.total:
+            self._stop()
+
+    def add_rejected(self, rejected: Iterable[Entry]) -> None:
+        """Count what `fetch` left out, but for files that are no pictures by their ending: a README does no harm."""
+        for entry in rejected:
+            if entry["file"].lower().endswith(FORMATS):
+                self.add(entry["file"], entry["reason"])
+
+    def _stop(self) -> None:
+        shown = "".join(f"\n  {entry['file']}: {entry['reason']}" for entry in self.examples)
+        if self.strict:
+            what = "a bad file, and `strict` is set"
+        else:
+            what = (
+                f"{self.count} of {self.total} files are bad up to here ({self.count / self.total:.2%}), and `bad_limit` is "
+                f"{self.limit:.2%}"
+            )
+        raise DataError(
+            f"{self.place}: {what}:{shown}\nRepair these files or take them away, or raise `bad_limit` of `prepare`."
+        )

@@ -1,0 +1,116 @@
+"""Evaluation masks that a user brings: a folder of PNGs, or the packed archive that the paper's authors released."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from palette.data.degraded import Mask
+from palette.data.masks import BINS
+from palette.data.pictures import UNREADABLE
+from palette.errors import DataError
+
+RELEASED = {
+    "free-form-10-20": "10-20% freeform",
+    "free-form-20-30": "20-30% freeform",
+    "free-form-30-40": "30-40% freeform",
+}
+"""Kind → its name in `imagenet_freeform_masks.npz` of the paper: one bit a pixel, 1 where the model must generate."""
+TOLERANCE = 0.01
+"""By which share of the image a mask that was not drawn here may miss its bin: rounding, and a border counted or not."""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of an archive, or of the names and bytes of a folder's PNGs. Raises DataError if it is neither."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    for file_ in _pngs(path):
+        found.update(f"{file_.name} {hashlib.sha256(file_.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
+
+
+def own_masks(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
+    """The first `count` masks, bool [size, size] each: mask i belongs to test image i. kind: the bin of their areas, or `own`.
+
+    Raises DataError for too few, for those of another size, and for those whose area is not in the bin.
+    """
+    masks = _packed(path, kind, size, count) if path.is_file() else _of_folder(path, size, count)
+    low, high = BINS.get(kind, (0.0, 1.0))
+    for number, mask in enumerate(masks):
+        area = float(mask.mean())
+        if not 0 < area < 1:
+            raise DataError(f"{path}: mask {number} hides {'all' if area else 'nothing'} of the image.")
+        if not low - TOLERANCE <= area <= high + TOLERANCE:
+            raise DataError(
+                f"{path}: mask {number} hides {area:.1%} of the image, and `mask: {kind}` is for {low:.0%} to {high:.0%}. "
+                "Choose another `mask`, or leave it out for masks of any area."
+            )
+        yield mask
+
+
+def _pngs(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: neither a folder of PNGs nor an archive of masks (`masks` of a task).")
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+
+
+def _of_folder(folder: Path, size: int, count: int) -> Iterator[Mask]:
+    files = _pngs(folder)
+    _refuse_too_few(folder, len(files), count)
+    for file in files[:count]:
+        try:
+            with Image.open(file) as image:
+                gray = np.asarray(image.convert("L"))
+        except UNREADABLE as error:
+            raise DataError(f"{file}: not readable as a mask ({error}).") from None
+        if gray.shape != (size, size):
+            raise DataError(
+                f"{file}: {gray.shape[1]} × {gray.shape[0]} pixels, but the test images have {size} × {size}."
+            )
+        if not np.isin(gray, (0, 255)).all():
+            raise DataError(f"{file}: has other values than black and white. White is where the model must generate.")
+        yield gray == 255
+
+
+def _packed(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
+    bits, pixels = _bits(path, kind), size * size
+    there = bits.size * 8 // pixels
+    _refuse_too_few(path, there, count)
+    for first in range(0, count * pixels, pixels):
+        start, end = first // 8, -(-(first + pixels) // 8)
+        yield np.unpackbits(bits[start:end])[first % 8 :][:pixels].reshape(size, size).astype(np.bool_)
+
+
+def _bits(path: Path, kind: str) -> npt.NDArray[np.uint8]:
+    """The packed bits of a kind."""
+    name = RELEASED.get(kind)
+    if name is None:
+        raise DataError(
+            f"{path}: a packed archive holds masks of several areas; say which by `mask`: {', '.join(RELEASED)}."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if name not in archive:
+                raise DataError(
+                    f"{path}: has no masks named {name!r}; it has {', '.join(map(repr, archive)) or 'none'}."
+                )
+            bits = archive[name]
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: not readable as a packed archive of masks, `.npz` ({error}).") from None
+    if bits.dtype != np.uint8:
+        raise DataError(f"{path}: {name!r} holds {bits.dtype}, where bytes of eight pixels each (uint8) should be.")
+    return np.ascontiguousarray(bits).ravel()
+
+
+def _refuse_too_few(path: Path, there: int, count: int) -> None:
+    if there < count:
+        raise DataError(
+            f"{path}: {there} masks, but there are {count} test images, and each needs one. Lower `test_images`."
+        )

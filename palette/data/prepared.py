@@ -1,0 +1,82 @@
+"""What `prepare.json` says of a prepared dataset."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from palette.config import Squares
+from palette.data.bad_files import BadFiles
+from palette.data.crops import Split
+from palette.data.journal import StoreWriter
+from palette.data.manifest import Manifest
+
+SHOWN = 20
+"""Pairs of duplicates that are listed; all of them stand in the store's manifest, or were left out."""
+
+
+@dataclass
+class Counts:
+    """What the lines of a split's journal add up to."""
+
+    labels: Counter[int] = field(default_factory=Counter)
+    converted: Counter[str] = field(default_factory=Counter)
+    alike: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    listing: Any = field(default_factory=hashlib.sha256)
+
+    @classmethod
+    def of(cls, writer: StoreWriter) -> "Counts":
+        counts = cls()
+        for line in writer.lines():
+            content = line.content
+            if "like" in content:
+                counts.alike["equal" if content["like"]["equal"] else "near"] += 1
+                if len(counts.examples) < SHOWN:
+                    counts.examples.append({"train": content["file"], **content["like"]})
+            if line.place:
+                counts.labels[content["label"]] += 1
+                counts.converted.update(content.get("converted", ()))
+                identity = [content["sha256"], content["box"], content["label"], content.get("condition")]
+                counts.listing.update(json.dumps(identity).encode())
+        return counts
+
+
+def summary(
+    manifest: Manifest,
+    options: Squares,
+    writers: Mapping[Split, StoreWriter],
+    bad: BadFiles,
+    noticed: Mapping[str, int],
+) -> dict[str, Any]:
+    """The content of `prepare.json`.
+
+    Of each split, `sha256` is that of its list of crops: equal lists are equal images. `duplicates`: training pictures that are
+    also in the test set, by their bytes (`equal`) or by their looks (`near`); those that the selection left out are `copies`.
+    """
+    counts = {split: Counts.of(writer) for split, writer in writers.items()}
+    content: dict[str, Any] = {
+        "source": manifest.source,
+        **options.model_dump(include={"image_size", "filter", "crop", "test_crop", "background", "gray"}),
+        "classes": manifest.classes,
+        "files": {"listed": bad.total, "bad": bad.count, "examples": bad.examples},
+        "same_names": noticed.get("same_names", 0),
+        "duplicates": {
+            "option": options.duplicates,
+            "copies": noticed.get("copies", 0),
+            **{kind: counts["train"].alike[kind] for kind in ("equal", "near")},
+            "examples": counts["train"].examples,
+        },
+    }
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        found = counts[split]
+        content[split] = {
+            "images": writers[split].images,
+            "per_class": {name: found.labels[label] for label, name in enumerate(manifest.classes)},
+            "converted": dict(sorted(found.converted.items())),
+            "sha256": found.listing.hexdigest(),
+        }
+    return content

@@ -1,0 +1,176 @@
+"""Which pictures of a dataset become training and test images.
+
+Of a million pictures, all that is held in memory is 17 bytes for each: a number drawn from its content, one from its name, and
+its split.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from palette.config import Squares
+from palette.data.manifest import Entry, Manifest
+from palette.errors import DataError
+
+SHOWN = 10
+"""Names that a message lists."""
+SPLITS = ("", "train", "test")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What is remembered of each picture of a manifest, by its place in it.
+
+    key: uint64, random but the same for equal bytes. name: uint64, the same for names that differ in case only. split: index
+    into `SPLITS`.
+    """
+
+    key: npt.NDArray[np.uint64]
+    name: npt.NDArray[np.uint64]
+    split: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, images: Iterable[Entry], seed: int) -> "Listed":
+        key, name, split = array("Q"), array("Q"), bytearray()
+        for entry in images:
+            key.append(_number(f"{seed} {entry['sha256']}"))
+            name.append(_number(entry["file"].casefold()))
+            split.append(SPLITS.index(entry.get("split", "")))
+        return cls(np.array(key, np.uint64), np.array(name, np.uint64), np.array(split, np.uint8))
+
+    @property
+    def same_names(self) -> int:
+        """Pictures whose name differs from another one's in case only."""
+        return len(self.name) - len(np.unique(self.name))
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """tests: places in the manifest of the test images, in their order. train: bool for each place.
+
+    copies: training pictures that were left out as they have the very bytes of a test image. same_names: see `Listed`.
+    """
+
+    tests: npt.NDArray[np.int64]
+    train: npt.NDArray[np.bool_]
+    copies: int
+    same_names: int
+
+    def test_entries(self, images: Iterable[Entry]) -> Iterator[Entry]:
+        """Of a manifest's images, those of the test, in their order."""
+        wanted = np.zeros(len(self.train), np.bool_)
+        wanted[self.tests] = True
+        found = dict(zip(np.flatnonzero(wanted).tolist(), compress(images, wanted), strict=True))
+        return (found[place] for place in self.tests.tolist())
+
+
+def select(manifest: Manifest, options: Squares, names: Sequence[str] | None) -> Selection:
+    """Choose by a number that belongs to a picture's content: where it lies, and what else there is, plays no part.
+
+    With splits of its own, a dataset keeps them. Without, equal pictures count once. names: of the test images, in order.
+    Raises DataError if there are too few.
+    """
+    listed = Listed.of(manifest.images(), options.seed)
+    official = bool(listed.split.any())
+    pool = _unique(listed.key) if not official else np.ones(len(listed.key), np.bool_)
+    if names is not None:
+        tests = _named(manifest, names, options.test_images)
+    else:
+        tests = _lowest(listed.key, pool & (listed.split == SPLITS.index("test")) if official else pool)
+        tests = tests[: options.test_images]
+    train = pool & (listed.split == SPLITS.index("train")) if official else pool
+    train[tests] = False
+    copies = train & np.isin(listed.key, listed.key[tests])
+    if official and options.duplicates == "report":
+        copies[:] = False
+    train &= ~copies
+    _refuse_too_few(manifest, options, len(tests), int(train.sum()))
+    if options.train_images is not None:
+        chosen = _lowest(listed.key, train)[: options.train_images]
+        train = np.zeros_like(train)
+        train[chosen] = True
+    return Selection(tests, train, int(copies.sum()), listed.same_names)
+
+
+def _unique(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """The first picture of each content."""
+    first = np.zeros(len(key), np.bool_)
+    first[np.unique(key, return_index=True)[1]] = True
+    return first
+
+
+def _lowest(key: npt.NDArray[np.uint64], among: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The places in `among`, by their keys."""
+    places = np.flatnonzero(among)
+    return places[np.argsort(key[places], kind="stable")]
+
+
+def _refuse_too_few(manifest: Manifest, options: Squares, tests: int, train: int) -> None:
+    wanted = options.train_images or 0
+    if tests >= options.test_images and train >= wanted:
+        return
+    rejected = manifest.header["rejected"]
+    raise DataError(
+        f"{manifest.path}: has {tests + train} different readable pictures ({train} to train on and {tests} to test on), but "
+        f"{wanted} for training and {options.test_images} for testing are asked for ({wanted + options.test_images}). "
+        f"Lower `train_images` or `test_images`. {rejected} files were left out; they stand at the manifest's end."
+    )
+
+
+# --------------------------------------------------------------------------------------------- lists of names
+
+
+def read_names(path: Path, count: int) -> list[str]:
+    """The first `count` names of a list, one a line; empty lines do not count. Raises DataError for fewer, and for repeated ones."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not readable as a list of names (`test_list` of `prepare`): {error}") from None
+    names = [line.strip() for line in lines if line.strip()][:count]
+    if len(names) < count:
+        raise DataError(f"{path}: has {len(names)} names, but `test_images` is {count}. Lower `test_images`.")
+    if len(set(names)) < len(names):
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise DataError(f"{path}: {twice} stands there twice. Each test image counts once.")
+    return names
+
+
+def _named(manifest: Manifest, names: Sequence[str], count: int) -> npt.NDArray[np.int64]:
+    """The places of the pictures with these names, in their order. Raises DataError for names of none, or of several."""
+    found: dict[str, list[int]] = {name: [] for name in names[:count]}
+    for place, entry in enumerate(manifest.images()):
+        for name in _names_of(entry["file"]):
+            if name in found:
+                found[name].append(place)
+    missing = [name for name, places in found.items() if not places]
+    unclear = [name for name, places in found.items() if len(places) > 1]
+    if missing or unclear:
+        wrong = [*(f"{name}: no such picture" for name in missing), *(f"{name}: several pictures" for name in unclear)]
+        raise DataError(
+            f"{manifest.path}: {len(missing)} of {len(found)} names of `test_list` are of no readable picture there, and "
+            f"{len(unclear)} are of several:\n  "
+            + "\n  ".join(wrong[:SHOWN])
+            + "\nWrite more of its path before a name that is "
+            "not clear; what could not be read stands at the manifest's end."
+        )
+    return np.array([places[0] for places in found.values()], np.int64)
+
+
+def _names_of(file: str) -> Iterator[str]:
+    """What a list may call a file: its path or the end of it, with its ending or without."""
+    parts, ending = PurePosixPath(file).parts, PurePosixPath(file).suffix
+    for first in range(len(parts)):
+        name = "/".join(parts[first:])
+        yield name
+        if ending:
+            yield name.removesuffix(ending)

@@ -1,0 +1,20 @@
+"""Numbers and columns as people read them."""
+
+from collections.abc import Iterable
+
+
+def scaled(number: float, unit: str) -> str:
+    """Three digits and a prefix: `2.24 TFLOP`; below 1000 as it is."""
+    prefixes = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
+    while abs(number) >= 999.5 and len(prefixes) > 1:
+        number /= 1000
+        prefixes.pop(0)
+    digits = 0 if prefixes[0] == "" else max(0, 2 - (abs(number) >= 9.995) - (abs(number) >= 99.95))
+    return f"{number:.{digits}f} {prefixes[0]}{unit}"
+
+
+def aligned(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values in two columns, indented."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:{width}}  {value}" for name, value in rows)

@@ -1,0 +1,64 @@
+"""What the scores need to know of the set that images are compared with, beside its features: once for all rows.
+
+Each part costs as much as all the rest of a row's scores, and the same set stands behind many rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from palette.errors import DataError
+from palette.scoring.arrays import save_arrays
+from palette.scoring.frechet import Gaussian, gaussian
+from palette.scoring.statistics import Floats, jackknife_groups, kernels_within, neighborhoods
+
+NORMAL = ("features", "spatial")
+"""Arrays of which there is a Gaussian."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of N images: the normal distributions of what is in NORMAL; the kernels between the images of each pair of the jackknife's
+    groups [G,G], each image's with itself left out; the squared distance of each image to its k-th neighbor [N].
+    """
+
+    count: int
+    gaussians: Mapping[str, Gaussian]
+    kernels: Floats
+    neighborhoods: Floats
+
+
+def summarize(arrays: Mapping[str, npt.NDArray[Any]]) -> Statistics:
+    """The statistics of a set of measured images (see `features.measure`); those of arrays that are not there are empty."""
+    gaussians = {name: gaussian(arrays[name]) for name in NORMAL if name in arrays}
+    count, empty = len(next(iter(arrays.values()))), np.empty(0)
+    if "features" not in arrays:
+        return Statistics(count, gaussians, empty, empty)
+    features, groups = arrays["features"], jackknife_groups(count)
+    kernels = kernels_within(features, np.zeros(count, np.int64) if groups is None else groups)
+    return Statistics(count, gaussians, kernels, neighborhoods(features))
+
+
+def save(path: Path, found: Statistics) -> None:
+    """Write `statistics.npz`; equal statistics give equal bytes."""
+    parts = {"count": np.array(found.count), "kernels": found.kernels, "neighborhoods": found.neighborhoods}
+    for name, normal in found.gaussians.items():
+        parts |= {f"{name}-mean": normal.mean, f"{name}-root": normal.root}
+    save_arrays(path, parts)
+
+
+def load(path: Path) -> Statistics:
+    """What `save` wrote. Raises DataError for another file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            parts, count = dict(file), int(file["count"])
+        names = [name for name in NORMAL if f"{name}-mean" in parts]
+        gaussians = {name: Gaussian(count, parts[f"{name}-mean"], parts[f"{name}-root"]) for name in names}
+        return Statistics(count, gaussians, parts["kernels"], parts["neighborhoods"])
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise DataError(f"{path}: damaged ({error}). Delete its folder and run `snakemake` again.") from None

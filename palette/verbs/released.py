@@ -1,0 +1,68 @@
+"""A released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
+
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from palette.errors import DataError
+from palette.files import read_json, replacing, sha256
+from palette.spec import ReleasedSpec
+from palette.stage import Stage
+
+TIMEOUT = 60.0
+"""Seconds without a byte after which a download is given up."""
+
+
+def run(stage: Stage[ReleasedSpec]) -> None:
+    """Get both files and check each against the SHA-256 that is known of it."""
+    spec, card = stage.spec, stage.spec.runtime.card
+    _get(card, stage.path("model.json"), spec.sha256)
+    facts = read_json(stage.path("model.json"))
+    _refuse_another(spec, facts)
+    _get(f"{card.rpartition('/')[0]}/model.safetensors", stage.path("model.safetensors"), facts["sha256"])
+    stage.write_card(["model.safetensors", "model.json"], released=card)
+
+
+def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
+    """Raise DataError for what describes no model, or one that the config does not speak of."""
+    try:
+        size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
+    except (KeyError, TypeError):
+        raise DataError(
+            f"{spec.runtime.card}: not the model.json of a model that palette trained or imported."
+        ) from None
+    if not isinstance(digest, str):
+        raise DataError(f"{spec.runtime.card}: does not say the SHA-256 of its weights.")
+    if size != spec.image_size:
+        raise DataError(
+            f"{spec.runtime.card}: a model for {size} pixels, and the dataset has {spec.image_size}. "
+            f"Set `image_size: {size}`, or take another model."
+        )
+    if kind != spec.objective:
+        raise DataError(
+            f"{spec.runtime.card}: the objective of this model is {kind}, and the config says {spec.objective}. "
+            f"Set `objective: {{kind: {kind}}}` beside `released`."
+        )
+
+
+def _get(place: str, path: Path, digest: str) -> None:
+    """Bring the file of a path or URL to `path`. Raises DataError unless its SHA-256 is `digest`."""
+    with replacing(path) as temporary:
+        try:
+            _copy(place, temporary)
+        except (OSError, urllib.error.URLError) as error:
+            raise DataError(
+                f"{place}: cannot be read ({error}). `models.….released.card` names the model.json."
+            ) from None
+        if (found := sha256(temporary)) != digest:
+            raise DataError(f"{place}: not the released file (sha256 {found}, expected {digest}).")
+
+
+def _copy(place: str, path: Path) -> None:
+    if place.startswith(("http://", "https://")):
+        with urllib.request.urlopen(place, timeout=TIMEOUT) as source, path.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return
+    shutil.copyfile(place, path)

@@ -1,0 +1,81 @@
+"""`palette plan` as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from palette.cli import main
+from palette.costs.text import duration
+from tests.costs.conftest import RAW, Make, finish
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def file(tmp_path: Path, make: Make) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps({**RAW, "results": str(tmp_path / "results")}))
+    return file
+
+
+def test_tells_what_why_and_how_much(file: Path, capsys: Out) -> None:
+    assert main(["plan", "-c", str(file), "--gpu", "h100", "--gpus", "4"]) == 0
+    text = capsys.readouterr().out
+    assert "train: 2 jobs" in text
+    assert "photos-jpeg-palette-s0, photos-inpainting-palette-s0: never made" in text
+    for row in ("jobs ", "work ", "GPU-hours ", "wall time ", "disk ", "memory "):
+        assert f"\n  {row}" in text
+    assert "with 4 GPUs" in text
+    assert not (file.parent / "results/train").exists()
+
+
+def test_as_json(file: Path, capsys: Out) -> None:
+    assert main(["plan", "-c", str(file), "--gpu", "a100", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["device"] == "A100 SXM 80 GB"
+    assert {stage["kind"] for stage in facts["stages"]} >= {"fetch", "train", "report"}
+
+
+def test_nothing_to_be_done(file: Path, make: Make, capsys: Out) -> None:
+    finish(make())
+    assert main(["plan", "-c", str(file), "--gpu", "h100"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing to be done")
+
+
+def test_done_jobs_beside_their_estimates(file: Path, make: Make, capsys: Out) -> None:
+    assert main(["plan", "-c", str(file), "--gpu", "cpu", "--done"]) == 0
+    assert "No finished job" in capsys.readouterr().out
+    finish(make())
+    assert main(["plan", "-c", str(file), "--gpu", "cpu", "--done"]) == 0
+    text = capsys.readouterr().out
+    assert "estimated" in text.splitlines()[0]
+    assert sum(line.startswith("train/photos-") for line in text.splitlines()) == 2
+
+
+def test_picture_and_specs(file: Path, tmp_path: Path) -> None:
+    arguments = ["--gpu", "h100", "--gpus", "8", "--nodes", "2", "--picture", str(tmp_path / "p.svg"), "--write"]
+    assert main(["plan", "-c", str(file), *arguments]) == 0
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+    assert list((tmp_path / "results/train").glob("*/spec.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpu", "h1000"], "--gpu h1000: not in the table. It has b200, h200"),
+        (["--gpus", "7", "--nodes", "2"], "each node has as many GPUs"),
+        (["--gpus", "-1"], "each node has as many GPUs"),
+    ],
+)
+def test_mistakes(file: Path, arguments: list[str], message: str, capsys: Out) -> None:
+    assert main(["plan", "-c", str(file), "--gpu", "h100", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (86400 * 2.5, "2.5 days"), (9e7, "1,042 days")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,141 @@
+"""Seconds, GPU-hours and memory: by hand, and by what earlier jobs took."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from palette.config import GpuName
+from palette.costs.estimate import Estimator
+from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
+from palette.costs.made import Job
+from palette.costs.summary import compared, planned
+from palette.costs.work import HANDLING, START
+from palette.plan import Plan
+from tests.costs.conftest import COST, NOW, RAW, Make, finish
+
+BATCH = 16
+
+
+def train_job(plan: Plan) -> Job:
+    return Job(plan.of_kind("train")[0].folder)
+
+
+def calculated(steps: int, device: str = "h100", precision: str = "fp32") -> float:
+    """A training by hand."""
+    flops = steps * BATCH * COST.training_flops
+    return START + HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
+
+
+def test_a_training_by_hand(make: Make) -> None:
+    plan = make()
+    found = Estimator.of(plan, "h100").estimate(train_job(plan))
+    assert found.seconds == pytest.approx(calculated(1000))
+    assert found.flops == 1000 * BATCH * COST.training_flops
+    assert found.gpu_hours == pytest.approx(calculated(1000) / 3600)
+    assert found.basis == "assumed, 35% of the peak of H100 SXM"
+
+
+def test_steps_that_are_saved_cost_nothing_more(make: Make) -> None:
+    plan = make()
+    spec = plan.of_kind("train")[0]
+    state = plan.results / "state" / spec.state_key  # type: ignore[attr-defined]
+    state.mkdir(parents=True)
+    for step in (200, 400, 5000):  # the last one belongs to a longer training
+        (state / f"step-{step:08}.pt").touch()
+    assert Estimator.of(plan, "h100").estimate(train_job(plan)).seconds == pytest.approx(calculated(600))
+
+
+def test_draws_of_the_first_inputs_are_sampled_too(make: Make) -> None:
+    plan = make(sample={"shard_size": 4, "draws": 3, "draw_inputs": 6})
+    folder = plan.of_kind("sample")[0].folder
+    images = [Estimator.of(plan, "h100").work(plan.stages[folder], shard).images for shard in ("000", "001", "002")]
+    assert images == [4 + 2 * 4, 4 + 2 * 2, 2]
+    assert Estimator.of(plan, "h100").work(plan.stages[folder], "002").flops == 2 * 4 * COST.flops
+
+
+def test_earlier_jobs_put_the_estimate_right(make: Make) -> None:
+    plan = make()
+    finish(plan, seconds=3 * calculated(1000, "a100"), device="NVIDIA A100-SXM4-80GB")
+    longer = {"palette": {**RAW["models"]["palette"], "train": {"steps": 9000}}}
+    changed = make(models=longer)
+    found = Estimator.of(changed, "a100").estimate(train_job(changed), whole=True)
+    assert found.seconds == pytest.approx(3 * calculated(9000, "a100"))
+    assert found.basis == "2 earlier jobs of this network on A100 SXM 80 GB"
+    other = Estimator.of(changed, "h100").estimate(train_job(changed))
+    assert other.seconds == pytest.approx(calculated(9000))
+
+
+def test_truth_stands_beside_what_was_known_before(make: Make) -> None:
+    plan = make()
+    finish(plan, seconds=2 * calculated(1000, "cpu"))
+    first, second = (job for job in compared(plan, "cpu")["jobs"] if job["kind"] == "train")
+    assert first["estimated"] == pytest.approx(calculated(1000, "cpu"))
+    assert first["ratio"] == pytest.approx(0.5)
+    assert first["basis"].startswith("assumed")
+    assert second["ratio"] == pytest.approx(1)  # the first one is on record by then
+    assert second["basis"] == "1 earlier job of this network on CPU core"
+
+
+def test_records_of_the_future_do_not_count(make: Make) -> None:
+    plan = make()
+    finish(plan, seconds=100)
+    estimator = Estimator.of(plan, "cpu")
+    assert estimator.estimate(train_job(plan), before=NOW - timedelta(days=1)).basis.startswith("assumed")
+    assert not estimator.estimate(train_job(plan), before=NOW + timedelta(days=1)).basis.startswith("assumed")
+
+
+def test_memory_and_the_largest_batch(make: Make) -> None:
+    plan = make()
+    (memory,) = Estimator.of(plan, "a100-40").memory(plan.stages)
+    assert memory.state == COST.parameters * (16 + 4)
+    assert memory.needed == memory.state + BATCH * COST.training_bytes + 2 * 10**9
+    assert memory.largest == (39 * GIB - 2 * 10**9 - memory.state) // COST.training_bytes
+    split = make(models={"palette": {"train": {"gpus": 2, "accumulate": 4}}})
+    assert Estimator.of(split, "a100-40").memory(split.stages)[0].batch == BATCH // 8
+
+
+def test_several_gpus_are_faster_and_cost_as_much(make: Make) -> None:
+    split = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "gpus": 4}}})
+    found = Estimator.of(split, "h100").estimate(train_job(split))
+    fixed = START + HANDLING["train"].job
+    assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 4)
+    assert found.gpus == 4
+
+
+def test_totals_are_those_of_the_stages(make: Make) -> None:
+    facts, schedule = planned(make(), "h100", 4, 2)
+    jobs = sum(stage["jobs"] for stage in facts["stages"])
+    assert facts["totals"]["jobs"] == jobs == len(schedule.placed)
+    assert facts["totals"]["gpu_hours"] == pytest.approx(sum(stage["gpu_hours"] for stage in facts["stages"]))
+    assert facts["totals"]["disk_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "same"),
+    [
+        ("h100", "NVIDIA H100 80GB HBM3", True),
+        ("h200", "NVIDIA H100 80GB HBM3", False),
+        ("a100", "NVIDIA A100-SXM4-40GB", False),
+        ("l4", "NVIDIA L40S", False),
+        ("l4", "NVIDIA L4", True),
+        ("a40", "NVIDIA A40", True),
+        ("rtx-4090", "NVIDIA GeForce RTX 4090", True),
+    ],
+)
+def test_devices_by_the_names_of_their_driver(device: str, name: str, same: bool) -> None:
+    assert same_device(GPUS[device], name) is same
+
+
+def test_every_gpu_of_the_table_has_a_name_in_the_config() -> None:
+    assert tuple(GPUS) == get_args(GpuName)
+
+
+def test_a_benchmark_of_the_device_stands_for_the_assumption(tmp_path: Path) -> None:
+    record = (
+        '{"device": "NVIDIA L4", "results": {"paper": {"matrix_flops_per_second": 6.05e13, "bf16": {"share": 0.5}}}}'
+    )
+    (tmp_path / "gpu-2026-01-01-l4.json").write_text(record)
+    assert utilization("l4", tmp_path)[0] == pytest.approx(0.25)
+    assert utilization("a40", tmp_path) == (UTILIZATION, "assumed, 35% of the peak of A40")

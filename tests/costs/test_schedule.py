@@ -1,0 +1,87 @@
+"""List scheduling: what must hold of every schedule, and small cases by hand."""
+
+import itertools
+
+import pytest
+
+from palette.costs.estimate import Estimate, Estimator
+from palette.costs.made import Job, jobs_of
+from palette.costs.picture import draw
+from palette.costs.schedule import Schedule, dependencies, simulate
+from palette.plan import Plan
+from tests.costs.conftest import RAW, Make
+
+
+def estimates(plan: Plan, device: str = "h100") -> list[Estimate]:
+    estimator = Estimator.of(plan, device)
+    return [estimator.estimate(job) for folder in plan.stages for job in jobs_of(plan, folder)]
+
+
+def larger(make: Make, gpus: int = 1) -> Plan:
+    model = {**RAW["models"]["palette"], "train": {"steps": 200_000, "gpus": gpus}}
+    rows = [{**RAW["experiments"][0], "seed": [0, 1, 2]}]
+    return make(models={"palette": model}, experiments=rows)
+
+
+@pytest.mark.parametrize(("gpus", "nodes", "asked"), [(1, 1, 1), (4, 1, 1), (8, 2, 2), (8, 4, 4), (6, 3, 4)])
+def test_no_device_is_shared_and_no_job_starts_before_its_parents(
+    make: Make, gpus: int, nodes: int, asked: int
+) -> None:
+    plan = larger(make, asked)
+    jobs = estimates(plan)
+    schedule = simulate(plan, jobs, gpus, nodes)
+    assert len(schedule.placed) == len(jobs)
+    when = {placed.estimate.job: placed for placed in schedule.placed}
+    for job, parents in dependencies(plan, [e.job for e in jobs]).items():
+        assert all(when[parent].end <= when[job].start + 1e-9 for parent in parents)
+    for device in range(gpus):
+        spans = sorted((p.start, p.end) for p in schedule.placed if device in p.devices)
+        assert all(before[1] <= after[0] + 1e-9 for before, after in itertools.pairwise(spans))
+    critical = sum(estimate.seconds for estimate in schedule.critical)
+    work = sum(p.estimate.seconds * len(p.devices) for p in schedule.placed)
+    assert max(critical, work / gpus) - 1e-6 <= schedule.seconds <= critical + work
+    assert schedule.idle == pytest.approx(1 - work / (gpus * schedule.seconds))
+
+
+def test_jobs_of_a_node_stay_on_it(make: Make) -> None:
+    plan = larger(make, gpus=2)
+    for placed in simulate(plan, estimates(plan), 6, 2).placed:
+        assert len({device // 3 for device in placed.devices}) <= 1
+
+
+def test_large_jobs_take_whole_nodes(make: Make) -> None:
+    plan = larger(make, gpus=4)
+    trainings = [p for p in simulate(plan, estimates(plan), 8, 4).placed if p.estimate.kind == "train"]
+    assert all(len(p.devices) == 4 and len({d // 2 for d in p.devices}) == 2 for p in trainings)
+
+
+def test_the_critical_path_is_a_chain(make: Make) -> None:
+    plan = larger(make)
+    schedule = simulate(plan, estimates(plan), 2)
+    kinds = [estimate.kind for estimate in schedule.critical]
+    assert kinds == ["fetch", "prepare", "train", "sample", "features", "score", "tabulate", "report"]
+
+
+def test_features_wait_for_their_own_shards_of_samples_only(make: Make) -> None:
+    plan = make()
+    features = next(s for s in plan.of_kind("features") if "sample" in s.parents)
+    waits = dependencies(plan, [job for folder in plan.stages for job in jobs_of(plan, folder)])
+    shards = [
+        [j.shard for j in waits[Job(features.folder, s)] if j.folder.startswith("sample")] for s in ("000", "001")
+    ]
+    assert shards == [["000", "001"], ["002"]]
+
+
+def test_nothing_to_do_takes_no_time(make: Make) -> None:
+    assert simulate(make(), [], 4).seconds == 0
+    assert Schedule([], 4, 1, []).idle == 0
+
+
+def test_picture(make: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
+    plan, folder = larger(make), tmp_path_factory.mktemp("pictures")
+    schedule = simulate(plan, estimates(plan), 4, 2)
+    for name in ("a.svg", "b.svg", "c.png"):
+        draw(schedule, folder / name, "4 × H100")
+    text = (folder / "a.svg").read_text()
+    assert "node 1" in text or "<svg" in text
+    assert (folder / "c.png").read_bytes().startswith(b"\x89PNG")

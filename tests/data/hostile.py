@@ -1,0 +1,120 @@
+"""A corpus of hostile images, and what each gets. `table()` is the one in docs/datasets.md."""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(PIXELS).convert(mode)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(width: int, height: int, rows: bytes, depth: int = 8, color: int = 2) -> bytes:
+    """A PNG by hand, with whatever pixels."""
+    header = struct.pack(">2I5B", width, height, depth, color, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flipped(data: bytes) -> bytes:
+    place = len(data) // 2
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def turned(value: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
+
+
+def several(kind: str) -> bytes:
+    frames = [picture(), picture().transpose(Image.Transpose.ROTATE_180)]
+    return saved(frames[0], kind, save_all=True, append_images=frames[1:])
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """kind: for the table. data: the file's bytes. gets: `converted` notes of a picture that is taken, or why it is left out."""
+
+    name: str
+    kind: str
+    data: bytes
+    taken: bool
+    gets: str
+
+
+def left_out(name: str, kind: str, data: bytes, why: str) -> Hostile:
+    return Hostile(name, kind, data, False, why)
+
+
+def taken(name: str, kind: str, data: bytes, notes: str) -> Hostile:
+    return Hostile(name, kind, data, True, notes)
+
+
+PNG = saved(picture(), "PNG")
+CLEAR = Image.fromarray(np.dstack([PIXELS, PIXELS[:, :, 0]]))
+HUGE = saved(picture(), "BMP")[:18] + b"\xff\xff\xff\x7f" * 2 + bytes(40)
+CORPUS = (
+    left_out("empty.jpg", "zero bytes", b"", "no picture, in spite of its ending"),
+    left_out("text.png", "text", b"not an image\n", "no picture, in spite of its ending"),
+    left_out("page.gif", "HTML, as a failed download leaves it", b"<!DOCTYPE html><html>", "no picture, in spite of its ending"),
+    *(
+        left_out(f"cut.{kind.lower()}", f"truncated {kind}", half(saved(picture(), kind)), "damaged")
+        for kind in ("JPEG", "PNG", "WebP", "TIFF", "GIF", "BMP", "PPM")
+    ),
+    left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "no picture, in spite of its ending"),
+    left_out("crc-pixels.png", "a flipped bit in the pixels of a PNG", flipped(saved(picture(), "PNG")), "damaged"),
+    left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "no picture, in spite of its ending"),
+    left_out("bomb.png", "decompression bomb: 30,000 × 30,000 in a kilobyte", png(30_000, 30_000, b"\0" * 99), "damaged"),
+    left_out("huge.bmp", "a header that claims 2^31 pixels a side", HUGE, "damaged"),
+    left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "no picture, in spite of its ending"),
+    taken("few-rows.png", "a whole PNG with fewer rows than it says (they are black: Pillow sees no fault)", png(32, 24, b"\0" * 97), ""),
+    taken("animated.gif", "animated GIF", several("GIF"), "first frame of several, palette"),
+    taken("animated.webp", "animated WebP", several("WebP"), "first frame of several"),
+    taken("animated.png", "animated PNG", several("PNG"), "first frame of several"),
+    taken("pages.tif", "TIFF of several pages", several("TIFF"), "first frame of several"),
+    taken("named.jpg", "wrong ending", saved(picture(), "PNG"), "PNG named .jpg"),
+    taken("cmyk.jpg", "CMYK JPEG", saved(picture("CMYK"), "JPEG"), "CMYK"),
+    taken("gray.png", "grayscale", saved(picture("L"), "PNG"), "gray"),
+    taken("bits.png", "1 bit", saved(picture("1"), "PNG"), "1 bit, gray"),
+    taken("palette.png", "palette", saved(picture("P"), "PNG"), "palette"),
+    taken("clear.png", "transparency", saved(CLEAR, "PNG"), "transparency"),
+    taken("gray-clear.png", "gray with transparency", saved(CLEAR.convert("LA"), "PNG"), "transparency, gray"),
+    taken("deep.png", "16 bits gray", saved(Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257), "PNG"), "more than 8 bits, gray"),
+    taken("deep-color.png", "16 bits color", png(2, 2, b"\0" + bytes(12) + b"\0" + bytes(12), 16), "more than 8 bits, enlarged"),
+    taken("float.tif", "32-bit float", saved(Image.fromarray(PIXELS[:, :, 0].astype(np.float32) / 255), "TIFF"), "more than 8 bits, gray"),
+    taken("turned.jpg", "turned by EXIF", saved(picture(), "JPEG", exif=turned(6)), "turned"),
+    taken("bad-exif.jpg", "broken EXIF", saved(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), ""),
+    taken("bad-profile.png", "broken color profile", saved(picture(), "PNG", icc_profile=b"no profile"), "color profile ignored"),
+    taken("tiny.png", "one pixel", saved(Image.new("RGB", (1, 1)), "PNG"), "enlarged"),
+    taken("thin.png", "4,000 × 1", saved(Image.new("RGB", (4000, 1)), "PNG"), "enlarged"),
+)  # fmt: skip
+BY_NAME = {case.name: case for case in CORPUS}
+
+
+def table() -> str:
+    """The rows of the table in the docs."""
+    lines = ["| bad input | what it gets |", "|---|---|"]
+    for case in CORPUS:
+        made = f"an image, noted as `{case.gets}`" if case.gets else "an image"
+        lines.append(f"| {case.kind} | {made if case.taken else f'left out: {case.gets}'} |")
+    return "\n".join(dict.fromkeys(lines)) + "\n"

@@ -1,0 +1,114 @@
+"""A folder of somebody's outputs: each image finds its test image, and what does not fit is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palette.data.outputs import listing, matched
+from palette.data.store import ImageStore, StoredImage, image_name, write_store
+from palette.errors import DataError
+from palette.spec import SampleRuntime
+from palette.verbs import sample
+from tests.tiny import SIZE, pictures, sample_spec, stage, train_spec
+
+ORIGINALS = [f"n0{i % 2}/ILSVRC2012_val_{i:08}.JPEG" for i in range(3, 9)]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A prepare stage of six test images whose originals are known."""
+    items = (
+        StoredImage(image_name(i), image, i % 2, {"file": file})
+        for i, (image, file) in enumerate(zip(pictures(6), ORIGINALS, strict=True))
+    )
+    write_store(tmp_path / "results/prepare/tiny/test.zip", items, ["even", "odd"])
+    return tmp_path / "results"
+
+
+def store(results: Path) -> ImageStore:
+    return ImageStore(results / "prepare/tiny/test.zip")
+
+
+def outputs(folder: Path, names: list[str], size: int = SIZE) -> Path:
+    """Images of one gray level each, by number."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (size, size), (number, number, number)).save(folder / name)
+    return folder
+
+
+NAMES = {
+    "paths": [file.replace("JPEG", "png") for file in ORIGINALS],
+    "names": [Path(file).with_suffix(".bmp").name for file in ORIGINALS],
+    "numbers": [f"{i:08}.png" for i in range(6)],
+    "store": [f"{i // 1000:05}/img{i:08}.png" for i in range(6)],
+    "flat": [f"img{i:08}.png" for i in range(6)],
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_images_are_found_by_the_originals_names_or_by_number(results: Path, tmp_path: Path, names: list[str]) -> None:
+    with store(results) as tests:
+        assert matched(outputs(tmp_path / "out", names), tests) == names
+
+
+def test_missing_and_superfluous_images_are_named(results: Path, tmp_path: Path) -> None:
+    folder = outputs(tmp_path / "out", ["00000000.png", "00000002.png", "00000002.jpg", "00000009.png", "00000004.png"])
+    with store(results) as tests, pytest.raises(DataError) as error:
+        matched(folder, tests)
+    lines = str(error.value).splitlines()
+    assert "named as numbers; problems: 5" in lines[0]
+    assert "missing: 00000001.*, of test image 1" in lines[1]
+    assert "  of no test image: 00000009.png" in lines
+    assert "  which one: 00000002.jpg or 00000002.png" in lines
+
+
+def folder_spec(results: Path, folder: Path, count: int = 6):  # type: ignore[no-untyped-def]
+    return stage(
+        results,
+        sample_spec(
+            train_spec(),
+            baseline="folder",
+            sampler=None,
+            parents={"prepare": "prepare/tiny"},
+            outputs=listing(folder),
+            runtime=SampleRuntime(folder=folder),
+            count=count,
+        ),
+    )
+
+
+def test_they_become_a_store_of_samples_as_a_models_do(results: Path, tmp_path: Path) -> None:
+    one = folder_spec(results, outputs(tmp_path / "out", NAMES["names"]))
+    for shard in (0, 1):
+        sample.run(one, shard)
+    with ImageStore(one.path("shard-001.zip")) as made, ImageStore(one.path("draws-001.zip")) as further:
+        assert made.names == ["00000004.png", "00000005.png"]
+        assert made.manifest[0]["original"] == image_name(4)
+        assert (made[1] == np.full((SIZE, SIZE, 3), 5)).all()
+        assert len(further) == 0
+
+
+def test_images_of_another_size_and_damaged_ones_are_named(results: Path, tmp_path: Path) -> None:
+    folder = outputs(tmp_path / "out", NAMES["numbers"])
+    outputs(folder, ["00000000.png", "00000001.png"], size=SIZE + 1)
+    (folder / "00000003.png").write_bytes(b"no picture")
+    one = folder_spec(results, folder)
+    with pytest.raises(DataError) as error:
+        sample.run(one, 0)
+    text = str(error.value)
+    assert f"3 of 4 files are not images of {SIZE} × {SIZE} pixels" in text
+    assert f"00000001.png: {SIZE + 1} × {SIZE + 1} pixels" in text
+    assert "00000003.png: not readable" in text
+    assert not one.path("shard-000.zip").exists()
+
+
+def test_a_changed_file_is_another_stage_and_another_place_is_not(results: Path, tmp_path: Path) -> None:
+    folder, moved = (outputs(tmp_path / name, NAMES["numbers"]) for name in ("out", "moved"))
+    before = folder_spec(results, folder).spec.hash
+    assert folder_spec(results, moved).spec.hash == before
+    with (folder / "00000002.png").open("ab") as file:
+        file.write(b"more")
+    assert folder_spec(results, folder).spec.hash != before

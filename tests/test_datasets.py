@@ -1,0 +1,265 @@
+"""Published datasets: the registry, what a config may say of them, what must be supplied by hand, and `palette datasets`."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torchvision import datasets as torchvision
+
+from palette import cli
+from palette.config import SOURCES as KINDS
+from palette.config import Dataset, Fetch, KnownDataset
+from palette.config_file import validate
+from palette.data.registry import built_in, registry
+from palette.data.sources.files import VARIABLE
+from palette.errors import ConfigError
+from palette.verbs.fetch import SOURCES
+from palette.workflow import missing_data, plan_of, start
+from tests.data.archives import make_zip, png
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, checkout: Path) -> Write:
+    """A function (options of `fetch`, further sections) → a config of one dataset whose originals are measured."""
+
+    def made(fetch: dict[str, Any], **sections: Any) -> Path:
+        smoke = yaml.safe_load((checkout / "workflow/presets/smoke.yaml").read_text())
+        config = {
+            "results": str(tmp_path / "results"),
+            "datasets": {"mine": {"fetch": fetch, "prepare": {"train_images": 2, "test_images": 2}}},
+            "tasks": smoke["tasks"],
+            "experiments": [{"dataset": "mine", "model": "originals"}],
+            **sections,
+        }
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(config))
+        return file
+
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+# ------------------------------------------------------------------------------------------------- registry
+
+
+def test_the_registry_is_complete() -> None:
+    for name, dataset in built_in().items():
+        assert dataset.license, name
+        assert dataset.homepage.startswith("http"), name
+        assert re.match(r"@\w+\{\w+,\n(.*\n)+\}\n$", dataset.citation), name
+        assert set(dataset.images) == {"train", "test"}, name
+        assert dataset.reader in SOURCES, name
+        assert dataset.by_hand or all(file.urls for file in dataset.files), name
+        assert all(file.sha256 or file.md5 for file in dataset.files), name
+        assert all(url.endswith("/" + file.file) for file in dataset.files for url in file.urls), name
+
+
+def test_torchvision_still_knows_these_files() -> None:
+    """Its MD5 sums are ours, where it states them."""
+    known = built_in()
+    places = {**dict(torchvision.Places365._IMAGES_META.values()), **dict(torchvision.Places365._DEVKIT_META.values())}
+    stated = {
+        **dict(torchvision.imagenet.ARCHIVE_META.values()),
+        **places,
+        **dict(torchvision.Flowers102._file_dict.values()),
+        **{url.rpartition("/")[2]: md5 for url, md5 in torchvision.OxfordIIITPet._RESOURCES},
+        **{url.rpartition("/")[2]: md5 for url, md5 in torchvision.Imagenette._ARCHIVES.values()},
+        **{kind.filename: kind.tgz_md5 for kind in (torchvision.CIFAR10, torchvision.CIFAR100)},
+        torchvision.STL10.filename: torchvision.STL10.tgz_md5,
+        **{name: md5 for _, md5, name in torchvision.CelebA.file_list},
+    }
+    files = [file for dataset in known.values() for file in dataset.files]
+    assert len(files) >= 18
+    assert all(file.md5 == stated[file.file] for file in files)
+
+
+def test_a_config_adds_datasets(write: Write) -> None:
+    mine = {"title": "Mine", "files": [{"file": "x.zip", "urls": ["http://example.org/x.zip"]}], "license": "CC0"}
+    plan = plan_of([write({"source": "my-set"}, registry={"my-set": mine})])
+    (spec,) = plan.of_kind("fetch")
+    assert spec.known.license == "CC0"  # type: ignore[attr-defined]
+    assert set(registry(plan.config)) == {*built_in(), "my-set"}
+    assert missing_data(plan) == []
+
+
+def test_a_config_has_files_of_its_own(write: Write) -> None:
+    """As for a mirror of a published dataset, or another copy of it."""
+    files = [{"file": "hq.zip", "urls": ["http://example.org/hq.zip"], "md5": "0" * 32}]
+    (spec,) = plan_of([write({"source": "celeba", "files": files})]).of_kind("fetch")
+    assert [file.file for file in spec.known.files] == ["hq.zip"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"reader": "torchvision"},
+        {"torchvision": "CIFAR10"},
+        {"reader": "guess"},
+        {"files": [{"file": "../x.zip"}]},
+        {"files": [{"file": ".."}]},
+        {"files": [{"file": "x.zip", "sha256": "abc"}]},
+        {"licence": "CC0"},
+    ],
+)
+def test_mistakes_in_an_entry(mistake: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        KnownDataset.model_validate({"title": "x", **mistake})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+FILE = st.dictionaries(st.sampled_from(["file", "urls", "bytes", "sha256", "split"]), JSON)
+FIELDS = dict.fromkeys(("title", "reader", "splits", "arguments", "images", "classes"), JSON)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.fixed_dictionaries({}, optional={**FIELDS, "files": st.lists(FILE, max_size=2)}) | JSON)
+def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
+    _, problems = validate({"registry": {"mine": entry}})
+    try:
+        KnownDataset.model_validate(entry)
+    except ValidationError:
+        assert any(problem.path[:2] == ("registry", "mine") for problem in problems)
+    else:
+        assert not any(problem.path[:1] == ("registry",) for problem in problems)
+
+
+# --------------------------------------------------------------------------------------------------- config
+
+
+@pytest.mark.parametrize(
+    ("fetch", "says"),
+    [
+        ({"source": "imagnet"}, r"config.yaml:\d+: datasets.mine.fetch.source: no source .* 'imagnet'. Did you mean 'imagenet'"),
+        ({"source": "places2", "splits": {"train": "a", "test": "b"}}, "dataset 'places2' has its own; `splits` goes with"),
+        ({"source": "photos", "path": "x"}, "`path` goes with"),
+        ({"source": "folder"}, "needs a `path`, or `splits`"),
+        ({"source": "archive"}, "needs a `path`, or `files`"),
+        ({"source": "folder", "path": "x", "files": [{"file": "y"}]}, "`files` goes with archives"),
+        ({"source": "folder", "path": "x", "splits": {"test": "y"}}, "needs both `train` and `test`"),
+        ({"source": "archive", "files": [{"file": "a/b.zip"}]}, "datasets.mine.fetch.files.0.file: "),
+        ({"source": "archive", "path": "/nowhere/x.zip"}, "no archive /nowhere/x.zip"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_found_when_planning(write: Write, fetch: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        plan_of([write(fetch)])
+
+
+def test_a_dataset_may_not_be_called_like_a_kind(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"registry\.folder: 'folder' is a kind of source"):
+        plan_of([write({"source": "photos"}, registry={"folder": {"title": "x"}})])
+
+
+def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:
+    """Each `datasets` and `registry` entry in docs/datasets.md is one that a config may have."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (checkout / "docs/datasets.md").read_text(), re.DOTALL)
+    sections = [yaml.safe_load(block) for block in blocks]
+    added = {
+        name: KnownDataset.model_validate(entry) for s in sections for name, entry in s.get("registry", {}).items()
+    }
+    entries = [Dataset.model_validate(entry) for s in sections for entry in s.get("datasets", {}).values()]
+    assert len(entries) >= 12
+    assert {entry.fetch.source for entry in entries} <= {*KINDS, *built_in()}
+    assert {"food101", "our-set"} == set(added)
+    used = {entry.fetch.source for entry in entries}
+    assert {"photos", "folder", "pairs", "archive", "imagenet", "places2", "celeba-hq", "flowers102", "cifar10"} == used
+
+
+def test_the_default_is_still_the_photographs() -> None:
+    assert Fetch().source == "photos"
+
+
+# ----------------------------------------------------------------------------------------- supplied by hand
+
+
+def test_a_plan_is_made_without_the_files_and_a_run_is_not_begun(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = {"extractors": ["photos", "inception"], "weights": str(tmp_path), "download": True}
+    plan = plan_of([write({"source": "imagenet", "path": str(tmp_path / "in")}, score=score)])
+    said = capsys.readouterr().err
+    assert said.count("to be supplied by hand: dataset mine") == 3
+    assert "ILSVRC2012_img_train.tar (147.9 GB)" in said
+    assert [file.path.name for file in missing_data(plan)] == [f.file for f in built_in()["imagenet"].files]
+    with pytest.raises(ConfigError, match=r"these files must be supplied by hand:(.|\n)*img_val\.tar(.|\n)*devkit"):
+        start(plan)
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_was_fetched_is_not_asked_for_again(write: Write, tmp_path: Path) -> None:
+    plan = plan_of([write({"source": "imagenet", "path": str(tmp_path / "in")})])
+    (spec,) = plan.of_kind("fetch")
+    for name in plan.outputs(spec.folder):
+        (plan.results / name).parent.mkdir(parents=True, exist_ok=True)
+        (plan.results / name).touch()
+    assert missing_data(plan) == []
+
+
+def test_datasets_are_shared_through_the_environment(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write({"source": "celeba-hq"})
+    assert [m.path for m in missing_data(plan_of([file]))] == [tmp_path / "results/data/celeba-hq"]
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "shared"))
+    assert [m.path for m in missing_data(plan_of([file]))] == [tmp_path / "shared/celeba-hq"]
+    (tmp_path / "shared/celeba-hq").mkdir(parents=True)
+    assert missing_data(plan_of([file])) == []
+
+
+# -------------------------------------------------------------------------------------------------- command
+
+
+def test_the_list(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert cli.main(["datasets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(built_in())
+    assert re.search(r"imagenet +1,281,167 \+ 50,000 .*154\.6 GB +by hand +non-commercial", lines[0])
+    assert "26.7 GB" in lines[1]
+    assert "downloads itself" in lines[1]
+
+
+def test_one_dataset_in_full_and_checked(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import hashlib
+
+    good = make_zip(tmp_path / "sets/x.zip", {"a/1.png": png(1)})
+    files = [{"file": "x.zip", "sha256": hashlib.sha256(good.read_bytes()).hexdigest()}, {"file": "y.zip"}]
+    mine = {"title": "Mine", "files": files, "images": {"train": 1}, "license": "CC0", "by_hand": "ask me"}
+    config = write({"source": "my-set", "path": str(tmp_path / "sets")}, registry={"my-set": mine})
+    assert cli.main(["datasets", "my-set", "-c", str(config), "--check"]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "my-set: Mine",
+        "CC0",
+        "1 of 2 files there, by hand",
+        "ask me",
+        f"good      {good}",
+        "missing   y.zip",
+    ):
+        assert part in said
+    good.write_bytes(good.read_bytes() + b"!")
+    assert cli.main(["datasets", "my-set", "-c", str(config), "--check"]) == 3
+    assert "x.zip: not the known file (sha256" in capsys.readouterr().err
+
+
+def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["datasets", "plases2"]) == 2
+    assert "no dataset is called 'plases2'. Did you mean 'places2'?" in capsys.readouterr().err

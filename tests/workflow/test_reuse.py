@@ -1,0 +1,105 @@
+"""The workflow inside another one, released models in place of training, results on other machines, and the plan as a target."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from palette.files import read_json, sha256
+from tests.workflow.project import CHECKOUT, Project
+
+IMPORTING = """
+import json
+module palette:
+    snakefile: {snakefile!r}
+    config: json.loads(open("own.json").read())
+    prefix: "vendored"
+use rule * from palette as palette_*
+use rule sample from palette as palette_sample with:
+    threads: 2
+rule count:
+    default_target: True
+    input: rules.palette_report.output.page, table="vendored/results/tabulate/smoke.csv"
+    output: "rows.txt"
+    shell: "wc -l < {{input.table}} > {{output}}"
+"""
+
+
+def trained(project: Project) -> Path:
+    """The folder of its regression."""
+    return next(project.results.glob("train/*regression*"))
+
+
+def test_another_workflow_imports_ours_and_samples_a_released_model(finished: Project, tmp_path: Path) -> None:
+    card = trained(finished) / "model.json"
+    config = finished.config
+    config["models"] = {
+        "regression": {"objective": {"kind": "regression"}, "released": {"card": str(card), "sha256": sha256(card)}}
+    }
+    config["experiments"] = [{"dataset": "photos", "task": "colorization", "model": "regression"}]
+    config["tables"] = {"smoke": {}}
+    (tmp_path / "own.json").write_text(json.dumps(config))
+    (tmp_path / "Snakefile").write_text(IMPORTING.format(snakefile=str(CHECKOUT / "Snakefile")))
+    environment = finished.environment | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert (tmp_path / "rows.txt").read_text().strip() == "2"
+    assert {entry.name for entry in tmp_path.iterdir()} <= {
+        "own.json",
+        "Snakefile",
+        "vendored",
+        "rows.txt",
+        ".snakemake",
+    }
+    results = tmp_path / "vendored/results"
+    assert not (results / "train").exists()
+    for shard in ("shard-000.zip", "shard-001.zip"):
+        (ours,) = results.glob(f"sample/*/{shard}")
+        (theirs,) = finished.results.glob(f"sample/*regression*/{shard}")
+        assert sha256(ours) == sha256(theirs)
+    scores = [read_json(next(r.glob("score/*regression*/scores.json"))) for r in (results, finished.results)]
+    assert scores[0] == scores[1]
+
+
+def test_results_moved_elsewhere_rerun_nothing(finished: Project, tmp_path: Path) -> None:
+    """As rsync without `--times` brings them to another machine's disk, which the config names."""
+    elsewhere = Project.create(tmp_path / "another/checkout", finished.config)
+    shutil.copytree(finished.results, tmp_path / "disk/palette", copy_function=shutil.copyfile)
+    for number, file in enumerate(sorted((tmp_path / "disk").rglob("*"))):
+        os.utime(file, (2e9 - number, 2e9 - number))
+    run = elsewhere.snakemake("--config", f"results={tmp_path / 'disk/palette'}")
+    assert "Nothing to be done" in run.stderr
+
+
+def test_the_plan_as_a_target_and_the_budget(project: Project) -> None:
+    project.change(lambda c: c["models"]["palette"]["train"].update(learning_rate=2e-3))
+    project.change(lambda c: c.update(budget={"gpu": "h100", "gpu_hours": 0}))
+    before = {file for file in project.results.rglob("*") if ".cost" not in file.parts}
+    shown = project.snakemake("plan").stdout
+    assert "models.palette.train.learning_rate: 0.001 → 0.002" in shown
+    assert "GPU-hours" in shown
+    assert "Done. Look at" not in shown
+    refused = project.snakemake(check=False)
+    assert refused.returncode != 0
+    assert "above budget.gpu_hours: 0" in refused.stderr
+    assert {file for file in project.results.rglob("*") if ".cost" not in file.parts} == before
+
+
+def test_catalog_and_container_name_what_is_there() -> None:
+    catalog = yaml.safe_load((CHECKOUT / ".snakemake-workflow-catalog.yml").read_text())
+    assert catalog["usage"]["mandatory-flags"]["flags"] == ""
+    lines = (CHECKOUT / "envs/Containerfile").read_text().splitlines()
+    instructions = [line.split()[0] for line in lines if line and line[0].isalpha()]
+    assert instructions[0] == "FROM"
+    assert set(instructions) <= {"FROM", "LABEL", "ENV", "RUN", "COPY", "WORKDIR", "USER", "ENTRYPOINT", "CMD"}
+    base = next(line for line in lines if line.startswith("FROM"))
+    assert not base.endswith((":latest", ":slim"))
+    for line in lines:
+        if line.startswith("COPY") and "--from" not in line:
+            assert all((CHECKOUT / source).exists() for source in line.split()[1:-1]), line
+    assert any("--require-hashes -r envs/lock.txt" in line for line in lines)
