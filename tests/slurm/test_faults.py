@@ -42,7 +42,8 @@ class Disturbed:
         return next((line.split()[0] for line in lines if f"colorization-{fault}-" in line), None)
 
     def log(self, fault: str) -> str:
-        (file,) = self.project.results.glob(f"logs/train/*-{fault}-*.log")
+        """All that a training has said; by the name under which it stays while Snakemake starts the job again."""
+        (file,) = self.project.results.glob(f"logs/train/.photos-colorization-{fault}-*.log")
         return file.read_text()
 
     def state(self, fault: str) -> Path:
