@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,16 +100,18 @@ def restart_controller(run: Disturbed) -> None:
 
 
 def run_out_of_time(run: Disturbed) -> None:
-    """The training is held still until its two minutes are nearly over, as on a slow node."""
+    """The training is held still until its two minutes are nearly over, as on a slow node; on a slower one they are already."""
     job = run.in_the_middle("out-of-time")
     trainer = int(json.loads((run.state("out-of-time") / "heartbeat.json").read_text())["pid"])
-    os.kill(trainer, signal.SIGSTOP)
+    with suppress(ProcessLookupError):
+        os.kill(trainer, signal.SIGSTOP)
     until(
         lambda: seconds_of(run.cluster.run("squeue", "-h", "-j", job, "-o", "%L")) in (0, 1, 2, math.inf),
         "the end",
         150,
     )
-    os.kill(trainer, signal.SIGCONT)
+    with suppress(ProcessLookupError):
+        os.kill(trainer, signal.SIGCONT)
     until(lambda: "it goes back into the queue" in run.log("out-of-time"), "the next job of the chain")
 
 
