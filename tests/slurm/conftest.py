@@ -72,7 +72,7 @@ def on_slurm(project: Project, cluster: Lab, *arguments: str) -> str:
         env=environment(project, cluster),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-6000:]
     return run.stdout + run.stderr
