@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +95,26 @@ def _missing_weights(plan: Plan) -> Iterator[str]:
 
 
 def _missing_lists(plan: Plan) -> Iterator[str]:
-    used = {spec.name for spec in plan.of_kind("prepare")}
-    for name, dataset in plan.config.datasets.items():
-        if (file := dataset.prepare.test_list) is not None and name in used and not file.exists():
-            yield missing_list(name, file)
+    lists: dict[Path, list[str]] = {}
+    for spec in plan.of_kind("prepare"):
+        file = plan.config.datasets[spec.name].prepare.test_list
+        if file is not None and not file.exists():
+            lists.setdefault(file, []).append(spec.name)
+    yield from (missing_list(", ".join(datasets), file) for file, datasets in lists.items())
 
 
 def to_supply(plan: Plan) -> list[str]:
     """What a user has to supply by hand before a run can begin: data, lists of test images, weights, room on the disk."""
-    found = [*map(str, missing_data(plan)), *_missing_lists(plan), *_missing_weights(plan), *full_disk(plan)]
-    return list(dict.fromkeys(found))
+    return [*_missing_files(plan), *_missing_lists(plan), *_missing_weights(plan), *full_disk(plan)]
+
+
+def _missing_files(plan: Plan) -> Iterator[str]:
+    """Each file once, with the datasets that need it."""
+    by_path: dict[Path, list[Missing]] = {}
+    for file in missing_data(plan):
+        by_path.setdefault(file.path, []).append(file)
+    for files in by_path.values():
+        yield str(replace(files[0], dataset=", ".join(file.dataset for file in files)))
 
 
 def refuse_what_is_missing(plan: Plan) -> None:

@@ -52,7 +52,7 @@ def draws(block: Block, results: Path, count: int, pool: int, number: int) -> Im
 
 def failures(block: Block, results: Path) -> Image.Image:
     """The test images that each model does worst on, by the distance that its scores name, worst first."""
-    lines = _restored(block)
+    lines = outputs(block)
     worst = [(line, found) for line in lines if (found := read_json(_scores(line.row, results))["worst"])]
     titles = [f"{line.label}: worst by {found['label']}" for line, found in worst]
     return stack([compose(list(_failures(line.row, results, found))) for line, found in worst], titles)
@@ -81,7 +81,7 @@ def _tests(row: Row, results: Path, count: int, pool: int | None = None) -> tupl
         return items, [tests.classes[tests.labels[item]] for item in items], [tests[item] for item in items]
 
 
-def _restored(block: Block) -> list[Line]:
+def outputs(block: Block) -> list[Line]:
     """The lines with outputs of a model, those that are sampled last. What is on the way to another line is left out."""
     lines = [line for line in block.lines if line.row.sample is not None and not line.baseline]
     ends = [line for line in lines if line.row.steps is None] or lines
@@ -90,13 +90,13 @@ def _restored(block: Block) -> list[Line]:
 
 def _sampler(block: Block) -> Line:
     """The first line that is sampled; where none is, the last one."""
-    lines = _restored(block)
+    lines = outputs(block)
     return next((line for line in lines if line.row.sampler is not None), lines[-1])
 
 
 def has_samples(block: Block) -> bool:
     """Whether there is anything to draw."""
-    return bool(_restored(block))
+    return bool(outputs(block))
 
 
 def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
@@ -112,7 +112,7 @@ def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
 def _panels(block: Block, results: Path, items: list[int]) -> Iterator[Panel]:
     """The input, then each line's outputs. Of several seeds, the first."""
     yield Panel("input", "", degraded(_sampler(block).row, results, items))
-    for line in _restored(block):
+    for line in outputs(block):
         row = line.row
         detail = ", ".join(filter(None, [row.sampler, row.milestone]))
         yield Panel(row.model, detail, [sample(row, results, item) for item in items])

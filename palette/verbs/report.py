@@ -75,7 +75,7 @@ def _pictures(stage: Stage[ReportSpec], block: Block) -> list[page.Picture]:
     """Of one task: its panels, several samples of one input, failure cases; those that the plan names."""
     spec, results, name = stage.spec, stage.results, f"{figures.slug(block)}.png"
     title = f"{block.title} ({block.dataset})"
-    models = ", ".join(line.label for line in block.lines if line.row.train)
+    models = ", ".join(line.label for line in figures.outputs(block))
     pool = spec.draw_inputs
     every: list[tuple[str, str, str, Callable[[], Image.Image]]] = [
         (

@@ -47,17 +47,17 @@ if not workflow.configfiles and not imported:
 
 
 files = [] if imported else [Path(file) for file in workflow.configfiles]
-if imported:  # the prefix of another workflow's `module`
-    prefixed = workflow.modifier.modify_path(config.get("results", "results"))
-    config = {**config, "results": str(Path(prefixed).absolute())}
+# Another workflow's `module` may have a prefix, which Snakemake puts before the paths of rules, but not before parameters.
+results = Path(config.get("results", "results"))
+if imported:
+    config = {**config, "results": str(workflow.modifier.modify_path(str(results)))}
 plan = or_stop(plan_of, files, config)
 if imported and workflow.is_main_process:
-    or_stop(write_specs, plan)  # our `onstart` is none of a module's
-results = plan.results
+    or_stop(write_specs, plan)  # a module's `onstart` is not run
 
 
 def spec_of(kind):
-    return f"{results}/{kind}/{{stage}}/spec.yaml"
+    return f"{plan.results}/{kind}/{{stage}}/spec.yaml"
 
 
 def made(folder, shard=None):

@@ -38,7 +38,7 @@ rule report:
     resources:
         **asked("report"),
     params:
-        spec=results / plan.report.folder / "spec.yaml",
+        spec=plan.results / plan.report.folder / "spec.yaml",
     message:
         "report"
     shell:

@@ -24,7 +24,7 @@ for table in plan.tables:
         resources:
             **asked("tabulate"),
         params:
-            spec=results / table.folder / "spec.yaml",
+            spec=plan.results / table.folder / "spec.yaml",
         message:
             f"tabulate {table.name}"
         shell:
