@@ -22,8 +22,12 @@ SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "JOB_ID")
 
 def place(results: Path, spec: Spec, shard: int | None = None) -> Path:
     """The file of one job."""
-    kind, _, name = spec.folder.partition("/")
-    return results / "jobs" / kind / f"{name or kind}{'' if shard is None else f'-{shard:03}'}.json"
+    return results / f"jobs/{spec.folder}{suffix(shard)}.json"
+
+
+def suffix(shard: int | None) -> str:
+    """What the names of a shard's files end with: `-003`."""
+    return "" if shard is None else f"-{shard:03}"
 
 
 def scheduler_job() -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from palette.errors import DataError
 from palette.files import read_json
+from palette.jobs import place, suffix
 from palette.plan import ARTIFACTS, SHARD_ARTIFACTS
 from palette.progress import clock
 from palette.spec import FeaturesSpec, ReportSpec, SampleSpec, Spec, TrainSpec, read_spec
@@ -67,33 +68,35 @@ def stages(results: Path) -> list[Spec]:
         for folder in (row.prepare, row.mask, row.train, row.sample, row.score):
             if folder:
                 visit(folder)
-    visit("tabulate")
+    for table in report.tables:
+        visit(f"tabulate/{table}")
     return [*found.values(), report]
 
 
 def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
     """One entry for each job of a stage: kind, name, shard, state; and what is known of it."""
-    scattered = isinstance(spec, SampleSpec | FeaturesSpec)
     for shard in range(-(-spec.count // spec.shard_size)) if isinstance(spec, SampleSpec | FeaturesSpec) else (None,):
         job: dict[str, Any] = {"kind": spec.kind, "name": spec.name, "shard": shard, "stage": spec.folder}
-        if is_made(results, spec, shard):
-            known = {"gpu_hours": read_json(results / spec.card).get("gpu_hours", 0.0)} if spec.kind == "train" else {}
-            yield {**job, "state": "finished", **known}
-            continue
-        name = spec.folder.partition("/")[2] or spec.kind
-        suffix = f"-{shard:03}" if scattered else ""
-        job["log"] = str(
-            results / "logs" / (f"{spec.kind}/{name}{suffix}.log" if spec.keeps_old else f"{spec.kind}.log")
-        )
-        record = read_if_there(results / "jobs" / spec.kind / f"{name}{suffix}.json")
-        beat = (
-            read_if_there(results / "state" / spec.state_key / "heartbeat.json") if isinstance(spec, TrainSpec) else {}
-        )
-        if beat.get("stage") != spec.folder:  # of a longer or shorter training of the same kind
-            beat = {}
-        seen = max(record.get("seen", 0.0), beat.get("seen", 0.0))
-        facts = {**record, **{key: value for key, value in beat.items() if key != "state"}, "seen": seen}
-        yield {**job, **facts, "state": state_of(record, beat, now)} if record else {**job, **beat, "state": "waiting"}
+        if not is_made(results, spec, shard):
+            yield {**job, **under_way(results, spec, shard, now)}
+        elif isinstance(spec, TrainSpec):
+            yield {**job, "state": "finished", "gpu_hours": read_if_there(results / spec.card).get("gpu_hours", 0.0)}
+        else:
+            yield {**job, "state": "finished"}
+
+
+def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[str, Any]:
+    """What is known of a job that is not finished; of a training, how far it is."""
+    record, beat = read_if_there(place(results, spec, shard)), {}
+    if isinstance(spec, TrainSpec):
+        beat = read_if_there(results / "state" / spec.state_key / "heartbeat.json")
+    if beat.get("stage") != spec.folder:  # of a longer or shorter training of the same kind
+        beat = {}
+    if not record:
+        return {**beat, "state": "waiting"}
+    seen = max(record["seen"], beat.get("seen", 0.0))
+    log = results / f"logs/{spec.folder}{suffix(shard)}.log"
+    return {**record, **beat, "seen": seen, "log": str(log), "state": state_of(record, seen if beat else None, now)}
 
 
 def is_made(results: Path, spec: Spec, shard: int | None) -> bool:
@@ -114,14 +117,13 @@ def read_if_there(file: Path) -> dict[str, Any]:
         return {}
 
 
-def state_of(record: Mapping[str, Any], beat: Mapping[str, Any], now: float) -> str:
-    """The state that a job's file tells, unless its process is known to be gone."""
+def state_of(record: Mapping[str, Any], beat: float | None, now: float) -> str:
+    """The state that a job's file tells, unless its process is known to be gone. beat: time of a training's last heartbeat."""
     if record["state"] != "running":
         return str(record["state"])
     if record["host"] == socket.gethostname():
-        return "running" if Path(f"/proc/{record['pid']}").exists() or alive(record["pid"]) else "lost"
-    silent = beat and now - max(beat["seen"], record["seen"]) > SILENCE
-    return "lost" if silent else "running"
+        return "running" if alive(record["pid"]) else "lost"
+    return "lost" if beat is not None and now - beat > SILENCE else "running"
 
 
 def alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,11 +53,11 @@ def undisturbed(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     return project
 
 
-def command(project: Project, *arguments: str) -> list[str]:
+def command(*arguments: str) -> list[str]:
     """`snakemake` with the Slurm profile."""
     quick = [part for option, value in QUICK.items() for part in (f"--{option}", value) if part is not None]
     profile = ["--workflow-profile", "workflow/profiles/slurm", "--latency-wait", "5"]
-    return [word for word in project.command(*profile, *quick, *arguments) if word not in ("--cores", "2")]
+    return [sys.executable, "-m", "snakemake", *profile, *quick, *arguments]
 
 
 def environment(project: Project, cluster: Lab) -> dict[str, str]:
@@ -66,12 +67,12 @@ def environment(project: Project, cluster: Lab) -> dict[str, str]:
 def on_slurm(project: Project, cluster: Lab, *arguments: str) -> str:
     """Run to the end; return what was printed."""
     run = subprocess.run(
-        command(project, *arguments),
+        command(*arguments),
         cwd=project.folder,
         env=environment(project, cluster),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-6000:]
     return run.stdout + run.stderr

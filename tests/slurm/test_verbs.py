@@ -73,6 +73,6 @@ def test_out_of_memory_is_tried_again_with_more(finished: Finished, cluster: Lab
 
 
 def test_logs_stay(finished: Finished) -> None:
-    logs: list[Path] = list((finished[0].results / "logs/train").glob("*.log"))
+    logs: list[Path] = list((finished[0].results / "logs/train").glob("photos-*.log"))
     assert len(logs) == 1
     assert "steps/s" in logs[0].read_text()
