@@ -48,7 +48,7 @@ def test_another_workflow_imports_ours_and_samples_a_released_model(finished: Pr
     command = [sys.executable, "-m", "snakemake", "--cores", "2"]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert (tmp_path / "rows.txt").read_text().strip() == "2"
+    assert int((tmp_path / "rows.txt").read_text()) > 1
     assert {entry.name for entry in tmp_path.iterdir()} <= {
         "own.json",
         "Snakefile",
