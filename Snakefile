@@ -18,6 +18,19 @@ rule all:
         rules.report.output,
 
 
+# What would run, why, and what it would cost; `python -m palette plan` has options.
+rule plan:
+    log:
+        results / "logs/plan.log",
+    localrule: True
+    message:
+        "plan"
+    run:
+        text = shown(plan, options())
+        print(text)
+        Path(log[0]).write_text(text, encoding="utf-8")
+
+
 # Data, masks and models without what comes after them: a good first night on a new cluster.
 rule models:
     input:

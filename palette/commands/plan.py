@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     plan = plan_of([arguments.config])
     if arguments.write:
         write_specs(plan)
-    show(plan, arguments)
+    print(shown(plan, arguments))
 
 
 def options() -> argparse.Namespace:
@@ -52,8 +52,8 @@ def options() -> argparse.Namespace:
     return parser.parse_args([])
 
 
-def show(plan: "Plan", arguments: argparse.Namespace) -> None:
-    """What was asked for of `plan`, on standard output."""
+def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
+    """What was asked for of `plan`, as text or JSON; and the picture, if one was asked for."""
     from palette.costs import text
     from palette.costs.summary import compared, planned
 
@@ -63,14 +63,13 @@ def show(plan: "Plan", arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
     if arguments.done:
         facts = compared(plan, device)
-        print(json.dumps(facts, indent=1) if arguments.json else text.compared(facts))
-        return
+        return json.dumps(facts, indent=1) if arguments.json else text.compared(facts)
     facts, schedule = planned(plan, device, gpus, arguments.nodes)
     if arguments.picture:
         from palette.costs.picture import draw
 
         draw(schedule, arguments.picture, f"{gpus} × {facts['device']}")
-    print(json.dumps(facts, indent=1) if arguments.json else text.planned(facts))
+    return json.dumps(facts, indent=1) if arguments.json else text.planned(facts)
 
 
 def device_of(plan: "Plan", asked: str | None) -> str:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
-from palette.commands.plan import options, show
+from palette.commands.plan import options, shown
 from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
@@ -116,15 +116,6 @@ def only_planning():
     return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
         "plan"
     ]
-
-
-# What would run, why, and what it would cost; `python -m palette plan` has options.
-rule plan:
-    localrule: True
-    message:
-        "plan"
-    run:
-        show(plan, options())
 
 
 wildcard_constraints:
