@@ -18,7 +18,7 @@ from palette.config import Sampler
 from palette.diffusion.restore import Restorer
 from palette.errors import DataError, UserError
 from palette.files import read_json
-from palette.publish.curves import COLORS, save
+from palette.publish.plots import COLORS, save
 from palette.scoring.device import device
 from palette.scoring.features import Pair, measure
 from palette.scoring.metrics import Measured, Settings, score

@@ -307,6 +307,7 @@ def damaged_kit(mat: bytes) -> bytes:
         (damaged_kit(b""), r"meta\.mat is not what it should be"),
         (damaged_kit(bytes(600)), r"meta\.mat is not what it should be"),
     ],
+    ids=["other archive", "no archive", "damaged", "empty", "zeros"],
 )
 def test_a_kit_that_is_none(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "kit.tar.gz").write_bytes(content)
