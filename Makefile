@@ -1,5 +1,6 @@
 # make demo    the whole workflow on the embedded photographs → results/report/index.html
 # make test    the tests
+# make slow    the tests that take minutes: the default run, a Slurm cluster of this machine's own, compilation
 # make check   formatting, lint, types, floor plan
 # Each builds the locked environment in .venv first, if it is not there.
 
@@ -9,7 +10,7 @@ CORES ?= 2
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 IN_ENV = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: demo test check generated lock env clean
+.PHONY: demo test slow check generated lock env clean
 
 demo: env
 	$(IN_ENV) snakemake --cores $(CORES)
@@ -17,6 +18,10 @@ demo: env
 
 test: env
 	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses $(CORES) --dist loadfile
+
+# Two files at a time: those on the cluster mostly wait.
+slow: env
+	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m slow --numprocesses 2 --dist loadfile
 
 check: env
 	$(IN_ENV) ruff format --check .
