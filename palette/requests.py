@@ -63,13 +63,24 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
         return lambda wildcards: nodes(of_stage(wildcards))[name] if on_slurm() else None
 
     where = {resource: getattr(request, option) for option, resource in SLURM.items() if getattr(request, option)}
+    named = _named(plan, kind, request)
     return {
         "mem_mb": memory,
         "runtime": round(60 * hours),
         **where,
-        **{name: of_gpus(name) for name in ("gpu", "gpu_model", "gres")},
-        **{name: of_nodes(name) for name in ("nodes", "tasks", "tasks_per_gpu", "mpi")},
+        **{name: of_gpus(name) for name in ("gpu", "gpu_model", "gres") if name in named},
+        **{name: of_nodes(name) for name in ("nodes", "tasks", "tasks_per_gpu", "mpi") if name in named},
     }
+
+
+def _named(plan: Plan, kind: str, request: Request) -> set[str]:
+    """The resources that a job of this kind may have at all: Snakemake asks for each of them in each of thousands of jobs."""
+    specs = plan.of_kind(kind)
+    named, several = {"nodes"}, any(map(of_several_nodes, specs))
+    if any(spec.runtime.gpus for spec in specs):
+        named |= {"gpu"} | ({"gpu_model"} if request.gpu_model else set())
+        named |= {"gres"} if several or plan.config.cluster.gpus == "gres" else set()
+    return named | ({"tasks", "tasks_per_gpu", "mpi"} if several else set())
 
 
 def merged(plan: Plan, kind: str) -> Request:

@@ -64,7 +64,7 @@ def test_shows_by_default_and_deletes_when_asked(old: Path, capsys: pytest.Captu
     assert files(old.parent) == before | {"new.yaml"}
     assert main(["gc", "-c", str(new), "--delete"]) == 0
     kinds = {file.split("/")[1] for file in files(old.parent) if file.startswith("results/")}
-    assert kinds == {"fetch", "prepare", "mask", "extractor", "features", "tabulate", "report", "logs"}
+    assert kinds == {"fetch", "prepare", "mask", "extractor", "features", "statistics", "tabulate", "report", "logs"}
     (originals,) = (old.parent / "results/features").iterdir()
     assert originals.name.startswith("photos-originals-photos-")
     assert not list((old.parent / "results/state").iterdir())

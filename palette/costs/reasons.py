@@ -61,7 +61,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "count": "datasets.{dataset}.prepare.test_images",
         "reference_count": "datasets.{dataset}.reference",
     },
-    "tabulate": {"table": "tables", "rows": "experiments"},
+    "tabulate": {"table": "tables.{table}", "rows": "experiments", "datasets": "datasets"},
     "report": {"": "report", "rows": "experiments", "tables": "tables", "draw_inputs": "sample.draw_inputs"},
 }
 """Kind → field of its spec → where that stands in the config; "" for all others, whose names are the config's."""
@@ -144,7 +144,7 @@ class Reasons:
         top, _, rest = key.partition(".")
         places, row = OPTIONS[spec.kind], self.rows.get(spec.folder)
         place = places[top] + (f".{rest}" if rest else "") if top in places else f"{places.get('', spec.kind)}.{key}"
-        named = row.model_dump(include={"dataset", "task", "model", "sampler"}) if row else {}
+        named = {"table": spec.name} | (row.model_dump(include={"dataset", "task", "model", "sampler"}) if row else {})
         return re.sub(r"\{(\w+)\}", lambda match: str(named.get(match[1], "…")), place)
 
 

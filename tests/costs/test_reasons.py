@@ -47,14 +47,14 @@ def test_options_are_called_as_the_config_calls_them(make: Make) -> None:
     ]
     masked = why(make(tasks={**RAW["tasks"], "hole": {"degradation": "inpainting", "mask": "free-form-10-20"}}))
     assert masked["mask photos-free-form-10-20"] == ["never made"]  # a mask of its own, beside the old one
-    titled = why(make(tables={"all": {"title": "New"}}))
-    assert titled["tabulate tables"] == ['tables.all.title: "" → "New"']
+    titled = why(make(tables={"scores": {"title": "New"}}))
+    assert titled["tabulate scores"] == ['tables.scores.title: "" → "New"']
 
 
 def test_a_new_row_is_named(make: Make) -> None:
     finish(make())
     more = [*RAW["experiments"], {"dataset": "photos", "task": "jpeg", "model": "input"}]
-    assert "experiments.photos-jpeg-input is new" in why(make(experiments=more))["tabulate tables"]
+    assert "experiments.photos-jpeg-input is new" in why(make(experiments=more))["tabulate scores"]
 
 
 def test_the_changed_module_is_named(make: Make) -> None:

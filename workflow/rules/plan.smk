@@ -80,6 +80,10 @@ def among(folders):
 
 
 def threads_of(kind):
+    """Cores of a job: a number where all jobs of a kind have as many, for Snakemake asks a function in each of them."""
+    counts = {spec.runtime.threads for spec in plan.of_kind(kind)}
+    if len(counts) == 1:
+        return counts.pop()
     return lambda wildcards: plan.stages[f"{kind}/{wildcards.stage}"].runtime.threads
 
 
