@@ -52,7 +52,7 @@ HANDLING: Mapping[str, Handling] = {
     "tabulate": Handling(1, 0, 0),
     "report": Handling(5, 0.002, 0.1),
 }
-"""Measured on a core of an AMD EPYC; records of earlier runs put them right for other machines."""
+"""Rough guesses for one CPU core, which the records of earlier runs put right."""
 
 EXTRACTOR_FLOPS: Mapping[str, float] = {
     "inception": 11.4e9,
