@@ -27,9 +27,9 @@ def test_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     extractor.run(stage(results, spec))
     sample_spec(train_spec(steps=2)).write(results)
     assert sampling.main(["--quick", "--draws", "2", "--results", str(tmp_path / "out"), str(results)]) == 0
-    picture, file = sorted((tmp_path / "out").iterdir(), key=lambda path: path.suffix == ".json")
-    assert picture.suffix == ".svg"
-    points = json.loads(file.read_text())["results"]["colorization"]
+    made = {path.suffix: path for path in (tmp_path / "out").iterdir()}
+    assert set(made) == {".svg", ".png", ".json"}
+    points = json.loads(made[".json"].read_text())["results"]["colorization"]
     assert {p["sampler"] for p in points} == set(sampling.MARKERS)
     assert {p["evaluations"] for p in points if p["sampler"] == "ancestral"} == {3, 4, 8}
     assert {p["draw"] for p in points} == {0, 1}

@@ -256,14 +256,14 @@ def test_the_exit_code_comes_through_the_launcher(code: str, stop: Any, ends: in
 
 
 def test_several_processes_only_for_several_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    launched: list[tuple[int, list[str]]] = []
+    launched: list[tuple[int, list[str], distributed.Nodes]] = []
     monkeypatch.setattr(distributed, "launch", lambda *arguments: launched.append(arguments))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     spec = tmp_path / "spec.yaml"
     assert not distributed.relaunch(1, spec)
     assert launched == []
     assert distributed.relaunch(8, spec)
-    assert launched == [(4, ["-m", "palette", "train", "-c", str(spec)])]
+    assert launched == [(4, ["-m", "palette", "train", "-c", str(spec)], distributed.nodes())]
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert not distributed.relaunch(8, spec)

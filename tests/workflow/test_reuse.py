@@ -23,7 +23,7 @@ use rule sample from palette as palette_sample with:
     threads: 2
 rule count:
     default_target: True
-    input: rules.palette_report.output.page, table="vendored/results/tabulate/smoke.csv"
+    input: rules.palette_report.output.page, table="vendored/results/tabulate/smoke/smoke.csv"
     output: "rows.txt"
     shell: "wc -l < {{input.table}} > {{output}}"
 """
@@ -79,7 +79,7 @@ def test_results_moved_elsewhere_rerun_nothing(finished: Project, tmp_path: Path
 def test_the_plan_as_a_target_and_the_budget(project: Project) -> None:
     project.change(lambda c: c["models"]["palette"]["train"].update(learning_rate=2e-3))
     project.change(lambda c: c.update(budget={"gpu": "h100", "gpu_hours": 0}))
-    before = {file for file in project.results.rglob("*") if ".cost" not in file.parts}
+    before = {file for file in project.results.rglob("*") if not {".cost", "logs"} & set(file.parts)}
     shown = project.snakemake("plan").stdout
     assert "models.palette.train.learning_rate: 0.001 → 0.002" in shown
     assert "GPU-hours" in shown
@@ -87,7 +87,7 @@ def test_the_plan_as_a_target_and_the_budget(project: Project) -> None:
     refused = project.snakemake(check=False)
     assert refused.returncode != 0
     assert "above budget.gpu_hours: 0" in refused.stderr
-    assert {file for file in project.results.rglob("*") if ".cost" not in file.parts} == before
+    assert {file for file in project.results.rglob("*") if not {".cost", "logs"} & set(file.parts)} == before
 
 
 def test_catalog_and_container_name_what_is_there() -> None:
