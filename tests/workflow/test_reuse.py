@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from palette.files import read_json, sha256
@@ -34,6 +35,7 @@ def trained(project: Project) -> Path:
     return next(project.results.glob("train/*regression*"))
 
 
+@pytest.mark.slow
 def test_another_workflow_imports_ours_and_samples_a_released_model(finished: Project, tmp_path: Path) -> None:
     card = trained(finished) / "model.json"
     config = finished.config
