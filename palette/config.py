@@ -590,8 +590,10 @@ class Table(Options):
 
     @model_validator(mode="after")
     def layout_is_given_once(self) -> Self:
-        if self.paper is not None and (given := {"columns", "published"} & self.model_fields_set):
-            raise ValueError(f"`paper` has its own columns and numbers; leave out {' and '.join(sorted(given))}")
+        options = type(self).model_fields
+        given = [name for name in ("columns", "published") if getattr(self, name) != options[name].default]
+        if self.paper is not None and given:
+            raise ValueError(f"`paper` has its own columns and numbers; leave out {' and '.join(given)}")
         if self.paper is None and self.models:
             raise ValueError("`models` goes with `paper`")
         return self

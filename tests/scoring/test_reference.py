@@ -66,7 +66,7 @@ def test_statistics_carry_no_date(tmp_path: Path) -> None:
 def features_stage(results: Path, name: str, whole: dict[str, npt.NDArray[Any]], shard_size: int) -> str:
     """A features stage as if it had run."""
     count = len(whole["item"])
-    spec = FeaturesSpec(name=name, count=count, shard_size=shard_size, pixels=True)
+    spec = FeaturesSpec(name=name, count=count, shard_size=shard_size, sample_shard_size=shard_size, pixels=True)
     for shard, start in enumerate(range(0, count, shard_size)):
         part = {key: values[start : start + shard_size] for key, values in whole.items()}
         save_arrays(results / spec.folder / f"shard-{shard:03}.npz", part)
