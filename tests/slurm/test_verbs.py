@@ -1,6 +1,7 @@
 """The tiny config through all verbs on a real Slurm: two nodes for one training, arrays of shards, more memory after too little."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from tests.workflow.project import Project
 pytestmark = pytest.mark.slow
 Finished = tuple[Project, str]
 """The project, and what Snakemake said."""
-TOO_LITTLE = 0.2
-"""GB for Snakemake and `prepare` together."""
+TOO_LITTLE = 0.1
+"""GB for `prepare`, in whose job Snakemake alone takes more."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_every_verb_ran_on_slurm(finished: Finished) -> None:
     assert (project.results / "report/index.html").exists()
     for rule in ("fetch", "prepare", "train", "sample", "extractor", "features", "score", "tabulate", "report"):
         assert list((project.results / "logs").glob(f"{rule}*")), rule
-    assert "localrule" not in said
+    assert set(re.findall(r"localrule (\w+)", said)) <= {"all"}
 
 
 def test_two_nodes_train_the_model_of_one(finished: Finished, undisturbed: Project) -> None:
@@ -66,7 +67,7 @@ def test_out_of_memory_is_tried_again_with_more(finished: Finished, cluster: Lab
     tries = [line.split() for line in lines if str(project.folder) in line and "rule_prepare" in line]
     asked = [int(memory.removesuffix("M")) for _, memory, *_ in tries]
     assert len(asked) > 1
-    assert asked == [200 * 2**attempt for attempt in range(len(asked))]
+    assert asked == [round(1000 * TOO_LITTLE) * 2**attempt for attempt in range(len(asked))]
     assert [state for state, *_ in tries] == ["FAILED"] * (len(tries) - 1) + ["COMPLETED"]
     logs = (project.folder / ".snakemake/slurm_logs/rule_prepare").rglob("*.log")
     assert "exceeded memory limit" in "".join(log.read_text() for log in logs)
