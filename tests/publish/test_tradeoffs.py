@@ -48,7 +48,7 @@ def test_plots_are_planned_where_rows_can_be_compared(colorization: Results) -> 
 
 
 def test_every_planned_plot_is_on_the_page(compared: Results) -> None:
-    compared.tabulate_spec({"main": Table()})
+    compared.tabulate_spec("main", Table())
     stage = Stage(compared.report_spec(["main"]), compared.folder)
     report.run(stage)
     text = stage.path("index.html").read_text("utf-8")
