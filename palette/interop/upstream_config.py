@@ -117,9 +117,8 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
             result.not_honoured.append(f"{path}: {found!r} is unknown here; taken for {usual}.")
     result.not_honoured += _leftovers(source)
     result.notes.append(
-        "After training, `snakemake` samples and scores. Its feature network `photos` needs sub-folders of images as classes, without which PSNR and SSIM alone are "
-        "measured; FID "
-        "needs `score: {extractors: [inception], weights: FOLDER}`."
+        "After training, `snakemake` samples and scores. The feature network `photos` needs sub-folders of images as classes; without "
+        "them, PSNR and SSIM alone are measured. FID needs `score: {extractors: [inception], weights: FOLDER}`."
     )
     return result
 
