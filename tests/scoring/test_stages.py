@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from palette.scoring.weights import WEIGHTS, Weights
 from palette.spec import ExtractorRuntime
 from palette.verbs import extractor, features, score
 from tests.scoring.conftest import TESTS, extractor_spec, features_spec, score_spec, stage_of
+from tests.web import Site
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +179,13 @@ def test_wrong_weights_are_refused(results: Path, tmp_path: Path) -> None:
 def test_the_extractor_downloads_what_the_plan_expects(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "source.pt").write_bytes(b"weights")
     digest = hashlib.sha256(b"weights").hexdigest()
-    monkeypatch.setitem(WEIGHTS, "inception", Weights("i.pt", (tmp_path / "source.pt").as_uri(), digest, "for a test"))
     runtime = ExtractorRuntime(weights=tmp_path / "new" / "i.pt", download=True)
     spec = extractor_spec(extractor="inception", photos=None, sha256=digest, runtime=runtime)
-    extractor.run(stage_of(spec, results))
+    with closing(Site()) as site:
+        url = site.offer("/source.pt", b"weights")
+        monkeypatch.setitem(WEIGHTS, "inception", Weights("i.pt", url, digest, "for a test"))
+        extractor.run(stage_of(spec, results))
     assert (tmp_path / "new" / "i.pt").read_bytes() == b"weights"
     assert read_json(results / spec.folder / "extractor.json")["sha256"] == digest
 
