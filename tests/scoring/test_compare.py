@@ -39,7 +39,7 @@ def results(folder: Path, **experiments: float) -> Path:
             "seed": 0,
         }
         rows.append(Row(experiment=name, dataset="d", model="m", score=f"score/{name}", prepare="p", **options))
-    ReportSpec(name="report", title="", inputs=1, draw_inputs=1, tables={}, rows=tuple(rows)).write(folder)
+    ReportSpec(name="report", title="", inputs=1, draws=1, draw_inputs=1, tables={}, rows=tuple(rows)).write(folder)
     return folder
 
 
