@@ -50,6 +50,7 @@ Metric = Literal[
 ]
 ExtractorKind = Literal[
     "photos",
+    "pixels",
     "inception",
     "inception-legacy-tensorflow",
     "inception-legacy-pytorch",
@@ -527,7 +528,7 @@ class Experiment(Options):
     """Seed of training and sampling."""
     steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
     """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
-    sampled and scored meanwhile. Default: the model's own `train.steps`."""
+    sampled and scored meanwhile. To train alone, run `snakemake models`. Default: the model's own `train.steps`."""
 
 
 # -------------------------------------------------------------------------------------- scores and outputs
@@ -551,8 +552,9 @@ class Extractor(Options):
 
 class Score(Options):
     extractors: tuple[ExtractorKind, ...] = Field(("photos",), min_length=1)
-    """What measures the images. All but `photos` and `ms-ssim` need weights; the last three need `palette-diffusion[scores]`.
-    `photos`: a classifier of the dataset's own classes. `inception`: the network of 2015 through clean-fid, which gives FID;
+    """What measures the images. All but `photos`, `pixels` and `ms-ssim` need weights; the last three need `palette-diffusion[scores]`.
+    `photos`: a classifier of the dataset's own classes, of two or more. `pixels`: no network, but PSNR, SSIM and chroma alone, which
+    the first of the others measures too. `inception`: the network of 2015 through clean-fid, which gives FID;
     `inception-legacy-tensorflow` and `inception-legacy-pytorch` are clean-fid's other modes.
     `resnet50`, `efficientnet-b0`: classification accuracy on ImageNet. `dinov2`: FD-DINOv2 (Stein et al. 2023).
     `lpips`, `ms-ssim`: likeness to the original, and between several draws."""

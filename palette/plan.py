@@ -297,14 +297,15 @@ class Plan:
         )
 
     def extractors(self, dataset: str) -> list[ExtractorKind]:
-        """The extractors that can measure a dataset. Raises ConfigError if there are none."""
+        """The extractors that can measure a dataset; one without a network only where there is no other, for the first one measures
+        the pixels too. Raises ConfigError if there are none."""
         size = self.config.datasets[dataset].prepare.image_size
         asked = self.config.score.extractors
         able = [kind for kind in asked if unable(kind, size, self.classes.get(dataset)) is None]
         if not able:
             reasons = [f"\n  {kind}: {unable(kind, size, self.classes.get(dataset))}" for kind in asked]
             raise ConfigError(f"score.extractors: none of them can measure dataset {dataset!r}.{''.join(reasons)}")
-        return able
+        return [kind for kind in able if not KINDS[kind].bare] or able[:1]
 
     @property
     def notes(self) -> list[str]:

@@ -52,11 +52,11 @@ def _fetched(config: Config) -> dict[str, FetchSpec]:
 
 
 def _classes(config: Config) -> dict[str, list[str]]:
-    """The names of each dataset's classes, sorted, if there is an extractor that knows certain classes only."""
-    if not any(KINDS[kind].imagenet for kind in config.score.extractors):
+    """The names of each dataset's classes, sorted, if there is an extractor that asks something of them."""
+    if not any(KINDS[kind].imagenet or KINDS[kind].classes > 1 for kind in config.score.extractors):
         return {}
     found = {name: classes(spec) for name, spec in _fetched(config).items()}
-    return {name: names for name, names in found.items() if names is not None}
+    return {name: names for name, names in found.items() if names}  # of an empty folder, `fetch` tells
 
 
 def _listings(config: Config) -> dict[str, str]:

@@ -107,6 +107,7 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
         "experiments": [
             {"dataset": name, "task": task, "model": MODEL_NAME, "sampler": sampler, "seed": seed},
         ],
+        "score": {"extractors": ["photos", "pixels"]},
         "tables": {name: {"title": source.get("name", str, name), "columns": ["psnr", "ssim"]}},
     }
     resume_state(source)  # it is the caller's to look at
@@ -116,8 +117,8 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
             result.not_honoured.append(f"{path}: {found!r} is unknown here; taken for {usual}.")
     result.not_honoured += _leftovers(source)
     result.notes.append(
-        "After training, `snakemake` samples and scores. Its default feature network needs sub-folders of images as classes; FID "
-        "needs `score: {extractors: [inception], weights: FOLDER}`."
+        "After training, `snakemake` samples and scores. The feature network `photos` needs sub-folders of images as classes; without "
+        "them, PSNR and SSIM alone are measured. FID needs `score: {extractors: [inception], weights: FOLDER}`."
     )
     return result
 

@@ -9,7 +9,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from palette.publish.sheet import Entry, Sheet
 
 FIELDS = (
-    *("table", "dataset", "task", "condition", "model", "sampler", "nfe", "seeds", "images", "score", "better"),
+    *(
+        "table",
+        "dataset",
+        "task",
+        "condition",
+        "model",
+        "sampler",
+        "nfe",
+        "steps",
+        "seeds",
+        "images",
+        "score",
+        "better",
+    ),
     *("value", "low", "high", "deviation", "small", "published", "published_table", "published_certainty"),
     *("published_model", "published_dataset", "quoted", "difference", "relative_difference", "status", "scores"),
 )

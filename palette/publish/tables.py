@@ -96,7 +96,7 @@ def _record(line: GridLine, column: Column) -> dict[str, object]:
 def record_of(line: Line, key: str) -> dict[str, object]:
     """What is known of a line and of its score `key`, if it has one; by the names in `formats.FIELDS`."""
     row, cell = line.row, line.cells.get(key)
-    record: dict[str, object] = {"model": row.model, "sampler": row.sampler, "nfe": row.evaluations}
+    record: dict[str, object] = {"model": row.model, "sampler": row.sampler, "nfe": row.evaluations, "steps": row.steps}
     record |= {"seeds": " ".join(str(r.seed) for r in line.rows), "images": line.images}
     record["scores"] = " ".join(r.score for r in line.rows)
     if cell is not None:

@@ -66,7 +66,8 @@ def require_classes(classes: list[str]) -> None:
     if len(classes) < 2:
         raise DataError(
             f"score.extractors: `photos` is a classifier and needs at least 2 classes, but this dataset has {len(classes)}. "
-            "Sort the images of the folder into one sub-folder per class, or use `extractors: [inception]`, which needs no classes."
+            "Sort the images of the folder into one sub-folder per class, or use `extractors: [pixels]`, which needs neither "
+            "classes nor weights."
         )
 
 

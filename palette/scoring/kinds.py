@@ -24,17 +24,22 @@ class Kind:
     """Smallest side of an image in pixels."""
     imagenet: bool = False
     """Whether it says nothing of other classes than ImageNet's."""
+    classes: int = 1
+    """Fewest classes that a dataset may have."""
+    bare: bool = False
+    """Whether it has no network: it leaves it at what is measured pixel by pixel."""
     pairs: bool = False
     """Whether it compares images two by two; it then measures the diversity of several draws too."""
 
     @property
     def features(self) -> bool:
         """Whether it gives features, in which sets of images are compared."""
-        return not (self.imagenet or self.pairs)
+        return not (self.imagenet or self.pairs or self.bare)
 
 
 KINDS: dict[str, Kind] = {
-    "photos": Kind("photos"),
+    "photos": Kind("photos", classes=2),
+    "pixels": Kind("", bare=True),
     "inception": Kind(""),
     "inception-legacy-tensorflow": Kind("legacy-tensorflow"),
     "inception-legacy-pytorch": Kind("legacy-pytorch"),
@@ -68,6 +73,11 @@ def unable(kind: str, image_size: int, classes: Sequence[str] | None) -> str | N
     facts = KINDS[kind]
     if image_size < facts.smallest:
         return f"it needs images of at least {facts.smallest} pixels, and these have {image_size}"
+    if classes is not None and len(classes) < facts.classes:
+        return (
+            f"it tells classes apart and needs at least {facts.classes} of them, and this dataset has {len(classes)}. Sort the images into "
+            "one sub-folder per class, or take `extractors: [pixels]`, which needs neither classes nor weights"
+        )
     if facts.imagenet and classes is not None and not is_imagenet(classes):
         return (
             f"it knows ImageNet's {CLASSES} classes, in folders named by their WordNet IDs ({FIRST_CLASS} to {LAST_CLASS}), "

@@ -109,6 +109,11 @@ def _photos(source: Source) -> Network:
     return Network(_as_is, measure)
 
 
+def _pixels(_: Source) -> Network:
+    """None: images stay as they are, and nothing is measured beyond their pixels."""
+    return Network(_as_is, lambda outputs, originals, labels: {})
+
+
 def _inception(source: Source, mode: str) -> Network:
     tensors = mode == "legacy_pytorch"
     made = legacy_pytorch(_state(source)) if tensors else torchscript(_checked(source, source.weights), mode)
@@ -217,6 +222,7 @@ def _ms_ssim(source: Source) -> Network:
 
 NETWORKS: dict[str, Callable[[Source], Network]] = {
     "photos": _photos,
+    "pixels": _pixels,
     "inception": partial(_inception, mode="clean"),
     "inception-legacy-tensorflow": partial(_inception, mode="legacy_tensorflow"),
     "inception-legacy-pytorch": partial(_inception, mode="legacy_pytorch"),
@@ -230,6 +236,7 @@ NETWORKS: dict[str, Callable[[Source], Network]] = {
 
 RESIZES = {
     "photos": "none",
+    "pixels": "none",
     "inception": "Pillow bicubic to 299 x 299 with anti-aliasing, not rounded (clean-fid, mode clean)",
     "inception-legacy-tensorflow": "TensorFlow 1 bilinear to 299 x 299 (clean-fid, mode legacy_tensorflow)",
     "inception-legacy-pytorch": "PyTorch bilinear to 299 x 299 without anti-aliasing (clean-fid, mode legacy_pytorch)",

@@ -140,6 +140,13 @@ def test_csv_is_tidy_and_exact(colorization: Results) -> None:
     assert next(r for r in records if r["model"] == "originals" and r["score"] == "psnr")["value"] == "inf"
 
 
+def test_csv_tells_rows_on_the_way_apart(colorization: Results) -> None:
+    colorization.add("palette", {"fd-photos": 15.0}, steps=10)
+    records = csv.DictReader(io.StringIO(to_csv(grid_of(colorization).sheet)))
+    values = {r["steps"]: r["value"] for r in records if r["model"] == "palette" and r["score"] == "fd-photos"}
+    assert values == {"": "12.341", "10": "15.0"}
+
+
 def test_markdown_rows_have_one_width(colorization: Results) -> None:
     text = to_markdown(grid_of(colorization).sheet)
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}

@@ -1,5 +1,6 @@
 """What a plan makes of the extractors that a config asks for: what is left out, what is refused, what is measured once."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,10 @@ def test_classes_of_imagenet_are_told_by_their_names() -> None:
         ("ms-ssim", 161, None, True),
         ("lpips", 16, None, False),
         ("inception", 8, ["cat"], True),
+        ("photos", 8, ["cat"], False),
+        ("photos", 8, ["cat", "cup"], True),
+        ("photos", 8, None, True),
+        ("pixels", 1, ["cat"], True),
     ],
 )
 def test_who_can_measure_what(kind: str, size: int, classes: list[str] | None, able: bool) -> None:
@@ -116,6 +121,42 @@ def test_what_cannot_be_measured_is_left_out_and_said(capsys: pytest.CaptureFixt
     assert "photos is not measured with resnet50" in said
     assert "2 other classes" in said
     assert "photos is not measured with ms-ssim: it needs images of at least 161 pixels, and these have 64" in said
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Callable[[list[str]], Plan]:
+    """The plan for a folder of pictures without classes, measured with these extractors."""
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    fetch = {"source": "folder", "path": str(tmp_path / "images")}
+    datasets = {"photos": {"fetch": fetch, "prepare": {"train_images": 1, "test_images": 2}}}
+
+    def made(extractors: list[str]) -> Plan:
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump({**SMALL, "datasets": datasets, "score": {"extractors": extractors}}))
+        return plan_of([file])
+
+    return made
+
+
+def test_a_classifier_of_one_class_is_refused_before_anything_is_trained(flat: Callable[[list[str]], Plan]) -> None:
+    with pytest.raises(ConfigError, match=r"photos: .*at least 2 of them.* has 1\..*extractors: \[pixels\]"):
+        flat(["photos"])
+
+
+def test_pictures_without_classes_are_measured_by_their_pixels(
+    flat: Callable[[list[str]], Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = flat(["photos", "pixels"])
+    assert "photos is not measured with photos" in capsys.readouterr().err
+    assert {spec.name for spec in made.of_kind("extractor")} == {"pixels"}
+    assert not made.of_kind("statistics")
+    assert all(spec.pixels for spec in made.of_kind("features") if isinstance(spec, FeaturesSpec))
+
+
+def test_pixels_are_measured_once_beside_a_network() -> None:
+    assert {spec.name for spec in plan(["pixels", "photos"]).of_kind("extractor")} == {"photos-photos"}
 
 
 def test_nothing_that_can_measure_is_an_error() -> None:

@@ -221,3 +221,21 @@ def test_several_draws_of_an_input_are_compared_with_each_other(large: Path) -> 
     found = read_json(large / scored.folder / "scores.json")["scores"]
     assert 0 < found["diversity-ms-ssim"]["value"] < found["ms-ssim"]["value"] < 1
     assert found["diversity-ms-ssim"]["images"] == 1
+
+
+def test_pixels_need_no_network(results: Path, photos: str) -> None:
+    spec = extractor_spec(name="pixels", extractor="pixels", photos=None, parents={})
+    extractor.run(stage_of(spec, results))
+    own, originals = (features_of(results, spec.folder, sample) for sample in (f"sample/noisy-{TESTS}", None))
+    stage = stage_of(score_spec(spec.folder, own, originals, kind="pixels"), results)
+    score.run(stage)
+    content = read_json(stage.path("scores.json"))
+    assert set(content["scores"]) == {"psnr", "ssim", "chroma", "chroma-ratio"}
+    assert content["worst"]["score"] == "psnr"
+    by_photos = score_spec(
+        photos, *(features_of(results, photos, sample) for sample in (f"sample/noisy-{TESTS}", None))
+    )
+    beside = stage_of(by_photos, results)
+    score.run(beside)
+    theirs = read_json(beside.path("scores.json"))["scores"]
+    assert content["scores"] == {name: theirs[name] for name in content["scores"]}
