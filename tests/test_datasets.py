@@ -36,6 +36,7 @@ def write(tmp_path: Path, checkout: Path) -> Write:
             "results": str(tmp_path / "results"),
             "datasets": {"mine": {"fetch": fetch, "prepare": {"train_images": 2, "test_images": 2}}},
             "tasks": smoke["tasks"],
+            "score": {"extractors": ["photos", "pixels"]},
             "experiments": [{"dataset": "mine", "model": "originals"}],
             **sections,
         }

@@ -64,6 +64,6 @@ def test_one_class_is_explained(tmp_path: Path) -> None:
     write_store(tmp_path / "one.zip", [StoredImage("0.png", np.zeros((8, 8, 3), np.uint8))], ["all"])
     with (
         ImageStore(tmp_path / "one.zip") as single,
-        pytest.raises(DataError, match=r"2 classes.*extractors: \[inception\]"),
+        pytest.raises(DataError, match=r"2 classes.*extractors: \[pixels\]"),
     ):
         fit(single, OPTIONS, CPU)

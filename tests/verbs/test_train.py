@@ -249,6 +249,7 @@ def test_the_exit_code_comes_through_the_launcher(code: str, stop: Any, ends: in
     assert launcher.stdout is not None
     assert launcher.stdout.readline() == "up\n"
     if stop is not None:
+        assert launcher.stdout.readline() == "up\n"  # both: torch forgets a process that it is still starting
         launcher.send_signal(stop)
     out, err = launcher.communicate(timeout=60)
     assert launcher.returncode == ends, err
