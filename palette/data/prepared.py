@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,18 @@ from palette.data.manifest import Manifest
 
 SHOWN = 20
 """Pairs of duplicates that are listed; all of them stand in the store's manifest, or were left out."""
+
+
+LISTED = 1000
+"""Groups of names differing in case only that are listed."""
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What was noticed while choosing pictures: see `Selection`."""
+
+    copies: int = 0
+    same_names: Sequence[Sequence[str]] = ()
 
 
 @dataclass
@@ -49,12 +61,13 @@ def summary(
     options: Squares,
     writers: Mapping[Split, StoreWriter],
     bad: BadFiles,
-    noticed: Mapping[str, int],
+    noticed: Noticed,
 ) -> dict[str, Any]:
     """The content of `prepare.json`.
 
     Of each split, `sha256` is that of its list of crops: equal lists are equal images. `duplicates`: training pictures that are
     also in the test set, by their bytes (`equal`) or by their looks (`near`); those that the selection left out are `copies`.
+    `same_names`: names that differ in case only, which a disk that knows no case would make one file of.
     """
     counts = {split: Counts.of(writer) for split, writer in writers.items()}
     content: dict[str, Any] = {
@@ -62,10 +75,13 @@ def summary(
         **options.model_dump(include={"image_size", "filter", "crop", "test_crop", "background", "gray"}),
         "classes": manifest.classes,
         "files": {"listed": bad.total, "bad": bad.count, "examples": bad.examples},
-        "same_names": noticed.get("same_names", 0),
+        "same_names": {
+            "count": sum(map(len, noticed.same_names)),
+            "names": [list(names) for names in noticed.same_names[:LISTED]],
+        },
         "duplicates": {
             "option": options.duplicates,
-            "copies": noticed.get("copies", 0),
+            "copies": noticed.copies,
             **{kind: counts["train"].alike[kind] for kind in ("equal", "near")},
             "examples": counts["train"].examples,
         },

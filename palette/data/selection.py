@@ -27,8 +27,8 @@ SPLITS = ("", "train", "test")
 class Listed:
     """What is remembered of each picture of a manifest, by its place in it.
 
-    key: uint64, random but the same for equal bytes. name: uint64, the same for names that differ in case only. split: index
-    into `SPLITS`.
+    key: uint64, random but the same for equal bytes. name: uint64, the same for names of one container that differ in case
+    only. split: index into `SPLITS`.
     """
 
     key: npt.NDArray[np.uint64]
@@ -40,14 +40,21 @@ class Listed:
         key, name, split = array("Q"), array("Q"), bytearray()
         for entry in images:
             key.append(_number(f"{seed} {entry['sha256']}"))
-            name.append(_number(entry["file"].casefold()))
+            name.append(_number(f"{entry.get('container', 0)} {entry['file'].casefold()}"))
             split.append(SPLITS.index(entry.get("split", "")))
         return cls(np.array(key, np.uint64), np.array(name, np.uint64), np.array(split, np.uint8))
 
-    @property
-    def same_names(self) -> int:
-        """Pictures whose name differs from another one's in case only."""
-        return len(self.name) - len(np.unique(self.name))
+    def same_names(self, images: Iterable[Entry]) -> list[list[str]]:
+        """Of the manifest's images, the names that differ in case only: those that are alike in a list. All are different pictures."""
+        numbers, counts = np.unique(self.name, return_counts=True)
+        often = set(numbers[counts > 1].tolist())
+        if not often:
+            return []
+        alike: dict[int, list[str]] = {}
+        for number, entry in zip(self.name.tolist(), images, strict=True):
+            if number in often:
+                alike.setdefault(number, []).append(entry["file"])
+        return list(alike.values())
 
 
 def _number(text: str) -> int:
@@ -58,13 +65,14 @@ def _number(text: str) -> int:
 class Selection:
     """tests: places in the manifest of the test images, in their order. train: bool for each place.
 
-    copies: training pictures that were left out as they have the very bytes of a test image. same_names: see `Listed`.
+    copies: training pictures that were left out as they have the very bytes of a test image. same_names: see `Listed`; all of
+    them are kept.
     """
 
     tests: npt.NDArray[np.int64]
     train: npt.NDArray[np.bool_]
     copies: int
-    same_names: int
+    same_names: list[list[str]]
 
     def test_entries(self, images: Iterable[Entry]) -> Iterator[Entry]:
         """Of a manifest's images, those of the test, in their order."""
@@ -99,7 +107,7 @@ def select(manifest: Manifest, options: Squares, names: Sequence[str] | None) ->
         chosen = _lowest(listed.key, train)[: options.train_images]
         train = np.zeros_like(train)
         train[chosen] = True
-    return Selection(tests, train, int(copies.sum()), listed.same_names)
+    return Selection(tests, train, int(copies.sum()), listed.same_names(manifest.images()))
 
 
 def _unique(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from palette.data.manifest import Manifest
 from palette.files import read_json
 from palette.progress import clock
+from palette.publish.noticed import Noticed, noticed
 from palette.publish.sheet import Sheet
 from palette.publish.tables import Grid
 from palette.spec import ReleasedSpec, Row, TrainSpec, read_spec
@@ -57,6 +58,8 @@ class Source:
     """Further images that are not listed."""
     published: dict[str, str]
     """Of a published dataset `title`, `version`, `license`, `citation`, `homepage`, empty where unknown; else nothing."""
+    noticed: list[Noticed]
+    """Bad files and duplicates."""
 
 
 LISTED = 100
@@ -116,10 +119,8 @@ def _source(name: str, folder: str, results: Path) -> Source:
     images = [image for image in islice(manifest.images(), LISTED) if "license" in image]
     counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
     about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
-    if manifest.header["rejected"]:
-        about += f"; {manifest.header['rejected']} files were left out as unreadable"
     published = {key: str(manifest.header.get(key, "")) for key in PUBLISHED} if "title" in manifest.header else {}
-    return Source(name, about, images, manifest.header["images"] - len(images), published)
+    return Source(name, about, images, manifest.header["images"] - len(images), published, noticed(manifest, facts))
 
 
 @dataclass(frozen=True)

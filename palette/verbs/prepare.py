@@ -17,7 +17,7 @@ from palette.data.journal import StoreWriter
 from palette.data.manifest import Entry, Manifest, opener
 from palette.data.parallel import ordered
 from palette.data.pictures import UNREADABLE, Picture, cut_square, read_picture
-from palette.data.prepared import summary
+from palette.data.prepared import Noticed, summary
 from palette.data.selection import read_names, select
 from palette.data.store import encode, image_name
 from palette.errors import DataError
@@ -78,12 +78,12 @@ def publish(part: Path, path: Path) -> None:
 class Chosen:
     """crops: a split → its crops, from the first one on each time it is called; counts: their numbers.
 
-    noticed: what was counted while choosing.
+    noticed: what was noticed while choosing.
     """
 
     crops: Callable[[Split], Iterator[Crop]]
     counts: Mapping[Split, int]
-    noticed: Mapping[str, int] = field(default_factory=dict)
+    noticed: Noticed = field(default_factory=Noticed)
 
 
 def of_photos(manifest: Manifest, spec: PrepareSpec) -> Chosen:
@@ -108,7 +108,7 @@ def of_pictures(manifest: Manifest, spec: PrepareSpec) -> Chosen:
         return (Crop(picture, labels[picture["class"]], square(picture, options, split)) for picture in pictures)
 
     counts: dict[Split, int] = {"train": int(chosen.train.sum()), "test": len(tests)}
-    return Chosen(crops, counts, {"copies": chosen.copies, "same_names": chosen.same_names})
+    return Chosen(crops, counts, Noticed(chosen.copies, chosen.same_names))
 
 
 # ------------------------------------------------------------------------------------------------ one image

@@ -28,6 +28,26 @@ ABOUT = {
 WORST = {"score": "pd-photos", "label": "PD-photos", "digits": 3, "images": [5, 2, 0, 1], "values": [3.25, 2.5, 1, 0.5]}
 """As the scores tell the worst images."""
 
+NOTICED = {
+    "files": {
+        "listed": 29,
+        "bad": 2,
+        "examples": [{"file": "dogs/<7>.png", "reason": "damaged"}, {"file": "later.png", "reason": "changed since"}],
+    },
+    "same_names": {"count": 2, "names": [["a/Cat.png", "a/cat.png"]]},
+    "duplicates": {
+        "option": "drop",
+        "copies": 4,
+        "equal": 1,
+        "near": 3,
+        "examples": [
+            {"train": "twin.png", "test": 5, "bits": 0, "equal": True},
+            {"train": "small.png", "test": 2, "bits": 3, "equal": False},
+        ],
+    },
+}
+"""Bad files and duplicates, as `prepare.json` tells of them."""
+
 
 def picture(*key: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(key).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
@@ -71,10 +91,16 @@ class Results:
             "citation": "@misc{cats}",
             "homepage": "https://example.org/cats",
         }
-        write_manifest(self._write(fetch) / "manifest.jsonl", header, [{**image, "url": "https://example.org/cat"}])
+        bad = {"file": "dogs/<7>.png", "reason": "damaged or not supported (image file is truncated)"}
+        entries = [
+            {**image, "url": "https://example.org/cat"},
+            bad,
+            {"file": "README", "reason": "no picture by its ending"},
+        ]
+        write_manifest(self._write(fetch) / "manifest.jsonl", header, entries)
         folder = self._write(prepare)
         counts = {"train": {"images": 20}, "test": {"images": TESTS}}
-        write_json(folder / "prepare.json", {"image_size": SIZE, "classes": CLASSES, **counts})
+        write_json(folder / "prepare.json", {"image_size": SIZE, "classes": CLASSES, **counts, **NOTICED})
         items = (StoredImage(f"{i:08}.png", picture(i), i % 3) for i in range(TESTS))
         write_store(folder / "test.zip", items, CLASSES)
         return prepare.folder

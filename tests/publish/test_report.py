@@ -9,9 +9,12 @@ import pytest
 from PIL import Image, ImageFont
 
 from palette.config import Table
+from palette.data.manifest import Manifest, write_manifest
 from palette.errors import DataError
+from palette.files import read_json
 from palette.publish import curves, figures
 from palette.publish.lines import blocks
+from palette.publish.noticed import noticed
 from palette.publish.panels import Panel, compose, enlarge, shorten
 from palette.stage import Stage
 from palette.verbs import report
@@ -53,6 +56,33 @@ def test_the_page_shows_everything_escaped(page: str) -> None:
         "3.1 M",
     ):
         assert part in page
+
+
+def test_bad_files_and_duplicates_are_shown_in_a_foldable_list(page: str) -> None:
+    (folded,) = re.findall(r"<details>(.*?)</details>", page, re.DOTALL)
+    assert "<summary>Bad files and duplicates: 13</summary>" in folded
+    cells = re.findall(r"<tr><td[^>]*>(.*?)</td><td>(.*?)</td><td[^>]*>(.*?)</td></tr>", folded)
+    assert [(what, int(count), re.sub(r"</?code>", "", examples)) for what, count, examples in cells] == [
+        ("left out: damaged or not supported", 1, "dogs/&lt;7&gt;.png (image file is truncated)"),
+        ("left out: no picture by its ending", 1, "README"),
+        ("left out: damaged since they were fetched", 1, "later.png: changed since"),
+        ("equal to a test image: left out of training", 1, "twin.png (test image 5)"),
+        ("similar to a test image: left out of training", 3, "small.png (test image 2, 3 bits of 64 differ)"),
+        ("copies of a test image: left out of training", 4, ""),
+        ("names that differ in case only: all kept", 2, "a/Cat.png, a/cat.png"),
+    ]
+
+
+def test_a_dataset_without_fault_has_no_such_list(results: Results) -> None:
+    folder = results.folder / results.prepare
+    facts = read_json(folder / "prepare.json") | {
+        "files": {"listed": 1, "bad": 0, "examples": []},
+        "same_names": {"count": 0, "names": []},
+        "duplicates": {"option": "report", "copies": 0, "equal": 0, "near": 0, "examples": []},
+    }
+    manifest = next(results.folder.glob("fetch/*/manifest.jsonl"))
+    write_manifest(manifest, {"source": "photos", "containers": ["images"]}, [{"file": "a.png", "class": "cat"}])
+    assert noticed(Manifest.read(manifest), facts) == []
 
 
 def test_links_in_the_page_lead_to_files(page: str, colorization: Results) -> None:
