@@ -92,7 +92,7 @@ def bytes_of(folder: Path, images: int) -> Iterator[tuple[str, float]]:
 def main(arguments: list[str] | None = None) -> int:
     options = parser(__doc__)
     options.add_argument("--images", type=int, default=240)
-    options.add_argument("--threads", type=int, default=2)
+    options.set_defaults(threads=2)
     chosen = options.parse_args(arguments)
     images, repeats = (12, 1) if chosen.quick else (chosen.images, chosen.repeats)
     folder = Path(tempfile.mkdtemp(prefix="prepare-"))

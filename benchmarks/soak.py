@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak`: many small images through fetch, prepare and mask, with the process killed at random moments.
+"""`python -m benchmarks.soak`: many small images through fetch, prepare and mask, with the process killed at random moments of its work.
 
 Afterwards nothing may be lost, nothing may be there twice, and every file must have the bytes that an undisturbed run gives it.
 With `--kills 0` it only tells the time and the memory of each stage.
@@ -6,10 +6,12 @@ With `--kills 0` it only tells the time and the memory of each stage.
 
 import hashlib
 import json
+import math
 import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,9 +41,10 @@ FILES = {
 
 @dataclass
 class Run:
-    """What a stage took: seconds of CPU time, MiB of memory at most, and how often it was killed."""
+    """What a stage took: seconds of CPU time, of work after its imports, MiB of memory at most, and how often it was killed."""
 
     cpu_seconds: float = 0.0
+    work_seconds: float = 0.0
     peak_mib: float = 0.0
     kills: int = 0
 
@@ -72,14 +75,29 @@ def start(spec: Spec, results: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
-def watch(process: subprocess.Popen[bytes], found: Run, seconds: float | None = None) -> int | None:
-    """Wait for a process, at most `seconds`, and note what it takes. Returns its exit status; None if it is still at work."""
-    began, before = time.monotonic(), children()
+def works(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Whether a process has begun to write in its stage's folder. Its spec it reads before."""
+    try:
+        opened = [str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+    except OSError:  # closed meanwhile
+        return False
+    return any(name.startswith(f"{folder}/") and not name.endswith("/spec.yaml") for name in opened)
+
+
+def watch(process: subprocess.Popen[bytes], found: Run, folder: Path, seconds: float = math.inf) -> int | None:
+    """Wait for a process, at most for `seconds` of its work, and note what it takes.
+
+    Returns its exit status; None if it is still at work.
+    """
+    began, before = math.inf, children()
     status = Path(f"/proc/{process.pid}/status")
-    while process.poll() is None and (seconds is None or time.monotonic() - began < seconds):
+    while process.poll() is None and time.monotonic() - began < seconds:
+        if began == math.inf and works(process, folder):
+            began = time.monotonic()
         peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
         found.peak_mib = max(found.peak_mib, round(int(peak[1]) / 1024, 1) if peak else 0.0)
-        time.sleep(0.05)
+        time.sleep(0.01)
+    found.work_seconds = round(found.work_seconds + max(0.0, time.monotonic() - began), 2)
     found.cpu_seconds = round(found.cpu_seconds + children() - before, 2)
     return process.returncode
 
@@ -92,25 +110,36 @@ def children() -> float:
 
 def undisturbed(spec: Spec, results: Path) -> tuple[Run, float]:
     found, began = Run(), time.monotonic()
-    if watch(start(spec, results), found):
+    if watch(start(spec, results), found, results / spec.folder):
         raise SystemExit(f"{spec.kind} failed")
     return found, time.monotonic() - began
 
 
+TRIES = 8
+"""Of a kill: each comes after half of the time."""
+
+
 def disturbed(spec: Spec, results: Path, moments: list[float]) -> Run:
-    """Run a stage, killed after each of `moments` seconds, then to its end."""
+    """Run a stage, killed after each of `moments` seconds of work, then to its end."""
     found = Run()
     for moment in moments:
-        process = start(spec, results)
-        if watch(process, found, moment) is None:
-            before = children()
-            process.kill()
-            process.wait()
-            found.cpu_seconds = round(found.cpu_seconds + children() - before, 2)
-            found.kills += 1
-    if watch(start(spec, results), found):
+        if not any(killed(spec, results, moment / 2**number, found) for number in range(TRIES)):
+            raise SystemExit(f"{spec.kind} ended before it could be killed, {TRIES} times")
+    if watch(start(spec, results), found, results / spec.folder):
         raise SystemExit(f"{spec.kind} failed")
     return found
+
+
+def killed(spec: Spec, results: Path, moment: float, found: Run) -> bool:
+    """Run a stage and kill it after `moment` seconds of work; False if it ended before, so that the next run begins anew."""
+    process, before = start(spec, results), children()
+    if watch(process, found, results / spec.folder, moment) is not None:
+        return False
+    process.kill()
+    dead = process.wait() == -signal.SIGKILL
+    found.cpu_seconds = round(found.cpu_seconds + children() - before, 2)
+    found.kills += dead
+    return dead
 
 
 def digests(spec: Spec, results: Path) -> dict[str, str]:
@@ -147,7 +176,7 @@ def soak(folder: Path, chosen: Namespace) -> dict[str, Any]:
         print(f"{spec.kind}: {took:.1f} s, {run.cpu_seconds:.1f} s of CPU time, {run.peak_mib:.0f} MiB", flush=True)
     for number in range(chosen.kills):  # most of them where most can go wrong
         kind = ("prepare", "fetch", "prepare", "mask", "prepare")[number % 5]
-        moments[kind].append(generator.uniform(0.3, 1) * found[kind]["wall_seconds"])
+        moments[kind].append(generator.random() * found[kind]["undisturbed"]["work_seconds"])
     # `prepare` goes on, so that its kills share the time of one run.
     moments["prepare"] = [moment / (len(moments["prepare"]) + 1) for moment in moments["prepare"]]
     if chosen.kills:
@@ -166,14 +195,14 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--images", type=int, default=100_000)
     options.add_argument("--kills", type=int, default=10)
     options.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
-    options.add_argument("--threads", type=int, default=2)
+    options.set_defaults(threads=2)
     options.add_argument(
         "--folder", type=Path, default=None, help="where the files lie meanwhile (default: the system's place)"
     )
     chosen = options.parse_args(arguments)
     if chosen.quick:
         chosen.images, chosen.kills = 600, 3
-    folder = Path(tempfile.mkdtemp(prefix="soak-", dir=chosen.folder))
+    folder = Path(tempfile.mkdtemp(prefix="soak-", dir=chosen.folder)).resolve()
     try:
         found = soak(folder, chosen)
     finally:

@@ -16,11 +16,16 @@ from palette.scoring import features
 
 def run(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
     """The result file that `python -m benchmarks.<name> --quick` writes."""
-    assert import_module(f"benchmarks.{name}").main(["--quick", "--results", str(folder), *arguments]) == 0
+    return run_and_read(name, folder, name, "--quick", *arguments)
+
+
+def run_and_read(name: str, folder: Path, record: str, *arguments: str) -> dict[str, Any]:
+    """The result file, called `record`, that `python -m benchmarks.<name>` writes."""
+    assert import_module(f"benchmarks.{name}").main(["--results", str(folder), *arguments]) == 0
     (file,) = folder.iterdir()
-    assert file.name.startswith(f"{name}-20")
+    assert file.name.startswith(f"{record}-20")
     written: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    assert written["benchmark"] == name
+    assert written["benchmark"] == record
     assert written["torch"] == torch.__version__
     return written["results"]  # type: ignore[no-any-return]
 
@@ -69,6 +74,32 @@ def test_fetching(tmp_path: Path) -> None:
     found = run("fetching", tmp_path)
     assert found["checking"]["ratio"]["median"] > 0
     assert set(found["peak_mib"]) == {"50 pictures"}
+
+
+def test_prepare(tmp_path: Path) -> None:
+    found = run("prepare", tmp_path)
+    for way in ("plain", "plain, uncompressed"):
+        assert found[way]["wall ratio"]["smallest"] > 0
+        assert found[way]["cpu ratio"]["smallest"] > 0
+    assert set(found["bytes per image"]) == {"train.zip", "test.zip", "plain.zip", "uncompressed.zip"}
+
+
+def check_soak(found: dict[str, Any], kills: dict[str, int]) -> None:
+    """Every kill hit a process at its work; nothing is lost, nothing is there twice, and the bytes are those of a quiet run."""
+    assert found["differing files"] == found["faults"] == []
+    assert {stage: found[stage]["killed"]["kills"] for stage in kills} == kills
+    assert all(found[stage]["undisturbed"]["work_seconds"] > 0 for stage in ("fetch", "prepare"))
+
+
+def test_soak(tmp_path: Path) -> None:
+    check_soak(run_and_read("soak", tmp_path, "soak-600", "--quick"), {"fetch": 1, "prepare": 2, "mask": 0})
+
+
+@pytest.mark.slow
+def test_soak_of_thousands(tmp_path: Path) -> None:
+    """With enough test images for a kill while the masks are drawn."""
+    found = run_and_read("soak", tmp_path, "soak-5000", "--images", "5000", "--kills", "5", "--seed", "1")
+    check_soak(found, {"fetch": 1, "prepare": 3, "mask": 1})
 
 
 def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
