@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
 from palette.config import Filter
+from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.photos import Box
 
 KINDS = {
@@ -42,6 +43,8 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 """What Pillow raises for files that are damaged, huge or no pictures."""
+EIGHT_BITS = np.rint(np.arange(65536) / 257.0).astype(np.uint8)
+"""Of each value of 16 bits."""
 GRAY = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -66,8 +69,11 @@ def read_picture(data: bytes, name: str = "", background: str = "white", gray: b
         with Image.open(io.BytesIO(data)) as image:
             image.verify()
     with Image.open(io.BytesIO(data)) as image:
+        refuse_bombs(image, data)
+        refuse_missing_strips(image)
         notes = [*_misnamed(image, name), *_first_frame(image), *_deep(image)]
         image.load()
+        refuse_missing_rows(image, data)
         picture = develop(image, background, gray)
     return Picture(picture.pixels, (*notes, *picture.converted))
 
@@ -134,10 +140,11 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16- or 32-bit grayscale → 8 bits: integers lose their low byte, floats are taken as 0 to 1."""
-    values = np.nan_to_num(np.asarray(image))
-    scaled = np.clip(values, 0, 1) * 255.0 if image.mode == "F" else np.clip(values / 257.0, 0, 255)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    """16- or 32-bit grayscale → 8 bits: integers are taken as 0 to 65,535, floats as 0 to 1."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        return Image.fromarray(np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255.0).astype(np.uint8))
+    return Image.fromarray(EIGHT_BITS[np.clip(values, 0, 65535)])
 
 
 def _over(image: Image.Image, alpha: Image.Image, background: str) -> Image.Image:

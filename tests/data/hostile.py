@@ -51,6 +51,19 @@ def several(kind: str) -> bytes:
     return saved(frames[0], kind, save_all=True, append_images=frames[1:])
 
 
+def with_scans(count: int) -> bytes:
+    """A progressive JPEG of so many scans: the last one again and again."""
+    data = saved(picture(), "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data[-2:]
+    return data[:-2] + data[last:-2] * (count - data.count(b"\xff\xda")) + end
+
+
+def taller(tiff: bytes, height: int) -> bytes:
+    """A TIFF that says it is of that height (tag 257)."""
+    tag = tiff.index(struct.pack("<2HL", 257, 4, 1))
+    return tiff[: tag + 8] + struct.pack("<L", height) + tiff[tag + 12 :]
+
+
 @dataclass(frozen=True)
 class Hostile:
     """kind: for the table. data: the file's bytes. gets: `converted` notes of a picture that is taken, or why it is left out."""
@@ -73,6 +86,8 @@ def taken(name: str, kind: str, data: bytes, notes: str) -> Hostile:
 PNG = saved(picture(), "PNG")
 CLEAR = Image.fromarray(np.dstack([PIXELS, PIXELS[:, :, 0]]))
 HUGE = saved(picture(), "BMP")[:18] + b"\xff\xff\xff\x7f" * 2 + bytes(40)
+FEW_ROWS = taller(saved(Image.fromarray(PIXELS[:4]), "TIFF"), 24)
+ENDED = saved(picture(), "JPEG")[:-200] + b"\xff\xd9"
 CORPUS = (
     left_out("empty.jpg", "zero bytes", b"", "no picture, in spite of its ending"),
     left_out("text.png", "text", b"not an image\n", "no picture, in spite of its ending"),
@@ -87,7 +102,11 @@ CORPUS = (
     left_out("bomb.png", "decompression bomb: 30,000 × 30,000 in a kilobyte", png(30_000, 30_000, b"\0" * 99), "damaged"),
     left_out("huge.bmp", "a header that claims 2^31 pixels a side", HUGE, "damaged"),
     left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "no picture, in spite of its ending"),
-    taken("few-rows.png", "a whole PNG with fewer rows than it says (they are black: Pillow sees no fault)", png(32, 24, b"\0" * 97), ""),
+    left_out("large.png", "more than 89,478,485 pixels (9,460 × 9,460, in 10 kB)", png(9460, 9460, bytes(1184 * 9460), 1, 0), "damaged"),
+    left_out("scans.jpg", "a JPEG of more than 100 scans, each of which goes over all pixels", with_scans(101), "damaged"),
+    left_out("few-rows.png", "a whole PNG with fewer rows than it says", png(32, 24, b"\0" * 97), "damaged"),
+    left_out("few-rows.tif", "a whole TIFF with fewer rows than it says", FEW_ROWS, "damaged"),
+    taken("ended.jpg", "a truncated JPEG that ends as a whole one does (its rest is gray: Pillow sees no fault)", ENDED, ""),
     taken("animated.gif", "animated GIF", several("GIF"), "first frame of several, palette"),
     taken("animated.webp", "animated WebP", several("WebP"), "first frame of several"),
     taken("animated.png", "animated PNG", several("PNG"), "first frame of several"),

@@ -73,7 +73,7 @@ def test_every_file_is_taken_or_listed(stage_of: StageOf, fetched: Stage[Any]) -
 
 def test_too_many_bad_files_stop_the_run(stage_of: StageOf, fetched: Stage[Any]) -> None:
     with pytest.raises(
-        DataError, match=rf"4 of {len(CORPUS)} files are bad.*`bad_limit` is 10\.00%(?s:.*)raise `bad_limit`"
+        DataError, match=rf"5 of {len(CORPUS)} files are bad.*`bad_limit` is 10\.00%(?s:.*)raise `bad_limit`"
     ):
         prepared(stage_of, fetched, bad_limit=0.1)
 

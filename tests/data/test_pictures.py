@@ -198,6 +198,15 @@ def test_flipped_bit_in_the_pixels_of_a_png() -> None:
         read_picture(bytes(data))
 
 
+def test_every_value_of_sixteen_bits() -> None:
+    values = np.arange(65536).reshape(256, 256)
+    for pixels in (values.astype(np.uint16), values.astype(np.int32)):
+        found = np.asarray(develop(Image.fromarray(pixels)).pixels)[..., 0]
+        assert np.array_equal(found, np.rint(values / 257))
+    outside = np.asarray(develop(Image.fromarray(np.array([[-5, 70_000]], np.int32))).pixels)
+    assert outside[0, :, 0].tolist() == [0, 255]
+
+
 @pytest.mark.parametrize(
     ("size", "box"), [((10, 4), (3, 0, 7, 4)), ((4, 10), (0, 3, 4, 7)), ((5, 5), (0, 0, 5, 5)), ((6, 3), (1, 0, 4, 3))]
 )
