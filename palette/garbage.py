@@ -18,12 +18,14 @@ from typing import Any
 from palette.costs.reasons import HASHED
 from palette.errors import ConfigError
 from palette.plan import ARTIFACTS, CONDITIONS, Plan
-from palette.spec import KINDS, TrainSpec
+from palette.spec import KINDS, PARTS, TrainSpec
 
-UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
+UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
+"""What a killed process was writing or downloading."""
 SHARD = re.compile(r"(shard|draws)-\d{3,}\.(zip|npz|json)")
-STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|events\.out\.tfevents\..+")
-LOG = re.compile(r"(.+-[0-9a-f]{10})(-\d+)?\.log")
+STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|heartbeat\.json|events\.out\.tfevents\..+")
+LOG = re.compile(r"\.?([^.].*-[0-9a-f]{10})(-\d+)?\.log")
+"""The hidden one is the second name that keeps a log from Snakemake (`workflow/bin/into`)."""
 KEY = re.compile(r"[0-9a-f]{10}")
 
 
@@ -90,7 +92,7 @@ def _written(folder: Path, kind: str) -> set[Path]:
             found |= {file, *(folder / name for name in card["artifacts"])}
         elif SHARD.fullmatch(file.name) or UNFINISHED.fullmatch(file.name):
             found.add(file)
-    return found
+    return found | {*(folder / PARTS).rglob("*")}
 
 
 def _named(spec: Path) -> tuple[str, str] | None:

@@ -163,6 +163,10 @@ class FetchSpec(Spec):
         return content
 
 
+PARTS = ".parts"
+"""Folder in that of a `prepare` stage, of what is being made; a run that was killed goes on from it."""
+
+
 class PrepareSpec(Spec):
     """fetch → `train.zip`, `test.zip`; of pairs, `train-conditions.zip` and `test-conditions.zip` too."""
 

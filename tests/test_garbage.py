@@ -13,7 +13,7 @@ from palette.cli import main
 from palette.config import Config
 from palette.garbage import find
 from palette.plan import Plan
-from palette.spec import TrainSpec
+from palette.spec import PrepareSpec, ReleasedSpec, TrainSpec
 from tests.costs.conftest import RAW, finish
 
 LONGER = {"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "learning_rate": 1e-3}}}
@@ -37,10 +37,16 @@ def populate(file: Path) -> Plan:
         log = made.results / f"logs/{spec.folder}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("log")
+        log.with_name(f".{log.name}").unlink(missing_ok=True)
+        log.with_name(f".{log.name}").hardlink_to(log)  # as `workflow/bin/into` keeps it
+        if isinstance(spec, PrepareSpec | ReleasedSpec):
+            for name in (".parts/train.zip", ".model.json.lock"):
+                (made.results / spec.folder / name).parent.mkdir(exist_ok=True)
+                (made.results / spec.folder / name).write_text("in the making")
         if isinstance(spec, TrainSpec):
             state = made.results / "state" / spec.state_key
             (state / "previews").mkdir(parents=True)
-            for name in ("step-00000500.pt", "log.jsonl", "lock", "previews/step-00000500.png"):
+            for name in ("step-00000500.pt", "log.jsonl", "lock", "heartbeat.json", "previews/step-00000500.png"):
                 (state / name).write_text("state")
     return made
 

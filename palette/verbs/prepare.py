@@ -23,7 +23,7 @@ from palette.data.store import encode, image_name
 from palette.errors import DataError
 from palette.files import write_json
 from palette.progress import Progress
-from palette.spec import PrepareSpec
+from palette.spec import PARTS, PrepareSpec
 from palette.stage import Stage, say
 
 SPLITS: tuple[Split, ...] = ("test", "train")
@@ -39,7 +39,7 @@ def run(stage: Stage[PrepareSpec]) -> None:
     stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
     for name in ("card.json", "prepare.json", *(f"{store}.zip" for store in stores)):
         stage.path(name).unlink(missing_ok=True)
-    with workshop(stage.path(".parts")) as folder, ExitStack() as files:
+    with workshop(stage.path(PARTS)) as folder, ExitStack() as files:
         work = Work(stage, manifest, folder, files)
         facts = work.make()
         for store in stores:
