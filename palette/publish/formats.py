@@ -4,9 +4,8 @@ import csv
 import io
 from collections.abc import Callable
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from palette.publish.sheet import Entry, Sheet
+from palette.publish.templating import template
 
 FIELDS = (
     *(
@@ -140,14 +139,7 @@ def _latex(entry: Entry) -> str:
 
 def to_html(sheet: Sheet) -> str:
     """A page that stands alone: no network, no script; for paper, phones, light and dark."""
-    environment = Environment(
-        loader=PackageLoader("palette.publish"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("table.html").render(sheet=sheet, linked=False)
+    return template("table.html").render(sheet=sheet, linked=False)
 
 
 FORMATS: dict[str, Callable[[Sheet], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "html": to_html}

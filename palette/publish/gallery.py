@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -27,6 +26,7 @@ from palette.files import read_json, replacing, write_text
 from palette.publish.figures import sample_spec
 from palette.publish.lines import LABELS, Block
 from palette.publish.panels import Pixels
+from palette.publish.templating import template
 from palette.spec import GalleryImages, ReportSpec, Row, picture_sets, sheet_name
 
 T = TypeVar("T")
@@ -227,15 +227,8 @@ def _shortened(whole: dict[str, Any], inside: Mapping[str, str]) -> dict[str, An
 
 def render(known: Mapping[str, Any]) -> str:
     """The page as HTML. known: as `content` gives it."""
-    environment = Environment(
-        loader=PackageLoader("palette.publish"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     data = json.dumps(known, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return environment.get_template("gallery.html").render(
+    return template("gallery.html").render(
         title=known["title"],
         report=known["report"],
         # Inside a script element nothing is unescaped, and only `<` could end it.

@@ -7,14 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from palette.data.manifest import Manifest
 from palette.files import read_json
 from palette.progress import clock
 from palette.publish.noticed import Noticed, noticed
 from palette.publish.sheet import Sheet
 from palette.publish.tables import Grid
+from palette.publish.templating import template
 from palette.spec import ReleasedSpec, Row, TrainSpec, read_spec
 
 
@@ -144,11 +143,4 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=PackageLoader("palette.publish"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(page=page)
+    return template("page.html").render(page=page)

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
+
+from palette.publish.templating import template
 
 LARGEST = 800
 """Longest side of a picture in the page, in pixels; larger ones are made smaller, for the page alone."""
@@ -63,13 +64,5 @@ def shown(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> Shown:
 
 def render(title: str, facts: Sequence[tuple[str, str]], photos: Sequence[Restored], failures: Sequence[str]) -> str:
     """The page as HTML. facts: names and values for its head. failures: what was wrong with the photos that are missing."""
-    environment = Environment(
-        loader=PackageLoader("palette.publish"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     columns = min(COLUMNS, max((len(photo.pictures) for photo in photos), default=1))
-    template = environment.get_template("restored.html")
-    return template.render(title=title, facts=facts, photos=photos, failures=failures, columns=columns)
+    return template("restored.html").render(title=title, facts=facts, photos=photos, failures=failures, columns=columns)

@@ -1,18 +1,14 @@
 """A released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
 
 import shutil
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
+from palette.download import Remote, download
 from palette.errors import DataError
 from palette.files import read_json, replacing, sha256
 from palette.spec import ReleasedSpec
 from palette.stage import Stage
-
-TIMEOUT = 60.0
-"""Seconds without a byte after which a download is given up."""
 
 
 def run(stage: Stage[ReleasedSpec]) -> None:
@@ -49,20 +45,16 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
 
 def _get(place: str, path: Path, digest: str) -> None:
     """Bring the file of a path or URL to `path`. Raises DataError unless its SHA-256 is `digest`."""
+    if place.startswith(("http://", "https://")):
+        about = "It cannot be read from there. `models.….released.card` names the model.json."
+        download(Remote(path.name, (place,), sha256=digest, about=about), path)
+        return
     with replacing(path) as temporary:
         try:
-            _copy(place, temporary)
-        except (OSError, urllib.error.URLError) as error:
+            shutil.copyfile(place, temporary)
+        except OSError as error:
             raise DataError(
                 f"{place}: cannot be read ({error}). `models.….released.card` names the model.json."
             ) from None
         if (found := sha256(temporary)) != digest:
             raise DataError(f"{place}: not the released file (sha256 {found}, expected {digest}).")
-
-
-def _copy(place: str, path: Path) -> None:
-    if place.startswith(("http://", "https://")):
-        with urllib.request.urlopen(place, timeout=TIMEOUT) as source, path.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        return
-    shutil.copyfile(place, path)
