@@ -13,7 +13,7 @@ from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
 from palette.errors import DataError
-from palette.plan import Plan, Single, expand
+from palette.plan import Plan, Single, expand, singles
 from palette.publish.published import models, of_table
 from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
@@ -73,14 +73,13 @@ def rows_fit(config: Config) -> Iterator[Problem]:
 
 def sizes_divide(config: Config) -> Iterator[Problem]:
     """Each model's network can halve the images of its datasets as often as it wants to."""
-    for experiment in config.experiments:
-        for row in expand(experiment, config.models):
-            model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
-            if model and dataset and dataset.prepare.image_size % model.network.reduction:
-                size, step = dataset.prepare.image_size, model.network.reduction
-                near = f"{size // step * step or step} or {-(-size // step) * step}"
-                text = f"{size} is not a multiple of {step}, by which the network of model {row.model!r} reduces images; {near} would be."
-                yield Problem(("datasets", row.dataset, "prepare", "image_size"), text)
+    for row in singles(config):
+        model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
+        if model and dataset and dataset.prepare.image_size % model.network.reduction:
+            size, step = dataset.prepare.image_size, model.network.reduction
+            near = f"{size // step * step or step} or {-(-size // step) * step}"
+            text = f"{size} is not a multiple of {step}, by which the network of model {row.model!r} reduces images; {near} would be."
+            yield Problem(("datasets", row.dataset, "prepare", "image_size"), text)
 
 
 def _asks_for_pairs(config: Config, row: Single) -> str | None:
@@ -119,9 +118,7 @@ def training_sets_fit(config: Config) -> Iterator[Problem]:
                 yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
         if not named or not set(named) <= config.datasets.keys():
             continue
-        for row in (
-            row for experiment in config.experiments for row in expand(experiment, config.models) if row.model == name
-        ):
+        for row in (row for row in singles(config) if row.model == name):
             if (tested := config.datasets.get(row.dataset)) is None:
                 continue
             for dataset in named:
@@ -152,7 +149,7 @@ def folders_have_outputs(config: Config) -> Iterator[Problem]:
             yield Problem(("folders", name, "path"), f"no folder {outputs.path}.")
             continue
         found = len(images_of(outputs.path))
-        for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
+        for row in singles(config):
             dataset = config.datasets.get(row.dataset)
             if row.model == name and dataset and found != dataset.prepare.test_images:
                 wanted = dataset.prepare.test_images
@@ -162,27 +159,25 @@ def folders_have_outputs(config: Config) -> Iterator[Problem]:
 
 def factors_divide(config: Config) -> Iterator[Problem]:
     """Images of an evaluation become smaller by exactly the factor of super-resolution."""
-    for experiment in config.experiments:
-        for row in expand(experiment, config.models):
-            task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
-            factor = task.evaluation_factor if task else None
-            if factor and dataset and dataset.prepare.image_size % factor:
-                size = dataset.prepare.image_size
-                text = f"{factor} does not divide the image size {size} of dataset {row.dataset!r}."
-                yield Problem(("tasks", str(row.task), "factor"), text)
+    for row in singles(config):
+        task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
+        factor = task.evaluation_factor if task else None
+        if factor and dataset and dataset.prepare.image_size % factor:
+            size = dataset.prepare.image_size
+            text = f"{factor} does not divide the image size {size} of dataset {row.dataset!r}."
+            yield Problem(("tasks", str(row.task), "factor"), text)
 
 
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
     """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
-    for experiment in config.experiments:
-        for row in expand(experiment, config.models):
-            model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
-            if model is None or dataset is None or not model.network.attends:
-                continue
-            network = model.network
-            levels = list(zip(network.sides(dataset.prepare.image_size), network.multipliers, strict=True))
-            for side, multiplier in [*(level for level in levels[:-1] if level[0] in network.attention), levels[-1]]:
-                yield row.model, network, side, network.channels * multiplier
+    for row in singles(config):
+        model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
+        if model is None or dataset is None or not model.network.attends:
+            continue
+        network = model.network
+        levels = list(zip(network.sides(dataset.prepare.image_size), network.multipliers, strict=True))
+        for side, multiplier in [*(level for level in levels[:-1] if level[0] in network.attention), levels[-1]]:
+            yield row.model, network, side, network.channels * multiplier
 
 
 def heads_divide(config: Config) -> Iterator[Problem]:
@@ -217,20 +212,19 @@ def batches_divide(config: Config) -> Iterator[Problem]:
 
 def widths_are_kept(config: Config) -> Iterator[Problem]:
     """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
-    for experiment in config.experiments:
-        for row in expand(experiment, config.models):
-            model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
-            if model is None or sampler is None or sampler.ema_width is None:
-                continue
-            kept, width = model.train.ema_widths, sampler.ema_width
-            between = [w for w in kept if w > 0]
-            if width not in kept and not (between and min(between) < width < max(between)):
-                choice = f"keeps {', '.join(f'{w:g}' for w in kept)}" if kept else "keeps none"
-                text = (
-                    f"model {row.model!r} {choice}. Add {width:g} to models.{row.model}.train.ema_widths, or choose a kept "
-                    "width or one between two of them (but for 0)."
-                )
-                yield Problem(("samplers", str(row.sampler), "ema_width"), text)
+    for row in singles(config):
+        model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
+        if model is None or sampler is None or sampler.ema_width is None:
+            continue
+        kept, width = model.train.ema_widths, sampler.ema_width
+        between = [w for w in kept if w > 0]
+        if width not in kept and not (between and min(between) < width < max(between)):
+            choice = f"keeps {', '.join(f'{w:g}' for w in kept)}" if kept else "keeps none"
+            text = (
+                f"model {row.model!r} {choice}. Add {width:g} to models.{row.model}.train.ema_widths, or choose a kept "
+                "width or one between two of them (but for 0)."
+            )
+            yield Problem(("samplers", str(row.sampler), "ema_width"), text)
 
 
 def sources_exist(config: Config) -> Iterator[Problem]:
@@ -303,7 +297,7 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
-    rows = [row.name for experiment in config.experiments for row in expand(experiment, config.models)]
+    rows = [row.name for row in singles(config)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
             if not any(fnmatch(row, pattern) for row in rows):
@@ -326,7 +320,7 @@ def tables_can_be_targets(config: Config) -> Iterator[Problem]:
 
 def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
     """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
-    rows = [row for experiment in config.experiments for row in expand(experiment, config.models)]
+    rows = singles(config)
     for name, table in config.tables.items():
         if table.paper is None:
             continue

@@ -8,7 +8,7 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
@@ -123,8 +123,13 @@ def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Sing
     for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
         # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
         trained = model in models
-        own = not trained or (model in models and models[model].train.steps == steps)  # type: ignore[index]
+        own = not trained or models[model].train.steps == steps  # type: ignore[index]
         yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
+
+
+def singles(config: Config) -> list[Single]:
+    """All experiments, once each, in the order of the config."""
+    return list(dict.fromkeys(single for entry in config.experiments for single in expand(entry, config.models)))
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
@@ -152,6 +157,7 @@ class Plan:
     stages: dict[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._sha256 = cache(sha256)  # of a model to start from, gigabytes perhaps, once for all rows
         self.rows: list[Row] = [self._row(single) for single in self.singles]
         self._order_trainings()
         self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
@@ -164,9 +170,7 @@ class Plan:
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
-        return list(
-            dict.fromkeys(single for entry in self.config.experiments for single in expand(entry, self.config.models))
-        )
+        return singles(self.config)
 
     def of_kind(self, kind: str) -> list[Spec]:
         """The stages of one kind."""
@@ -194,7 +198,7 @@ class Plan:
                     threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=sha256(prepare.test_list)
+                test_list_sha256=self._sha256(prepare.test_list)
                 if prepare.test_list and prepare.test_list.exists()
                 else None,
             )
@@ -247,7 +251,7 @@ class Plan:
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
-                start_sha256=sha256(model.train.start_from) if model.train.start_from else None,
+                start_sha256=self._sha256(model.train.start_from) if model.train.start_from else None,
                 **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
                 | ({"steps": single.steps} if single.steps else {}),
             )
