@@ -146,7 +146,7 @@ def our_step(case: Case, precision: str = "fp32", compiled: bool = False) -> Wor
 
 def our_ema(case: Case) -> Work:
     ours = our_trainer(case)
-    return lambda: ema.update(ours.averages, ours.network.parameters(), 10**6, 0.9999)
+    return lambda: ema.update(ours.averages, ours.parameters, 10**6, 0.9999)
 
 
 def our_optimizer(case: Case) -> Work:
