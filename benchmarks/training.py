@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from benchmarks.reference import guided_diffusion
 from benchmarks.timing import Work, compare, parser, peak_memory, write
-from palette.config import Network, Objective, Train
+from palette.config.models import Network, Objective, Train
 from palette.diffusion.objective import Batch, stratified
 from palette.diffusion.schedule import training_gammas
 from palette.model import ema
-from palette.spec import TrainRuntime, TrainSpec
+from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training import trainer
 from palette.training.distributed import World
 

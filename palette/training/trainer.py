@@ -17,7 +17,7 @@ from palette.diffusion.objective import Batch, loss
 from palette.errors import UserError
 from palette.model import ema, networks
 from palette.model.unet import UNet
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.training.checkpoint import States, load
 from palette.training.distributed import World
 from palette.training.stream import micro_batches, moved

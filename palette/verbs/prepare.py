@@ -23,7 +23,7 @@ from palette.data.store import encode, image_name
 from palette.errors import DataError
 from palette.files import write_json
 from palette.progress import Progress
-from palette.spec import PARTS, PrepareSpec
+from palette.spec.stages import PARTS, PrepareSpec
 from palette.stage import Stage, say
 
 SPLITS: tuple[Split, ...] = ("test", "train")

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from palette.config import Fetch, Prepare
+from palette.config.datasets import Fetch, Prepare
 from palette.data.crops import around, draw_crop
 from palette.data.manifest import Manifest, write_manifest
 from palette.data.photos import PHOTOS, Box, photo_folder
 from palette.data.randomness import generator
 from palette.data.store import ImageStore
 from palette.errors import DataError
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Spec
+from palette.spec.base import Spec
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 
