@@ -192,7 +192,9 @@ def test_missing_partners_are_found_when_planning(folders: Path) -> None:
 def test_missing_folder_is_named_with_its_option(folders: Path) -> None:
     file = written(folders)
     (folders / "conditions").rename(folders / "elsewhere")
-    with pytest.raises(ConfigError, match=r"datasets\.mine\.fetch\.conditions: no folder .*conditions"):
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml:\d+: datasets\.mine\.fetch\.conditions: no folder .*conditions"
+    ):
         plan_of([file])
 
 
