@@ -58,9 +58,12 @@ def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
     from palette.costs.summary import compared, planned
 
     device = device_of(plan, arguments.gpu)
-    gpus = arguments.gpus or (os.cpu_count() or 1 if device == "cpu" else 1)
+    here = os.cpu_count() or 1 if device == "cpu" else 1
+    gpus = here if arguments.gpus is None else arguments.gpus
     if gpus < 1 or arguments.nodes < 1 or gpus % arguments.nodes:
         raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
+    if arguments.picture and arguments.picture.suffix not in (".svg", ".png"):
+        raise ConfigError(f"--picture {arguments.picture}: the name should end in .svg or .png.")
     if arguments.done:
         facts = compared(plan, device)
         return json.dumps(facts, indent=1) if arguments.json else text.compared(facts)
