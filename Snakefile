@@ -43,7 +43,7 @@ onstart:
 
 onsuccess:
     if not only_planning():
-        print(f"\nDone. Look at {page(plan)}")
+        print(f"\nDone. Look at {page(plan)}" if page(plan).exists() else "\nDone.")
         run_hook(plan.config.hooks.success, plan, log)
 
 

@@ -43,10 +43,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+class Entries(dict[str, Any]):
+    """What a JSON file says, by name; to ask for what it does not say is a DataError that names the file."""
+
+    def __init__(self, entries: dict[str, Any], path: Path) -> None:
+        super().__init__(entries)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DataError(f"{self._path}: has no entry {name!r}. Delete it and run `snakemake` again.")
+
+
 def read_json(path: Path) -> Any:
     """Read JSON, or raise DataError naming the file and the place of the mistake."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Entries(content, path) if isinstance(content, dict) else content
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Run the stage that makes it (`snakemake` does).") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

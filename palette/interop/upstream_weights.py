@@ -4,7 +4,7 @@ A checkpoint is up to three files: `200_Network.pth`, the weights; `200_Network_
 Its networks are told γ itself and predict ε. They see the condition first, as ours do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -235,6 +235,29 @@ def _adam_notes(state: State) -> list[str]:
 # ------------------------------------------------------------------------------------------------- import
 
 
+def _start(
+    state: State,
+    unets: Mapping[str, Unet],
+    weights: Mapping[str, dict[str, Tensor]],
+    ours: Callable[[Mapping[str, Tensor], Path], dict[str, Tensor]],
+) -> tuple[Start | None, list[str]]:
+    """What a training goes on from, if the weights that `state` belongs to are there, and what to say of it.
+
+    weights: ours, of each of `unets`. ours: tensors of one of their files → ours.
+    """
+    if "raw" not in unets:
+        return None, [
+            f"{state.file.name} is left out: it belongs to {state.file.stem}_Network.pth, which is not there."
+        ]
+    moments, adam_step = moments_of(state, unets["raw"].tensors)
+    both = {kind: ours(tensors, state.file) for kind, tensors in moments.items()}
+    averages = weights.get("ema", weights["raw"])
+    notes = _adam_notes(state)
+    if "ema" not in weights:
+        notes.append("There is no average (_Network_ema.pth): a training from here averages from these weights on.")
+    return Start(weights["raw"], averages, both["exp_avg"], both["exp_avg_sq"], adam_step), notes
+
+
 def import_upstream(file: Path, wishes: Wishes, config: Upstream | None = None) -> Imported:
     """A checkpoint as a model of ours. config: the JSON config that it was trained with.
 
@@ -261,17 +284,7 @@ def import_upstream(file: Path, wishes: Wishes, config: Upstream | None = None) 
 
     weights = {kind: ours(unet.tensors, unet.file) for kind, unet in unets.items()}
     state = read_state(parts.state) if parts.state else None
-    start, notes = None, []
-    if state and "raw" in unets:
-        moments, adam_step = moments_of(state, unets["raw"].tensors)
-        both = {kind: ours(tensors, state.file) for kind, tensors in moments.items()}
-        averages = weights.get("ema", weights["raw"])
-        start = Start(weights["raw"], averages, both["exp_avg"], both["exp_avg_sq"], adam_step)
-        notes += _adam_notes(state)
-        if "ema" not in weights:
-            notes.append("There is no average (_Network_ema.pth): a training from here averages from these weights on.")
-    elif state:
-        notes.append(f"{state.file.name} is left out: it belongs to {state.file.stem}_Network.pth, which is not there.")
+    start, notes = _start(state, unets, weights, ours) if state else (None, [])
     counters = state.counters if state else {}
     return Imported(
         network=network,

@@ -53,8 +53,14 @@ def _read(path: Path, count: int) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         found = len(arrays["item"])
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise DataError(f"{path}: damaged ({error}). Delete it and run `snakemake` again.") from None
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        BadZipFile,
+    ):  # NumPy's advice for what is no archive is to unpickle it
+        raise DataError(f"{path}: damaged, or not what was measured. Delete it and run `snakemake` again.") from None
     if found != count:
         raise DataError(f"{path}: {found} images measured, {count} expected. Delete it and run `snakemake` again.")
     return arrays

@@ -60,5 +60,5 @@ def load(path: Path) -> Statistics:
         names = [name for name in NORMAL if f"{name}-mean" in parts]
         gaussians = {name: Gaussian(count, parts[f"{name}-mean"], parts[f"{name}-root"]) for name in names}
         return Statistics(count, gaussians, parts["kernels"], parts["neighborhoods"])
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise DataError(f"{path}: damaged ({error}). Delete its folder and run `snakemake` again.") from None
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        raise DataError(f"{path}: damaged, or no statistics. Delete its folder and run `snakemake` again.") from None

@@ -25,7 +25,7 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
     """Raise DataError for what describes no model, or one that the config does not speak of."""
     try:
         size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
-    except (KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         raise DataError(
             f"{spec.runtime.card}: not the model.json of a model that palette trained or imported."
         ) from None
