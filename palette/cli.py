@@ -4,6 +4,7 @@ Only the standard library is imported until a command is known, so that help com
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palette import __version__
-from palette.errors import ConfigError, Interrupted, UserError
+from palette.errors import ConfigError, DataError, Interrupted, UserError
 
 if TYPE_CHECKING:
     from palette.stage import Stage
@@ -47,6 +48,10 @@ COMMANDS = {
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
 SHARDED = ("sample", "features")
+FULL = "Free some space (`python -m palette gc` shows what may go) and give the same command again: it goes on."
+CLOSED = "Let this user write there, or name another folder."
+WAYS_OUT = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: CLOSED, errno.EACCES: CLOSED, errno.EPERM: CLOSED}
+"""What a disk refuses → what to do."""
 
 
 def _add_verb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, text: str) -> None:
@@ -148,4 +153,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in WAYS_OUT:
+            raise
+        place = error.filename or "a file"
+        print(f"palette {arguments.command}: {place}: {error.strerror}. {WAYS_OUT[error.errno]}", file=sys.stderr)
+        return DataError.exit_code
     return 0

@@ -1,8 +1,10 @@
 """Files that are whole or absent: everything is written beside its final name, then renamed."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +12,16 @@ from typing import Any
 
 from palette.errors import DataError
 
+FULL = 1 << 20
+"""Free bytes of a disk that is as good as full."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
     A crash at any moment leaves either the old file or the new one under the final name. The temporary name
-    carries the process id, so that two writers of the same file cannot mix their bytes.
+    carries the process id, so that two writers of the same file cannot mix their bytes. Raises OSError for a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -28,6 +33,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except Exception as error:  # each library has words of its own for a full disk
+        if isinstance(error, OSError) or shutil.disk_usage(path.parent).free > FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

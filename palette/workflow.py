@@ -160,8 +160,12 @@ def start(plan: Plan) -> int:
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
     refuse_what_is_missing(plan)
-    plan.results.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(plan.results / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        plan.results.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(plan.results / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    except OSError as error:
+        text = "Let this user write there, or name another folder: `snakemake --config results=/path/to/folder`."
+        raise ConfigError(f"{plan.results}: results cannot be written there ({error.strerror}). {text}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

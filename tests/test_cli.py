@@ -1,5 +1,7 @@
 """The command line: quick help with examples, one message and a meaningful exit code for every mistake."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +72,21 @@ def test_spec_edited_by_hand_is_refused(tmp_path: Path) -> None:
     result = run("fetch", "-c", str(file))
     assert result.returncode == 2
     assert "edited by hand" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "palette gc"), (errno.EROFS, "name another folder")])
+def test_what_a_disk_refuses_is_one_message(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    says: str,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path / "card.json"))
+
+    monkeypatch.setattr(cli, "_run_stage", refuse)
+    assert cli.main(["report", "-c", str(tmp_path / "spec.yaml")]) == 3
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'card.json'}: {os.strerror(number)}" in told
+    assert says in told

@@ -325,3 +325,10 @@ def test_no_table_is_called_as_a_rule(checkout: Path) -> None:
     files = [checkout / "Snakefile", *(checkout / "workflow/rules").glob("*.smk")]
     found = [re.findall(r"^rule (\w+):|^use rule \w+ as (\w+)", file.read_text(), re.MULTILINE) for file in files]
     assert {name for names in found for pair in names for name in pair if name} == set(checks.RULES)
+
+
+def test_results_that_cannot_be_written_are_told(write: Callable[[str], Path], tmp_path: Path) -> None:
+    plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
+    (tmp_path / "results").write_text("in the way by now")
+    with pytest.raises(ConfigError, match="results cannot be written there"):
+        start(plan)
