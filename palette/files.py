@@ -34,6 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except Exception as error:  # each library has words of its own for a full disk
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
         if isinstance(error, OSError) or shutil.disk_usage(path.parent).free > FULL:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error

@@ -75,7 +75,7 @@ def draw(shown: Sequence[Curve]) -> Figure:
     columns = min(COLUMNS, len(models))
     rows = -(-len(models) // columns)
     with look():
-        figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained", dpi=150)
+        figure = Figure(figsize=(4.2 * columns, 3.5 * rows), layout="constrained", dpi=150)
         for number, model in enumerate(models):
             axes = figure.add_subplot(rows, columns, number + 1)
             _panel(axes, model, [curve for curve in shown if curve.model == model])
@@ -92,4 +92,4 @@ def _panel(axes: Axes, model: str, shown: Sequence[Curve]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     plain(axes)
     if len(shown) > 1:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)

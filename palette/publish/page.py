@@ -89,7 +89,7 @@ def _training(folder: str, row: Row, results: Path) -> Training:
         objective=f"{spec.objective.kind}, {spec.objective.loss.upper()}",
         recipe=f"{spec.steps:,} steps of {spec.batch_size} images".replace(",", "\u202f"),
         tasks=", ".join(spec.mix),
-        took=f"{clock(card['seconds'])} on {card.get('device') or card['machine']}",
+        took=f"{clock(card.get('training_seconds') or card['seconds'])} on {card.get('device') or card['machine']}",
         folder=folder,
     )
 

@@ -15,6 +15,7 @@ from palette.files import read_json
 from palette.publish import curves, figures
 from palette.publish.lines import blocks
 from palette.publish.noticed import noticed
+from palette.publish.page import trainings
 from palette.publish.panels import Panel, compose, enlarge, shorten
 from palette.stage import Stage
 from palette.verbs import report
@@ -83,6 +84,12 @@ def test_a_dataset_without_fault_has_no_such_list(results: Results) -> None:
     manifest = next(results.folder.glob("fetch/*/manifest.jsonl"))
     write_manifest(manifest, {"source": "photos", "containers": ["images"]}, [{"file": "a.png", "class": "cat"}])
     assert noticed(Manifest.read(manifest), facts) == []
+
+
+def test_a_training_took_what_all_its_runs_took(colorization: Results) -> None:
+    took = {training.took for training in trainings(colorization.rows, colorization.folder)}
+    assert took
+    assert "1:15 on Linux, 2 cores" not in took  # the seconds of its last run
 
 
 def test_links_in_the_page_lead_to_files(page: str, colorization: Results) -> None:
