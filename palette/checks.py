@@ -295,6 +295,13 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
             yield Problem(("tasks", name, "masks"), f"no file or folder {task.masks}.")
 
 
+def starts_are_there(config: Config) -> Iterator[Problem]:
+    """Weights that a training starts from are where the config says."""
+    for name, model in config.models.items():
+        if (file := model.train.start_from) is not None and model.released is None and not file.is_file():
+            yield Problem(("models", name, "train", "start_from"), f"no file {file}. `palette import` makes one.")
+
+
 def tables_have_rows(config: Config) -> Iterator[Problem]:
     """Every name or pattern of a table is that of an experiment."""
     rows = [row.name for row in singles(config)]
@@ -358,6 +365,7 @@ CHECKS: tuple[Check, ...] = (
     lists_are_readable,
     trainings_have_images,
     masks_are_there,
+    starts_are_there,
     tables_have_rows,
     tables_can_be_targets,
     tables_follow_the_paper,
