@@ -1,11 +1,14 @@
 """The presets of the paper's tables: planned without any dataset, with the paper's numbers, and the same rows in both sizes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from palette.commands.plan import shown_briefly
+from palette.costs.made import jobs_of
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.publish.published import of_table
@@ -37,6 +40,17 @@ def test_without_any_data_it_plans_and_says_what_is_missing(plans: dict[str, Pla
     with pytest.raises(ConfigError, match="must be supplied by hand"):
         start(plans[name])
     assert not plans[name].results.exists()
+
+
+@pytest.mark.parametrize(("name", "gpus"), [("paper", "8 GPUs"), ("lite", "1 GPU")])
+def test_without_any_data_it_tells_the_cost(plans: dict[str, Plan], name: str, gpus: str) -> None:
+    plan = plans[name]
+    files = {str(plan.results / file) for folder in plan.stages for file in plan.outputs(folder)}
+    facts = dict(re.findall(r"^  ([\w-]+(?: \w+)?) {2,}(.*)$", shown_briefly(plan, files, None), re.MULTILINE))
+    assert int(facts["jobs"].replace(",", "")) == sum(len(jobs_of(plan, folder)) for folder in plan.stages)
+    assert facts["GPU-hours"].endswith(" on H100 SXM")
+    assert f"with {gpus}," in facts["wall time"]
+    assert not plan.results.exists()
 
 
 @pytest.mark.parametrize("name", PRESETS)
