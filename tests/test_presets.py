@@ -11,8 +11,8 @@ from palette.commands.plan import shown_briefly
 from palette.costs.made import jobs_of
 from palette.errors import ConfigError
 from palette.plan import Plan
-from palette.publish.published import of_table
-from palette.spec import TrainSpec
+from palette.publish.published import ANY, PARAMETERS, Number, of_table
+from palette.spec import Row, SampleSpec, TabulateSpec, TrainSpec
 from palette.workflow import plan_of, start, to_supply
 
 PRESETS = ("paper", "lite")
@@ -91,3 +91,44 @@ def test_the_papers_recipe_is_the_papers(plans: dict[str, Plan]) -> None:
         (1_000_000, 1024, 1e-4, 10_000, 0.9999)
     }
     assert {s.sources.get("prepare-places2") or s.sources.get("prepare-places2-crops") for s in specs} == {None, 0.5}
+
+
+MEASURED_BY = {"fid": "inception", "is": "inception", "pd": "inception", "ca": "resnet50", "lpips-diversity": "lpips"}
+
+
+def gives(plan: Plan, table: TabulateSpec, row: Row, number: Number) -> bool:
+    """Whether a row of a table stands beside a number of the paper, and has a score of that name."""
+    name, dataset = table.table.models.get(row.model, row.model), table.datasets[row.dataset].published
+    if (dataset, row.degradation or number.task, name) != (number.dataset, number.task, number.model):
+        return False
+    if number.condition not in (*ANY, row.condition or ""):
+        return False
+    if number.metric == PARAMETERS:
+        return row.train is not None
+    sample = plan.stages.get(row.sample or "")
+    several = isinstance(sample, SampleSpec) and sample.draws > 1
+    return MEASURED_BY.get(number.metric) in plan.extractors(row.dataset) and (
+        several or "diversity" not in number.metric
+    )
+
+
+def missing(plan: Plan, table: TabulateSpec) -> str:
+    """What of the paper's table no row gives, as the page of the tables says it."""
+    numbers = of_table(table.table.paper or 0)
+    gone = [n for n in numbers if not any(gives(plan, table, row, n) for row in table.rows)]
+    if gone == numbers:
+        return "all; only quoted"
+    people = ["fool rates"] if any(n.metric == "fool-rate" for n in gone) else []
+    methods = dict.fromkeys(n.model for n in gone if n.kind == "prior")
+    own = [f"{n.metric} of {n.model}" for n in gone if n.kind != "prior" and n.metric != "fool-rate"]
+    return "; ".join(filter(None, [*people, ", ".join(methods), *own])) or "none"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_page_of_the_tables_names_the_cells_that_stay_empty(
+    plans: dict[str, Plan], checkout: Path, name: str
+) -> None:
+    page = (checkout / "docs/tables.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+?)(?: [A-Za-z].*?)? \|.*\| (.*) \|$", page, re.MULTILINE)
+    listed = {int(number): cell for numbers, cell in rows for number in numbers.split(",")}
+    assert listed == {table.table.paper: missing(plans[name], table) for table in plans[name].tables}
