@@ -8,7 +8,10 @@ import pytest
 import yaml
 
 from palette.commands.plan import shown_briefly
+from palette.costs.estimate import Estimator
+from palette.costs.gpus import GPUS
 from palette.costs.made import jobs_of
+from palette.costs.schedule import simulate
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.publish.published import ANY, PARAMETERS, Number, of_table
@@ -132,3 +135,17 @@ def test_the_page_of_the_tables_names_the_cells_that_stay_empty(
     rows = re.findall(r"^\| ([\d, ]+?)(?: [A-Za-z].*?)? \|.*\| (.*) \|$", page, re.MULTILINE)
     listed = {int(number): cell for numbers, cell in rows for number in numbers.split(",")}
     assert listed == {table.table.paper: missing(plans[name], table) for table in plans[name].tables}
+
+
+def test_the_page_of_the_tables_tells_how_long_the_small_one_takes(plans: dict[str, Plan], checkout: Path) -> None:
+    page = (checkout / "docs/tables.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) (h|days) \| ([\d.]+) (h|days) \|$", page, re.MULTILINE)
+    names, plan = {gpu.name: key for key, gpu in GPUS.items()}, plans["lite"]
+    assert len(rows) == 7
+    for name, *told in rows:
+        for number, unit, share in ((told[0], told[1], 0.35), (told[2], told[3], 0.12)):
+            estimator = Estimator.of(plan, names[name], most=1)
+            estimator.share = share
+            estimates = [estimator.estimate(job) for folder in plan.stages for job in jobs_of(plan, folder)]
+            hours = simulate(plan, estimates, gpus=1).seconds / 3600
+            assert float(number) * {"h": 1, "days": 24}[unit] == pytest.approx(hours, rel=0.1), name
