@@ -8,13 +8,13 @@ from statistics import median
 
 from palette.costs.gpus import GPUS, same_device, utilization
 from palette.costs.made import Job
+from palette.costs.networks import footprint
 from palette.costs.records import Record, records, spec_at
 from palette.costs.work import (
     Sampled,
     Work,
     features_work,
     last_state,
-    network_of,
     other_work,
     prepare_work,
     sample_work,
@@ -72,12 +72,19 @@ class Memory:
         return self.state + self.batch * self.image + RESERVED
 
 
+def asked_devices(spec: Spec, device: str) -> int:
+    """GPUs of all nodes, or cores of the CPU, that a job of this stage asks for."""
+    nodes = spec.runtime.nodes if isinstance(spec, TrainSpec) else 1
+    return spec.runtime.threads if device == "cpu" else spec.runtime.gpus * nodes
+
+
 @dataclass
 class Estimator:
-    """For one plan on one kind of device. device: a key of `GPUS`."""
+    """For one plan on one kind of device. device: a key of `GPUS`. most: devices that there are, if they are counted."""
 
     plan: Plan
     device: str
+    most: int | None = None
     history: Sequence[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,19 +94,18 @@ class Estimator:
         self._others: dict[str, Spec | None] = {}
 
     @classmethod
-    def of(cls, plan: Plan, device: str) -> "Estimator":
+    def of(cls, plan: Plan, device: str, most: int | None = None) -> "Estimator":
         """With the records that lie in the plan's results."""
-        return cls(plan, device, records(plan.results))
+        return cls(plan, device, most, records(plan.results))
 
     # ------------------------------------------------------------------------------------------------- work
 
     def work(self, spec: Spec, shard: str | None = None, whole: bool = False) -> Work:
         """whole: of a training, all steps, whatever state there is."""
-        results = self.plan.results
         if isinstance(spec, TrainSpec):
-            return train_work(spec, results, 0 if whole else last_state(results, spec))
+            return train_work(spec, 0 if whole else last_state(self.plan.results, spec))
         if isinstance(spec, SampleSpec):
-            return sample_work(spec, self._model_of(spec), results, shard)
+            return sample_work(spec, self._model_of(spec), shard)
         if isinstance(spec, FeaturesSpec):
             prepare = self._parent(spec, "prepare")
             size = prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
@@ -152,7 +158,8 @@ class Estimator:
 
     def _holds(self, spec: Spec) -> int:
         """Devices that a job of this stage has to itself: GPUs, or cores of the CPU."""
-        return spec.runtime.threads if self.device == "cpu" else spec.runtime.gpus
+        asked = asked_devices(spec, self.device)
+        return asked if self.most is None else min(asked, self.most)
 
     def _factor(self, spec: Spec, before: datetime | None) -> tuple[float, str]:
         """Real by calculated seconds of earlier jobs, the more alike the better; 1 without any."""
@@ -196,8 +203,8 @@ class Estimator:
         return list(dict.fromkeys(found))
 
     def _memory(self, spec: TrainSpec, model: str) -> Memory:
-        cost = network_of(spec, self.plan.results)
-        state = cost.parameters * (STATE + 4 * (1 + sum(width > 0 for width in spec.ema_widths)))
-        batch = max(1, spec.batch_size // (max(spec.runtime.gpus, 1) * spec.accumulate))
-        largest = max(0, (self.gpu.memory - RESERVED - state) // cost.training_bytes)
-        return Memory(model, spec.image_size, state, cost.training_bytes, batch, largest)
+        counted = footprint(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, self.plan.results)
+        state = counted.parameters * (STATE + 4 * (1 + sum(width > 0 for width in spec.ema_widths)))
+        batch = max(1, spec.batch_size // (spec.runtime.devices * spec.accumulate))
+        largest = max(0, (self.gpu.memory - RESERVED - state) // counted.training_bytes)
+        return Memory(model, spec.image_size, state, counted.training_bytes, batch, largest)

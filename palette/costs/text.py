@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from palette.scale import aligned, scaled
+from palette.scale import aligned, rounded, scaled
 
 Facts = dict[str, Any]
 LISTED, MENTIONED = 20, 4
@@ -59,25 +59,34 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def briefly(facts: Facts) -> str:
+    """What a dry run tells of its jobs' cost."""
+    rows = _rows(facts)
+    told = {name: rows[name] for name in ("jobs", "GPU-hours", "core-hours", "wall time", "disk")}
+    return f"The cost of that, by estimate (`python -m palette plan` has the rest, and other GPUs):\n{aligned(told.items())}"
+
+
 def _costs(facts: Facts) -> str:
+    rows = _rows(facts)
+    rows["jobs"] += f"; {facts['done']:,} of the stages are made"
+    memory = [("memory", _memory(memory)) for memory in facts["memory"]]
+    return aligned([*rows.items(), *memory, *(("times from", basis) for basis in _bases(facts["stages"]))])
+
+
+def _rows(facts: Facts) -> dict[str, str]:
     totals, schedule = facts["totals"], facts["schedule"]
     unit = "core" if facts["device"] == "CPU core" else "GPU"
     nodes = f" over {schedule['nodes']} nodes" if schedule["nodes"] > 1 else ""
-    rows = [
-        ("jobs", f"{totals['jobs']:,}; {facts['done']:,} of the stages are made"),
-        ("work", scaled(totals["flops"], "FLOP")),
-        ("GPU-hours", f"{totals['gpu_hours']:,.3g} on {facts['device']}" if unit == "GPU" else "none: on the CPU"),
-        ("core-hours", f"{totals['core_hours']:,.3g}"),
-        (
-            "wall time",
-            f"{duration(schedule['seconds'])} with {_count(schedule['gpus'], unit)}{nodes}, {schedule['idle']:.1%} idle",
-        ),
-        ("at least", f"{duration(schedule['critical_seconds'])}, whatever the number: {_path(schedule['critical'])}"),
-        ("disk", scaled(totals["disk_bytes"], "B")),
-        *(("memory", _memory(memory)) for memory in facts["memory"]),
-        *(("times from", basis) for basis in _bases(facts["stages"])),
-    ]
-    return aligned(rows)
+    with_all = f"with {_count(schedule['gpus'], unit)}{nodes}, {schedule['idle']:.1%} idle"
+    return {
+        "jobs": f"{totals['jobs']:,}",
+        "work": scaled(totals["flops"], "FLOP"),
+        "GPU-hours": f"{rounded(totals['gpu_hours'])} on {facts['device']}" if unit == "GPU" else "none: on the CPU",
+        "core-hours": rounded(totals["core_hours"]),
+        "wall time": f"{duration(schedule['seconds'])} {with_all}",
+        "at least": f"{duration(schedule['critical_seconds'])}, whatever the number: {_path(schedule['critical'])}",
+        "disk": scaled(totals["disk_bytes"], "B"),
+    }
 
 
 def _path(critical: Sequence[Facts]) -> str:

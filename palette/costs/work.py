@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palette.config.models import Model, Network, Objective
+from palette.costs.arithmetic import flops, training_flops
 from palette.costs.gpus import Gpu
-from palette.costs.networks import NetworkCost, network_cost
 from palette.experiments import evaluations
 from palette.spec.base import Spec
 from palette.spec.pages import ReportSpec
@@ -79,11 +79,6 @@ class Work:
     """Of one of them."""
 
 
-def network_of(spec: TrainSpec, results: Path) -> NetworkCost:
-    """What the network of a training costs."""
-    return network_cost(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, results)
-
-
 def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> float:
     """How long a job takes by these numbers alone, on `gpus` devices."""
     handling = HANDLING[kind]
@@ -99,10 +94,11 @@ def last_state(results: Path, spec: TrainSpec) -> int:
     return max((step for name in names if name and (step := int(name[1])) <= spec.steps), default=0)
 
 
-def train_work(spec: TrainSpec, results: Path, done: int = 0) -> Work:
+def train_work(spec: TrainSpec, done: int = 0) -> Work:
     """From step `done` on."""
     images = (spec.steps - done) * spec.batch_size
-    return Work(images * network_of(spec, results).training_flops, spec.precision, images)
+    each = training_flops(spec.network, spec.image_size, spec.runtime.recompute)
+    return Work(images * each, spec.precision, images)
 
 
 def images_in(count: int, shard_size: int, shard: str | None) -> int:
@@ -117,12 +113,11 @@ class Sampled:
     network: Network
     image_size: int
     precision: str
-    recompute: bool
     objective: Objective
 
     @classmethod
     def trained(cls, spec: TrainSpec) -> "Sampled":
-        return cls(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, spec.objective)
+        return cls(spec.network, spec.image_size, spec.precision, spec.objective)
 
     @classmethod
     def released(cls, spec: ReleasedSpec, results: Path) -> "Sampled | None":
@@ -134,11 +129,11 @@ class Sampled:
                     Network.model_validate(facts["network"]),
                     Objective.model_validate(facts["objective"]),
                 )
-                return cls(network, facts["image_size"], facts["precision"], False, objective)
+                return cls(network, facts["image_size"], facts["precision"], objective)
         return None
 
 
-def sample_work(spec: SampleSpec, model: Sampled | None, results: Path, shard: str | None) -> Work:
+def sample_work(spec: SampleSpec, model: Sampled | None, shard: str | None) -> Work:
     """First draws of the shard, and the further ones of those of its inputs that get several."""
     first = 0 if shard is None else int(shard) * spec.shard_size
     firsts = images_in(spec.count, spec.shard_size, shard)
@@ -147,8 +142,7 @@ def sample_work(spec: SampleSpec, model: Sampled | None, results: Path, shard: s
     if model is None:
         return Work(images=images, megapixels=megapixels)
     times = evaluations(Model(objective=model.objective), spec.sampler)
-    cost = network_cost(model.network, model.image_size, model.precision, model.recompute, results)
-    return Work(images * times * cost.flops, model.precision, images, megapixels)
+    return Work(images * times * flops(model.network, model.image_size), model.precision, images, megapixels)
 
 
 def features_work(spec: FeaturesSpec, extractor: str, image_size: int, shard: str | None) -> Work:

@@ -13,7 +13,7 @@ from palette.costs.made import Job
 from palette.costs.summary import compared, planned
 from palette.costs.work import HANDLING, START
 from palette.plan import Plan
-from tests.costs.conftest import COST, NOW, RAW, Make, finish
+from tests.costs.conftest import FLOPS, FOOTPRINT, NOW, RAW, Make, finish
 
 BATCH = 16
 
@@ -24,7 +24,7 @@ def train_job(plan: Plan) -> Job:
 
 def calculated(steps: int, device: str = "h100", precision: str = "fp32") -> float:
     """A training by hand."""
-    flops = steps * BATCH * COST.training_flops
+    flops = steps * BATCH * 3 * FLOPS
     return START + HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
 
 
@@ -32,7 +32,7 @@ def test_a_training_by_hand(make: Make) -> None:
     plan = make()
     found = Estimator.of(plan, "h100").estimate(train_job(plan))
     assert found.seconds == pytest.approx(calculated(1000))
-    assert found.flops == 1000 * BATCH * COST.training_flops
+    assert found.flops == 1000 * BATCH * 3 * FLOPS
     assert found.gpu_hours == pytest.approx(calculated(1000) / 3600)
     assert found.basis == "assumed, 35% of the peak of H100 SXM"
 
@@ -52,7 +52,7 @@ def test_draws_of_the_first_inputs_are_sampled_too(make: Make) -> None:
     folder = plan.of_kind("sample")[0].folder
     images = [Estimator.of(plan, "h100").work(plan.stages[folder], shard).images for shard in ("000", "001", "002")]
     assert images == [4 + 2 * 4, 4 + 2 * 2, 2]
-    assert Estimator.of(plan, "h100").work(plan.stages[folder], "002").flops == 2 * 4 * COST.flops
+    assert Estimator.of(plan, "h100").work(plan.stages[folder], "002").flops == 2 * 4 * FLOPS
 
 
 def test_earlier_jobs_put_the_estimate_right(make: Make) -> None:
@@ -89,9 +89,9 @@ def test_records_of_the_future_do_not_count(make: Make) -> None:
 def test_memory_and_the_largest_batch(make: Make) -> None:
     plan = make()
     (memory,) = Estimator.of(plan, "a100-40").memory(plan.stages)
-    assert memory.state == COST.parameters * (16 + 4)
-    assert memory.needed == memory.state + BATCH * COST.training_bytes + 2 * 10**9
-    assert memory.largest == (39 * GIB - 2 * 10**9 - memory.state) // COST.training_bytes
+    assert memory.state == FOOTPRINT.parameters * (16 + 4)
+    assert memory.needed == memory.state + BATCH * FOOTPRINT.training_bytes + 2 * 10**9
+    assert memory.largest == (39 * GIB - 2 * 10**9 - memory.state) // FOOTPRINT.training_bytes
     split = make(models={"palette": {"train": {"gpus": 2, "accumulate": 4}}})
     assert Estimator.of(split, "a100-40").memory(split.stages)[0].batch == BATCH // 8
 

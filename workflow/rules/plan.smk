@@ -2,6 +2,7 @@
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+import atexit
 import os
 import re
 import sys
@@ -12,12 +13,13 @@ sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
-from palette.commands.plan import options, shown
+from palette.commands.plan import options, shown, shown_briefly
 from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
 from palette.frozen import freeze, thaw
 from palette.requests import launcher
+from palette.stage import say
 from palette.workflow import (
     jobs_use,
     page,
@@ -125,6 +127,20 @@ def only_planning():
     return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
         "plan"
     ]
+
+
+def tell_cost():
+    """Of a dry run, say what its jobs would cost."""
+    if workflow.dryrun and workflow.scheduler:
+        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+        gpus = workflow.global_resources.get("gpu")
+        made_now = {file for job in jobs for file in map(str, job.output)}
+        if text := shown_briefly(plan, made_now, gpus and gpus.value):
+            say(f"\n{text}")
+
+
+# Snakemake calls none of its hooks in a dry run.
+atexit.register(tell_cost)
 
 
 wildcard_constraints:
