@@ -18,10 +18,10 @@ from palette import requests
 from palette.errors import UserError
 from palette.requests import launcher
 from palette.workflow import (
+    end,
     jobs_use,
     page,
     plan_of,
-    run_hook,
     start,
     write_specs,
 )
