@@ -176,7 +176,7 @@ def features_work(spec: FeaturesSpec, extractor: ExtractorSpec | None, image_siz
 def extractor_work(spec: ExtractorSpec, image_size: int) -> Work:
     """The training of the classifier of the photographs, where the extractor is one: three times its evaluation for each image."""
     images = spec.photos.steps * spec.photos.batch_size if spec.photos else 0
-    return Work(3 * images * extractor_flops(spec, image_size), "fp32", images)
+    return Work(3 * images * extractor_flops(spec, image_size), "fp32", images, image_size**2 / 1e6)
 
 
 def prepare_work(spec: PrepareSpec, images: int) -> Work:
