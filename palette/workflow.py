@@ -13,6 +13,8 @@ from palette.checks import read_config
 from palette.config import Config
 from palette.config.scores import Score
 from palette.config_file import read_yaml
+from palette.costs import page as cost_page
+from palette.costs import runs
 from palette.costs.budget import keep_within_budget
 from palette.costs.disk import full_disk
 from palette.data import mask_files, outputs
@@ -20,7 +22,7 @@ from palette.data.lists import missing_list
 from palette.data.registry import known
 from palette.data.sources.files import Missing
 from palette.data.sources.planned import Survey, missing, survey
-from palette.errors import ConfigError
+from palette.errors import ConfigError, UserError
 from palette.files import sha256
 from palette.frozen import freeze
 from palette.plan import Plan
@@ -178,6 +180,7 @@ def start(plan: Plan) -> int:
     keep_within_budget(plan)
     write_specs(plan)
     freeze(plan)
+    runs.note(plan.results)
     return descriptor
 
 
@@ -190,6 +193,18 @@ def write_specs(plan: Plan) -> None:
 def page(plan: Plan) -> Path:
     """The report's first page."""
     return plan.results / plan.report.folder / "index.html"
+
+
+def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
+    """What follows a run, however it went: the page of its cost, then the config's hook. Neither hides how the run ended.
+
+    logs: the files in which Snakemake logged it, its own first.
+    """
+    try:
+        cost_page.write(plan)
+    except (OSError, UserError) as error:
+        say(f"{page(plan).with_name(cost_page.NAME)}: not written ({error})")
+    run_hook(hook, plan, logs[0] if logs else "")
 
 
 def run_hook(command: str | None, plan: Plan, log: str) -> None:

@@ -55,15 +55,21 @@ HANDLING: Mapping[str, Handling] = {
 """Rough guesses for one CPU core, which the records of earlier runs put right."""
 
 EXTRACTOR_FLOPS: Mapping[str, float] = {
-    "inception": 11.4e9,
-    "inception-legacy-tensorflow": 11.4e9,
-    "inception-legacy-pytorch": 11.4e9,
-    "resnet50": 8.2e9,
-    "efficientnet-b0": 0.8e9,
+    "inception": 11.43e9,
+    "inception-legacy-tensorflow": 11.43e9,
+    "inception-legacy-pytorch": 11.43e9,
+    "resnet50": 8.18e9,
+    "efficientnet-b0": 0.772e9,
     "dinov2": 162e9,
-    "lpips": 31e9,
 }
-"""Of one image in the size that the network takes it in: twice the multiply-adds that their authors give."""
+"""Of one image, which the network takes in a size of its own. Counted by torch on the architectures; a test compares."""
+PIXEL_FLOPS: Mapping[str, float] = {"lpips": 53e3}
+"""Of one pixel, of networks that take images as they are; of both images of a pair. Counted likewise, at 256 pixels."""
+
+
+def photos_flops(channels: int) -> float:
+    """Of one pixel through the classifier of the photographs (`palette.scoring.classifier`), from its four convolutions."""
+    return 18.375 * channels + 3.9375 * channels**2
 
 
 @dataclass(frozen=True)
@@ -145,11 +151,26 @@ def sample_work(spec: SampleSpec, model: Sampled | None, shard: str | None) -> W
     return Work(images * times * flops(model.network, model.image_size), model.precision, images, megapixels)
 
 
-def features_work(spec: FeaturesSpec, extractor: str, image_size: int, shard: str | None) -> Work:
+def extractor_flops(extractor: ExtractorSpec | None, image_size: int) -> float:
+    """Of one image of `image_size` pixels through an extractor; 0 of one without a network, or that nothing is known of."""
+    if extractor is None:
+        return 0
+    if extractor.photos is not None:
+        return photos_flops(extractor.photos.channels) * image_size**2
+    return EXTRACTOR_FLOPS.get(extractor.extractor, PIXEL_FLOPS.get(extractor.extractor, 0) * image_size**2)
+
+
+def features_work(spec: FeaturesSpec, extractor: ExtractorSpec | None, image_size: int, shard: str | None) -> Work:
     """The images of a shard through one extractor."""
     images = images_in(spec.count, spec.shard_size, shard)
     megapixels = image_size**2 / 1e6 if spec.pixels else image_size**2 / 2e6  # without SSIM, half of it
-    return Work(images * EXTRACTOR_FLOPS.get(extractor, 0), "fp32", images, megapixels)
+    return Work(images * extractor_flops(extractor, image_size), "fp32", images, megapixels)
+
+
+def extractor_work(spec: ExtractorSpec, image_size: int) -> Work:
+    """The training of the classifier of the photographs, where the extractor is one: three times its evaluation for each image."""
+    images = spec.photos.steps * spec.photos.batch_size if spec.photos else 0
+    return Work(3 * images * extractor_flops(spec, image_size), "fp32", images, image_size**2 / 1e6)
 
 
 def prepare_work(spec: PrepareSpec, images: int) -> Work:
@@ -162,8 +183,6 @@ def other_work(spec: Spec) -> Work:
     match spec:
         case MaskSpec():
             return Work(images=spec.count, megapixels=spec.image_size**2 / 1e6)
-        case ExtractorSpec(photos=options) if options is not None:
-            return Work(images=options.steps * options.batch_size)
         case ScoreSpec():
             return Work(images=spec.count * len(spec.extractors))
         case ReportSpec():

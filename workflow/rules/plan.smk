@@ -21,10 +21,10 @@ from palette.frozen import freeze, thaw
 from palette.requests import launcher
 from palette.stage import say
 from palette.workflow import (
+    end,
     jobs_use,
     page,
     plan_of,
-    run_hook,
     start,
     write_specs,
 )
