@@ -13,7 +13,10 @@ SHOWN = 10
 
 @dataclass
 class BadFiles:
-    """Counts them. place: for messages. total: files of the dataset. limit: share of them that may be bad. strict: none may be."""
+    """Counts them. place: for messages. total: files of the dataset. strict: none may be bad.
+
+    limit: share of the files that may be bad. One may be in any case, unless it is 0: a thousandth of 300 photographs is none.
+    """
 
     place: str
     total: int
@@ -27,7 +30,8 @@ class BadFiles:
         self.count += 1
         if len(self.examples) < SHOWN:
             self.examples.append({"file": file, "reason": reason})
-        if self.strict or self.count > self.limit * self.total:
+        allowed = max(1, self.limit * self.total) if self.limit else 0
+        if self.strict or self.count > allowed:
             self._stop()
 
     def add_rejected(self, rejected: Iterable[Entry]) -> None:
