@@ -17,8 +17,10 @@ from typing import Any
 
 from palette.costs.reasons import HASHED
 from palette.errors import ConfigError
-from palette.plan import ARTIFACTS, CONDITIONS, Plan
-from palette.spec import KINDS, PARTS, TrainSpec
+from palette.graph import ARTIFACTS, CONDITIONS
+from palette.plan import Plan
+from palette.spec import KINDS
+from palette.spec.stages import PARTS, TrainSpec
 
 UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
 """What a killed process was writing or downloading."""

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from palette.checks import full_disk, read_config
-from palette.config import Config, Score
+from palette.checks import read_config
+from palette.config import Config
+from palette.config.scores import Score
 from palette.config_file import read_yaml
 from palette.costs.budget import keep_within_budget
+from palette.costs.disk import full_disk
 from palette.data import outputs
 from palette.data.lists import missing_list
 from palette.data.registry import known
@@ -22,7 +24,7 @@ from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring.kinds import KINDS, require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import say
 
 

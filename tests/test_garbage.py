@@ -13,7 +13,7 @@ from palette.cli import main
 from palette.config import Config
 from palette.garbage import find
 from palette.plan import Plan
-from palette.spec import PrepareSpec, ReleasedSpec, TrainSpec
+from palette.spec.stages import PrepareSpec, ReleasedSpec, TrainSpec
 from tests.costs.conftest import RAW, finish
 
 LONGER = {"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "learning_rate": 1e-3}}}

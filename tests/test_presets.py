@@ -9,7 +9,7 @@ import yaml
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.publish.published import of_table
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.workflow import plan_of, start, to_supply
 
 PRESETS = ("paper", "lite")

@@ -22,7 +22,8 @@ from palette.costs.work import (
     train_work,
 )
 from palette.plan import Plan
-from palette.spec import ExtractorSpec, FeaturesSpec, PrepareSpec, ReleasedSpec, SampleSpec, Spec, TrainSpec
+from palette.spec.base import Spec
+from palette.spec.stages import ExtractorSpec, FeaturesSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
 """Kinds whose time depends on the device."""

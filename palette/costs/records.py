@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from palette.errors import ConfigError
-from palette.spec import KINDS, Spec, read_spec
+from palette.spec import KINDS, read_spec
+from palette.spec.base import Spec
 
 NEWEST = 60
 """Cards of each kind that are read: more would say the same."""

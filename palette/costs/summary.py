@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from palette.checks import disk_bytes
+from palette.costs.disk import disk_bytes
 from palette.costs.estimate import ON_GPU, Estimate, Estimator
 from palette.costs.made import Job, Made, remaining
 from palette.costs.reasons import Reasons

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from palette.config import Model, Network, Objective
+from palette.config.models import Model, Network, Objective
 from palette.costs.gpus import Gpu
 from palette.costs.networks import NetworkCost, network_cost
-from palette.plan import evaluations
-from palette.spec import (
+from palette.experiments import evaluations
+from palette.spec.base import Spec
+from palette.spec.pages import ReportSpec
+from palette.spec.stages import (
     ExtractorSpec,
     FeaturesSpec,
     FetchSpec,
     MaskSpec,
     PrepareSpec,
     ReleasedSpec,
-    ReportSpec,
     SampleSpec,
     ScoreSpec,
-    Spec,
     TrainSpec,
 )
 

@@ -40,8 +40,12 @@ class BadFiles:
             if entry["file"].lower().endswith(FORMATS):
                 self.add(entry["file"], entry["reason"])
 
+    @property
+    def shown(self) -> str:
+        """The first of them, a line each."""
+        return "".join(f"\n  {entry['file']}: {entry['reason']}" for entry in self.examples)
+
     def _stop(self) -> None:
-        shown = "".join(f"\n  {entry['file']}: {entry['reason']}" for entry in self.examples)
         if self.strict:
             what = "a bad file, and `strict` is set"
         else:
@@ -50,5 +54,5 @@ class BadFiles:
                 f"{self.limit:.2%}"
             )
         raise DataError(
-            f"{self.place}: {what}:{shown}\nRepair these files or take them away, or raise `bad_limit` of `prepare`."
+            f"{self.place}: {what}:{self.shown}\nRepair these files or take them away, or raise `bad_limit` of `prepare`."
         )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
-from palette.config import Filter
+from palette.config.datasets import Filter
 from palette.data.jpeg import refuse_missing_blocks
 from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.photos import Box

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from palette.config import Squares
+from palette.config.datasets import Squares
 from palette.data.manifest import Entry, Manifest
 from palette.data.sources.splits import read_flist
 from palette.errors import DataError

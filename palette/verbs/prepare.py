@@ -23,7 +23,7 @@ from palette.data.store import encode, image_name
 from palette.errors import DataError
 from palette.files import write_json
 from palette.progress import Progress
-from palette.spec import PARTS, PrepareSpec
+from palette.spec.stages import PARTS, PrepareSpec
 from palette.stage import Stage, say
 
 SPLITS: tuple[Split, ...] = ("test", "train")
@@ -184,6 +184,8 @@ class Work:
         if self.manifest.source == "pairs":
             for split in SPLITS:
                 self.conditions(split, chosen.crops(split), writers[split])
+        if self.bad.count:
+            say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
         return summary(self.manifest, self.stage.spec.prepare, writers, self.bad, chosen.noticed)
 
     def writer(self, name: str) -> StoreWriter:

@@ -14,7 +14,7 @@ from palette.costs.made import jobs_of
 from palette.costs.networks import NetworkCost
 from palette.fingerprint import digests
 from palette.plan import Plan
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 
 RAW: dict[str, Any] = {
     "datasets": {"photos": {"prepare": {"image_size": 16, "train_images": 64, "test_images": 10}}},

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from palette.config import GpuName
+from palette.config.cluster import GpuName
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
 from palette.costs.made import Job

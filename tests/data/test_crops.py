@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from palette.config import Fetch, Squares
+from palette.config.datasets import Fetch, Squares
 from palette.data.store import ImageStore
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Spec
+from palette.spec.base import Spec
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 

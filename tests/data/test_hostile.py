@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from palette.config import Fetch, Squares
+from palette.config.datasets import Fetch, Squares
 from palette.data.manifest import Manifest
 from palette.data.pictures import UNREADABLE, read_picture
 from palette.data.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Spec
+from palette.spec.base import Spec
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 from tests.data.hostile import BY_NAME, CORPUS, saved, table

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palette.config import Fetch, Squares
+from palette.config.datasets import Fetch, Squares
 from palette.data.manifest import Manifest
 from palette.data.selection import read_names
 from palette.data.store import ImageStore
 from palette.errors import DataError
 from palette.publish.noticed import noticed
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Spec
+from palette.spec.base import Spec
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 from tests.data.archives import make_zip, png

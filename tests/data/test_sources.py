@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from palette import download
-from palette.config import DataFile, Fetch, KnownDataset, Squares
+from palette.config.datasets import DataFile, Fetch, KnownDataset, Squares
 from palette.data.manifest import Manifest, opener
 from palette.data.registry import built_in
 from palette.data.sources.files import VARIABLE, Missing
@@ -25,7 +25,8 @@ from palette.data.sources.planned import listing, missing
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Runtime, Spec
+from palette.spec.base import Runtime, Spec
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 from tests.data.archives import jpeg, make_tar, make_zip, png, tar_bytes

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from palette.config import DataFile, Fetch
+from palette.config.datasets import DataFile, Fetch
 from palette.data.folders import pairs, walk
 from palette.data.photos import PHOTOS
 from palette.data.pictures import FORMATS
@@ -12,7 +12,7 @@ from palette.data.sources import imagenet, places
 from palette.data.sources.files import Missing, folder_of, missing_files
 from palette.data.sources.splits import list_file
 from palette.errors import ConfigError
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 
 NEEDED: Mapping[str, Callable[[tuple[DataFile, ...], Path], list[DataFile]]] = {
     "imagenet": imagenet.needed,
