@@ -106,7 +106,7 @@ class Estimator:
             return features_work(spec, self._extractor_of(spec), size, shard)
         if isinstance(spec, PrepareSpec):
             return prepare_work(spec, self.plan.images(spec))
-        return other_work(spec)
+        return other_work(spec, self.plan.results)
 
     def _parent(self, spec: Spec, role: str) -> Spec | None:
         """A parent, of this plan or of an earlier one that lies on disk; None if there is none to be read."""

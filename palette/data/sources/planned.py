@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from palette.config.datasets import DataFile, Fetch
 from palette.data.folders import pairs, walk
+from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS
 from palette.data.pictures import FORMATS
 from palette.data.sources import imagenet, places
 from palette.data.sources.files import Missing, folder_of, missing_files
-from palette.data.sources.splits import list_file
-from palette.errors import ConfigError
+from palette.data.sources.splits import list_file, read_flist
+from palette.errors import ConfigError, DataError
 from palette.spec.stages import FetchSpec
 
 NEEDED: Mapping[str, Callable[[tuple[DataFile, ...], Path], list[DataFile]]] = {
@@ -141,6 +143,23 @@ def pictures(spec: FetchSpec) -> int | None:
     """About how many training pictures there are, from above; None if that is not known before they are fetched."""
     if spec.known is not None:
         return spec.known.images.get("train")
-    if spec.fetch.path is None or not spec.fetch.path.is_dir():
-        return None
-    return sum(1 for file in walk(spec.fetch.path) if file.lower().endswith(FORMATS))
+    return None if spec.fetch.path is None or not spec.fetch.path.is_dir() else _count(spec.fetch.path)
+
+
+def to_check(spec: FetchSpec, results: Path) -> int:
+    """About how many pictures `fetch` reads: as many as it found, or as its source is known to have; 0 if nothing is known."""
+    fetch = spec.fetch
+    with suppress(DataError):
+        header = Manifest.read(results / spec.folder / "manifest.jsonl").header
+        return int(header["images"] + header["rejected"]) * (2 if fetch.source == "pairs" else 1)
+    if spec.known is not None:
+        return sum(spec.known.images.values())
+    if fetch.source == "photos":
+        return len(PHOTOS)
+    if lists := _lists(fetch):
+        return sum(1 for file in lists for _ in read_flist(file))
+    return sum(_count(folder) for folder in (fetch.path, fetch.conditions) if folder is not None and folder.is_dir())
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for file in walk(folder) if file.lower().endswith(FORMATS))
