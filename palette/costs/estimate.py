@@ -15,6 +15,7 @@ from palette.costs.work import (
     Work,
     extractor_work,
     features_work,
+    fetch_work,
     last_state,
     other_work,
     prepare_work,
@@ -24,7 +25,7 @@ from palette.costs.work import (
 )
 from palette.plan import Plan
 from palette.spec.base import Spec
-from palette.spec.stages import ExtractorSpec, FeaturesSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
+from palette.spec.stages import ExtractorSpec, FeaturesSpec, FetchSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
 """Kinds whose time depends on the device."""
@@ -116,6 +117,8 @@ class Estimator:
             return extractor_work(spec, self._image_size(spec))
         if isinstance(spec, PrepareSpec):
             return prepare_work(spec, self.plan.images(spec))
+        if isinstance(spec, FetchSpec):
+            return fetch_work(spec, self.plan.results, self.plan.pictures.get(spec.name))
         return other_work(spec)
 
     def continued(self, spec: Spec) -> int:

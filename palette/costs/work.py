@@ -11,6 +11,7 @@ from typing import NamedTuple
 from palette.config.models import Model, Network, Objective
 from palette.costs.arithmetic import flops, training_flops
 from palette.costs.gpus import Gpu
+from palette.data.sources.planned import to_check
 from palette.experiments import evaluations
 from palette.spec.base import Spec
 from palette.spec.pages import ReportSpec
@@ -39,7 +40,7 @@ class Handling(NamedTuple):
 
 
 HANDLING: Mapping[str, Handling] = {
-    "fetch": Handling(5, 0, 0),
+    "fetch": Handling(5, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
     "prepare": Handling(1, 0.001, 0.13),  # 9.6 ms for 256 px: benchmarks/README.md
     "mask": Handling(1, 0.002, 0.02),
     "train": Handling(1, 0, 0),
@@ -178,6 +179,11 @@ def prepare_work(spec: PrepareSpec, images: int) -> Work:
     return Work(images=images, megapixels=spec.prepare.image_size**2 / 1e6)
 
 
+def fetch_work(spec: FetchSpec, results: Path, pictures: int | None) -> Work:
+    """The pictures that it reads and checks. pictures: of those in the user's folder, their number."""
+    return Work(images=to_check(spec, results, pictures))
+
+
 def other_work(spec: Spec) -> Work:
     """Of the kinds that run no large network."""
     match spec:
@@ -188,5 +194,5 @@ def other_work(spec: Spec) -> Work:
         case ReportSpec():
             shown = sum(images.images for images in spec.gallery_sets.values())
             return Work(images=shown, megapixels=max((g.size**2 / 1e6 for g in spec.gallery.values()), default=0))
-        case FetchSpec() | _:
+        case _:
             return Work()

@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from palette.config.cluster import GpuName
+from palette.config.datasets import Fetch
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
 from palette.costs.made import Job
 from palette.costs.summary import planned
-from palette.costs.work import HANDLING, START
+from palette.costs.work import HANDLING, START, Work, fetch_work, seconds
+from palette.data.manifest import write_manifest
+from palette.data.registry import built_in
+from palette.data.sources.planned import survey
 from palette.plan import Plan
+from palette.spec.stages import FetchSpec
 from tests.costs.conftest import FLOPS, FOOTPRINT, NOW, RAW, Make, finish
 
 BATCH = 16
@@ -146,3 +152,47 @@ def test_a_benchmark_of_the_device_stands_for_the_assumption(tmp_path: Path) -> 
     (tmp_path / "gpu-2026-01-01-l4.json").write_text(record)
     assert utilization("l4", tmp_path)[0] == pytest.approx(0.25)
     assert utilization("a40", tmp_path) == (UTILIZATION, "assumed, 35% of the peak of A40")
+
+
+# ---------------------------------------------------------------------------------------------------------- fetch
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Files that nobody opens when planning."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.jpg").touch()
+    (folder / "README.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("{source: photos}", 6),
+        ("{source: folder, path: OWN}", 30),
+        ("{source: pairs, path: OWN, conditions: OTHER}", 60),
+        ("{source: folder, path: OWN, splits: {train: LIST, test: LIST}}", 14),
+        ("{source: imagenet}", 1_331_167),
+        ("{source: archive, files: [{file: x.zip, urls: ['https://example.org/x.zip']}]}", 0),
+    ],
+)
+def test_fetch_reads_each_picture_once(tmp_path: Path, source: str, count: int) -> None:
+    own, other = pictures(tmp_path / "own", 30), pictures(tmp_path / "other", 30)
+    (tmp_path / "list").write_text("".join(f"{number}.jpg\n" for number in range(7)))
+    for word, path in (("OWN", own), ("OTHER", other), ("LIST", tmp_path / "list")):
+        source = source.replace(word, str(path))
+    fetch = Fetch(**yaml.safe_load(source))
+    spec = FetchSpec(name="own", fetch=fetch, known=built_in().get(fetch.source))
+    work = fetch_work(spec, tmp_path / "results", survey(spec, tmp_path / "results").pictures)
+    assert work.images == count
+    hours = seconds("fetch", work, GPUS["cpu"], 0.5, 2) - seconds("fetch", Work(), GPUS["cpu"], 0.5, 2)
+    assert hours == pytest.approx(count * HANDLING["fetch"].image)
+
+
+def test_what_was_fetched_is_counted_by_its_manifest(tmp_path: Path) -> None:
+    spec = FetchSpec(name="own", fetch=Fetch(source="archive", path=tmp_path / "x.zip"))
+    entries = [{"file": f"{n}.png", "class": "a"} for n in range(5)] + [{"file": "x.png", "reason": "damaged"}]
+    header = {"source": "archive", "containers": ["x.zip"]}
+    write_manifest(tmp_path / spec.folder / "manifest.jsonl", header, entries)
+    assert fetch_work(spec, tmp_path, None).images == 6

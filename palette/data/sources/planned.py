@@ -3,17 +3,19 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette.config.datasets import DataFile, Fetch
 from palette.data.folders import pairs, walk
+from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS
 from palette.data.pictures import FORMATS
 from palette.data.sources import imagenet, places
 from palette.data.sources.files import Missing, folder_of, missing_files
 from palette.data.sources.splits import list_file, read_flist
-from palette.errors import ConfigError
+from palette.errors import ConfigError, DataError
 from palette.spec.stages import FetchSpec
 
 NEEDED: Mapping[str, Callable[[tuple[DataFile, ...], Path], list[DataFile]]] = {
@@ -166,3 +168,18 @@ def _counts(tree: Path) -> dict[str, int]:
         place = name.rpartition("/")[0]
         counts[place] = counts.get(place, 0) + 1
     return counts
+
+
+def to_check(spec: FetchSpec, results: Path, pictures: int | None) -> int:
+    """About how many pictures `fetch` reads: as many as it found, or as its source is known to have; 0 if nothing is known.
+
+    pictures: of the survey.
+    """
+    with suppress(DataError):
+        header = Manifest.read(results / spec.folder / "manifest.jsonl").header
+        return int(header["images"] + header["rejected"]) * (2 if spec.fetch.source == "pairs" else 1)
+    if spec.known is not None:
+        return sum(spec.known.images.values())
+    if spec.fetch.source == "photos":
+        return len(PHOTOS)
+    return (pictures or 0) * (2 if spec.fetch.source == "pairs" else 1)
