@@ -150,7 +150,7 @@ def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
     [
         ({"source": "imagnet"}, r"config.yaml:\d+: datasets.mine.fetch.source: no source .* 'imagnet'. Did you mean 'imagenet'"),
         ({"source": "places2", "splits": {"train": "a", "test": "b"}}, "dataset 'places2' has its own; `splits` goes with"),
-        ({"source": "photos", "path": "x"}, "`path` goes with"),
+        ({"source": "photos", "path": "x"}, "`path` has no meaning for `source: photos`"),
         ({"source": "folder"}, "needs a `path`, or `splits`"),
         ({"source": "archive"}, "needs a `path`, or `files`"),
         ({"source": "folder", "path": "x", "files": [{"file": "y"}]}, "`files` goes with archives"),
