@@ -13,6 +13,7 @@ from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
+from palette.data.sources.planned import in_folder
 from palette.errors import DataError
 from palette.experiments import Single, expand, singles
 from palette.publish.published import models, of_table
@@ -280,6 +281,19 @@ def lists_are_readable(config: Config) -> Iterator[Problem]:
                 yield Problem(("datasets", name, "prepare", "test_list"), str(error))
 
 
+def folders_have_pictures(config: Config) -> Iterator[Problem]:
+    """A user's folder has as many pictures as are asked for, if all of them can be read."""
+    for name, dataset in config.datasets.items():
+        train, test = dataset.prepare.train_images or 0, dataset.prepare.test_images
+        found = in_folder(dataset.fetch, train + test)
+        if found is not None and found < train + test:
+            text = (
+                f"{dataset.fetch.path} has {found} pictures, but {train} to train on and {test} to test on are asked for. "
+                "Lower `train_images` (null: all that remain) or `test_images`."
+            )
+            yield Problem(("datasets", name, "prepare"), text)
+
+
 def trainings_have_images(config: Config) -> Iterator[Problem]:
     """A dataset without training images trains no model."""
     for index, experiment in enumerate(config.experiments):
@@ -363,6 +377,7 @@ CHECKS: tuple[Check, ...] = (
     references_exist,
     crops_have_a_meaning,
     lists_are_readable,
+    folders_have_pictures,
     trainings_have_images,
     masks_are_there,
     tables_have_rows,

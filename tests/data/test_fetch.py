@@ -102,6 +102,7 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
     root = tmp_path / "my pictures"
     for name, mode in [
         ("a.png", "RGB"), ("cats/b.PNG", "RGBA"), ("cats/old/c.jpg", "L"), ("dogs/d.jpeg", "CMYK"), ("dogs/é.webp", "RGB"),
+        ("dogs/e.jfif", "RGB"), ("dogs/f.AVIF", "RGB"),
     ]:  # fmt: skip
         picture(root / name, mode)
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(root / "dogs" / "sixteen.png")
@@ -118,6 +119,8 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
         ("cats/b.PNG", "cats"),
         ("cats/old/c.jpg", "cats"),
         ("dogs/d.jpeg", "dogs"),
+        ("dogs/e.jfif", "dogs"),
+        ("dogs/f.AVIF", "dogs"),
         ("dogs/sixteen.png", "dogs"),
         ("dogs/é.webp", "dogs"),
     ]

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from palette.config.datasets import DataFile, Fetch
@@ -146,6 +147,13 @@ def pictures(spec: FetchSpec) -> int | None:
     return None if spec.fetch.path is None or not spec.fetch.path.is_dir() else _count(spec.fetch.path)
 
 
+def in_folder(fetch: Fetch, most: int) -> int | None:
+    """How many pictures a user's folder has by their endings, counted up to `most`; None of other sources."""
+    if fetch.source not in ("folder", "pairs") or fetch.splits or fetch.path is None or not fetch.path.is_dir():
+        return None
+    return _count(fetch.path, most)
+
+
 def to_check(spec: FetchSpec, results: Path) -> int:
     """About how many pictures `fetch` reads: as many as it found, or as its source is known to have; 0 if nothing is known."""
     fetch = spec.fetch
@@ -161,5 +169,6 @@ def to_check(spec: FetchSpec, results: Path) -> int:
     return sum(_count(folder) for folder in (fetch.path, fetch.conditions) if folder is not None and folder.is_dir())
 
 
-def _count(folder: Path) -> int:
-    return sum(1 for file in walk(folder) if file.lower().endswith(FORMATS))
+def _count(folder: Path, most: int | None = None) -> int:
+    pictures = (file for file in walk(folder) if file.lower().endswith(FORMATS))
+    return sum(1 for _ in islice(pictures, most))
