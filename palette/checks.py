@@ -284,12 +284,14 @@ def lists_are_readable(config: Config) -> Iterator[Problem]:
 def folders_have_pictures(config: Config) -> Iterator[Problem]:
     """A user's folder has as many pictures as are asked for, if all of them can be read."""
     for name, dataset in config.datasets.items():
-        train, test = dataset.prepare.train_images or 0, dataset.prepare.test_images
-        found = in_folder(dataset.fetch, train + test)
-        if found is not None and found < train + test:
+        prepare = dataset.prepare
+        wanted = prepare.test_images + (1 if prepare.train_images is None else prepare.train_images)
+        found = in_folder(dataset.fetch, wanted)
+        if found is not None and found < wanted:
+            train = "some" if prepare.train_images is None else prepare.train_images
             text = (
-                f"{dataset.fetch.path} has {found} pictures, but {train} to train on and {test} to test on are asked for. "
-                "Lower `train_images` (null: all that remain) or `test_images`."
+                f"{dataset.fetch.path} has {found} pictures, but {train} to train on and {prepare.test_images} to test on are "
+                "asked for. Lower `train_images` (null: all that remain) or `test_images`."
             )
             yield Problem(("datasets", name, "prepare"), text)
 

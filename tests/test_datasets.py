@@ -184,6 +184,20 @@ def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:
     assert {"photos", "folder", "pairs", "archive", "imagenet", "places2", "celeba-hq", "flowers102", "cifar10"} == used
 
 
+def test_the_first_run_of_the_docs_is_a_whole_config(checkout: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (checkout / "docs/datasets.md").read_text(), re.DOTALL)
+    (text,) = (block for block in blocks if "experiments:" in block and "tasks:" in block and "samplers:" in block)
+    for number in range(102):
+        (tmp_path / f"{number}.jpg").touch()
+    file = tmp_path / "my.yaml"
+    file.write_text(f"results: {tmp_path}/results\n" + text.replace("/data/mine", str(tmp_path)))
+    assert len(plan_of([file]).rows) == 2
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").unlink()
+    with pytest.raises(ConfigError, match="has 100 pictures, but some to train on and 100 to test on are asked for"):
+        plan_of([file])
+
+
 def test_the_default_is_still_the_photographs() -> None:
     assert Fetch().source == "photos"
 
