@@ -13,7 +13,6 @@ from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
-from palette.data.sources.planned import in_folder
 from palette.errors import DataError
 from palette.experiments import Single, expand, singles
 from palette.publish.published import models, of_table
@@ -246,6 +245,23 @@ def sources_exist(config: Config) -> Iterator[Problem]:
             yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
 
 
+def own_files_are_there(config: Config) -> Iterator[Problem]:
+    """The user's own folders, archives and models are where the config says, and the results have a folder."""
+    for name, dataset in config.datasets.items():
+        fetch, path = dataset.fetch, ("datasets", name, "fetch")
+        for option in ("path", "conditions") if fetch.source in ("folder", "pairs") else ():
+            if (folder := getattr(fetch, option)) is not None and not folder.is_dir():
+                yield Problem((*path, option), f"no folder {folder}.")
+        if fetch.source == "archive" and fetch.path and not fetch.files and not fetch.path.is_file():
+            yield Problem((*path, "path"), f"no archive {fetch.path}.")
+    for name, model in config.models.items():
+        if (start := model.train.start_from) is not None and not start.is_file():
+            text = f"no file {start}. It is the `model.safetensors` of a training or of `palette import`."
+            yield Problem(("models", name, "train", "start_from"), text)
+    if config.results.exists() and not config.results.is_dir():
+        yield Problem(("results",), f"{config.results} is a file, and results need a folder.")
+
+
 def references_exist(config: Config) -> Iterator[Problem]:
     """The dataset that another one is compared with is defined."""
     for name, dataset in config.datasets.items():
@@ -279,21 +295,6 @@ def lists_are_readable(config: Config) -> Iterator[Problem]:
                 read_names(dataset.prepare.test_list, dataset.prepare.test_images)
             except DataError as error:
                 yield Problem(("datasets", name, "prepare", "test_list"), str(error))
-
-
-def folders_have_pictures(config: Config) -> Iterator[Problem]:
-    """A user's folder has as many pictures as are asked for, if all of them can be read."""
-    for name, dataset in config.datasets.items():
-        prepare = dataset.prepare
-        wanted = prepare.test_images + (1 if prepare.train_images is None else prepare.train_images)
-        found = in_folder(dataset.fetch, wanted)
-        if found is not None and found < wanted:
-            train = "some" if prepare.train_images is None else prepare.train_images
-            text = (
-                f"{dataset.fetch.path} has {found} pictures, but {train} to train on and {prepare.test_images} to test on are "
-                "asked for. Lower `train_images` (null: all that remain) or `test_images`."
-            )
-            yield Problem(("datasets", name, "prepare"), text)
 
 
 def trainings_have_images(config: Config) -> Iterator[Problem]:
@@ -376,10 +377,10 @@ CHECKS: tuple[Check, ...] = (
     batches_divide,
     widths_are_kept,
     sources_exist,
+    own_files_are_there,
     references_exist,
     crops_have_a_meaning,
     lists_are_readable,
-    folders_have_pictures,
     trainings_have_images,
     masks_are_there,
     tables_have_rows,

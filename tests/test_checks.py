@@ -124,7 +124,7 @@ def test_a_folder_with_too_few_pictures(problems: Problems, tmp_path: Path, sour
     (tmp_path / "own/README.txt").touch()
     (line,) = problems(*changes, ("train_images: 4", "train_images: 5"))
     assert line.strip() == (
-        f"4: datasets.own.prepare: {tmp_path}/own has 6 pictures, but 5 to train on and 2 to test on are asked for. "
+        f"4: datasets.own.prepare: 6 pictures are in {tmp_path}/own, but 5 to train on and 2 to test on are asked for. "
         "Lower `train_images` (null: all that remain) or `test_images`."
     )
     assert problems(*changes, ("train_images: 4", "train_images: null")) == []

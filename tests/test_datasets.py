@@ -150,7 +150,7 @@ def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
     [
         ({"source": "imagnet"}, r"config.yaml:\d+: datasets.mine.fetch.source: no source .* 'imagnet'. Did you mean 'imagenet'"),
         ({"source": "places2", "splits": {"train": "a", "test": "b"}}, "dataset 'places2' has its own; `splits` goes with"),
-        ({"source": "photos", "path": "x"}, "`path` goes with"),
+        ({"source": "photos", "path": "x"}, "`path` has no meaning for `source: photos`"),
         ({"source": "folder"}, "needs a `path`, or `splits`"),
         ({"source": "archive"}, "needs a `path`, or `files`"),
         ({"source": "folder", "path": "x", "files": [{"file": "y"}]}, "`files` goes with archives"),
@@ -194,7 +194,9 @@ def test_the_first_run_of_the_docs_is_a_whole_config(checkout: Path, tmp_path: P
     assert len(plan_of([file]).rows) == 2
     for number in range(2):
         (tmp_path / f"{number}.jpg").unlink()
-    with pytest.raises(ConfigError, match="has 100 pictures, but some to train on and 100 to test on are asked for"):
+    with pytest.raises(
+        ConfigError, match=r"100 pictures are in .*, but some to train on and 100 to test on are asked for"
+    ):
         plan_of([file])
 
 
