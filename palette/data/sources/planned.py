@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.config.datasets import DataFile, Fetch
+from palette.config.datasets import DataFile, Fetch, KnownDataset
 from palette.data.folders import pairs, walk
 from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS
@@ -35,8 +35,13 @@ def missing(spec: FetchSpec, results: Path) -> list[Missing]:
     if spec.known is None:
         return []
     folder = folder_of(spec, results)
-    needed, files = NEEDED.get(spec.known.reader), spec.known.files
-    return list(missing_files(spec.name, spec.known, folder, needed(files, folder) if needed else files))
+    return list(missing_files(spec.name, spec.known, folder, needed(spec.known, folder)))
+
+
+def needed(known: KnownDataset, folder: Path) -> Sequence[DataFile]:
+    """The files of a published dataset that nothing in its folder stands in for."""
+    choose = NEEDED.get(known.reader)
+    return choose(known.files, folder) if choose else known.files
 
 
 @dataclass(frozen=True)
