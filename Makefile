@@ -31,7 +31,7 @@ check: env
 	$(IN_ENV) lint-imports
 	$(IN_ENV) snakemake --lint
 
-# Files made from the code: run it after a change of palette/config.py. A test fails when they differ.
+# Files made from the code: run it after a change of palette/config. A test fails when they differ.
 generated: env
 	$(IN_ENV) python -m palette config --schema > workflow/schemas/config.schema.json
 	$(IN_ENV) python -m palette config --reference > docs/config.md

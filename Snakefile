@@ -48,7 +48,7 @@ onstart:
 onsuccess:
     if not only_planning():
         print(f"\nDone. Look at {page(plan)}")
-        run_hook(plan.config.hooks.success, plan, log)
+        end(plan, plan.config.hooks.success, log)
 
 
 onerror:
@@ -56,4 +56,4 @@ onerror:
         "\nA job failed: its message is above, its log under "
         f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
     )
-    run_hook(plan.config.hooks.error, plan, log)
+    end(plan, plan.config.hooks.error, log)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.denoising import our_denoising, reference_denoising
 from benchmarks.timing import Work, device_name, parser, seconds, spread, write
 from benchmarks.training import DEFAULT, TINY, Case, our_step, reference_step, settings
-from palette.config import Network
+from palette.config.models import Network
 from palette.model import networks
 
 PAPER = Network(

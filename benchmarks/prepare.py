@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import parser, spread, write
-from palette.config import Fetch, Squares
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec
+from palette.config.datasets import Fetch, Squares
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 

@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.timing import parser, seconds, write
-from palette.config import Sampler
+from palette.config.sampling import Sampler
 from palette.diffusion.restore import Restorer
 from palette.errors import DataError, UserError
 from palette.files import read_json
@@ -23,7 +23,8 @@ from palette.scoring.device import device
 from palette.scoring.features import Pair, measure
 from palette.scoring.metrics import Measured, Settings, score
 from palette.scoring.networks import load_network
-from palette.spec import SampleSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.stages import SampleSpec
 from palette.stage import Stage
 from palette.verbs import sample
 

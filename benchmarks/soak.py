@@ -27,9 +27,10 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import parser, write
-from palette.config import Fetch, Squares
+from palette.config.datasets import Fetch, Squares
 from palette.data.store import ImageStore
-from palette.spec import FetchSpec, MaskSpec, PrepareSpec, Runtime, Spec
+from palette.spec.base import Runtime, Spec
+from palette.spec.stages import FetchSpec, MaskSpec, PrepareSpec
 
 SIDE = 16
 FILES = {

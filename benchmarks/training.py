@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from benchmarks.reference import guided_diffusion
 from benchmarks.timing import Work, compare, parser, peak_memory, write
-from palette.config import Network, Objective, Train
+from palette.config.models import Network, Objective, Train
 from palette.diffusion.objective import Batch, stratified
 from palette.diffusion.schedule import training_gammas
 from palette.model import ema
-from palette.spec import TrainRuntime, TrainSpec
+from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training import trainer
 from palette.training.distributed import World
 
@@ -146,7 +146,7 @@ def our_step(case: Case, precision: str = "fp32", compiled: bool = False) -> Wor
 
 def our_ema(case: Case) -> Work:
     ours = our_trainer(case)
-    return lambda: ema.update(ours.averages, ours.network.parameters(), 10**6, 0.9999)
+    return lambda: ema.update(ours.averages, ours.parameters, 10**6, 0.9999)
 
 
 def our_optimizer(case: Case) -> Work:

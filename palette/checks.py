@@ -1,21 +1,21 @@
 """Wishes that cannot be fulfilled, found before anything runs. Each check yields the problems that it finds."""
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from palette.config import BASELINES, SOURCES, Config, Dataset, Experiment, Network, Prepare
+from palette.config import Config
+from palette.config.datasets import SOURCES, Dataset, Prepare
+from palette.config.models import Network
+from palette.config.sampling import BASELINES, Experiment
 from palette.config_file import Places, Problem, closest, refuse, validate
-from palette.costs.made import Made, remaining
 from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
 from palette.errors import DataError
-from palette.plan import Plan, Single, expand, singles
+from palette.experiments import Single, expand, singles
 from palette.publish.published import models, of_table
-from palette.spec import FeaturesSpec, PrepareSpec, ReportSpec, SampleSpec, StatisticsSpec, TrainSpec
 
 Check = Callable[[Config], Iterator[Problem]]
 RULES = (
@@ -256,14 +256,17 @@ def references_exist(config: Config) -> Iterator[Problem]:
 def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
     """The embedded photographs are cut in a way of their own, and so are pairs."""
     whole = {"photos": ("crop", "test_crop", "test_list", "train_images"), "pairs": ("crop", "test_crop")}
+    why = {
+        "photos": "whose images are random squares of six photographs",
+        "pairs": "which cuts the middle squares of both pictures, as they belong together",
+    }
     for name, dataset in config.datasets.items():
         source, prepare = dataset.fetch.source, dataset.prepare
         for option in whole.get(source, ()):
             value, default = getattr(prepare, option), Prepare.model_fields[option].default
             if value != default if option != "train_images" else value is None:
-                text = f"{value} has no meaning with `source: {source}`, whose crops are random squares of six photographs."
-                if source == "pairs":
-                    text = f"{value} is not for `source: pairs`: the middle squares of both pictures belong together."
+                given = "null" if value is None else value
+                text = f"{given} has no meaning with `source: {source}`, {why[source]}. Leave it out."
                 yield Problem(("datasets", name, "prepare", option), text)
 
 
@@ -284,7 +287,10 @@ def trainings_have_images(config: Config) -> Iterator[Problem]:
             for name in _learned(config, row):
                 learned = config.datasets.get(name)
                 if learned and learned.prepare.train_images == 0:
-                    text = f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`."
+                    text = (
+                        f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`. Give it some, "
+                        f"or name another dataset in models.{row.model}.train_on."
+                    )
                     yield Problem(("experiments", index, "dataset"), text)
 
 
@@ -292,7 +298,15 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
     """Masks of the user's own are where the config says."""
     for name, task in config.tasks.items():
         if task.masks is not None and not task.masks.exists():
-            yield Problem(("tasks", name, "masks"), f"no file or folder {task.masks}.")
+            text = f"no file or folder {task.masks}. Correct the path, or leave `masks` out: then they are drawn."
+            yield Problem(("tasks", name, "masks"), text)
+
+
+def starts_are_there(config: Config) -> Iterator[Problem]:
+    """Weights that a training starts from are where the config says."""
+    for name, model in config.models.items():
+        if (file := model.train.start_from) is not None and model.released is None and not file.is_file():
+            yield Problem(("models", name, "train", "start_from"), f"no file {file}. `palette import` makes one.")
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
@@ -358,6 +372,7 @@ CHECKS: tuple[Check, ...] = (
     lists_are_readable,
     trainings_have_images,
     masks_are_there,
+    starts_are_there,
     tables_have_rows,
     tables_can_be_targets,
     tables_follow_the_paper,
@@ -373,56 +388,3 @@ def read_config(raw: Mapping[str, Any], files: Sequence[Path]) -> Config:
     refuse(list(dict.fromkeys(problems)), Places(files))
     assert config is not None
     return config
-
-
-# ---------------------------------------------------------------------------------------------------- disk
-
-
-def parameters(network: Network, image_size: int) -> int:
-    """About how many parameters the U-Net has: those of its convolutions, attention and modulation, from above."""
-    total = block = 0
-    for side, multiplier in zip(network.sides(image_size), network.multipliers, strict=True):
-        channels, context = network.channels * multiplier, network.context if side in network.attention else None
-        block = 18 * channels**2 + 8 * network.channels * channels
-        attention = 4 * channels**2 if context and network.attends else 0
-        down = network.blocks * (2 if context == "more-blocks" else 1) + (context == "dilated")
-        up = network.blocks + 1 + (context == "dilated")
-        # The decoder's blocks also take in a skip connection. Two more blocks change the resolution.
-        total += down * (block + attention) + up * (block + attention + 11 * channels**2) + 2 * block
-    return total + 2 * block + 4 * (network.channels * network.multipliers[-1]) ** 2
-
-
-def disk_bytes(plan: Plan, folders: Iterable[str]) -> int:
-    """About how many bytes the stages in these folders will write, from above."""
-    total = 0
-    for spec in (plan.stages[folder] for folder in folders):
-        if isinstance(spec, PrepareSpec):
-            images = plan.images(spec)
-            total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
-        elif isinstance(spec, SampleSpec):
-            total += (spec.count + spec.draw_inputs * spec.draws) * spec.image_size**2 * 3
-        elif isinstance(spec, FeaturesSpec):
-            total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
-        elif isinstance(spec, StatisticsSpec):
-            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
-        elif isinstance(spec, ReportSpec):
-            total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
-        elif isinstance(spec, TrainSpec):
-            states = spec.runtime.checkpoints_kept + 1 + len(spec.runtime.milestones)
-            in_state = 4 + len(spec.ema_widths)  # weights, EMA, Adam's two moments
-            tensors = 1 + len(spec.ema_widths) + states * in_state
-            total += parameters(spec.network, spec.image_size) * 4 * tensors
-    return total
-
-
-def full_disk(plan: Plan) -> Iterator[str]:
-    """What to say if what is planned does not fit on the disk of the results folder."""
-    place = plan.results.absolute()
-    while not place.exists():
-        place = place.parent
-    free, needed = shutil.disk_usage(place).free, disk_bytes(plan, remaining(plan, Made(plan.results)))
-    if needed > free:
-        yield (
-            f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
-            "Free some space, or name a folder on another disk: `snakemake --config results=/path/to/folder`."
-        )

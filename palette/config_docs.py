@@ -1,4 +1,4 @@
-"""The JSON schema for editors and the reference for people, both made from the classes in `palette/config.py`."""
+"""The JSON schema for editors and the reference for people, both made from the classes in `palette/config`."""
 
 import inspect
 import json
@@ -7,34 +7,34 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from palette import config
-from palette.config import Config, Options
+from palette.config import Config, cluster, datasets, models, sampling, scores, tasks
+from palette.config.options import Options
 
 SECTIONS: tuple[type[Options], ...] = (
     Config,
-    config.Dataset,
-    config.Fetch,
-    config.DataFile,
-    config.KnownDataset,
-    config.Prepare,
-    config.Task,
-    config.Model,
-    config.Released,
-    config.Outputs,
-    config.Network,
-    config.Objective,
-    config.Train,
-    config.Sampler,
-    config.Sample,
-    config.Experiment,
-    config.Score,
-    config.Extractor,
-    config.Table,
-    config.Report,
-    config.Cluster,
-    config.Request,
-    config.Hooks,
-    config.Budget,
+    datasets.Dataset,
+    datasets.Fetch,
+    datasets.DataFile,
+    datasets.KnownDataset,
+    datasets.Prepare,
+    tasks.Task,
+    models.Model,
+    models.Released,
+    models.Outputs,
+    models.Network,
+    models.Objective,
+    models.Train,
+    sampling.Sampler,
+    sampling.Sample,
+    sampling.Experiment,
+    scores.Score,
+    scores.Extractor,
+    scores.Table,
+    scores.Report,
+    cluster.Cluster,
+    cluster.Request,
+    cluster.Hooks,
+    cluster.Budget,
 )
 
 
@@ -86,7 +86,7 @@ def reference() -> str:
     head = [
         "# Every option",
         "",
-        "Made from `palette/config.py` by `make generated`; a test keeps it true. Values of the paper stand in [brackets].",
+        "Made from `palette/config` by `make generated`; a test keeps it true. Values of the paper stand in [brackets].",
         "Check a config without running anything: `python -m palette config -c my.yaml`.",
         "",
     ]

@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from palette.checks import read_config
-from palette.config import Config, Model, Network
+from palette.config import Config
+from palette.config.models import Model, Network
 from palette.config_file import read_yaml
 from palette.errors import DataError
+from palette.experiments import evaluations, expand
 from palette.files import read_json
 from palette.model.cost import Cost, cost
-from palette.plan import evaluations, expand
 from palette.progress import clock
 from palette.scale import aligned, scaled
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from palette.errors import Interrupted, UserError
 from palette.files import write_json
-from palette.spec import Spec
+from palette.spec.base import Spec
 
 SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "JOB_ID")
 """Where schedulers tell a job its number."""

@@ -5,143 +5,52 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
                  └─ extractor ─────────────┘
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache, cached_property
-from itertools import product
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from palette.config import (
-    Config,
-    Experiment,
-    ExtractorKind,
-    Model,
-    Released,
-    Sampler,
-    Squares,
-    Table,
-    Task,
-)
-from palette.data.mask_files import digest
+from palette.config import Config
+from palette.config.datasets import Squares
+from palette.config.models import Model, Released
+from palette.config.scores import ExtractorKind, Table
+from palette.config.tasks import Task
 from palette.data.registry import known
 from palette.errors import ConfigError
-from palette.files import sha256
+from palette.experiments import Single, evaluations, singles
 from palette.fingerprint import fingerprint
+from palette.graph import Graph
 from palette.publish.published import PARAMETERS, metrics
 from palette.scoring.kinds import KINDS, unable
-from palette.spec import (
-    Evaluated,
+from palette.spec.base import Runtime, Spec
+from palette.spec.pages import Evaluated, GalleryImages, ReportSpec, Row, TabulateSpec
+from palette.spec.stages import (
     ExtractorRuntime,
     ExtractorSpec,
     FeaturesSpec,
     FetchSpec,
-    GalleryImages,
     MaskRuntime,
     MaskSpec,
     PrepareRuntime,
     PrepareSpec,
     ReleasedRuntime,
     ReleasedSpec,
-    ReportSpec,
-    Row,
-    Runtime,
     SampleRuntime,
     SampleSpec,
     ScoreSpec,
-    Spec,
     StatisticsSpec,
-    TabulateSpec,
     TrainRuntime,
     TrainSpec,
 )
 
 S = TypeVar("S", bound=Spec)
 
-ARTIFACTS: Mapping[str, tuple[str, ...]] = {
-    "fetch": ("manifest.jsonl",),
-    "prepare": ("train.zip", "test.zip", "prepare.json"),
-    "mask": ("masks.zip", "masks.json", "masks.png"),
-    "train": ("model.safetensors", "model.json", "log.jsonl"),
-    "released": ("model.safetensors", "model.json"),
-    "extractor": ("extractor.json",),
-    "statistics": ("statistics.npz",),
-    "score": ("scores.json",),
-}
-"""Files of each kind that is made by one job, beside its card."""
-
-CONDITIONS = ("train-conditions.zip", "test-conditions.zip")
-"""What `prepare` makes besides of a dataset of pairs."""
-
-TABLE_FORMATS = ("csv", "md", "tex", "html")
-"""Endings of the files that are made of each table."""
-
-SHARD_ARTIFACTS: Mapping[str, tuple[str, ...]] = {
-    "sample": ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json"),
-    "features": ("shard-{shard}.npz", "shard-{shard}.json"),
-}
-"""Files of each shard of the kinds that are scattered; the last is the shard's card."""
-
-
-@dataclass(frozen=True)
-class Single:
-    """An experiment with one value in every field."""
-
-    dataset: str
-    task: str | None
-    model: str
-    sampler: str | None
-    seed: int
-    steps: int | None = None
-    """Of the training, where they are not the model's own."""
-    trained: bool = True
-    """Whether there is a training behind it; else it knows no seed."""
-
-    @property
-    def name(self) -> str:
-        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
-        parts = [self.dataset, self.task, self.model, self.sampler]
-        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
-        return "-".join(filter(None, parts))
-
-
-def _as_tuple(value: object) -> tuple[object, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
-    """The rows that one entry of `experiments` stands for."""
-    fields = (
-        experiment.dataset,
-        experiment.task,
-        experiment.model,
-        experiment.sampler,
-        experiment.seed,
-        experiment.steps,
-    )
-    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
-        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
-        trained = model in models
-        own = not trained or models[model].train.steps == steps  # type: ignore[index]
-        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
-
-
-def singles(config: Config) -> list[Single]:
-    """All experiments, once each, in the order of the config."""
-    return list(dict.fromkeys(single for entry in config.experiments for single in expand(entry, config.models)))
-
-
-def evaluations(model: Model, sampler: Sampler | None) -> int:
-    """NFE: how often the network runs for one image."""
-    if model.objective.kind == "regression" or sampler is None:
-        return 1
-    return sampler.evaluations
-
 
 @dataclass
-class Plan:
-    """Every stage of a config, by folder. `results`: the folder that all stage folders are relative to."""
+class Plan(Graph):
+    """The stages of a config."""
 
     config: Config
     weights: Mapping[str, tuple[Path | None, str]] = field(default_factory=dict)
@@ -154,32 +63,28 @@ class Plan:
     """Folders of somebody's outputs: name → digest of the files' names and sizes."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Number of pictures of each dataset, where it is known."""
-    stages: dict[str, Spec] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Further files and folders of the user's, as far as they are there: path → SHA-256."""
 
     def __post_init__(self) -> None:
-        self._sha256 = cache(sha256)  # of a model to start from, gigabytes perhaps, once for all rows
+        self.results = self.config.results
         self.rows: list[Row] = [self._row(single) for single in self.singles]
         self._order_trainings()
         self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
         self.report = self._add(self._report())
-
-    @property
-    def results(self) -> Path:
-        return self.config.results
 
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
         return singles(self.config)
 
-    def of_kind(self, kind: str) -> list[Spec]:
-        """The stages of one kind."""
-        return [spec for spec in self.stages.values() if spec.kind == kind]
-
     def _add(self, spec: S) -> S:
         """The stage that equals `spec`: planned before, or new with the fingerprint of its code."""
         spec = spec.model_copy(update={"engine": fingerprint(f"palette.verbs.{spec.kind}")})
         return self.stages.setdefault(spec.folder, spec)  # type: ignore[return-value]
+
+    def _digest(self, path: Path | None) -> str | None:
+        return self.digests.get(str(path)) if path else None
 
     # ------------------------------------------------------------------------------ one method per kind
 
@@ -198,9 +103,7 @@ class Plan:
                     threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=self._sha256(prepare.test_list)
-                if prepare.test_list and prepare.test_list.exists()
-                else None,
+                test_list_sha256=self._digest(prepare.test_list),
             )
         )
 
@@ -213,7 +116,7 @@ class Plan:
                 name=f"{single.dataset}-{mask}",
                 runtime=MaskRuntime(masks=task.masks),
                 mask=mask,
-                masks_sha256=digest(task.masks) if task.masks else None,
+                masks_sha256=self._digest(task.masks),
                 image_size=prepare.image_size,
                 count=prepare.test_images,
             )
@@ -251,7 +154,7 @@ class Plan:
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
-                start_sha256=self._sha256(model.train.start_from) if model.train.start_from else None,
+                start_sha256=self._digest(model.train.start_from),
                 **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
                 | ({"steps": single.steps} if single.steps else {}),
             )
@@ -477,72 +380,8 @@ class Plan:
         prepared = {name: self.config.datasets[name].prepare for name in used}
         return {name: GalleryImages(images=min(most, p.test_images), size=p.image_size) for name, p in prepared.items()}
 
-    # ------------------------------------------------------------------------------------ files of stages
-
-    def shards(self, spec: Spec) -> list[str]:
-        """The names of a scattered stage's shards: `000`, `001`, …"""
-        assert isinstance(spec, SampleSpec | FeaturesSpec)
-        return [f"{shard:03}" for shard in range(-(-spec.count // spec.shard_size))]
-
     def images(self, prepare: PrepareSpec) -> int:
         """How many images a dataset's stores will hold, from above; of all that a folder has, its number of pictures."""
         options = prepare.prepare
         train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
         return train + options.test_images
-
-    def has_pairs(self, prepare: PrepareSpec) -> bool:
-        """Whether each image of a dataset has a condition."""
-        fetch = self.stages[prepare.parents["fetch"]]
-        return isinstance(fetch, FetchSpec) and fetch.fetch.source == "pairs"
-
-    def outputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage makes, relative to the results folder; of all its shards, or of one."""
-        spec = self.stages[folder]
-        if spec.kind in SHARD_ARTIFACTS:
-            shards = [shard] if shard else self.shards(spec)
-            return [f"{folder}/{name.format(shard=s)}" for s in shards for name in SHARD_ARTIFACTS[spec.kind]]
-        if isinstance(spec, TabulateSpec):
-            return [*(f"{folder}/{spec.name}.{ending}" for ending in TABLE_FORMATS), spec.card]
-        if isinstance(spec, ReportSpec):
-            made = (*(f"figures/{name}" for name in spec.figures), *(f"gallery/{name}" for name in spec.gallery_files))
-            return [f"{folder}/index.html", *(f"{folder}/{name}" for name in made), spec.card]
-        more: tuple[str, ...] = ("averages.safetensors",) if isinstance(spec, TrainSpec) and spec.ema_widths else ()
-        more += CONDITIONS if isinstance(spec, PrepareSpec) and self.has_pairs(spec) else ()
-        return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
-
-    def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage waits for.
-
-        Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
-        last. That the parents' other files are there too is asked once, by `score` and `report`.
-        """
-        spec = self.stages[folder]
-        if isinstance(spec, ReportSpec):
-            row_stages = [f for row in spec.rows for f in (row.score, row.train, row.prepare, row.mask) if f]
-            tables = [table.folder for table in self.tables]
-            samples = [f for row in spec.rows if (f := row.sample)]
-            made = [file for f in dict.fromkeys([*tables, *row_stages]) for file in self.outputs(f)]
-            return made + [file for f in dict.fromkeys(samples) for file in self.cards(f)]
-        if shard is None:
-            made = [file for f in dict.fromkeys(spec.parents.values()) for file in self.outputs(f)]
-            return made + self._awaited(spec)
-        parents = {role: f for role, f in spec.parents.items() if role != "sample"}
-        cards = [self.stages[f].card for f in parents.values()]
-        return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
-
-    def _awaited(self, spec: Spec) -> list[str]:
-        """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
-        shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
-        return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []
-
-    def cards(self, folder: str) -> list[str]:
-        """The cards that a stage leaves."""
-        spec = self.stages[folder]
-        return [f"{folder}/shard-{s}.json" for s in self.shards(spec)] if spec.kind in SHARD_ARTIFACTS else [spec.card]
-
-    def sampled(self, spec: Spec, shard: str) -> list[str]:
-        """The shards of samples that a shard of features measures."""
-        if not isinstance(spec, FeaturesSpec) or "sample" not in spec.parents:
-            return []
-        each = spec.shard_size // spec.sample_shard_size
-        return self.shards(self.stages[spec.parents["sample"]])[int(shard) * each : (int(shard) + 1) * each]

@@ -6,9 +6,11 @@ Names and meanings are those that snakemake-executor-plugin-slurm reads; other e
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from palette.config import Request
+from palette.config.cluster import Request
 from palette.plan import Plan
-from palette.spec import KINDS, Spec, TrainSpec
+from palette.spec import KINDS
+from palette.spec.base import Spec
+from palette.spec.stages import TrainSpec
 
 USUAL: Mapping[str, tuple[float, float]] = {
     "fetch": (4, 4),

@@ -15,7 +15,8 @@ from palette import __version__
 from palette.errors import DataError
 from palette.files import read_json, sha256, write_json
 from palette.fingerprint import digests
-from palette.spec import Spec, read_spec
+from palette.spec import read_spec
+from palette.spec.base import Spec
 
 S = TypeVar("S", bound=Spec)
 

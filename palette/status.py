@@ -13,10 +13,13 @@ from typing import Any
 
 from palette.errors import DataError
 from palette.files import read_json
+from palette.graph import ARTIFACTS, SHARD_ARTIFACTS
 from palette.jobs import place, suffix
-from palette.plan import ARTIFACTS, SHARD_ARTIFACTS
 from palette.progress import clock
-from palette.spec import FeaturesSpec, ReportSpec, SampleSpec, Spec, TrainSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.base import Spec
+from palette.spec.pages import ReportSpec
+from palette.spec.stages import FeaturesSpec, SampleSpec, TrainSpec
 
 STATES = ("running", "failed", "stopped", "lost", "waiting", "finished")
 """`stopped`: by Ctrl-C. `lost`: it ended without a word, as after `kill -9`, or has not been heard of."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from palette import cli
-from palette.config import Fetch
-from palette.spec import FetchSpec, read_spec
+from palette.config.datasets import Fetch
+from palette.spec import read_spec
+from palette.spec.stages import FetchSpec
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

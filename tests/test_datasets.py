@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from torchvision import datasets as torchvision
 
 from palette import cli
-from palette.config import SOURCES as KINDS
-from palette.config import Dataset, Fetch, KnownDataset
+from palette.config.datasets import SOURCES as KINDS
+from palette.config.datasets import Dataset, Fetch, KnownDataset
 from palette.config_file import validate
 from palette.data.registry import built_in, registry
 from palette.data.sources.files import VARIABLE

@@ -13,7 +13,7 @@ from palette.cli import main
 from palette.config import Config
 from palette.garbage import find
 from palette.plan import Plan
-from palette.spec import PrepareSpec, ReleasedSpec, TrainSpec
+from palette.spec.stages import PrepareSpec, ReleasedSpec, TrainSpec
 from tests.costs.conftest import RAW, finish
 
 LONGER = {"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "learning_rate": 1e-3}}}
@@ -92,6 +92,16 @@ def test_several_configs_are_united(old: Path) -> None:
     assert main(["gc", "-c", str(new), "--delete"]) == 0
     assert files(old.parent) < before
     assert all((new.parent / "results" / output).exists() for s in plan(new).stages for output in plan(new).outputs(s))
+
+
+def test_a_table_that_is_in_no_config_any_more_goes(old: Path) -> None:
+    results, scores = old.parent / "results", old.parent / "results/tabulate/scores"
+    extra = scores / "notes.txt"
+    extra.write_text("mine")
+    assert (scores / "scores.csv").exists()
+    assert main(["gc", "-c", str(config(old.parent, "new.yaml", tables={"other": {}})), "--delete"]) == 0
+    assert list(scores.iterdir()) == [extra]
+    assert (results / "report/index.html").exists()
 
 
 def test_different_results_folders_are_refused(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from palette import info
 from palette.cli import main
-from palette.config import Network
+from palette.config.models import Network
 from palette.model import adm
 from palette.model.blocks import Attention
 from palette.model.cost import Cost, cost

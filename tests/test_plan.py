@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from palette.config import Config, Model, Objective, Sampler
-from palette.plan import Plan, evaluations
-from palette.spec import TrainSpec
+from palette.config import Config
+from palette.config.models import Model, Objective
+from palette.config.sampling import Sampler
+from palette.experiments import evaluations
+from palette.plan import Plan
+from palette.spec.stages import TrainSpec
 
 SMALL: dict[str, Any] = yaml.safe_load(
     """
@@ -147,7 +150,7 @@ def test_a_longer_training_waits_for_the_shorter_ones_and_is_the_same_stage_with
 
 def test_a_longer_training_that_is_done_waits_for_nothing(tmp_path: Path) -> None:
     made = on_the_way(20)
-    made.config = made.config.model_copy(update={"results": tmp_path})
+    made.results = tmp_path
     long, short = (trainings(made)[steps] for steps in (30, 20))
     assert short.card in made.inputs(long.folder)
     (tmp_path / long.folder).mkdir(parents=True)

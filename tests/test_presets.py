@@ -15,7 +15,8 @@ from palette.costs.schedule import simulate
 from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.publish.published import ANY, PARAMETERS, Number, of_table
-from palette.spec import Row, SampleSpec, TabulateSpec, TrainSpec
+from palette.spec.pages import Row, TabulateSpec
+from palette.spec.stages import SampleSpec, TrainSpec
 from palette.workflow import plan_of, start, to_supply
 
 PRESETS = ("paper", "lite")

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks import sampling
 from benchmarks.sampling import Point
-from palette.config import Extractor, Sampler
-from palette.spec import ExtractorSpec
+from palette.config.sampling import Sampler
+from palette.config.scores import Extractor
+from palette.spec.stages import ExtractorSpec
 from palette.verbs import extractor, train
 from tests.tiny import prepared, sample_spec, stage, train_spec
 

@@ -15,7 +15,7 @@ from palette.cli import main
 from palette.errors import DataError
 from palette.files import write_json
 from palette.plan import Plan
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from tests.test_requests import CONFIG
 
 NOW = 1_000_000.0

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from palette.config import Network, Objective, Sampler
+from palette.config.models import Network, Objective
+from palette.config.sampling import Sampler
 from palette.data.randomness import generator
 from palette.data.store import StoredImage, write_store
-from palette.spec import SampleSpec, Spec, TrainRuntime, TrainSpec
+from palette.spec.base import Spec
+from palette.spec.stages import SampleSpec, TrainRuntime, TrainSpec
 from palette.stage import Stage
 
 SIZE = 16

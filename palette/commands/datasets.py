@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from palette.config import KnownDataset
+    from palette.config.datasets import KnownDataset
 
 HELP = "list the published datasets: what is there, what is missing, disk space, license"
 EXAMPLE = "python -m palette datasets imagenet --check"

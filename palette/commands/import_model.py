@@ -68,7 +68,7 @@ def _import_config(arguments: argparse.Namespace) -> None:
 
 
 def _import_model(arguments: argparse.Namespace) -> None:
-    from palette.config import DEGRADATIONS
+    from palette.config.tasks import DEGRADATIONS
     from palette.config_file import closest
     from palette.errors import ConfigError
     from palette.interop.adm_weights import import_adm, is_adm_file

@@ -61,15 +61,16 @@ def options() -> argparse.Namespace:
 def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
     """What was asked for of `plan`, as text or JSON; and the picture, if one was asked for."""
     from palette.costs import text
-    from palette.costs.summary import compared, enough, planned
+    from palette.costs.summary import enough, planned
+    from palette.costs.truth import truth
 
+    if arguments.done:
+        found = truth(plan, device_of(plan, arguments.gpu) if arguments.gpu else None)
+        return json.dumps(found.facts(), indent=1) if arguments.json else text.compared(found)
     device = device_of(plan, arguments.gpu)
     gpus = arguments.gpus or enough(plan, device)
     if gpus < 1 or arguments.nodes < 1 or gpus % arguments.nodes:
         raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
-    if arguments.done:
-        facts = compared(plan, device)
-        return json.dumps(facts, indent=1) if arguments.json else text.compared(facts)
     facts, schedule = planned(plan, device, gpus, arguments.nodes)
     if arguments.picture:
         from palette.costs.picture import draw

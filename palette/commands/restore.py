@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palette.config import Sampler
+    from palette.config.sampling import Sampler
     from palette.progress import Progress
     from palette.publish.restored import Restored
     from palette.restoration import Canvas, Model, Request

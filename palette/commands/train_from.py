@@ -12,7 +12,7 @@ from palette.errors import ConfigError
 
 if TYPE_CHECKING:
     from palette.plan import Plan
-    from palette.spec import Spec
+    from palette.spec.base import Spec
 
 
 def run(file: Path, experiment: str | None, gpus: int | None) -> None:

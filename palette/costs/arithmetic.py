@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 
-from palette.config import Network
+from palette.config.models import Network
 
 
 @cache

@@ -9,11 +9,13 @@ from statistics import median
 from palette.costs.gpus import GPUS, same_device, utilization
 from palette.costs.made import Job
 from palette.costs.networks import footprint
-from palette.costs.records import Record, records, spec_at
+from palette.costs.records import NEWEST, Record, records, spec_at
 from palette.costs.work import (
     Sampled,
     Work,
+    extractor_work,
     features_work,
+    fetch_work,
     last_state,
     other_work,
     prepare_work,
@@ -22,7 +24,8 @@ from palette.costs.work import (
     train_work,
 )
 from palette.plan import Plan
-from palette.spec import ExtractorSpec, FeaturesSpec, PrepareSpec, ReleasedSpec, SampleSpec, Spec, TrainSpec
+from palette.spec.base import Spec
+from palette.spec.stages import ExtractorSpec, FeaturesSpec, FetchSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
 """Kinds whose time depends on the device."""
@@ -89,7 +92,7 @@ class Estimator:
     def __post_init__(self) -> None:
         self.gpu = GPUS[self.device]
         self.share, self.assumption = utilization(self.device, BENCHMARKS)
-        self._factors: dict[tuple[str, str], tuple[float, str]] = {}
+        self._factors: dict[tuple[str, str, datetime | None], tuple[float, str]] = {}
         self._others: dict[str, Spec | None] = {}
 
     @classmethod
@@ -99,19 +102,29 @@ class Estimator:
 
     # ------------------------------------------------------------------------------------------------- work
 
-    def work(self, spec: Spec, shard: str | None = None, whole: bool = False) -> Work:
-        """whole: of a training, all steps, whatever state there is."""
+    def work(self, spec: Spec, shard: str | None = None, done: int | None = None) -> Work:
+        """done: of a training, the steps that are not to be counted; None: those of the state from which it would go on."""
         if isinstance(spec, TrainSpec):
-            return train_work(spec, 0 if whole else last_state(self.plan.results, spec))
+            from_state = max(last_state(self.plan.results, spec), self.continued(spec)) if done is None else done
+            return train_work(spec, from_state)
         if isinstance(spec, SampleSpec):
             return sample_work(spec, self._model_of(spec), shard)
         if isinstance(spec, FeaturesSpec):
-            prepare = self._parent(spec, "prepare")
-            size = prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
-            return features_work(spec, self._extractor_of(spec), size, shard)
+            extractor = self._parent(spec, "extractor")
+            known = extractor if isinstance(extractor, ExtractorSpec) else None
+            return features_work(spec, known, self._image_size(spec), shard)
+        if isinstance(spec, ExtractorSpec):
+            return extractor_work(spec, self._image_size(spec))
         if isinstance(spec, PrepareSpec):
             return prepare_work(spec, self.plan.images(spec))
+        if isinstance(spec, FetchSpec):
+            return fetch_work(spec, self.plan.results, self.plan.pictures.get(spec.name))
         return other_work(spec)
+
+    def continued(self, spec: Spec) -> int:
+        """Steps of the training that this one waits for and goes on from; 0 without one."""
+        shorter = self.plan.stages.get(spec.runtime.after or "") if isinstance(spec, TrainSpec) else None
+        return shorter.steps if isinstance(shorter, TrainSpec) else 0
 
     def _parent(self, spec: Spec, role: str) -> Spec | None:
         """A parent, of this plan or of an earlier one that lies on disk; None if there is none to be read."""
@@ -127,6 +140,11 @@ class Estimator:
         if isinstance(model, ReleasedSpec):
             return Sampled.released(model, self.plan.results)
         return Sampled.trained(model) if isinstance(model, TrainSpec) else None
+
+    def _image_size(self, spec: Spec) -> int:
+        """Of the images of its parent `prepare`; 0 without one."""
+        prepare = self._parent(spec, "prepare")
+        return prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
 
     def _extractor_of(self, spec: Spec) -> str:
         extractor = spec if isinstance(spec, ExtractorSpec) else self._parent(spec, "extractor")
@@ -147,32 +165,30 @@ class Estimator:
 
     # --------------------------------------------------------------------------------------------- estimates
 
-    def estimate(self, job: Job, before: datetime | None = None, whole: bool = False) -> Estimate:
-        """before: as it would have been then, by the records of that time."""
+    def estimate(self, job: Job, before: datetime | None = None, done: int | None = None) -> Estimate:
+        """before: as it would have been then, by the records of that time. done: as of `work`."""
         spec = self.plan.stages[job.folder]
-        work, gpus = self.work(spec, job.shard, whole), self._holds(spec)
+        work, gpus = self.work(spec, job.shard, done), self._holds(spec)
         factor, basis = self._factor(spec, before)
         time = factor * seconds(spec.kind, work, self.gpu, self.share, gpus)
         return Estimate(job, spec.kind, time, gpus, work.flops, basis)
 
     def _holds(self, spec: Spec) -> int:
-        """Devices that a job of this stage has to itself: GPUs, or cores of the CPU."""
+        """Devices that a job of this stage has to itself, on all its nodes: GPUs, or cores of the CPU."""
         asked = asked_devices(spec, self.device)
         return asked if self.most is None else min(asked, self.most)
 
     def _factor(self, spec: Spec, before: datetime | None) -> tuple[float, str]:
         """Real by calculated seconds of earlier jobs, the more alike the better; 1 without any."""
         likeness = self._likeness(spec)
-        key = (spec.kind, likeness)
-        if before is None and (known := self._factors.get(key)):
-            return known
-        kept = [r for r in self.history if r.spec.kind == spec.kind and self.comparable(r)]
-        kept = [r for r in kept if before is None or r.finished <= before]
-        alike = [r for r in kept if self._likeness(r.spec) == likeness]
-        found = self._from(alike or kept, "of this network" if alike and likeness else "", spec.kind)
-        if before is None:
+        key = (spec.kind, likeness, before)
+        if key not in self._factors:
+            earlier = [r for r in self.history if r.spec.kind == spec.kind and (before is None or r.finished <= before)]
+            kept = [r for r in earlier[-NEWEST:] if self.comparable(r)]
+            alike = [r for r in kept if self._likeness(r.spec) == likeness]
+            found = self._from(alike or kept, "of this network" if alike and likeness else "", spec.kind)
             self._factors[key] = found
-        return found
+        return self._factors[key]
 
     def comparable(self, record: Record) -> bool:
         """Whether it ran on such a device, or where none matters."""
@@ -186,9 +202,7 @@ class Estimator:
         return median(ratios), f"{text} on {self.gpu.name}" if kind in ON_GPU else text
 
     def _calculated(self, record: Record) -> float:
-        name = Path(record.card).stem
-        shard = name.removeprefix("shard-") if name.startswith("shard-") else None
-        work = self.work(record.spec, shard, whole=True)
+        work = self.work(record.spec, record.shard, done=0)
         devices = record.spec.runtime.threads if self.device == "cpu" else record.devices
         return seconds(record.spec.kind, work, self.gpu, self.share, devices)
 

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.plan import SHARD_ARTIFACTS, Plan
+from palette.graph import SHARD_ARTIFACTS
+from palette.plan import Plan
 
 
 class Made:

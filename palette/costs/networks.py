@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.files import write_json
 from palette.fingerprint import digests
 

@@ -11,8 +11,10 @@ import yaml
 
 from palette.costs.made import Made, done, jobs_of
 from palette.fingerprint import digests
-from palette.plan import SHARD_ARTIFACTS, Plan
-from palette.spec import Loader, Row, Spec
+from palette.graph import SHARD_ARTIFACTS
+from palette.plan import Plan
+from palette.spec.base import Loader, Spec
+from palette.spec.pages import Row
 
 HASHED = re.compile(r"(.+)-[0-9a-f]{10}")
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from palette.costs.estimate import Estimate
 from palette.costs.made import Job
-from palette.plan import SHARD_ARTIFACTS, Plan
-from palette.spec import TrainSpec
+from palette.graph import SHARD_ARTIFACTS
+from palette.plan import Plan
+from palette.spec.stages import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from palette.checks import disk_bytes
+from palette.costs.disk import disk_bytes
 from palette.costs.estimate import ON_GPU, Estimate, Estimator, asked_devices
 from palette.costs.made import Job, Made, remaining
 from palette.costs.reasons import Reasons
-from palette.costs.records import Record
 from palette.costs.schedule import Schedule, simulate
 from palette.plan import Plan
 
@@ -104,26 +102,3 @@ def gpu_hours(plan: Plan, device: str) -> float:
     jobs = [job for stage in remaining(plan, Made(plan.results)).values() for job in stage]
     on_gpu = [job for job in jobs if plan.stages[job.folder].runtime.gpus]
     return 0.0 if device == "cpu" else sum(estimator.estimate(job).gpu_hours for job in on_gpu)
-
-
-def compared(plan: Plan, device: str) -> Facts:
-    """Of each finished job of the plan that is on record: what was estimated by the records of that time, and what it took."""
-    estimator = Estimator.of(plan, device)
-    records = [
-        record for record in estimator.history if record.spec.folder in plan.stages and estimator.comparable(record)
-    ]
-    return {"device": estimator.gpu.name, "jobs": [_compared(estimator, record) for record in records]}
-
-
-def _compared(estimator: Estimator, record: Record) -> Facts:
-    name = Path(record.card).stem
-    job = Job(record.spec.folder, name.removeprefix("shard-") if name.startswith("shard-") else None)
-    estimate = estimator.estimate(job, before=record.began, whole=True)
-    return {
-        "job": job.name,
-        "kind": record.spec.kind,
-        "estimated": estimate.seconds,
-        "seconds": record.seconds,
-        "ratio": estimate.seconds / max(record.seconds, 0.1),
-        "basis": estimate.basis,
-    }

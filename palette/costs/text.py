@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from palette.costs.truth import Done, DoneJob, Truth, together
 from palette.scale import aligned, rounded, scaled
 
 Facts = dict[str, Any]
@@ -112,28 +113,33 @@ def _bases(stages: Iterable[Facts]) -> list[str]:
     return [f"{', '.join(named)}: {basis}" for basis, named in kinds.items()]
 
 
-def compared(facts: Facts) -> str:
-    """A line a kind, and a line a training."""
-    jobs = facts["jobs"]
-    if not jobs:
-        return f"No finished job of this plan on {facts['device']} is on record."
-    kinds = dict.fromkeys(job["kind"] for job in jobs)
-    lines = [_header(), *(_compared_line(kind, [j for j in jobs if j["kind"] == kind]) for kind in kinds)]
-    lines.append(_compared_line("all", jobs))
-    trainings = [job for job in jobs if job["kind"] == "train"]
-    return "\n".join([*lines, "", *(_training(job) for job in trainings)])
+def compared(truth: Truth) -> str:
+    """A line a kind and device, and a line a training."""
+    if not truth.jobs:
+        return "\n".join(["No finished job of this plan is on record.", *_unknown(truth)])
+    lines = [_row(("", "jobs", "estimated", "real", "ratio"), "of each job")]
+    lines += [_compared(done, jobs) for done, jobs in truth.lines]
+    lines.append(_compared(together(truth.jobs, "all", ""), truth.jobs))
+    return "\n".join([*lines, "", *map(_training, truth.trainings), *_unknown(truth)])
 
 
-def _header() -> str:
-    return f"{'':10} {'jobs':>6} {'estimated':>10} {'real':>10} {'ratio':>6}  {'of each job':>12}"
+def _row(cells: tuple[str, str, str, str, str], last: str) -> str:
+    name, *numbers = cells
+    return f"{name:10} " + " ".join(f"{number:>10}" for number in numbers) + f"  {last}"
 
 
-def _compared_line(name: str, jobs: Sequence[Facts]) -> str:
-    estimated, real = (sum(job[key] for job in jobs) for key in ("estimated", "seconds"))
-    ratios = sorted(job["ratio"] for job in jobs)
+def _compared(done: Done, jobs: Sequence[Done]) -> str:
+    ratios = sorted(job.ratio for job in jobs)
     spread = f"{ratios[0]:.2f}–{ratios[-1]:.2f}, median {median(ratios):.2f}"
-    return f"{name:10} {len(jobs):6} {duration(estimated):>10} {duration(real):>10} {estimated / max(real, 0.1):6.2f}  {spread}"
+    hours = f"; {done.estimated_gpu_hours:.3g} → {done.gpu_hours:.3g} GPU-hours" if done.gpu_hours else ""
+    where = f"  on {done.device}{hours}" if done.device else hours
+    numbers = (str(len(jobs)), duration(done.estimated), duration(done.seconds), f"{done.ratio:.2f}")
+    return _row((done.kind, *numbers), spread + where)
 
 
-def _training(job: Facts) -> str:
-    return f"{job['job']}: {duration(job['estimated'])} estimated ({job['basis']}), {duration(job['seconds'])} real"
+def _training(job: DoneJob) -> str:
+    return f"{job.job}: {duration(job.estimated)} estimated ({job.basis}), {duration(job.seconds)} real"
+
+
+def _unknown(truth: Truth) -> list[str]:
+    return [f"{_count(jobs, 'job')} on {device}: not in the table of GPUs" for device, jobs in truth.unknown.items()]

@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from palette.config import Model, Network, Objective
+from palette.config.models import Model, Network, Objective
 from palette.costs.arithmetic import flops, training_flops
 from palette.costs.gpus import Gpu
-from palette.plan import evaluations
-from palette.spec import (
+from palette.data.sources.planned import to_check
+from palette.experiments import evaluations
+from palette.spec.base import Spec
+from palette.spec.pages import ReportSpec
+from palette.spec.stages import (
     ExtractorSpec,
     FeaturesSpec,
     FetchSpec,
     MaskSpec,
     PrepareSpec,
     ReleasedSpec,
-    ReportSpec,
     SampleSpec,
     ScoreSpec,
-    Spec,
     TrainSpec,
 )
 
@@ -39,7 +40,7 @@ class Handling(NamedTuple):
 
 
 HANDLING: Mapping[str, Handling] = {
-    "fetch": Handling(5, 0, 0),
+    "fetch": Handling(5, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
     "prepare": Handling(1, 0.001, 0.13),  # 9.6 ms for 256 px: benchmarks/README.md
     "mask": Handling(1, 0.002, 0.02),
     "train": Handling(1, 0, 0),
@@ -55,15 +56,21 @@ HANDLING: Mapping[str, Handling] = {
 """Rough guesses for one CPU core, which the records of earlier runs put right."""
 
 EXTRACTOR_FLOPS: Mapping[str, float] = {
-    "inception": 11.4e9,
-    "inception-legacy-tensorflow": 11.4e9,
-    "inception-legacy-pytorch": 11.4e9,
-    "resnet50": 8.2e9,
-    "efficientnet-b0": 0.8e9,
+    "inception": 11.43e9,
+    "inception-legacy-tensorflow": 11.43e9,
+    "inception-legacy-pytorch": 11.43e9,
+    "resnet50": 8.18e9,
+    "efficientnet-b0": 0.772e9,
     "dinov2": 162e9,
-    "lpips": 31e9,
 }
-"""Of one image in the size that the network takes it in: twice the multiply-adds that their authors give."""
+"""Of one image, which the network takes in a size of its own. Counted by torch on the architectures; a test compares."""
+PIXEL_FLOPS: Mapping[str, float] = {"lpips": 53e3}
+"""Of one pixel, of networks that take images as they are; of both images of a pair. Counted likewise, at 256 pixels."""
+
+
+def photos_flops(channels: int) -> float:
+    """Of one pixel through the classifier of the photographs (`palette.scoring.classifier`), from its four convolutions."""
+    return 18.375 * channels + 3.9375 * channels**2
 
 
 @dataclass(frozen=True)
@@ -145,11 +152,26 @@ def sample_work(spec: SampleSpec, model: Sampled | None, shard: str | None) -> W
     return Work(images * times * flops(model.network, model.image_size), model.precision, images, megapixels)
 
 
-def features_work(spec: FeaturesSpec, extractor: str, image_size: int, shard: str | None) -> Work:
+def extractor_flops(extractor: ExtractorSpec | None, image_size: int) -> float:
+    """Of one image of `image_size` pixels through an extractor; 0 of one without a network, or that nothing is known of."""
+    if extractor is None:
+        return 0
+    if extractor.photos is not None:
+        return photos_flops(extractor.photos.channels) * image_size**2
+    return EXTRACTOR_FLOPS.get(extractor.extractor, PIXEL_FLOPS.get(extractor.extractor, 0) * image_size**2)
+
+
+def features_work(spec: FeaturesSpec, extractor: ExtractorSpec | None, image_size: int, shard: str | None) -> Work:
     """The images of a shard through one extractor."""
     images = images_in(spec.count, spec.shard_size, shard)
     megapixels = image_size**2 / 1e6 if spec.pixels else image_size**2 / 2e6  # without SSIM, half of it
-    return Work(images * EXTRACTOR_FLOPS.get(extractor, 0), "fp32", images, megapixels)
+    return Work(images * extractor_flops(extractor, image_size), "fp32", images, megapixels)
+
+
+def extractor_work(spec: ExtractorSpec, image_size: int) -> Work:
+    """The training of the classifier of the photographs, where the extractor is one: three times its evaluation for each image."""
+    images = spec.photos.steps * spec.photos.batch_size if spec.photos else 0
+    return Work(3 * images * extractor_flops(spec, image_size), "fp32", images, image_size**2 / 1e6)
 
 
 def prepare_work(spec: PrepareSpec, images: int) -> Work:
@@ -157,17 +179,20 @@ def prepare_work(spec: PrepareSpec, images: int) -> Work:
     return Work(images=images, megapixels=spec.prepare.image_size**2 / 1e6)
 
 
+def fetch_work(spec: FetchSpec, results: Path, pictures: int | None) -> Work:
+    """The pictures that it reads and checks. pictures: of those in the user's folder, their number."""
+    return Work(images=to_check(spec, results, pictures))
+
+
 def other_work(spec: Spec) -> Work:
     """Of the kinds that run no large network."""
     match spec:
         case MaskSpec():
             return Work(images=spec.count, megapixels=spec.image_size**2 / 1e6)
-        case ExtractorSpec(photos=options) if options is not None:
-            return Work(images=options.steps * options.batch_size)
         case ScoreSpec():
             return Work(images=spec.count * len(spec.extractors))
         case ReportSpec():
             shown = sum(images.images for images in spec.gallery_sets.values())
             return Work(images=shown, megapixels=max((g.size**2 / 1e6 for g in spec.gallery.values()), default=0))
-        case FetchSpec() | _:
+        case _:
             return Work()

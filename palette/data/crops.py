@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from palette.config import Squares
+from palette.config.datasets import Squares
 from palette.data.manifest import Entry
 from palette.data.photos import Box
 from palette.data.pictures import centre_square, middle

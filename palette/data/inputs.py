@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from palette.config import Degradation
+from palette.config.tasks import Degradation
 from palette.data.degraded import Degraded, Evaluation
 from palette.data.randomness import generator
 from palette.data.store import ImageStore

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from palette.config import MaskKind
+from palette.config.tasks import MaskKind
 from palette.data.degraded import Mask
 from palette.data.strokes import strokes_covering
 from palette.data.tasks.uncropping import one_side

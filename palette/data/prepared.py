@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from palette.config import Squares
+from palette.config.datasets import Squares
 from palette.data.bad_files import BadFiles
 from palette.data.crops import Split
 from palette.data.journal import StoreWriter

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter
 
-from palette.config import Config, Fetch, KnownDataset
+from palette.config import Config
+from palette.config.datasets import Fetch, KnownDataset
 
 FILE = Path(__file__).with_suffix(".yaml")
 

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from palette.config import Network, Sampler
+from palette.config.models import Network
+from palette.config.sampling import Sampler
 from palette.data.degraded import Degraded, Image, condition
 from palette.data.randomness import generator
 from palette.diffusion.denoiser import Denoise, Denoiser, Watch, watched

@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from palette.config import Sampler as Options
+from palette.config.sampling import Sampler as Options
 from palette.diffusion.denoiser import Denoise
 from palette.diffusion.objective import level_range
 from palette.diffusion.schedule import inference_gammas, log_snr_of_gamma, log_snr_of_sigma, sigma_of, signal_and_noise

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from palette.config import Network, Objective
+from palette.config.models import Network, Objective
 from palette.errors import DataError
 from palette.interop.layouts import Layout, read_layout
 from palette.interop.model_folder import Imported, facts_of

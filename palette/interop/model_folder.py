@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from palette.config import Network, Objective
+from palette.config.models import Network, Objective
 from palette.errors import ConfigError
 from palette.files import replacing, sha256, write_json
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.errors import DataError
 from palette.interop.layouts import Layout, listed, their_name
 from palette.model.blocks import head_count

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palette.config import DEGRADATIONS
+from palette.config.tasks import DEGRADATIONS
 from palette.errors import ConfigError, DataError
 from palette.interop.layouts import Layout
 

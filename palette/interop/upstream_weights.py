@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from palette.config import Network, Objective
+from palette.config.models import Network, Objective
 from palette.errors import ConfigError, DataError
 from palette.interop.layouts import Layout, listed, read_layout
 from palette.interop.model_folder import Imported, Start, facts_of

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.model.blocks import Attention, Block, Dropout, group_norm, zeroed
 from palette.model.noise import NoiseLevel
 from palette.model.unet import UNet

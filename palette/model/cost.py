@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.model.networks import build
 from palette.model.unet import UNet
 

@@ -7,7 +7,7 @@ deviation of the profile, as a share of the training.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,9 @@ def decay_at(updates: int, decay: float) -> float:
 
 
 @torch.no_grad()
-def update(averages: Iterable[Tensor], weights: Iterable[Tensor], updates: int, decay: float) -> None:
+def update(averages: list[Tensor], weights: list[Tensor], updates: int, decay: float) -> None:
     """averages ← d·averages + (1-d)·weights, in place, with d = `decay_at(updates, decay)`; any shapes, pairwise equal."""
-    torch._foreach_lerp_(list(averages), list(weights), 1 - decay_at(updates, decay))
+    torch._foreach_lerp_(averages, weights, 1 - decay_at(updates, decay))
 
 
 # ------------------------------------------------------------------------------------- power functions
@@ -43,10 +43,10 @@ def exponent(width: float) -> float:
 
 
 @torch.no_grad()
-def update_power(averages: Iterable[Tensor], weights: Iterable[Tensor], step: int, gamma: float) -> None:
+def update_power(averages: list[Tensor], weights: list[Tensor], step: int, gamma: float) -> None:
     """The same with d = (1 - 1/step)^(γ+1), where `step` counts from 1: the first update forgets what was there."""
     fresh = 1.0 if step == 1 else -math.expm1((gamma + 1) * math.log1p(-1 / step))
-    torch._foreach_lerp_(list(averages), list(weights), fresh)
+    torch._foreach_lerp_(averages, weights, fresh)
 
 
 def blend(widths: Sequence[float], target: float) -> list[float]:

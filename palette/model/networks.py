@@ -1,6 +1,6 @@
 """Each backbone by its name in the config."""
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.model.adm import ADM
 from palette.model.sr3 import SR3
 from palette.model.unet import UNet

@@ -6,7 +6,7 @@ Unlike ADM's: strided and plain convolutions change the resolution, the noise le
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.model.blocks import Attention, Dropout, group_norm
 from palette.model.noise import NoiseLevel
 from palette.model.unet import UNet

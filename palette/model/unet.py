@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.errors import ConfigError
 from palette.model.blocks import Attention, Block, check_even, group_norm, zeroed
 

@@ -14,7 +14,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from palette.errors import DataError
 from palette.files import read_json
 from palette.publish.plots import COLORS, STYLES, look, plain
-from palette.spec import Row, TrainSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.pages import Row
+from palette.spec.stages import TrainSpec
 
 COLUMNS = 3
 TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)

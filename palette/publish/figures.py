@@ -13,7 +13,9 @@ from palette.data.store import ImageStore
 from palette.files import read_json
 from palette.publish.lines import Block, Line
 from palette.publish.panels import Panel, Pixels, compose, stack
-from palette.spec import Row, SampleSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.pages import Row
+from palette.spec.stages import SampleSpec
 
 DRAWS = 6
 """Samples of one input side by side, at most."""

@@ -27,7 +27,7 @@ from palette.publish.figures import sample_spec
 from palette.publish.lines import LABELS, Block
 from palette.publish.panels import Pixels
 from palette.publish.templating import template
-from palette.spec import GalleryImages, ReportSpec, Row, picture_sets, sheet_name
+from palette.spec.pages import GalleryImages, ReportSpec, Row, picture_sets, sheet_name
 
 T = TypeVar("T")
 

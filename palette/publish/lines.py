@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from palette.config import BASELINES
+from palette.config.sampling import BASELINES
 from palette.errors import DataError
 from palette.files import read_json
-from palette.spec import Row
+from palette.spec.pages import Row
 
 Better = Literal["lower", "higher", "reference"]
 

@@ -14,7 +14,9 @@ from palette.publish.noticed import Noticed, noticed
 from palette.publish.sheet import Sheet
 from palette.publish.tables import Grid
 from palette.publish.templating import template
-from palette.spec import ReleasedSpec, Row, TrainSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.pages import Row
+from palette.spec.stages import ReleasedSpec, TrainSpec
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from palette.publish.paper_notes import notes
 from palette.publish.published import PARAMETERS
 from palette.publish.sheet import ARROWS, MISSING, Entry, Heading, Kind, Section, Sheet, SheetLine, percent
 from palette.publish.tables import printed, record_of
-from palette.spec import TabulateSpec
+from palette.spec.pages import TabulateSpec
 
 T = TypeVar("T")
 

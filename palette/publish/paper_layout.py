@@ -9,7 +9,7 @@ from functools import cached_property
 
 from palette.publish.lines import Line
 from palette.publish.published import METRICS, NAMES, Number, of_table
-from palette.spec import TabulateSpec
+from palette.spec.pages import TabulateSpec
 
 GROUPS = {
     "imagenet": "ImageNet",

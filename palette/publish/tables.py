@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from palette.config import Table
+from palette.config.scores import Table
 from palette.publish.lines import Block, Cell, Line, ScoreInfo, blocks
 from palette.publish.published import Number, lookup
 from palette.publish.sheet import ARROWS, INFINITE, MISSING, Entry, Heading, Section, Sheet, SheetLine
-from palette.spec import TabulateSpec
+from palette.spec.pages import TabulateSpec
 
 HEADS = ("model", "NFE", "seeds", "images")
 PUBLISHED = {"fd": "FID", "kid": "KID", "is": "IS", "ca": "CA %", "pd": "PD"}

@@ -18,7 +18,9 @@ from palette.publish.figures import sample_spec
 from palette.publish.lines import Block, Cell, Line, ScoreInfo
 from palette.publish.plots import COLORS, INK, MARKERS, look, plain
 from palette.publish.sheet import ARROWS
-from palette.spec import PLOTS, TrainSpec, compared, read_spec
+from palette.spec import read_spec
+from palette.spec.pages import PLOTS, compared
+from palette.spec.stages import TrainSpec
 
 SCORES = ("fd", "psnr")
 """What quality is told by: the first score of each of these metrics."""

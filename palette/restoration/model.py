@@ -11,7 +11,8 @@ from PIL import Image as Pictures
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from palette.config import Network, Objective, Sampler
+from palette.config.models import Network, Objective
+from palette.config.sampling import Sampler
 from palette.data.degraded import Image
 from palette.diffusion.denoiser import Watch
 from palette.diffusion.restore import Restorer, network_with
@@ -117,7 +118,7 @@ class Model:
         task: may be left out for a model of one task.
         seed: of the noise, which depends on it, on what the network is shown and on the number of the sample only.
         mask: for inpainting: like `photo`, of the same size, or bool [H, W]; white or True where to generate.
-        sampler, steps: an algorithm's name with its number of steps, or a `palette.config.Sampler`. Default: `dpm++2m`, 20.
+        sampler, steps: an algorithm's name with its number of steps, or a `palette.config.sampling.Sampler`. Default: `dpm++2m`, 20.
         size: short side of the result in pixels, or `full` for the photo's own. Default: the size of training; for
             super-resolution `full`, which there means `factor` times the photo.
         extend: for uncropping: `right` (default), `left`, `top`, `bottom` or `all`. Half of the result is new.

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from palette.errors import ConfigError
 from palette.files import read_json
-from palette.spec import ReportSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.pages import ReportSpec
 
 Verdict = Literal["better", "worse", "other", "same", "unknown"]
 

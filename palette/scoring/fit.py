@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from palette.config import Extractor
+from palette.config.scores import Extractor
 from palette.data.randomness import generator
 from palette.errors import DataError
 from palette.progress import Progress

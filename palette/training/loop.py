@@ -9,7 +9,7 @@ from torch import Tensor
 
 from palette.errors import Interrupted
 from palette.progress import Progress
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.stage import say
 from palette.training import start
 from palette.training.allocation import Allocation, allocation

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from palette.errors import ConfigError
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.training.distributed import World
 from palette.training.stream import micro_batches
 

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from palette.config import Sampler
+from palette.config.sampling import Sampler
 from palette.diffusion.denoiser import Denoiser
 from palette.diffusion.objective import Batch
 from palette.diffusion.restore import to_pixels
 from palette.diffusion.samplers import sampler_for, steps_for
 from palette.files import replacing
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.training.stream import Images, collate, moved
 from palette.training.trainer import Trainer
 from palette.training.validation import Part, fixed_stream

@@ -22,14 +22,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from palette.config import Degradation
+from palette.config.tasks import Degradation
 from palette.data.degraded import condition, in_units
 from palette.data.randomness import generator
 from palette.data.store import ImageStore, PairStore
 from palette.data.tasks import TASKS
 from palette.diffusion.objective import Batch, stratified
 from palette.errors import DataError
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 
 PAIRED: Degradation = "paired"
 """The task that needs images with conditions."""

@@ -11,7 +11,7 @@ import torch
 
 from palette.data.randomness import generator
 from palette.errors import ConfigError
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.training.stream import Images, Joined, Stream, collate, micro_batches, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
 

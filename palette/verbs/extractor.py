@@ -17,7 +17,7 @@ from palette.scoring.fit import accuracy, fit
 from palette.scoring.kinds import KINDS
 from palette.scoring.networks import RESIZES
 from palette.scoring.weights import WEIGHTS, fetch, missing, verify
-from palette.spec import ExtractorSpec
+from palette.spec.stages import ExtractorSpec
 from palette.stage import Stage, say
 
 

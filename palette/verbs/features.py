@@ -13,7 +13,7 @@ from palette.scoring.arrays import save_arrays
 from palette.scoring.device import device
 from palette.scoring.features import Pair, diversity, measure
 from palette.scoring.networks import Pixels, load_network
-from palette.spec import FeaturesSpec
+from palette.spec.stages import FeaturesSpec
 from palette.stage import Stage
 
 CHAINED = "lpips"

@@ -15,7 +15,7 @@ from palette.data.sources.photos import list_photos
 from palette.data.sources.places import list_places
 from palette.errors import DataError
 from palette.progress import track
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage, say
 
 

@@ -15,7 +15,7 @@ from palette.data.randomness import generator
 from palette.data.store import StoredImage, write_store
 from palette.files import replacing, write_json
 from palette.progress import track
-from palette.spec import MaskSpec
+from palette.spec.stages import MaskSpec
 from palette.stage import Stage
 
 ACROSS, SHOWN, SIDE, GAP = 12, 48, 96, 4

@@ -7,7 +7,7 @@ from typing import Any
 from palette.download import Remote, download
 from palette.errors import DataError
 from palette.files import read_json, replacing, sha256
-from palette.spec import ReleasedSpec
+from palette.spec.stages import ReleasedSpec
 from palette.stage import Stage
 
 

@@ -10,7 +10,8 @@ from palette.files import replacing, write_text
 from palette.publish import curves, figures, gallery, page, panels, paper, plots, tradeoffs
 from palette.publish.lines import Block, blocks
 from palette.publish.tables import build
-from palette.spec import PLOTS, ReportSpec, TabulateSpec, read_spec
+from palette.spec import read_spec
+from palette.spec.pages import PLOTS, ReportSpec, TabulateSpec
 from palette.stage import Stage, say
 
 PLOTS_SHOW = {

@@ -12,7 +12,7 @@ from palette.data.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.files import read_json
 from palette.progress import track
-from palette.spec import SampleSpec
+from palette.spec.stages import SampleSpec
 from palette.stage import Stage, verify
 
 if TYPE_CHECKING:

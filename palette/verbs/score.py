@@ -13,7 +13,7 @@ from palette.scoring.arrays import Arrays, gather
 from palette.scoring.metrics import Measured, Settings, score
 from palette.scoring.reference import Statistics, load
 from palette.scoring.worst import first, rankings
-from palette.spec import ScoreSpec
+from palette.spec.stages import ScoreSpec
 from palette.stage import Stage
 
 

@@ -2,7 +2,7 @@
 
 from palette.scoring.arrays import gather
 from palette.scoring.reference import save, summarize
-from palette.spec import StatisticsSpec
+from palette.spec.stages import StatisticsSpec
 from palette.stage import Stage
 
 

@@ -3,7 +3,7 @@
 from palette.files import write_text
 from palette.publish import paper, tables
 from palette.publish.formats import FORMATS
-from palette.spec import TabulateSpec
+from palette.spec.pages import TabulateSpec
 from palette.stage import Stage
 
 

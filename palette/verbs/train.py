@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from palette.files import replacing, sha256, write_json
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.stage import Stage
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world

@@ -13,7 +13,7 @@ from palette.costs.made import jobs_of
 from palette.costs.networks import Footprint
 from palette.fingerprint import digests
 from palette.plan import Plan
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 
 RAW: dict[str, Any] = {
     "datasets": {"photos": {"prepare": {"image_size": 16, "train_images": 64, "test_images": 10}}},
@@ -45,9 +45,16 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return made
 
 
-def finish(plan: Plan, seconds: float = 10, device: str = "cpu", modules: dict[str, str] | None = None) -> None:
-    """Let every stage look made: empty files, and cards that tell of `seconds`, one job after the other."""
-    end = NOW
+def finish(
+    plan: Plan,
+    seconds: float = 10,
+    device: str = "cpu",
+    modules: dict[str, str] | None = None,
+    began: datetime = NOW,
+    training_seconds: Callable[[TrainSpec], float] | None = None,
+) -> None:
+    """Let every stage look made: empty files, and cards that tell of `seconds`, one job after the other from `began` on."""
+    end = began
     for spec in plan.stages.values():
         spec.write(plan.results)
         for job in jobs_of(plan, spec.folder):
@@ -60,7 +67,11 @@ def finish(plan: Plan, seconds: float = 10, device: str = "cpu", modules: dict[s
                 "seconds": seconds,
                 "finished": end.isoformat(),
                 "device": device,
-                **({"training_seconds": seconds} if isinstance(spec, TrainSpec) else {}),
+                **(
+                    {"training_seconds": training_seconds(spec)}
+                    if isinstance(spec, TrainSpec) and training_seconds
+                    else {}
+                ),
             }
             for file in artifacts:
                 (plan.results / file).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.costs.arithmetic import flops, training_flops
 from palette.model import adm
 from palette.model.networks import build

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.costs.networks import footprint
 from palette.model.cost import cost
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from palette.spec import Spec
+from palette.spec.base import Spec
 from palette.stage import Stage
 
 

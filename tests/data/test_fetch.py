@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palette.config import Fetch
+from palette.config.datasets import Fetch
 from palette.data import photos
 from palette.data.crops import around
 from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS, photo_folder
 from palette.data.sources.photos import copy_photo
 from palette.errors import DataError
-from palette.spec import FetchSpec, Runtime, Spec
+from palette.spec.base import Runtime, Spec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 from palette.verbs import fetch
 

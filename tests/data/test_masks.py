@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from palette.config import MaskKind
+from palette.config.tasks import MaskKind
 from palette.data.mask_files import RELEASED, digest, own_masks
 from palette.data.masks import MASKS
 from palette.data.randomness import generator
@@ -29,7 +29,8 @@ from palette.data.strokes import (
     strokes_covering,
 )
 from palette.errors import ConfigError, DataError
-from palette.spec import MaskRuntime, MaskSpec, Spec
+from palette.spec.base import Spec
+from palette.spec.stages import MaskRuntime, MaskSpec
 from palette.stage import Stage
 from palette.verbs import mask as verb
 

@@ -9,7 +9,7 @@ from PIL import Image
 from palette.data.outputs import listing, matched
 from palette.data.store import ImageStore, StoredImage, image_name, write_store
 from palette.errors import DataError
-from palette.spec import SampleRuntime
+from palette.spec.stages import SampleRuntime
 from palette.verbs import sample
 from tests.tiny import SIZE, pictures, sample_spec, stage, train_spec
 

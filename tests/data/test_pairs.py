@@ -14,7 +14,8 @@ from palette.data.manifest import Manifest, opener
 from palette.data.store import ImageStore
 from palette.errors import ConfigError, DataError
 from palette.publish.figures import degraded
-from palette.spec import Spec, read_spec
+from palette.spec import read_spec
+from palette.spec.base import Spec
 from palette.stage import Stage
 from palette.training.stream import Stream, open_images
 from palette.verbs import fetch, prepare, sample, train

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from palette.config import Filter
+from palette.config.datasets import Filter
 from palette.data.pictures import (
     UNREADABLE,
     area,

@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from palette import download
-from palette.config import DataFile, Fetch, KnownDataset, Squares
+from palette.config.datasets import DataFile, Fetch, KnownDataset, Squares
 from palette.data.manifest import Manifest, opener
 from palette.data.registry import built_in
 from palette.data.sources.files import VARIABLE, Missing
 from palette.data.sources.imagenet import kit_labels
-from palette.data.sources.planned import listing, missing
+from palette.data.sources.planned import missing, survey
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
-from palette.spec import FetchSpec, PrepareRuntime, PrepareSpec, Runtime, Spec
+from palette.spec.base import Runtime, Spec
+from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
 from tests.data.archives import jpeg, make_tar, make_zip, png, tar_bytes
@@ -339,7 +340,7 @@ def test_another_file_under_imagenets_name(tmp_path: Path, fetched: Fetched, ima
 def test_imagenet_that_is_not_there(tmp_path: Path, stage_of: StageOf) -> None:
     """The plan knows what is missing, in names, bytes, place and terms; the job says the same."""
     spec = FetchSpec(name="in", fetch=Fetch(source="imagenet", path=tmp_path / "in"), known=built_in()["imagenet"])
-    assert listing(spec, tmp_path) is None
+    assert survey(spec, tmp_path).digest is None
     files = missing(spec, tmp_path)
     assert [file.path.name for file in files] == [file.file for file in built_in()["imagenet"].files]
     for part in (
@@ -544,7 +545,7 @@ def test_a_torchvision_class_that_does_not_exist(tmp_path: Path, fetched: Fetche
 
 def test_what_is_not_there_stops_the_plan(tmp_path: Path) -> None:
     def digest(**options: Any) -> str | None:
-        return listing(FetchSpec(name="mine", fetch=Fetch(**options)), tmp_path)
+        return survey(FetchSpec(name="mine", fetch=Fetch(**options)), tmp_path).digest
 
     with pytest.raises(ConfigError, match=r"datasets\.mine\.fetch\.path: no archive .*x\.zip"):
         digest(source="archive", path=tmp_path / "x.zip")

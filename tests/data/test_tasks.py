@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
-from palette.config import DEGRADATIONS
+from palette.config.tasks import DEGRADATIONS
 from palette.data.degraded import Degraded, Evaluation
 from palette.data.randomness import generator
 from palette.data.strokes import rectangles

@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor
 
-from palette.config import Sampler as Options
+from palette.config.sampling import Sampler as Options
 from palette.diffusion import schedule
 from palette.diffusion.samplers import even_steps, paper_steps, sampler_for, steps_for
 from tests.diffusion.test_samplers import mixture_denoiser, start

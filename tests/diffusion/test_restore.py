@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from palette.config import Network, Sampler
+from palette.config.models import Network
+from palette.config.sampling import Sampler
 from palette.data.degraded import Degraded, cut
 from palette.diffusion.objective import level_range
 from palette.diffusion.restore import Restorer

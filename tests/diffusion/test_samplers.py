@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from palette.config import Sampler as Options
+from palette.config.sampling import Sampler as Options
 from palette.diffusion import schedule
 from palette.diffusion.objective import OBJECTIVES, level_range
 from palette.diffusion.samplers import SAMPLERS, even_steps, paper_steps, sampler_for, steps_for

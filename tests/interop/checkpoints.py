@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.reference import guided_diffusion, sr3
 from palette.cli import main
-from palette.config import Network
+from palette.config.models import Network
 from palette.interop.upstream_weights import BUFFERS
 from palette.model.networks import build
 from palette.model.unet import UNet

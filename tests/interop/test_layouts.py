@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.reference import guided_diffusion
-from palette.config import Network
+from palette.config.models import Network
 from palette.interop.layouts import read_layout
 from palette.interop.tensors import names, targets
 

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from palette.cli import main
-from palette.config import Network
+from palette.config.models import Network
 from palette.diffusion.schedule import log_snr_of_gamma
 from palette.files import sha256
 from palette.interop.upstream_weights import BUFFERS
-from palette.spec import TrainRuntime
+from palette.spec.stages import TrainRuntime
 from palette.training.distributed import World
 from palette.training.start import begin
 from palette.training.trainer import build

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.reference import guided_diffusion, sr3
-from palette.config import Network
+from palette.config.models import Network
 from palette.model.networks import build
 from palette.model.unet import UNet
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.errors import ConfigError
 from palette.model.blocks import Attention, Block, cut, group_norm, head_count, joined
 from palette.model.networks import build

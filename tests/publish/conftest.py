@@ -10,11 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from palette.config import Fetch, Network, Objective, Prepare, Sampler, Table
+from palette.config.datasets import Fetch, Prepare
+from palette.config.models import Network, Objective
+from palette.config.sampling import Sampler
+from palette.config.scores import Table
 from palette.data.manifest import write_manifest
 from palette.data.store import StoredImage, write_store
 from palette.files import write_json, write_text
-from palette.spec import Evaluated, FetchSpec, PrepareSpec, ReportSpec, Row, SampleSpec, Spec, TabulateSpec, TrainSpec
+from palette.spec.base import Spec
+from palette.spec.pages import Evaluated, ReportSpec, Row, TabulateSpec
+from palette.spec.stages import FetchSpec, PrepareSpec, SampleSpec, TrainSpec
 
 SIZE, TESTS, DRAWS = 16, 6, 3
 CLASSES = ("cat", "cup", "rocket")

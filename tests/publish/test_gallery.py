@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from palette.config import Config, Table
+from palette.config import Config
+from palette.config.scores import Table
 from palette.errors import DataError
 from palette.plan import Plan
 from palette.publish import gallery
-from palette.spec import GalleryImages, ReportSpec
+from palette.spec.pages import GalleryImages, ReportSpec
 from palette.stage import Stage
 from palette.verbs import report
 from tests.publish.chromium import Chromium, find

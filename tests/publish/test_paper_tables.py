@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from palette.config import Table
+from palette.config.scores import Table
 from palette.files import write_json
 from palette.publish import paper
 from palette.publish.formats import to_csv, to_html, to_latex, to_markdown
 from palette.publish.published import metrics, models, of_table
 from palette.publish.sheet import Sheet, SheetLine
-from palette.spec import Evaluated
+from palette.spec.pages import Evaluated
 from tests.publish.conftest import ABOUT, Results
 
 IMAGENET = Evaluated(published="imagenet", image_size=256, images=10_000, reference_images=50_000)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFont
 
-from palette.config import Table
+from palette.config.scores import Table
 from palette.data.manifest import Manifest, write_manifest
 from palette.errors import DataError
 from palette.files import read_json

@@ -5,10 +5,10 @@ import io
 
 import pytest
 
-from palette.config import Table
+from palette.config.scores import Table
 from palette.errors import DataError
 from palette.files import read_json, write_json
-from palette.plan import TABLE_FORMATS
+from palette.graph import TABLE_FORMATS
 from palette.publish.formats import escape, to_csv, to_latex, to_markdown
 from palette.publish.lines import blocks
 from palette.publish.tables import Grid, build

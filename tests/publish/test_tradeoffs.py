@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from palette.config import Sampler, Table
+from palette.config.sampling import Sampler
+from palette.config.scores import Table
 from palette.publish import plots, tradeoffs
 from palette.publish.lines import Block, Cell, ScoreInfo, blocks
 from palette.publish.tradeoffs import Panel, Series, front
-from palette.spec import PLOTS
+from palette.spec.pages import PLOTS
 from palette.stage import Stage
 from palette.verbs import report
 from tests.publish.conftest import Results

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from palette.config import Network
+from palette.config.models import Network
 from palette.model.networks import build
 from tests.tiny import NETWORK, SIZE
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import palette
-from palette.config import Sampler
+from palette.config.sampling import Sampler
 from palette.errors import ConfigError, DataError
 from palette.restoration import model as module
 from palette.restoration.canvas import Request

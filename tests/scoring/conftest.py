@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palette.config import Extractor
+from palette.config.scores import Extractor
 from palette.data.store import StoredImage, write_store
-from palette.spec import ExtractorSpec, FeaturesSpec, ScoreSpec, Spec
+from palette.spec.base import Spec
+from palette.spec.stages import ExtractorSpec, FeaturesSpec, ScoreSpec
 from palette.stage import Stage
 
 SIZE, TESTS = 32, 50

@@ -8,7 +8,7 @@ import pytest
 
 from palette import cli
 from palette.files import write_json
-from palette.spec import ReportSpec, Row
+from palette.spec.pages import ReportSpec, Row
 
 PROTOCOL = {"images": {"count": 100, "sha256": "ab"}, "extractors": {"inception": {"sha256": "cd"}}, "bootstrap": 200}
 

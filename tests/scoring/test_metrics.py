@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from palette.config import ExtractorKind, Metric
+from palette.config.scores import ExtractorKind, Metric
 from palette.scoring.kinds import KINDS
 from palette.scoring.metrics import METRICS, Measured, Settings, name_and_label, score
 from palette.scoring.networks import NETWORKS, RESIZES

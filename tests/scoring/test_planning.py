@@ -14,7 +14,7 @@ from palette.errors import ConfigError
 from palette.plan import Plan
 from palette.scoring import kinds
 from palette.scoring.kinds import is_imagenet, unable
-from palette.spec import ExtractorSpec, FeaturesSpec, ScoreSpec
+from palette.spec.stages import ExtractorSpec, FeaturesSpec, ScoreSpec
 from palette.workflow import plan_of
 from tests.scoring.conftest import IMAGENET
 

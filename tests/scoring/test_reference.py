@@ -14,7 +14,7 @@ from palette.scoring import frechet, statistics
 from palette.scoring.arrays import save_arrays
 from palette.scoring.metrics import METRICS, Measured, Settings, score
 from palette.scoring.reference import load, save, summarize
-from palette.spec import FeaturesSpec, StatisticsSpec
+from palette.spec.stages import FeaturesSpec, StatisticsSpec
 from palette.verbs import score as score_verb
 from palette.verbs import statistics as statistics_verb
 from tests.scoring.conftest import score_spec, stage_of

@@ -15,7 +15,7 @@ from palette.files import read_json
 from palette.scoring.arrays import save_arrays
 from palette.scoring.networks import load_network
 from palette.scoring.weights import WEIGHTS, Weights
-from palette.spec import ExtractorRuntime
+from palette.spec.stages import ExtractorRuntime
 from palette.verbs import extractor, features, score
 from tests.scoring.conftest import TESTS, extractor_spec, features_spec, score_spec, stage_of
 from tests.web import Site

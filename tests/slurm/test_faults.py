@@ -52,7 +52,8 @@ class Disturbed:
 
     def state(self, fault: str) -> Path:
         """The folder of a training's states."""
-        from palette.spec import TrainSpec, read_spec
+        from palette.spec import read_spec
+        from palette.spec.stages import TrainSpec
 
         (file,) = self.project.results.glob(f"train/*-{fault}-*/spec.yaml")
         spec = read_spec(file)

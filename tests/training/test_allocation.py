@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from palette.spec import TrainRuntime
+from palette.spec.stages import TrainRuntime
 from palette.training import allocation
 from palette.training.loop import train
 from tests.tiny import pictures, train_spec

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from palette.errors import ConfigError
-from palette.spec import TrainRuntime
+from palette.spec.stages import TrainRuntime
 from palette.training import distributed, machine
 from palette.training.distributed import Nodes, World
 from palette.training.loop import train

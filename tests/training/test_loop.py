@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from palette.config import Objective
+from palette.config.models import Objective
 from palette.errors import Interrupted, UserError
-from palette.spec import TrainRuntime, TrainSpec
+from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training.checkpoint import States
 from palette.training.distributed import World
 from palette.training.log import is_logged

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from palette.errors import DataError
 from palette.files import sha256
-from palette.spec import TrainRuntime, TrainSpec
+from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training import start
 from palette.training.checkpoint import States
 from palette.training.distributed import World

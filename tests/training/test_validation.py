@@ -11,10 +11,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from palette.config import Objective
+from palette.config.models import Objective
 from palette.diffusion.objective import loss
 from palette.errors import ConfigError
-from palette.spec import TrainRuntime, TrainSpec
+from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training.distributed import World
 from palette.training.loop import train
 from palette.training.stream import Joined, collate

@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from palette.config import Objective, Sampler
+from palette.config.models import Objective
+from palette.config.sampling import Sampler
 from palette.data.store import ImageStore, write_store
 from palette.diffusion.samplers import SAMPLERS
 from palette.errors import DataError
-from palette.spec import SampleSpec
+from palette.spec.stages import SampleSpec
 from palette.verbs import sample, train
 from tests.tiny import half, named, pictures, prepared, sample_spec, stage, train_spec
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from palette.data.store import write_store
 from palette.files import read_json, sha256
-from palette.spec import TrainRuntime, TrainSpec
+from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.stage import verify
 from palette.training import distributed
 from palette.verbs import train

@@ -13,7 +13,7 @@ import yaml
 from palette.config import Config
 from palette.files import sha256
 from palette.plan import Plan
-from palette.spec import TrainSpec
+from palette.spec.stages import TrainSpec
 from palette.stage import Stage
 from palette.verbs import train
 from tests.workflow.project import Project

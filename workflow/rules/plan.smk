@@ -17,12 +17,13 @@ from palette.commands.plan import options, shown, shown_briefly
 from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
+from palette.frozen import freeze, thaw
 from palette.requests import launcher
 from palette.workflow import (
+    end,
     jobs_use,
     page,
     plan_of,
-    run_hook,
     say_once,
     start,
     write_specs,
@@ -53,9 +54,13 @@ files = [] if imported else [Path(file) for file in workflow.configfiles]
 results = Path(config.get("results", "results"))
 if imported:
     config = {**config, "results": str(workflow.modifier.modify_path(str(results)))}
-plan = or_stop(plan_of, files, config)
-if imported and workflow.is_main_process:
-    or_stop(write_specs, plan)  # a module's `onstart` is not run
+if workflow.remote_exec:  # a job of a cluster
+    plan = or_stop(thaw, Path(config.get("results", results)))
+else:
+    plan = or_stop(plan_of, files, config)
+if imported and workflow.is_main_process:  # a module's `onstart` is not run
+    or_stop(write_specs, plan)
+    or_stop(freeze, plan)
 
 
 # Of a hundred thousand inputs, strings are joined many times faster than paths.

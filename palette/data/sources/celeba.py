@@ -12,7 +12,7 @@ from palette.data.sources.files import folder_of, obtain_all
 from palette.data.sources.listing import Listing
 from palette.data.sources.splits import read_flist
 from palette.errors import DataError
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 PARTITION = {"0": "train", "2": "test"}

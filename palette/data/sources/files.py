@@ -6,11 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.config import DataFile, KnownDataset
+from palette.config.datasets import DataFile, KnownDataset
 from palette.download import Remote, alone, checksums, download, mistake, pinned, sum_file
 from palette.errors import DataError
 from palette.files import write_text
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage, say
 
 VARIABLE = "PALETTE_DATA"

@@ -9,7 +9,7 @@ from palette.data.pictures import FORMATS
 from palette.data.sources.listing import Listing
 from palette.data.sources.splits import Splits, splits_of
 from palette.errors import DataError
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from palette.config import DataFile, Split
+from palette.config.datasets import DataFile, Split
 from palette.data.archives import members, read_member, tar_members
 from palette.data.folders import walk
 from palette.data.manifest import Entry
@@ -21,7 +21,7 @@ from palette.data.sources.folders import entry_of
 from palette.data.sources.listing import Listing
 from palette.data.sources.splits import read_flist
 from palette.errors import DataError
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}

@@ -8,7 +8,7 @@ from palette.data.photos import PHOTOS, Photo, photo_folder
 from palette.data.sources.listing import Listing
 from palette.errors import DataError
 from palette.files import replacing
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 

@@ -7,14 +7,14 @@ of the dataset, which also number the scenes.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from palette.config import DataFile
+from palette.config.datasets import DataFile
 from palette.data.archives import members, read_member
 from palette.data.folders import walk
 from palette.data.manifest import Entry
 from palette.data.sources.files import folder_of, obtain
 from palette.data.sources.listing import Listing
 from palette.errors import DataError
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"

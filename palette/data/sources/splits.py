@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.config import Split
+from palette.config.datasets import Split
 from palette.errors import DataError
 
 LONGEST = 4096

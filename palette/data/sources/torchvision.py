@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 from torchvision import datasets
 
-from palette.config import Split
+from palette.config.datasets import Split
 from palette.data.archives import members
 from palette.data.manifest import Entry
 from palette.data.sources.files import folder_of, obtain_all
@@ -22,7 +22,7 @@ from palette.data.sources.listing import Listing
 from palette.download import alone
 from palette.errors import DataError
 from palette.files import replacing
-from palette.spec import FetchSpec
+from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 BASES = {"Flowers102": "flowers-102", "OxfordIIITPet": "oxford-iiit-pet"}

@@ -1,0 +1,72 @@
+"""What jobs ask a cluster for, what may be spent, and what is done at the end."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from palette.config.options import Options
+
+GpuName = Literal[
+    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
+
+
+class Request(Options):
+    """What jobs ask of a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
+
+    partition: str | None = None
+    """Slurm's partition."""
+    account: str | None = None
+    """The account that pays."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that a node must have: `h100`, `a100|h100`."""
+    gpu_model: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
+    """Model of the GPUs, as the cluster calls it in `--gpus=h100:4` or `--gres=gpu:h100:4`."""
+    memory_gb: float | None = Field(None, gt=0)
+    """Memory of each node. Doubled at each further attempt. Default: 4 to 32 by verb; 16 per GPU for `train`."""
+    hours: float | None = Field(None, gt=0)
+    """Run time. A training that is not done by then goes on in the job's next run. Default: 1 to 24 by verb."""
+
+
+class Cluster(Options):
+    """How jobs ask a cluster for what they need: all of them, and those of one verb, which win."""
+
+    gpus: Literal["gpus", "gres"] = "gpus"
+    """Whether GPUs are asked for with `--gpus=4` or `--gres=gpu:4`; a training on several nodes does the latter in any case."""
+    jobs: Request = Request()
+    """What all jobs ask for."""
+    fetch: Request = Request()
+    """Jobs of `fetch`."""
+    prepare: Request = Request()
+    """Jobs of `prepare`."""
+    mask: Request = Request()
+    """Jobs of `mask`."""
+    train: Request = Request()
+    """Jobs of `train`."""
+    sample: Request = Request()
+    """Jobs of `sample`."""
+    score: Request = Request()
+    """Jobs of `score`, with the feature networks."""
+    tabulate: Request = Request()
+    """The job of `tabulate`."""
+    report: Request = Request()
+    """The job of `report`."""
+
+
+class Hooks(Options):
+    """Commands for the shell when a run of `snakemake` ends. Their environment has PALETTE_RESULTS, the results folder,
+    PALETTE_PAGE, the report, and PALETTE_LOG, the run's log."""
+
+    success: str | None = None
+    """When everything is done."""
+    error: str | None = None
+    """When a job failed."""
+
+
+class Budget(Options):
+    gpu_hours: float | None = Field(None, ge=0)
+    """GPU-hours that a run may take by estimate without asking. Default: any number."""
+    gpu: GpuName | None = None
+    """GPU that costs are told for: `h100`, `a100`, … as `palette plan --gpu` lists them. Default: this machine's."""

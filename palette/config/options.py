@@ -1,0 +1,26 @@
+"""What all sections of the config are made of."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _absolute(path: Path) -> Path:
+    """Without `~`, and from the root on: jobs may run in another folder than the one where the config was read."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"cannot be resolved: {error}") from None
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Options(BaseModel):
+    """Base of every section: unknown keys are refused, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

@@ -1,0 +1,63 @@
+"""Samplers, and the rows that they make: dataset × task × model × sampler × seed."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from palette.config.options import Name, Options
+
+BASELINES = ("input", "originals")
+"""Rows that need no training: the degraded input itself, and the untouched test images."""
+
+
+class Sampler(Options):
+    kind: Literal["ancestral", "ddim", "dpm++2m", "dpm++2m-sde", "heun"] = "dpm++2m"
+    """The algorithm. `ancestral` is the paper's."""
+    steps: int = Field(20, ge=1, le=10_000)
+    """Steps; `heun` evaluates the network twice in each [1000]."""
+    eta: float = Field(0.0, ge=0, le=1)
+    """`ddim` only: 0 is deterministic, 1 is as noisy as ancestral sampling."""
+    ema_width: float | None = Field(None, ge=0, le=0.28)
+    """Which average of the weights: a width that `train.ema_widths` kept, or one between them. Default: the one of `train.ema`."""
+
+    @model_validator(mode="after")
+    def eta_is_ddims(self) -> Self:
+        if self.eta and self.kind != "ddim":
+            raise ValueError(f"`eta` goes with `kind: ddim`, not {self.kind}")
+        return self
+
+    @property
+    def evaluations(self) -> int:
+        """NFE: how often the network runs for one image."""
+        return 2 * self.steps - 1 if self.kind == "heun" else self.steps
+
+
+class Sample(Options):
+    batch_size: int = Field(16, ge=1)
+    """Images sampled at a time. Changes no image."""
+    shard_size: int = Field(512, ge=1)
+    """Test images per sampling job. Changes no result."""
+    draws: int = Field(4, ge=1, le=16)
+    """Samples of the same input, for the figures."""
+    draw_inputs: int = Field(8, ge=1)
+    """Number of inputs that get several draws: the first ones of the test set."""
+    threads: int = Field(1, ge=1)
+    """CPU cores per sampling or scoring job."""
+
+
+class Experiment(Options):
+    """One row; a list in any field stands for one row per element."""
+
+    dataset: Name | tuple[Name, ...]
+    """A name from `datasets`."""
+    task: Name | tuple[Name, ...] | None = None
+    """A name from `tasks`. `originals` needs none."""
+    model: Name | tuple[Name, ...]
+    """A name from `models` or `folders`, or `input` or `originals`."""
+    sampler: Name | tuple[Name, ...] | None = None
+    """A name from `samplers`, for diffusion models."""
+    seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
+    """Seed of training and sampling."""
+    steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
+    sampled and scored meanwhile. To train alone, run `snakemake models`. Default: the model's own `train.steps`."""

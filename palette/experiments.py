@@ -1,0 +1,64 @@
+"""The rows that the experiments of a config stand for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from palette.config import Config
+from palette.config.models import Model
+from palette.config.sampling import Experiment, Sampler
+
+
+@dataclass(frozen=True)
+class Single:
+    """An experiment with one value in every field."""
+
+    dataset: str
+    task: str | None
+    model: str
+    sampler: str | None
+    seed: int
+    steps: int | None = None
+    """Of the training, where they are not the model's own."""
+    trained: bool = True
+    """Whether there is a training behind it; else it knows no seed."""
+
+    @property
+    def name(self) -> str:
+        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
+        parts = [self.dataset, self.task, self.model, self.sampler]
+        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        return "-".join(filter(None, parts))
+
+
+def _as_tuple(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
+    """The rows that one entry of `experiments` stands for."""
+    fields = (
+        experiment.dataset,
+        experiment.task,
+        experiment.model,
+        experiment.sampler,
+        experiment.seed,
+        experiment.steps,
+    )
+    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
+        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
+        trained = model in models
+        own = not trained or models[model].train.steps == steps  # type: ignore[index]
+        yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]
+
+
+def singles(config: Config) -> list[Single]:
+    """All experiments, once each, in the order of the config."""
+    return list(dict.fromkeys(single for entry in config.experiments for single in expand(entry, config.models)))
+
+
+def evaluations(model: Model, sampler: Sampler | None) -> int:
+    """NFE: how often the network runs for one image."""
+    if model.objective.kind == "regression" or sampler is None:
+        return 1
+    return sampler.evaluations

@@ -1,0 +1,81 @@
+"""What all specs are made of."""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from pydantic import Field
+
+from palette.config.options import Options
+from palette.files import write_text
+
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class Runtime(Options):
+    """How a stage is run. Changes no result, so it is outside the hash."""
+
+    threads: int = 1
+    """CPU cores."""
+    gpus: int = 0
+    """GPUs."""
+    weights: Path | None = None
+    """Where pretrained weights were found when the plan was made."""
+
+
+class Spec(Options):
+    """Base of all kinds."""
+
+    kind: ClassVar[str]
+    verb: ClassVar[str]
+    """The CLI subcommand that runs it."""
+    keeps_old: ClassVar[bool] = True
+    """Whether results of several specs stand side by side, each in a folder with its hash."""
+
+    name: str
+    """For people; says which row or dataset this is."""
+    engine: str = ""
+    """Fingerprint of the code that runs (`palette/fingerprint.py`)."""
+    parents: dict[str, str] = Field(default_factory=dict)
+    """Role → folder of the stage that it reads, relative to the results folder."""
+    runtime: Runtime = Runtime()
+
+    @cached_property
+    def hash(self) -> str:
+        """Ten hex digits over everything that the result depends on."""
+        return self._digest({"name", "runtime"})
+
+    def _digest(self, exclude: set[str]) -> str:
+        return hashlib.sha256(json.dumps(self._content(exclude), sort_keys=True).encode()).hexdigest()[:10]
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """What the hash covers."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
+
+    @cached_property
+    def folder(self) -> str:
+        """Folder of the results, relative to the results folder: `train/photos-jpeg-palette-s0-1a2b3c4d5e`."""
+        return f"{self.kind}/{self.name}-{self.hash}" if self.keeps_old else self.kind
+
+    @cached_property
+    def card(self) -> str:
+        """The card of a stage that is one job, relative to the results folder: written last. Shards have cards of their own."""
+        return f"{self.folder}/card.json" if self.keeps_old else f"{self.folder}/card-{self.hash}.json"
+
+    def text(self) -> str:
+        """The spec as YAML, in the order of its fields."""
+        content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+    def write(self, results: Path) -> Path:
+        """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
+        path = results / self.folder / "spec.yaml"
+        text = self.text()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+        return path

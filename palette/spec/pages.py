@@ -1,0 +1,178 @@
+"""The specs of tables and of the report: the rows that they show, and the names of the files that they become."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from pydantic import Field
+
+from palette.config.datasets import PaperDataset
+from palette.config.options import Options
+from palette.config.scores import Table
+from palette.config.tasks import Degradation
+from palette.spec.base import Spec
+
+
+class Row(Options):
+    """One experiment, as the tables and pages show it."""
+
+    experiment: str
+    dataset: str
+    task: str | None
+    degradation: Degradation | None
+    condition: str | None
+    """Evaluation mask, JPEG quality, or factor of super-resolution."""
+    model: str
+    sampler: str | None
+    evaluations: int | None
+    """NFE per image; None for rows without a network."""
+    seed: int
+    steps: int | None = None
+    """Optimizer steps of its training, where they are not the model's own."""
+    score: str
+    """Folder of the score stage."""
+    sample: str | None = None
+    """Folder of the sample stage; None for the originals."""
+    train: str | None = None
+    """Folder of the train stage, or of the released model that stands for it."""
+    prepare: str
+    """Folder of the prepare stage."""
+    mask: str | None = None
+    """Folder of the mask stage."""
+
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
+
+    @property
+    def milestone(self) -> str | None:
+        """`at step 100`, of a row on the way to the model's own steps or beyond."""
+        return f"at step {self.steps}" if self.steps else None
+
+
+class Evaluated(Options):
+    """A dataset as the tables describe it."""
+
+    published: PaperDataset | None
+    """Its name in the paper's tables; None: other images than the paper's."""
+    image_size: int
+    images: int
+    """Test images."""
+    reference_images: int | None
+    """Images that FID compares with; None: the originals of the test images."""
+
+
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
+
+
+class TabulateSpec(Spec):
+    """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
+    the trainings too."""
+
+    kind = "tabulate"
+    verb = "tabulate"
+    keeps_old = False
+    table: Table
+    rows: tuple[Row, ...]
+    datasets: dict[str, Evaluated]
+    """Of the rows, by name."""
+
+    @cached_property
+    def folder(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class GalleryImages(Options):
+    """The test images of one dataset that the gallery shows, and how they lie in sheets."""
+
+    images: int
+    size: int
+    """Side of an image, in pixels."""
+
+    @property
+    def across(self) -> int:
+        """Images in a row of a sheet; as many rows make it a square of at most 2048 pixels, or one image."""
+        return max(1, min(16, 2048 // self.size))
+
+    @property
+    def sheets(self) -> int:
+        return -(-self.images // self.across**2)
+
+
+class ReportSpec(Spec):
+    """Tables, samples and training logs → figures, `gallery/` and `index.html`."""
+
+    kind = "report"
+    verb = "report"
+    keeps_old = False
+    title: str
+    inputs: int
+    draws: int
+    """Samples of one input."""
+    draw_inputs: int
+    """The test images that have several draws: the first ones."""
+    tables: dict[str, str]
+    """Table → hash of its tabulate stage, whose folder carries none."""
+    rows: tuple[Row, ...]
+    gallery: dict[str, GalleryImages] = Field(default_factory=dict)
+    """Dataset → the test images in the gallery; empty for no gallery."""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, the plots that have rows to compare, and the masks.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        curves = ("training.svg",) if any(row.training for row in trained) else ()
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, *(("overview.png", *curves, *plots) if tests else ()), *self.mask_sheets)
+
+    @property
+    def mask_sheets(self) -> dict[str, Row]:
+        """Pictures of evaluation masks: name → a row that is evaluated with them."""
+        return {f"masks-{row.dataset}-{row.condition}.png": row for row in reversed(self.rows) if row.mask}
+
+    @property
+    def gallery_sets(self) -> dict[str, GalleryImages]:
+        """The gallery's sets of pictures, by name."""
+        rows = [row for row in self.rows if row.dataset in self.gallery]
+        return {name: self.gallery[row.dataset] for row in rows for name in picture_sets(row).values()}
+
+    @property
+    def gallery_files(self) -> tuple[str, ...]:
+        """Names of the gallery's files; none where it shows nothing."""
+        sheets = [sheet_name(name, n) for name, images in self.gallery_sets.items() for n in range(images.sheets)]
+        return ("index.html", "preview.html", *sheets) if sheets else ()
+
+
+def picture_sets(row: Row) -> dict[str, str]:
+    """The pictures that the gallery has of a row: `input`, `output`, `original` → name of a set of sheets.
+
+    Rows share what is the same: a dataset's originals, a task's inputs. The row of the inputs has them as its output.
+    """
+    inputs, originals = f"inputs/{row.dataset}/{row.task}", f"originals/{row.dataset}"
+    if row.sample is None:
+        return {"original": originals}
+    if row.model == "input":
+        return {"output": inputs, "original": originals}
+    return {"input": inputs, "output": f"outputs/{row.experiment}", "original": originals}
+
+
+def sheet_name(pictures: str, number: int) -> str:
+    """`outputs/photos-jpeg-palette-s0-000.png`."""
+    return f"{pictures}-{number:03}.png"
