@@ -12,12 +12,12 @@ from palette.costs.gpus import GPUS, UTILIZATION
 from palette.costs.records import NEWEST
 from palette.costs.text import compared
 from palette.costs.truth import truth
-from palette.costs.work import HANDLING, START
+from palette.costs.work import HANDLING
 from palette.plan import Plan
 from tests.costs.conftest import COST, NOW, RAW, Make, finish
 
 STEPS, BATCH = 1000, 16
-CALCULATED = START + HANDLING["train"].job + STEPS * BATCH * COST.training_flops / (GPUS["cpu"].tf32 * UTILIZATION)
+CALCULATED = HANDLING["train"].job + STEPS * BATCH * COST.training_flops / (GPUS["cpu"].tf32 * UTILIZATION)
 """Seconds of a training of `RAW` on a CPU."""
 
 Began = Callable[..., None]
