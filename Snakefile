@@ -16,6 +16,8 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+    message:
+        "all"
 
 
 # What would run, why, and what it would cost; `python -m palette plan` has options.
@@ -35,6 +37,8 @@ rule plan:
 rule models:
     input:
         [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
+    message:
+        "models"
 
 
 onstart:
@@ -43,8 +47,9 @@ onstart:
 
 onsuccess:
     if not only_planning():
-        print(f"\nDone. Look at {page(plan)}" if page(plan).exists() else "\nDone.")
-        run_hook(plan.config.hooks.success, plan, log)
+        if page(plan).exists():  # not after `--until prepare`
+            print(f"\nDone. Look at {page(plan)}")
+        end(plan, plan.config.hooks.success, log)
 
 
 onerror:
@@ -52,4 +57,4 @@ onerror:
         "\nA job failed: its message is above, its log under "
         f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
     )
-    run_hook(plan.config.hooks.error, plan, log)
+    end(plan, plan.config.hooks.error, log)

@@ -273,14 +273,17 @@ def references_exist(config: Config) -> Iterator[Problem]:
 def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
     """The embedded photographs are cut in a way of their own, and so are pairs."""
     whole = {"photos": ("crop", "test_crop", "test_list", "train_images"), "pairs": ("crop", "test_crop")}
+    why = {
+        "photos": "whose images are random squares of six photographs",
+        "pairs": "which cuts the middle squares of both pictures, as they belong together",
+    }
     for name, dataset in config.datasets.items():
         source, prepare = dataset.fetch.source, dataset.prepare
         for option in whole.get(source, ()):
             value, default = getattr(prepare, option), Prepare.model_fields[option].default
             if value != default if option != "train_images" else value is None:
-                text = f"{value} has no meaning with `source: {source}`, whose crops are random squares of six photographs."
-                if source == "pairs":
-                    text = f"{value} is not for `source: pairs`: the middle squares of both pictures belong together."
+                given = "null" if value is None else value
+                text = f"{given} has no meaning with `source: {source}`, {why[source]}. Leave it out."
                 yield Problem(("datasets", name, "prepare", option), text)
 
 
@@ -301,7 +304,10 @@ def trainings_have_images(config: Config) -> Iterator[Problem]:
             for name in _learned(config, row):
                 learned = config.datasets.get(name)
                 if learned and learned.prepare.train_images == 0:
-                    text = f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`."
+                    text = (
+                        f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`. Give it some, "
+                        f"or name another dataset in models.{row.model}.train_on."
+                    )
                     yield Problem(("experiments", index, "dataset"), text)
 
 
@@ -309,7 +315,8 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
     """Masks of the user's own are where the config says."""
     for name, task in config.tasks.items():
         if task.masks is not None and not task.masks.exists():
-            yield Problem(("tasks", name, "masks"), f"no file or folder {task.masks}.")
+            text = f"no file or folder {task.masks}. Correct the path, or leave `masks` out: then they are drawn."
+            yield Problem(("tasks", name, "masks"), text)
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:

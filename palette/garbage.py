@@ -71,8 +71,8 @@ def _folders(place: Path) -> list[Path]:
 
 def _stages(results: Path, kept: set[str]) -> Iterator[Heap]:
     for kind, spec in KINDS.items():
-        for folder in _folders(results / kind) if spec.keeps_old else ():
-            if HASHED.fullmatch(folder.name) and f"{kind}/{folder.name}" not in kept:
+        for folder in _folders(results / kind):
+            if f"{kind}/{folder.name}" not in kept and (HASHED.fullmatch(folder.name) or not spec.keeps_old):
                 yield _heap(folder, _written(folder, kind))
 
 
@@ -84,8 +84,8 @@ def _heap(folder: Path, known: set[Path]) -> Heap:
 
 def _written(folder: Path, kind: str) -> set[Path]:
     """The files that a stage of this kind has written into its folder; none if its spec is not there, or another's."""
-    named = _named(folder / "spec.yaml")
-    if named is None or (kind, folder.name.rpartition("-")[2]) != named:
+    named, hashed = _named(folder / "spec.yaml"), KINDS[kind].keeps_old
+    if named is None or named[0] != kind or (hashed and named[1] != folder.name.rpartition("-")[2]):
         return set()
     found = {folder / name for name in ("spec.yaml", "averages.safetensors", *CONDITIONS, *ARTIFACTS.get(kind, ()))}
     for file in folder.iterdir():

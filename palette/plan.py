@@ -8,7 +8,7 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,11 +17,9 @@ from palette.config.datasets import Squares
 from palette.config.models import Model, Released
 from palette.config.scores import ExtractorKind, Table
 from palette.config.tasks import Task
-from palette.data.mask_files import digest
 from palette.data.registry import known
 from palette.errors import ConfigError
 from palette.experiments import Single, evaluations, singles
-from palette.files import sha256
 from palette.fingerprint import fingerprint
 from palette.graph import Graph
 from palette.publish.published import PARAMETERS, metrics
@@ -65,10 +63,11 @@ class Plan(Graph):
     """Folders of somebody's outputs: name → digest of the files' names and sizes."""
     pictures: Mapping[str, int] = field(default_factory=dict)
     """Number of pictures of each dataset, where it is known."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Further files and folders of the user's, as far as they are there: path → SHA-256."""
 
     def __post_init__(self) -> None:
         self.results = self.config.results
-        self._sha256 = cache(sha256)  # of a model to start from, gigabytes perhaps, once for all rows
         self.rows: list[Row] = [self._row(single) for single in self.singles]
         self._order_trainings()
         self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
@@ -83,6 +82,9 @@ class Plan(Graph):
         """The stage that equals `spec`: planned before, or new with the fingerprint of its code."""
         spec = spec.model_copy(update={"engine": fingerprint(f"palette.verbs.{spec.kind}")})
         return self.stages.setdefault(spec.folder, spec)  # type: ignore[return-value]
+
+    def _digest(self, path: Path | None) -> str | None:
+        return self.digests.get(str(path)) if path else None
 
     # ------------------------------------------------------------------------------ one method per kind
 
@@ -101,9 +103,7 @@ class Plan(Graph):
                     threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=self._sha256(prepare.test_list)
-                if prepare.test_list and prepare.test_list.exists()
-                else None,
+                test_list_sha256=self._digest(prepare.test_list),
             )
         )
 
@@ -116,7 +116,7 @@ class Plan(Graph):
                 name=f"{single.dataset}-{mask}",
                 runtime=MaskRuntime(masks=task.masks),
                 mask=mask,
-                masks_sha256=digest(task.masks) if task.masks else None,
+                masks_sha256=self._digest(task.masks),
                 image_size=prepare.image_size,
                 count=prepare.test_images,
             )
@@ -154,7 +154,7 @@ class Plan(Graph):
                 network=model.network,
                 objective=model.objective,
                 seed=single.seed,
-                start_sha256=self._sha256(model.train.start_from) if model.train.start_from else None,
+                start_sha256=self._digest(model.train.start_from),
                 **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
                 | ({"steps": single.steps} if single.steps else {}),
             )

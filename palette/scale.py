@@ -13,6 +13,11 @@ def scaled(number: float, unit: str) -> str:
     return f"{number:.{digits}f} {prefixes[0]}{unit}"
 
 
+def rounded(number: float) -> str:
+    """Three digits: `0.0314`, `7.57`, `89,100`."""
+    return f"{float(f'{number:.3g}'):,.12g}"
+
+
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
     """Names and values in two columns, indented."""
     rows = list(rows)

@@ -6,23 +6,28 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from palette.checks import read_config
 from palette.config import Config
 from palette.config.scores import Score
-from palette.config_file import read_yaml
+from palette.config_file import Places, Problem, read_yaml, refuse
+from palette.costs import page as cost_page
+from palette.costs import runs
 from palette.costs.budget import keep_within_budget
 from palette.costs.disk import full_disk
-from palette.data import outputs
+from palette.data import mask_files, outputs
 from palette.data.lists import missing_list
 from palette.data.registry import known
 from palette.data.sources.files import Missing
-from palette.data.sources.planned import classes, listing, missing, pictures
-from palette.errors import ConfigError
+from palette.data.sources.planned import Survey, missing, survey
+from palette.errors import ConfigError, UserError
+from palette.files import sha256
+from palette.frozen import freeze
 from palette.plan import Plan
-from palette.scoring.kinds import KINDS, require_packages, unable
+from palette.scoring.kinds import require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
 from palette.spec.stages import FetchSpec
 from palette.stage import say
@@ -53,28 +58,35 @@ def _fetched(config: Config) -> dict[str, FetchSpec]:
     }
 
 
-def _classes(config: Config) -> dict[str, list[str]]:
-    """The names of each dataset's classes, sorted, if there is an extractor that asks something of them."""
-    if not any(KINDS[kind].imagenet or KINDS[kind].classes > 1 for kind in config.score.extractors):
-        return {}
-    found = {name: classes(spec) for name, spec in _fetched(config).items()}
-    return {name: names for name, names in found.items() if names}  # of an empty folder, `fetch` tells
+def _surveys(config: Config) -> dict[str, Survey]:
+    """What is known of each dataset. What of the user's own is not there is an error now, and so are images without a condition."""
+    return {name: survey(spec, config.results) for name, spec in _fetched(config).items()}
 
 
-def _listings(config: Config) -> dict[str, str]:
-    """A digest of each user's own files. What is not there is an error now, and so are images without a condition."""
-    found = {name: listing(spec, config.results) for name, spec in _fetched(config).items()}
-    return {name: digest for name, digest in found.items() if digest is not None}
+def _too_few(config: Config, pictures: Mapping[str, int]) -> Iterator[Problem]:
+    """A user's folder has as many pictures as are asked for, if all of them can be read. pictures: of each dataset."""
+    for name, dataset in config.datasets.items():
+        fetch, prepare, found = dataset.fetch, dataset.prepare, pictures.get(name)
+        train, test = prepare.train_images, prepare.test_images
+        if fetch.source in ("folder", "pairs") and found is not None and found < test + (1 if train is None else train):
+            text = (
+                f"{found} pictures are in {fetch.path or 'its lists'}, but {'some' if train is None else train} to train on and {test} "
+                "to test on are asked for. Lower `train_images` (null: all that remain) or `test_images`."
+            )
+            yield Problem(("datasets", name, "prepare"), text)
 
 
 def _outputs(config: Config) -> dict[str, str]:
     return {name: outputs.listing(folder.path) for name, folder in config.folders.items()}
 
 
-def _pictures(config: Config) -> dict[str, int]:
-    """How many pictures there are of each dataset of which all are asked for, where that is known."""
-    asked = {n: spec for n, spec in _fetched(config).items() if config.datasets[n].prepare.train_images is None}
-    return {name: number for name, spec in asked.items() if (number := pictures(spec)) is not None}
+def _digests(config: Config) -> dict[str, str]:
+    """Of the user's masks, lists of test images and weights to start from, by path."""
+    masks = {task.masks: mask_files.digest for task in config.tasks.values()}
+    files = [dataset.prepare.test_list for dataset in config.datasets.values()]
+    files += [model.train.start_from for model in config.models.values()]
+    asked = {**masks, **dict.fromkeys(files, sha256)}
+    return {str(path): digest(path) for path, digest in asked.items() if path and path.exists()}
 
 
 def missing_data(plan: Plan) -> list[Missing]:
@@ -134,8 +146,19 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     for file in files:
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
-    listings, names = _listings(config), _classes(config)
-    plan = Plan(config, _weights(config, names), listings, names, _outputs(config), _pictures(config))
+    surveys = _surveys(config)
+    classes = {name: found.classes for name, found in surveys.items() if found.classes}
+    pictures = {name: found.pictures for name, found in surveys.items() if found.pictures is not None}
+    refuse(list(_too_few(config, pictures)), Places(files))
+    plan = Plan(
+        config,
+        weights=_weights(config, classes),
+        listings={name: found.digest for name, found in surveys.items() if found.digest},
+        classes=classes,
+        outputs_of=_outputs(config),
+        pictures=pictures,
+        digests=_digests(config),
+    )
     for note in plan.notes:
         say(note)
     if found := to_supply(plan):
@@ -152,7 +175,7 @@ def jobs_use(checkout: str) -> None:
 
 
 def start(plan: Plan) -> int:
-    """Take the results folder for this run and write the specs of all stages; return the lock's descriptor.
+    """Take the results folder for this run, write the specs of all stages and the plan; return the lock's descriptor.
 
     Raises ConfigError if files must be supplied by hand, of which a dry run only says so. Above the config's budget, ask first:
     ConfigError for a no, and where there is nobody to ask.
@@ -174,6 +197,8 @@ def start(plan: Plan) -> int:
         ) from None
     keep_within_budget(plan)
     write_specs(plan)
+    freeze(plan)
+    runs.note(plan.results)
     return descriptor
 
 
@@ -186,6 +211,24 @@ def write_specs(plan: Plan) -> None:
 def page(plan: Plan) -> Path:
     """The report's first page."""
     return plan.results / plan.report.folder / "index.html"
+
+
+@cache
+def say_once(message: str) -> None:
+    """Say it, however often it is to be said: Snakemake reads a module again for each `use rule`."""
+    say(message)
+
+
+def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
+    """What follows a run, however it went: the page of its cost, then the config's hook. Neither hides how the run ended.
+
+    logs: the files in which Snakemake logged it, its own first.
+    """
+    try:
+        cost_page.write(plan)
+    except (OSError, UserError) as error:
+        say(f"{page(plan).with_name(cost_page.NAME)}: not written ({error})")
+    run_hook(hook, plan, logs[0] if logs else "")
 
 
 def run_hook(command: str | None, plan: Plan, log: str) -> None:

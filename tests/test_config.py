@@ -256,9 +256,11 @@ def test_missing_weights_are_said_by_a_plan_and_stop_a_run(
 
 
 def test_missing_lists_are_said_and_stop_a_run(write: Callable[[str], Path], tmp_path: Path) -> None:
-    prepare = (
-        f"photos: {{fetch: {{source: folder, path: {tmp_path}}}, prepare: {{test_list: {tmp_path}/ctest10k.txt}}}}"
-    )
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    options = f"train_images: null, test_images: 2, test_list: {tmp_path}/ctest10k.txt"
+    prepare = f"photos: {{fetch: {{source: folder, path: {tmp_path}}}, prepare: {{{options}}}}}"
     plan = plan_of([write(SMALL.replace("photos: {}", prepare))])
     with pytest.raises(ConfigError, match=r"(?s)ctest10k\.txt.*Larsson et al\. 2016"):
         start(plan)

@@ -94,6 +94,16 @@ def test_several_configs_are_united(old: Path) -> None:
     assert all((new.parent / "results" / output).exists() for s in plan(new).stages for output in plan(new).outputs(s))
 
 
+def test_a_table_that_is_in_no_config_any_more_goes(old: Path) -> None:
+    results, scores = old.parent / "results", old.parent / "results/tabulate/scores"
+    extra = scores / "notes.txt"
+    extra.write_text("mine")
+    assert (scores / "scores.csv").exists()
+    assert main(["gc", "-c", str(config(old.parent, "new.yaml", tables={"other": {}})), "--delete"]) == 0
+    assert list(scores.iterdir()) == [extra]
+    assert (results / "report/index.html").exists()
+
+
 def test_different_results_folders_are_refused(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = config(old.parent, "other.yaml", results=str(old.parent / "elsewhere"))
     assert main(["gc", "-c", str(old), "-c", str(other)]) == 2

@@ -2,13 +2,14 @@
 
 import argparse
 import json
-import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palette.errors import ConfigError
 
 if TYPE_CHECKING:
+    from palette.costs.made import Job
     from palette.plan import Plan
 
 HELP = "tell what a config would run now, why, and what it would cost; run nothing"
@@ -25,7 +26,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="the workflow's config (default: %(default)s)",
     )
     parser.add_argument("--gpu", metavar="NAME", help="for this device: h100, a100, …, cpu (default: this machine's)")
-    parser.add_argument("--gpus", type=int, metavar="N", help="wall time on N of them (default: 1; CPU cores: all)")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="wall time on N of them (default: those of the largest job; CPU cores: all)",
+    )
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="in N machines (default: %(default)s)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the schedule, as SVG or PNG")
     parser.add_argument("--done", action="store_true", help="compare what finished jobs took with their estimates")
@@ -55,24 +61,38 @@ def options() -> argparse.Namespace:
 def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
     """What was asked for of `plan`, as text or JSON; and the picture, if one was asked for."""
     from palette.costs import text
-    from palette.costs.summary import compared, planned
+    from palette.costs.summary import enough, planned
+    from palette.costs.truth import truth
 
+    if arguments.done:
+        found = truth(plan, device_of(plan, arguments.gpu) if arguments.gpu else None)
+        return json.dumps(found.facts(), indent=1) if arguments.json else text.compared(found)
     device = device_of(plan, arguments.gpu)
-    here = os.cpu_count() or 1 if device == "cpu" else 1
-    gpus = here if arguments.gpus is None else arguments.gpus
+    gpus = enough(plan, device) if arguments.gpus is None else arguments.gpus
     if gpus < 1 or arguments.nodes < 1 or gpus % arguments.nodes:
         raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
     if arguments.picture and arguments.picture.suffix not in (".svg", ".png"):
         raise ConfigError(f"--picture {arguments.picture}: the name should end in .svg or .png.")
-    if arguments.done:
-        facts = compared(plan, device)
-        return json.dumps(facts, indent=1) if arguments.json else text.compared(facts)
     facts, schedule = planned(plan, device, gpus, arguments.nodes)
     if arguments.picture:
         from palette.costs.picture import draw
 
         draw(schedule, arguments.picture, f"{gpus} × {facts['device']}")
     return json.dumps(facts, indent=1) if arguments.json else text.planned(facts)
+
+
+def shown_briefly(plan: "Plan", files: Collection[str], gpus: int | None) -> str:
+    """The cost of the jobs that make any of `files`, on as many GPUs, in a few lines; nothing, if there are no such jobs."""
+    from palette.costs import text
+    from palette.costs.made import jobs_of
+    from palette.costs.summary import costed, enough
+
+    def runs(job: "Job") -> bool:
+        return str(plan.results / plan.outputs(job.folder, job.shard)[0]) in files
+
+    jobs = {folder: stage for folder in plan.stages if (stage := [job for job in jobs_of(plan, folder) if runs(job)])}
+    device = device_of(plan, None)
+    return text.briefly(costed(plan, device, gpus or enough(plan, device), jobs)) if jobs else ""
 
 
 def device_of(plan: "Plan", asked: str | None) -> str:

@@ -149,7 +149,7 @@ class Prepare(Squares):
     """File of names, one a line: the test images are its first `test_images`, in its order. A name is a picture's path in
     the dataset, or the end of it, with or without its ending."""
     bad_limit: Share = 0.001
-    """Share of the dataset's files that may be bad; with more, the run stops."""
+    """Share of the dataset's files that may be bad; with more, the run stops. A single one never stops it, unless this is 0."""
     strict: bool = False
     """Stop at the first bad file."""
 

@@ -7,6 +7,7 @@ from palette.costs.gpus import GPUS, here
 from palette.costs.summary import gpu_hours
 from palette.errors import ConfigError
 from palette.plan import Plan
+from palette.scale import rounded
 
 
 def on_terminal() -> bool:
@@ -23,7 +24,7 @@ def keep_within_budget(plan: Plan, asks: Callable[[], bool] = on_terminal, answe
     needed = gpu_hours(plan, device)
     if needed <= budget.gpu_hours:
         return
-    text = f"about {needed:,.3g} GPU-hours on {GPUS[device].name}, above budget.gpu_hours: {budget.gpu_hours:,.6g}"
+    text = f"about {rounded(needed)} GPU-hours on {GPUS[device].name}, above budget.gpu_hours: {budget.gpu_hours:,.6g}"
     if asks():
         print(f"This run takes {text}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
         if answer().strip().lower() in ("y", "yes"):

@@ -1,7 +1,7 @@
 """What a plan will write on the disk of its results."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from palette.config.models import Network
 from palette.costs.made import Made, remaining
@@ -24,10 +24,10 @@ def parameters(network: Network, image_size: int) -> int:
     return total + 2 * block + 4 * (network.channels * network.multipliers[-1]) ** 2
 
 
-def disk_bytes(plan: Plan) -> int:
-    """About how many bytes the stages that are still to be made will write, from above."""
-    total, remain = 0, remaining(plan, Made(plan.results))
-    for spec in (plan.stages[folder] for folder in remain):
+def disk_bytes(plan: Plan, folders: Iterable[str]) -> int:
+    """About how many bytes the stages in these folders will write, from above."""
+    total = 0
+    for spec in (plan.stages[folder] for folder in folders):
         if isinstance(spec, PrepareSpec):
             images = plan.images(spec)
             total += images * spec.prepare.image_size**2 * (6 if plan.has_pairs(spec) else 3)
@@ -52,7 +52,7 @@ def full_disk(plan: Plan) -> Iterator[str]:
     place = plan.results.absolute()
     while not place.exists():
         place = place.parent
-    free, needed = shutil.disk_usage(place).free, disk_bytes(plan)
+    free, needed = shutil.disk_usage(place).free, disk_bytes(plan, remaining(plan, Made(plan.results)))
     if needed > free:
         yield (
             f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "

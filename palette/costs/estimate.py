@@ -8,13 +8,15 @@ from statistics import median
 
 from palette.costs.gpus import GPUS, same_device, utilization
 from palette.costs.made import Job
-from palette.costs.records import Record, records, spec_at
+from palette.costs.networks import footprint
+from palette.costs.records import NEWEST, Record, records, spec_at
 from palette.costs.work import (
     Sampled,
     Work,
+    extractor_work,
     features_work,
+    fetch_work,
     last_state,
-    network_of,
     other_work,
     prepare_work,
     sample_work,
@@ -23,7 +25,7 @@ from palette.costs.work import (
 )
 from palette.plan import Plan
 from palette.spec.base import Spec
-from palette.spec.stages import ExtractorSpec, FeaturesSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
+from palette.spec.stages import ExtractorSpec, FeaturesSpec, FetchSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
 """Kinds whose time depends on the device."""
@@ -72,41 +74,57 @@ class Memory:
         return self.state + self.batch * self.image + RESERVED
 
 
+def asked_devices(spec: Spec, device: str) -> int:
+    """GPUs of all nodes, or cores of the CPU, that a job of this stage asks for."""
+    nodes = spec.runtime.nodes if isinstance(spec, TrainSpec) else 1
+    return spec.runtime.threads if device == "cpu" else spec.runtime.gpus * nodes
+
+
 @dataclass
 class Estimator:
-    """For one plan on one kind of device. device: a key of `GPUS`."""
+    """For one plan on one kind of device. device: a key of `GPUS`. most: devices that there are, if they are counted."""
 
     plan: Plan
     device: str
+    most: int | None = None
     history: Sequence[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gpu = GPUS[self.device]
         self.share, self.assumption = utilization(self.device, BENCHMARKS)
-        self._factors: dict[tuple[str, str], tuple[float, str]] = {}
+        self._factors: dict[tuple[str, str, datetime | None], tuple[float, str]] = {}
         self._others: dict[str, Spec | None] = {}
 
     @classmethod
-    def of(cls, plan: Plan, device: str) -> "Estimator":
+    def of(cls, plan: Plan, device: str, most: int | None = None) -> "Estimator":
         """With the records that lie in the plan's results."""
-        return cls(plan, device, records(plan.results))
+        return cls(plan, device, most, records(plan.results))
 
     # ------------------------------------------------------------------------------------------------- work
 
-    def work(self, spec: Spec, shard: str | None = None, whole: bool = False) -> Work:
-        """whole: of a training, all steps, whatever state there is."""
-        results = self.plan.results
+    def work(self, spec: Spec, shard: str | None = None, done: int | None = None) -> Work:
+        """done: of a training, the steps that are not to be counted; None: those of the state from which it would go on."""
         if isinstance(spec, TrainSpec):
-            return train_work(spec, results, 0 if whole else last_state(results, spec))
+            from_state = max(last_state(self.plan.results, spec), self.continued(spec)) if done is None else done
+            return train_work(spec, from_state)
         if isinstance(spec, SampleSpec):
-            return sample_work(spec, self._model_of(spec), results, shard)
+            return sample_work(spec, self._model_of(spec), shard)
         if isinstance(spec, FeaturesSpec):
-            prepare = self._parent(spec, "prepare")
-            size = prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
-            return features_work(spec, self._extractor_of(spec), size, shard)
+            extractor = self._parent(spec, "extractor")
+            known = extractor if isinstance(extractor, ExtractorSpec) else None
+            return features_work(spec, known, self._image_size(spec), shard)
+        if isinstance(spec, ExtractorSpec):
+            return extractor_work(spec, self._image_size(spec))
         if isinstance(spec, PrepareSpec):
             return prepare_work(spec, self.plan.images(spec))
+        if isinstance(spec, FetchSpec):
+            return fetch_work(spec, self.plan.results, self.plan.pictures.get(spec.name))
         return other_work(spec)
+
+    def continued(self, spec: Spec) -> int:
+        """Steps of the training that this one waits for and goes on from; 0 without one."""
+        shorter = self.plan.stages.get(spec.runtime.after or "") if isinstance(spec, TrainSpec) else None
+        return shorter.steps if isinstance(shorter, TrainSpec) else 0
 
     def _parent(self, spec: Spec, role: str) -> Spec | None:
         """A parent, of this plan or of an earlier one that lies on disk; None if there is none to be read."""
@@ -122,6 +140,11 @@ class Estimator:
         if isinstance(model, ReleasedSpec):
             return Sampled.released(model, self.plan.results)
         return Sampled.trained(model) if isinstance(model, TrainSpec) else None
+
+    def _image_size(self, spec: Spec) -> int:
+        """Of the images of its parent `prepare`; 0 without one."""
+        prepare = self._parent(spec, "prepare")
+        return prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
 
     def _extractor_of(self, spec: Spec) -> str:
         extractor = spec if isinstance(spec, ExtractorSpec) else self._parent(spec, "extractor")
@@ -142,31 +165,30 @@ class Estimator:
 
     # --------------------------------------------------------------------------------------------- estimates
 
-    def estimate(self, job: Job, before: datetime | None = None, whole: bool = False) -> Estimate:
-        """before: as it would have been then, by the records of that time."""
+    def estimate(self, job: Job, before: datetime | None = None, done: int | None = None) -> Estimate:
+        """before: as it would have been then, by the records of that time. done: as of `work`."""
         spec = self.plan.stages[job.folder]
-        work, gpus = self.work(spec, job.shard, whole), self._holds(spec)
+        work, gpus = self.work(spec, job.shard, done), self._holds(spec)
         factor, basis = self._factor(spec, before)
         time = factor * seconds(spec.kind, work, self.gpu, self.share, gpus)
         return Estimate(job, spec.kind, time, gpus, work.flops, basis)
 
     def _holds(self, spec: Spec) -> int:
-        """Devices that a job of this stage has to itself: GPUs, or cores of the CPU."""
-        return spec.runtime.threads if self.device == "cpu" else spec.runtime.gpus
+        """Devices that a job of this stage has to itself, on all its nodes: GPUs, or cores of the CPU."""
+        asked = asked_devices(spec, self.device)
+        return asked if self.most is None else min(asked, self.most)
 
     def _factor(self, spec: Spec, before: datetime | None) -> tuple[float, str]:
         """Real by calculated seconds of earlier jobs, the more alike the better; 1 without any."""
         likeness = self._likeness(spec)
-        key = (spec.kind, likeness)
-        if before is None and (known := self._factors.get(key)):
-            return known
-        kept = [r for r in self.history if r.spec.kind == spec.kind and self.comparable(r)]
-        kept = [r for r in kept if before is None or r.finished <= before]
-        alike = [r for r in kept if self._likeness(r.spec) == likeness]
-        found = self._from(alike or kept, "of this network" if alike and likeness else "", spec.kind)
-        if before is None:
+        key = (spec.kind, likeness, before)
+        if key not in self._factors:
+            earlier = [r for r in self.history if r.spec.kind == spec.kind and (before is None or r.finished <= before)]
+            kept = [r for r in earlier[-NEWEST:] if self.comparable(r)]
+            alike = [r for r in kept if self._likeness(r.spec) == likeness]
+            found = self._from(alike or kept, "of this network" if alike and likeness else "", spec.kind)
             self._factors[key] = found
-        return found
+        return self._factors[key]
 
     def comparable(self, record: Record) -> bool:
         """Whether it ran on such a device, or where none matters."""
@@ -180,9 +202,7 @@ class Estimator:
         return median(ratios), f"{text} on {self.gpu.name}" if kind in ON_GPU else text
 
     def _calculated(self, record: Record) -> float:
-        name = Path(record.card).stem
-        shard = name.removeprefix("shard-") if name.startswith("shard-") else None
-        work = self.work(record.spec, shard, whole=True)
+        work = self.work(record.spec, record.shard, done=0)
         devices = record.spec.runtime.threads if self.device == "cpu" else record.devices
         return seconds(record.spec.kind, work, self.gpu, self.share, devices)
 
@@ -196,8 +216,8 @@ class Estimator:
         return list(dict.fromkeys(found))
 
     def _memory(self, spec: TrainSpec, model: str) -> Memory:
-        cost = network_of(spec, self.plan.results)
-        state = cost.parameters * (STATE + 4 * (1 + sum(width > 0 for width in spec.ema_widths)))
-        batch = max(1, spec.batch_size // (max(spec.runtime.gpus, 1) * spec.accumulate))
-        largest = max(0, (self.gpu.memory - RESERVED - state) // cost.training_bytes)
-        return Memory(model, spec.image_size, state, cost.training_bytes, batch, largest)
+        counted = footprint(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, self.plan.results)
+        state = counted.parameters * (STATE + 4 * (1 + sum(width > 0 for width in spec.ema_widths)))
+        batch = max(1, spec.batch_size // (spec.runtime.devices * spec.accumulate))
+        largest = max(0, (self.gpu.memory - RESERVED - state) // counted.training_bytes)
+        return Memory(model, spec.image_size, state, counted.training_bytes, batch, largest)

@@ -1,4 +1,10 @@
-"""GPUs that a cost can be told for, by the numbers of their makers' data sheets (dense arithmetic, without sparsity)."""
+"""GPUs that a cost can be told for, by the numbers of NVIDIA's data sheets: dense arithmetic, half of what is given with sparsity.
+
+Data sheets of HGX B200, H200, H100, A100, A40, L40S, L4, V100 and T4; for GeForce the white papers of the Ada and Ampere GA102
+architectures, products in float16 and bfloat16 that are summed in float32. Checked in November 2026 against reprints of them:
+glennklockwood.com/garden/processors (B200, H100, H200), github.com/winston-zhang-orz/gpu-specs and github.com/astroC86/gpu-datasheet
+(A100, A40, L40S, L4, V100, T4), hmc-tech.com/gpu (A40, V100, T4, RTX 3090 Ti), waredb.com/processor (RTX 4090).
+"""
 
 import json
 import re
@@ -40,22 +46,27 @@ GPUS: Mapping[str, Gpu] = {
     "h100": Gpu("H100 SXM", "H100", 989 * TERA, 494 * TERA, 79 * GIB),
     "a100": Gpu("A100 SXM 80 GB", "A100-SXM4-80GB", 312 * TERA, 156 * TERA, 79 * GIB),
     "a100-40": Gpu("A100 SXM 40 GB", "A100-SXM4-40GB", 312 * TERA, 156 * TERA, 39 * GIB),
-    "a40": Gpu("A40", "A40", 149 * TERA, 74 * TERA, 44 * GIB),
+    "a40": Gpu("A40", "A40", 149.7 * TERA, 74.8 * TERA, 44 * GIB),
     "l40s": Gpu("L40S", "L40S", 362 * TERA, 183 * TERA, 44 * GIB),
     "l4": Gpu("L4", "L4", 121 * TERA, 60 * TERA, 22 * GIB),
-    "v100": Gpu("V100 SXM", "V100", 15 * TERA, 15 * TERA, 31 * GIB, fp16=125 * TERA),
-    "t4": Gpu("T4", "T4", 8 * TERA, 8 * TERA, 14 * GIB, fp16=65 * TERA),
-    "rtx-4090": Gpu("GeForce RTX 4090", "RTX 4090", 165 * TERA, 82 * TERA, 23 * GIB),
-    "rtx-3090": Gpu("GeForce RTX 3090", "RTX 3090", 71 * TERA, 35 * TERA, 23 * GIB),
+    "v100": Gpu("V100 SXM", "V100", 15.7 * TERA, 15.7 * TERA, 31 * GIB, fp16=125 * TERA),
+    "t4": Gpu("T4", "T4", 8.1 * TERA, 8.1 * TERA, 14 * GIB, fp16=65 * TERA),
+    "rtx-4090": Gpu("GeForce RTX 4090", "RTX 4090", 165.2 * TERA, 82.6 * TERA, 23 * GIB),
+    "rtx-3090": Gpu("GeForce RTX 3090", "RTX 3090", 71 * TERA, 35.6 * TERA, 23 * GIB),
     # A core with AVX2 at 3 GHz: 16 lanes, a multiplication and an addition each.
     "cpu": Gpu("CPU core", "cpu", 0.1 * TERA, 0.1 * TERA, 4 * GIB),
 }
-"""Name on the command line → device. `memory` is what programs get of it."""
+"""Name on the command line → device. `memory` is what programs get of it, a little less than is sold."""
 
 
 def same_device(gpu: Gpu, recorded: str) -> bool:
     """Whether a card's `device` is of this kind."""
     return re.search(rf"\b{gpu.pattern}\b", recorded) is not None
+
+
+def key_of(recorded: str) -> str | None:
+    """The key of a device by the name that its driver gives it; None for one that the table lacks."""
+    return next((key for key, gpu in GPUS.items() if same_device(gpu, recorded)), None)
 
 
 def here() -> str:
@@ -65,7 +76,7 @@ def here() -> str:
         names = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return "cpu"
-    return next((key for key, gpu in GPUS.items() if names and same_device(gpu, names[0])), "cpu")
+    return (key_of(names[0]) if names else None) or "cpu"
 
 
 def utilization(key: str, benchmarks: Path) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-"""What a network costs, counted once and kept in `results/.cost`: counting takes seconds, and torch."""
+"""The memory of a network, counted once and kept in `results/.cost`: counting takes seconds, and torch."""
 
 import hashlib
 import json
@@ -17,27 +17,24 @@ FOLDER = ".cost"
 
 
 @dataclass(frozen=True)
-class NetworkCost:
-    """Of one network on images of one size: `palette.model.cost.Cost`, which says more."""
+class Footprint:
+    """Of one network on images of one size, as of `palette.model.cost.Cost`, which says more."""
 
     parameters: int
-    flops: int
-    training_flops: int
     training_bytes: int
-    sampling_bytes: int
 
 
 @cache
-def network_cost(network: Network, image_size: int, precision: str, recompute: bool, results: Path) -> NetworkCost:
+def footprint(network: Network, image_size: int, precision: str, recompute: bool, results: Path) -> Footprint:
     """As counted on tensors without values, or as it was counted before by the same code."""
     asked = [network.model_dump(mode="json"), image_size, precision, recompute]
     key = json.dumps([asked, digests("palette.model.cost")], sort_keys=True)
     file = results / FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError, TypeError):
-        return NetworkCost(**json.loads(file.read_text(encoding="utf-8")))
+        return Footprint(**json.loads(file.read_text(encoding="utf-8")))
     # By name: who imports this module does without torch until here.
     found = import_module("palette.model.cost").cost(network, image_size, precision, recompute)
-    cost = NetworkCost(**asdict(found))
+    counted = Footprint(found.parameters, found.training_bytes)
     with suppress(OSError):  # a folder that may only be read
-        write_json(file, asdict(cost))
-    return cost
+        write_json(file, asdict(counted))
+    return counted

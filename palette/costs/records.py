@@ -11,7 +11,7 @@ from palette.spec import KINDS, read_spec
 from palette.spec.base import Spec
 
 NEWEST = 60
-"""Cards of each kind that are read: more would say the same."""
+"""Cards of each kind that an estimate rests on: more would say the same."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,31 @@ class Record:
     device: str
     devices: int
     seconds: float
+    """Of a training, of all its processes, if it was interrupted or goes on from a shorter one."""
     began: datetime
     finished: datetime
 
+    @property
+    def shard(self) -> str | None:
+        name = Path(self.card).stem
+        return name.removeprefix("shard-") if name.startswith("shard-") else None
 
-def records(results: Path) -> list[Record]:
-    """The newest jobs of each kind, oldest first. What earlier versions wrote and this one cannot read is passed over."""
-    found = [record for kind in KINDS for record in _of_kind(results, kind)]
+
+def records(results: Path, newest: int | None = NEWEST) -> list[Record]:
+    """The `newest` jobs of each kind, or all, oldest first. What earlier versions wrote and this one cannot read is passed over."""
+    found = [record for kind in KINDS for record in _of_kind(results, kind, newest)]
     return sorted(found, key=lambda record: record.finished)
 
 
-def _of_kind(results: Path, kind: str) -> Iterator[Record]:
+def _of_kind(results: Path, kind: str, newest: int | None) -> Iterator[Record]:
     cards = [
         *results.glob(f"{kind}/*/card.json"),
         *results.glob(f"{kind}/*/shard-*.json"),
         *results.glob(f"{kind}/card-*.json"),
+        *results.glob(f"{kind}/*/card-*.json"),
     ]
     specs: dict[Path, Spec | None] = {}
-    for card in sorted(cards, key=lambda file: file.stat().st_mtime, reverse=True)[:NEWEST]:
+    for card in sorted(cards, key=lambda file: file.stat().st_mtime, reverse=True)[:newest]:
         if card.parent not in specs:
             specs[card.parent] = spec_at(card.parent)
         spec = specs[card.parent]
@@ -71,8 +78,7 @@ def _record(results: Path, file: Path, spec: Spec) -> Record | None:
             images=card.get("images"),
             device=card.get("device", "cpu"),
             devices=card.get("devices", 1),
-            # Of a training: of all its processes, if it was interrupted or goes on a shorter one.
-            seconds=card.get("training_seconds") or card["seconds"],
+            seconds=max(card["seconds"], card.get("training_seconds", 0)),
             began=finished - timedelta(seconds=card["seconds"]),
             finished=finished,
         )

@@ -1,15 +1,14 @@
 """The whole of it: what will run, why, and what it costs, as facts (JSON values)."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from palette.costs.disk import disk_bytes
-from palette.costs.estimate import ON_GPU, Estimate, Estimator
+from palette.costs.estimate import ON_GPU, Estimate, Estimator, asked_devices
 from palette.costs.made import Job, Made, remaining
 from palette.costs.reasons import Reasons
-from palette.costs.records import Record
 from palette.costs.schedule import Schedule, simulate
 from palette.plan import Plan
 
@@ -20,19 +19,40 @@ def planned(plan: Plan, device: str, gpus: int, nodes: int) -> tuple[Facts, Sche
     """What remains to be done, on `gpus` devices of a kind. device: key of `palette.costs.gpus.GPUS`."""
     made = Made(plan.results)
     jobs = remaining(plan, made)
-    estimator, reasons = Estimator.of(plan, device), Reasons(plan, made)
+    estimator, reasons = Estimator.of(plan, device, gpus), Reasons(plan, made)
     estimates = {folder: [estimator.estimate(job) for job in stage] for folder, stage in jobs.items()}
     schedule = simulate(plan, [estimate for stage in estimates.values() for estimate in stage], gpus, nodes)
     facts = {
-        "results": str(plan.results),
-        "device": estimator.gpu.name,
         "stages": [_stage(folder, reasons.of(folder), stage) for folder, stage in estimates.items()],
         "done": len(plan.stages) - len(jobs),
-        "totals": _totals(plan, estimates, device),
         "memory": [_memory(estimator, memory) for memory in estimator.memory(jobs)],
-        "schedule": _schedule(schedule),
+        **_costs(estimator, estimates, schedule),
     }
     return facts, schedule
+
+
+def costed(plan: Plan, device: str, gpus: int, jobs: Mapping[str, Sequence[Job]]) -> Facts:
+    """What these jobs, by the folders of their stages, cost; without the reasons and the memory, which take their time."""
+    estimator = Estimator.of(plan, device, gpus)
+    estimates = {folder: [estimator.estimate(job) for job in stage] for folder, stage in jobs.items()}
+    schedule = simulate(plan, [estimate for stage in estimates.values() for estimate in stage], gpus)
+    return _costs(estimator, estimates, schedule)
+
+
+def enough(plan: Plan, device: str) -> int:
+    """As many GPUs as the largest job of a plan asks for; of CPU cores, all that this machine has."""
+    if device == "cpu":
+        return os.cpu_count() or 1
+    return max(1, *(asked_devices(spec, device) for spec in plan.stages.values()))
+
+
+def _costs(estimator: Estimator, estimates: Mapping[str, Sequence[Estimate]], schedule: Schedule) -> Facts:
+    return {
+        "results": str(estimator.plan.results),
+        "device": estimator.gpu.name,
+        "totals": _totals(estimator.plan, estimates, estimator.device),
+        "schedule": _schedule(schedule),
+    }
 
 
 def _stage(folder: str, why: Sequence[str], estimates: Sequence[Estimate]) -> Facts:
@@ -57,7 +77,7 @@ def _totals(plan: Plan, estimates: Mapping[str, Sequence[Estimate]], device: str
         "flops": sum(estimate.flops for estimate in every),
         "gpu_hours": 0.0 if device == "cpu" else sum(estimate.gpu_hours for estimate in on_gpu),
         "core_hours": sum(e.seconds for e in every if device == "cpu" or not e.gpus) / 3600,
-        "disk_bytes": disk_bytes(plan),
+        "disk_bytes": disk_bytes(plan, estimates),
     }
 
 
@@ -82,26 +102,3 @@ def gpu_hours(plan: Plan, device: str) -> float:
     jobs = [job for stage in remaining(plan, Made(plan.results)).values() for job in stage]
     on_gpu = [job for job in jobs if plan.stages[job.folder].runtime.gpus]
     return 0.0 if device == "cpu" else sum(estimator.estimate(job).gpu_hours for job in on_gpu)
-
-
-def compared(plan: Plan, device: str) -> Facts:
-    """Of each finished job of the plan that is on record: what was estimated by the records of that time, and what it took."""
-    estimator = Estimator.of(plan, device)
-    records = [
-        record for record in estimator.history if record.spec.folder in plan.stages and estimator.comparable(record)
-    ]
-    return {"device": estimator.gpu.name, "jobs": [_compared(estimator, record) for record in records]}
-
-
-def _compared(estimator: Estimator, record: Record) -> Facts:
-    name = Path(record.card).stem
-    job = Job(record.spec.folder, name.removeprefix("shard-") if name.startswith("shard-") else None)
-    estimate = estimator.estimate(job, before=record.began, whole=True)
-    return {
-        "job": job.name,
-        "kind": record.spec.kind,
-        "estimated": estimate.seconds,
-        "seconds": record.seconds,
-        "ratio": estimate.seconds / max(record.seconds, 0.1),
-        "basis": estimate.basis,
-    }

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from palette.scale import aligned, scaled
+from palette.costs.truth import Done, DoneJob, Truth, together
+from palette.scale import aligned, rounded, scaled
 
 Facts = dict[str, Any]
 LISTED, MENTIONED = 20, 4
@@ -59,25 +60,34 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def briefly(facts: Facts) -> str:
+    """What a dry run tells of its jobs' cost."""
+    rows = _rows(facts)
+    told = {name: rows[name] for name in ("jobs", "GPU-hours", "core-hours", "wall time", "disk")}
+    return f"The cost of that, by estimate (`python -m palette plan` has the rest, and other GPUs):\n{aligned(told.items())}"
+
+
 def _costs(facts: Facts) -> str:
+    rows = _rows(facts)
+    rows["jobs"] += f"; {facts['done']:,} of the stages are made"
+    memory = [("memory", _memory(memory)) for memory in facts["memory"]]
+    return aligned([*rows.items(), *memory, *(("times from", basis) for basis in _bases(facts["stages"]))])
+
+
+def _rows(facts: Facts) -> dict[str, str]:
     totals, schedule = facts["totals"], facts["schedule"]
     unit = "core" if facts["device"] == "CPU core" else "GPU"
     nodes = f" over {schedule['nodes']} nodes" if schedule["nodes"] > 1 else ""
-    rows = [
-        ("jobs", f"{totals['jobs']:,}; {facts['done']:,} of the stages are made"),
-        ("work", scaled(totals["flops"], "FLOP")),
-        ("GPU-hours", f"{totals['gpu_hours']:,.3g} on {facts['device']}" if unit == "GPU" else "none: on the CPU"),
-        ("core-hours", f"{totals['core_hours']:,.3g}"),
-        (
-            "wall time",
-            f"{duration(schedule['seconds'])} with {_count(schedule['gpus'], unit)}{nodes}, {schedule['idle']:.1%} idle",
-        ),
-        ("at least", f"{duration(schedule['critical_seconds'])}, whatever the number: {_path(schedule['critical'])}"),
-        ("disk", scaled(totals["disk_bytes"], "B")),
-        *(("memory", _memory(memory)) for memory in facts["memory"]),
-        *(("times from", basis) for basis in _bases(facts["stages"])),
-    ]
-    return aligned(rows)
+    with_all = f"with {_count(schedule['gpus'], unit)}{nodes}, {schedule['idle']:.1%} idle"
+    return {
+        "jobs": f"{totals['jobs']:,}",
+        "work": scaled(totals["flops"], "FLOP"),
+        "GPU-hours": f"{rounded(totals['gpu_hours'])} on {facts['device']}" if unit == "GPU" else "none: on the CPU",
+        "core-hours": rounded(totals["core_hours"]),
+        "wall time": f"{duration(schedule['seconds'])} {with_all}",
+        "at least": f"{duration(schedule['critical_seconds'])}, whatever the number: {_path(schedule['critical'])}",
+        "disk": scaled(totals["disk_bytes"], "B"),
+    }
 
 
 def _path(critical: Sequence[Facts]) -> str:
@@ -103,28 +113,33 @@ def _bases(stages: Iterable[Facts]) -> list[str]:
     return [f"{', '.join(named)}: {basis}" for basis, named in kinds.items()]
 
 
-def compared(facts: Facts) -> str:
-    """A line a kind, and a line a training."""
-    jobs = facts["jobs"]
-    if not jobs:
-        return f"No finished job of this plan on {facts['device']} is on record."
-    kinds = dict.fromkeys(job["kind"] for job in jobs)
-    lines = [_header(), *(_compared_line(kind, [j for j in jobs if j["kind"] == kind]) for kind in kinds)]
-    lines.append(_compared_line("all", jobs))
-    trainings = [job for job in jobs if job["kind"] == "train"]
-    return "\n".join([*lines, "", *(_training(job) for job in trainings)])
+def compared(truth: Truth) -> str:
+    """A line a kind and device, and a line a training."""
+    if not truth.jobs:
+        return "\n".join(["No finished job of this plan is on record.", *_unknown(truth)])
+    lines = [_row(("", "jobs", "estimated", "real", "ratio"), "of each job")]
+    lines += [_compared(done, jobs) for done, jobs in truth.lines]
+    lines.append(_compared(together(truth.jobs, "all", ""), truth.jobs))
+    return "\n".join([*lines, "", *map(_training, truth.trainings), *_unknown(truth)])
 
 
-def _header() -> str:
-    return f"{'':10} {'jobs':>6} {'estimated':>10} {'real':>10} {'ratio':>6}  {'of each job':>12}"
+def _row(cells: tuple[str, str, str, str, str], last: str) -> str:
+    name, *numbers = cells
+    return f"{name:10} " + " ".join(f"{number:>10}" for number in numbers) + f"  {last}"
 
 
-def _compared_line(name: str, jobs: Sequence[Facts]) -> str:
-    estimated, real = (sum(job[key] for job in jobs) for key in ("estimated", "seconds"))
-    ratios = sorted(job["ratio"] for job in jobs)
+def _compared(done: Done, jobs: Sequence[Done]) -> str:
+    ratios = sorted(job.ratio for job in jobs)
     spread = f"{ratios[0]:.2f}–{ratios[-1]:.2f}, median {median(ratios):.2f}"
-    return f"{name:10} {len(jobs):6} {duration(estimated):>10} {duration(real):>10} {estimated / max(real, 0.1):6.2f}  {spread}"
+    hours = f"; {done.estimated_gpu_hours:.3g} → {done.gpu_hours:.3g} GPU-hours" if done.gpu_hours else ""
+    where = f"  on {done.device}{hours}" if done.device else hours
+    numbers = (str(len(jobs)), duration(done.estimated), duration(done.seconds), f"{done.ratio:.2f}")
+    return _row((done.kind, *numbers), spread + where)
 
 
-def _training(job: Facts) -> str:
-    return f"{job['job']}: {duration(job['estimated'])} estimated ({job['basis']}), {duration(job['seconds'])} real"
+def _training(job: DoneJob) -> str:
+    return f"{job.job}: {duration(job.estimated)} estimated ({job.basis}), {duration(job.seconds)} real"
+
+
+def _unknown(truth: Truth) -> list[str]:
+    return [f"{_count(jobs, 'job')} on {device}: not in the table of GPUs" for device, jobs in truth.unknown.items()]

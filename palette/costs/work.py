@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palette.config.models import Model, Network, Objective
+from palette.costs.arithmetic import flops, training_flops
 from palette.costs.gpus import Gpu
-from palette.costs.networks import NetworkCost, network_cost
+from palette.data.sources.planned import to_check
 from palette.experiments import evaluations
 from palette.spec.base import Spec
 from palette.spec.pages import ReportSpec
@@ -26,12 +27,9 @@ from palette.spec.stages import (
     TrainSpec,
 )
 
-START = 4.0
-"""Seconds until Python and torch are there."""
-
 
 class Handling(NamedTuple):
-    """Seconds of one core for what is not a network: reading, degrading, measuring, writing."""
+    """Seconds of one core for what is not a network: starting Python and torch, reading, degrading, measuring, writing."""
 
     job: float
     image: float
@@ -39,31 +37,40 @@ class Handling(NamedTuple):
 
 
 HANDLING: Mapping[str, Handling] = {
-    "fetch": Handling(5, 0, 0),
-    "prepare": Handling(1, 0.001, 0.13),  # 9.6 ms for 256 px: benchmarks/README.md
-    "mask": Handling(1, 0.002, 0.02),
-    "train": Handling(1, 0, 0),
-    "released": Handling(10, 0, 0),
-    "sample": Handling(1, 0.001, 0.15),
-    "extractor": Handling(1, 0.002, 0),
-    "features": Handling(1, 0.002, 0.8),
-    "statistics": Handling(1, 0.0005, 0),
-    "score": Handling(3, 0.0005, 0),
-    "tabulate": Handling(1, 0, 0),
-    "report": Handling(5, 0.002, 0.1),
+    "fetch": Handling(5, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
+    "prepare": Handling(0.8, 0.001, 0.13),  # 9.6 ms for 256 px, from JPEGs of 500 px: benchmarks/README.md
+    "mask": Handling(0.6, 0.0016, 0.06),  # free-form ones; the others take less
+    "train": Handling(7.7, 0, 0),
+    "released": Handling(0.4, 0, 0),
+    "sample": Handling(2.7, 0.0006, 0.1),
+    "extractor": Handling(4.5, 0.0008, 0.055),
+    "features": Handling(3.6, 0, 0.4),  # SSIM
+    "statistics": Handling(0.5, 0, 0),
+    "score": Handling(0.6, 0, 0),  # of 128 features an image; 2,048 take about 12 s more for each extractor
+    "tabulate": Handling(0.6, 0, 0),
+    "report": Handling(1.8, 0.0018, 0.25),
 }
-"""Rough guesses for one CPU core, which the records of earlier runs put right."""
+"""CPU time as `benchmarks.handling` measured it on 2026-11-24 on a core of an AMD EPYC (AVX-512); `fetch` by `benchmarks.fetching`.
+The records of earlier runs put it right."""
+UNMEASURED = 0.1
+"""Share of the time for a megapixel in `features` where nothing is measured on pixels, or an original is compared with itself."""
 
 EXTRACTOR_FLOPS: Mapping[str, float] = {
-    "inception": 11.4e9,
-    "inception-legacy-tensorflow": 11.4e9,
-    "inception-legacy-pytorch": 11.4e9,
-    "resnet50": 8.2e9,
-    "efficientnet-b0": 0.8e9,
+    "inception": 11.43e9,
+    "inception-legacy-tensorflow": 11.43e9,
+    "inception-legacy-pytorch": 11.43e9,
+    "resnet50": 8.18e9,
+    "efficientnet-b0": 0.772e9,
     "dinov2": 162e9,
-    "lpips": 31e9,
 }
-"""Of one image in the size that the network takes it in: twice the multiply-adds that their authors give."""
+"""Of one image, which the network takes in a size of its own. Counted by torch on the architectures; a test compares."""
+PIXEL_FLOPS: Mapping[str, float] = {"lpips": 53e3}
+"""Of one pixel, of networks that take images as they are; of both images of a pair. Counted likewise, at 256 pixels."""
+
+
+def photos_flops(channels: int) -> float:
+    """Of one pixel through the classifier of the photographs (`palette.scoring.classifier`), from its four convolutions."""
+    return 18.375 * channels + 3.9375 * channels**2
 
 
 @dataclass(frozen=True)
@@ -79,16 +86,11 @@ class Work:
     """Of one of them."""
 
 
-def network_of(spec: TrainSpec, results: Path) -> NetworkCost:
-    """What the network of a training costs."""
-    return network_cost(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, results)
-
-
 def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> float:
     """How long a job takes by these numbers alone, on `gpus` devices."""
     handling = HANDLING[kind]
     by_hand = handling.job + work.images * (handling.image + work.megapixels * handling.megapixel)
-    return START + by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
+    return by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
 
 
 def last_state(results: Path, spec: TrainSpec) -> int:
@@ -99,10 +101,11 @@ def last_state(results: Path, spec: TrainSpec) -> int:
     return max((step for name in names if name and (step := int(name[1])) <= spec.steps), default=0)
 
 
-def train_work(spec: TrainSpec, results: Path, done: int = 0) -> Work:
+def train_work(spec: TrainSpec, done: int = 0) -> Work:
     """From step `done` on."""
     images = (spec.steps - done) * spec.batch_size
-    return Work(images * network_of(spec, results).training_flops, spec.precision, images)
+    each = training_flops(spec.network, spec.image_size, spec.runtime.recompute)
+    return Work(images * each, spec.precision, images)
 
 
 def images_in(count: int, shard_size: int, shard: str | None) -> int:
@@ -117,12 +120,11 @@ class Sampled:
     network: Network
     image_size: int
     precision: str
-    recompute: bool
     objective: Objective
 
     @classmethod
     def trained(cls, spec: TrainSpec) -> "Sampled":
-        return cls(spec.network, spec.image_size, spec.precision, spec.runtime.recompute, spec.objective)
+        return cls(spec.network, spec.image_size, spec.precision, spec.objective)
 
     @classmethod
     def released(cls, spec: ReleasedSpec, results: Path) -> "Sampled | None":
@@ -134,11 +136,11 @@ class Sampled:
                     Network.model_validate(facts["network"]),
                     Objective.model_validate(facts["objective"]),
                 )
-                return cls(network, facts["image_size"], facts["precision"], False, objective)
+                return cls(network, facts["image_size"], facts["precision"], objective)
         return None
 
 
-def sample_work(spec: SampleSpec, model: Sampled | None, results: Path, shard: str | None) -> Work:
+def sample_work(spec: SampleSpec, model: Sampled | None, shard: str | None) -> Work:
     """First draws of the shard, and the further ones of those of its inputs that get several."""
     first = 0 if shard is None else int(shard) * spec.shard_size
     firsts = images_in(spec.count, spec.shard_size, shard)
@@ -147,15 +149,29 @@ def sample_work(spec: SampleSpec, model: Sampled | None, results: Path, shard: s
     if model is None:
         return Work(images=images, megapixels=megapixels)
     times = evaluations(Model(objective=model.objective), spec.sampler)
-    cost = network_cost(model.network, model.image_size, model.precision, model.recompute, results)
-    return Work(images * times * cost.flops, model.precision, images, megapixels)
+    return Work(images * times * flops(model.network, model.image_size), model.precision, images, megapixels)
 
 
-def features_work(spec: FeaturesSpec, extractor: str, image_size: int, shard: str | None) -> Work:
+def extractor_flops(extractor: ExtractorSpec | None, image_size: int) -> float:
+    """Of one image of `image_size` pixels through an extractor; 0 of one without a network, or that nothing is known of."""
+    if extractor is None:
+        return 0
+    if extractor.photos is not None:
+        return photos_flops(extractor.photos.channels) * image_size**2
+    return EXTRACTOR_FLOPS.get(extractor.extractor, PIXEL_FLOPS.get(extractor.extractor, 0) * image_size**2)
+
+
+def features_work(spec: FeaturesSpec, extractor: ExtractorSpec | None, image_size: int, shard: str | None) -> Work:
     """The images of a shard through one extractor."""
     images = images_in(spec.count, spec.shard_size, shard)
-    megapixels = image_size**2 / 1e6 if spec.pixels else image_size**2 / 2e6  # without SSIM, half of it
-    return Work(images * EXTRACTOR_FLOPS.get(extractor, 0), "fp32", images, megapixels)
+    measured = 1.0 if spec.pixels and "sample" in spec.parents else UNMEASURED
+    return Work(images * extractor_flops(extractor, image_size), "fp32", images, measured * image_size**2 / 1e6)
+
+
+def extractor_work(spec: ExtractorSpec, image_size: int) -> Work:
+    """The training of the classifier of the photographs, where the extractor is one: three times its evaluation for each image."""
+    images = spec.photos.steps * spec.photos.batch_size if spec.photos else 0
+    return Work(3 * images * extractor_flops(spec, image_size), "fp32", images, image_size**2 / 1e6)
 
 
 def prepare_work(spec: PrepareSpec, images: int) -> Work:
@@ -163,17 +179,20 @@ def prepare_work(spec: PrepareSpec, images: int) -> Work:
     return Work(images=images, megapixels=spec.prepare.image_size**2 / 1e6)
 
 
+def fetch_work(spec: FetchSpec, results: Path, pictures: int | None) -> Work:
+    """The pictures that it reads and checks. pictures: of those in the user's folder, their number."""
+    return Work(images=to_check(spec, results, pictures))
+
+
 def other_work(spec: Spec) -> Work:
     """Of the kinds that run no large network."""
     match spec:
         case MaskSpec():
             return Work(images=spec.count, megapixels=spec.image_size**2 / 1e6)
-        case ExtractorSpec(photos=options) if options is not None:
-            return Work(images=options.steps * options.batch_size)
         case ScoreSpec():
             return Work(images=spec.count * len(spec.extractors))
         case ReportSpec():
             shown = sum(images.images for images in spec.gallery_sets.values())
             return Work(images=shown, megapixels=max((g.size**2 / 1e6 for g in spec.gallery.values()), default=0))
-        case FetchSpec() | _:
+        case _:
             return Work()

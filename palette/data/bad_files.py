@@ -13,7 +13,10 @@ SHOWN = 10
 
 @dataclass
 class BadFiles:
-    """Counts them. place: for messages. total: files of the dataset. limit: share of them that may be bad. strict: none may be."""
+    """Counts them. place: for messages. total: files of the dataset. strict: none may be bad.
+
+    limit: share of the files that may be bad. One may be in any case, unless it is 0: a thousandth of 300 photographs is none.
+    """
 
     place: str
     total: int
@@ -27,7 +30,8 @@ class BadFiles:
         self.count += 1
         if len(self.examples) < SHOWN:
             self.examples.append({"file": file, "reason": reason})
-        if self.strict or self.count > self.limit * self.total:
+        allowed = max(1, self.limit * self.total) if self.limit else 0
+        if self.strict or self.count > allowed:
             self._stop()
 
     def add_rejected(self, rejected: Iterable[Entry]) -> None:
@@ -36,8 +40,12 @@ class BadFiles:
             if entry["file"].lower().endswith(FORMATS):
                 self.add(entry["file"], entry["reason"])
 
+    @property
+    def shown(self) -> str:
+        """The first of them, a line each."""
+        return "".join(f"\n  {entry['file']}: {entry['reason']}" for entry in self.examples)
+
     def _stop(self) -> None:
-        shown = "".join(f"\n  {entry['file']}: {entry['reason']}" for entry in self.examples)
         if self.strict:
             what = "a bad file, and `strict` is set"
         else:
@@ -46,5 +54,5 @@ class BadFiles:
                 f"{self.limit:.2%}"
             )
         raise DataError(
-            f"{self.place}: {what}:{shown}\nRepair these files or take them away, or raise `bad_limit` of `prepare`."
+            f"{self.place}: {what}:{self.shown}\nRepair these files or take them away, or raise `bad_limit` of `prepare`."
         )

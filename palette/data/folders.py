@@ -22,9 +22,9 @@ def walk(folder: Path) -> Iterator[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (
-            Path(parent, name).relative_to(folder).as_posix() for name in sorted(files) if not name.startswith(".")
-        )
+        inside = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
 
 def _unlistable(error: OSError) -> None:

@@ -3,21 +3,18 @@
 Pillow reads small files that ask for minutes of work, and takes one that ends at a row's end for whole.
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Iterator
 
 from PIL import Image
 
+from palette.data.jpeg import KINDS, scans
+
 PIXELS = 89_478_485
 """Of the largest picture that is read, in width times height: where Pillow begins to warn of a decompression bomb."""
 SCANS = 100
 """Of a JPEG: each goes over the whole picture, in a few bytes if it says nothing. Encoders write 1 to 20."""
-SCAN, END, ALONE = b"\xff\xda", 0xD9, 0x01
-"""Markers of a JPEG: a scan begins, the picture ends, and one that no length follows."""
-MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""The next marker that starts a part of a JPEG: compressed data have none."""
 BLOCK = 1 << 20
 """Bytes that are inflated at a time."""
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -30,19 +27,8 @@ def refuse_bombs(image: Image.Image, data: bytes) -> None:
     """Raise DecompressionBombError for an opened picture that would take too long: too many pixels, or scans of a JPEG."""
     if image.width * image.height > PIXELS:
         raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels; at most {PIXELS:,} are read")
-    if image.format in ("JPEG", "MPO") and data.count(SCAN) > SCANS and (found := scans(data)) > SCANS:
+    if image.format in KINDS and (found := scans(data)) > SCANS:
         raise Image.DecompressionBombError(f"{found} scans; at most {SCANS} are read")
-
-
-def scans(data: bytes) -> int:
-    """The number of scans of a JPEG. Those of thumbnails in its headers, and what follows its end, do not count."""
-    found, marker = 0, MARKER.search(data, 2)
-    while marker and data[marker.end() - 1] != END:
-        kind, place = data[marker.end() - 1], marker.end()
-        found += kind == SCAN[1]
-        length = 0 if kind == ALONE else int.from_bytes(data[place : place + 2])
-        marker = MARKER.search(data, place + length)
-    return found
 
 
 def refuse_missing_strips(image: Image.Image) -> None:

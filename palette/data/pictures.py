@@ -12,12 +12,15 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
 from palette.config.datasets import Filter
+from palette.data.jpeg import refuse_missing_blocks
 from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.photos import Box
 
 KINDS = {
+    ".avif": ("AVIF",),
     ".bmp": ("BMP", "DIB"),
     ".gif": ("GIF",),
+    ".jfif": ("JPEG", "MPO"),
     ".jpeg": ("JPEG", "MPO"),
     ".jpg": ("JPEG", "MPO"),
     ".pgm": ("PPM",),
@@ -74,6 +77,7 @@ def read_picture(data: bytes, name: str = "", background: str = "white", gray: b
         notes = [*_misnamed(image, name), *_first_frame(image), *_deep(image)]
         image.load()
         refuse_missing_rows(image, data)
+        refuse_missing_blocks(image, data)
         picture = develop(image, background, gray)
     return Picture(picture.pixels, (*notes, *picture.converted))
 

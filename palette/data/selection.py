@@ -6,7 +6,7 @@ its split.
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from palette.config.datasets import Squares
 from palette.data.manifest import Entry, Manifest
+from palette.data.sources.splits import read_flist
 from palette.errors import DataError
 
 SHOWN = 10
@@ -82,17 +83,17 @@ class Selection:
         return (found[place] for place in self.tests.tolist())
 
 
-def select(manifest: Manifest, options: Squares, names: Sequence[str] | None) -> Selection:
+def select(manifest: Manifest, options: Squares, test_list: Path | None) -> Selection:
     """Choose by a number that belongs to a picture's content: where it lies, and what else there is, plays no part.
 
-    With splits of its own, a dataset keeps them. Without, equal pictures count once. names: of the test images, in order.
-    Raises DataError if there are too few.
+    With splits of its own, a dataset keeps them. Without, equal pictures count once. test_list: names the test images, in order.
+    Raises DataError if there are too few, and for names that are not those of one picture each.
     """
     listed = Listed.of(manifest.images(), options.seed)
     official = bool(listed.split.any())
     pool = _unique(listed.key) if not official else np.ones(len(listed.key), np.bool_)
-    if names is not None:
-        tests = _named(manifest, names, options.test_images)
+    if test_list is not None:
+        tests = _named(manifest, test_list, read_names(test_list, options.test_images))
     else:
         tests = _lowest(listed.key, pool & (listed.split == SPLITS.index("test")) if official else pool)
         tests = tests[: options.test_images]
@@ -139,39 +140,52 @@ def _refuse_too_few(manifest: Manifest, options: Squares, tests: int, train: int
 
 
 def read_names(path: Path, count: int) -> list[str]:
-    """The first `count` names of a list, one a line; empty lines do not count. Raises DataError for fewer, and for repeated ones."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as a list of names (`test_list` of `prepare`): {error}") from None
-    names = [line.strip() for line in lines if line.strip()][:count]
+    """The first `count` names of a list, one a line; blanks around them and empty lines do not count.
+
+    Raises DataError for fewer, and for repeated ones.
+    """
+    names = [name for line in read_flist(path) if (name := line.strip())][:count]
     if len(names) < count:
         raise DataError(f"{path}: has {len(names)} names, but `test_images` is {count}. Lower `test_images`.")
     if len(set(names)) < len(names):
         twice = next(name for number, name in enumerate(names) if name in names[:number])
-        raise DataError(f"{path}: {twice} stands there twice. Each test image counts once.")
+        raise DataError(f"{path}: {twice} stands there twice. {ONCE}")
     return names
 
 
-def _named(manifest: Manifest, names: Sequence[str], count: int) -> npt.NDArray[np.int64]:
-    """The places of the pictures with these names, in their order. Raises DataError for names of none, or of several."""
-    found: dict[str, list[int]] = {name: [] for name in names[:count]}
+ONCE = "Each test image counts once: take one of the two lines away."
+
+
+def _named(manifest: Manifest, path: Path, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The places of the pictures with the names of the list `path`, in their order.
+
+    Raises DataError for names of no picture, of several, or of one that has another name there already.
+    """
+    whole, ends = ({name: list[int]() for name in names} for _ in range(2))
     for place, entry in enumerate(manifest.images()):
         for name in _names_of(entry["file"]):
-            if name in found:
-                found[name].append(place)
+            if name in whole:
+                (whole if name == entry["file"] else ends)[name].append(place)
+    found = {name: whole[name] or ends[name] for name in names}
+    _refuse_unclear(manifest, path, found)
+    owner: dict[int, str] = {}
+    for name, (place,) in found.items():
+        if owner.setdefault(place, name) != name:
+            raise DataError(f"{path}: {owner[place]} and {name} are the same picture. {ONCE}")
+    return np.fromiter(owner, np.int64)
+
+
+def _refuse_unclear(manifest: Manifest, path: Path, found: Mapping[str, Sequence[int]]) -> None:
     missing = [name for name, places in found.items() if not places]
     unclear = [name for name, places in found.items() if len(places) > 1]
     if missing or unclear:
         wrong = [*(f"{name}: no such picture" for name in missing), *(f"{name}: several pictures" for name in unclear)]
         raise DataError(
-            f"{manifest.path}: {len(missing)} of {len(found)} names of `test_list` are of no readable picture there, and "
-            f"{len(unclear)} are of several:\n  "
+            f"{path} (`test_list` of `prepare`): {len(missing)} of {len(found)} names are of no readable picture of "
+            f"{manifest.path}, and {len(unclear)} are of several:\n  "
             + "\n  ".join(wrong[:SHOWN])
-            + "\nWrite more of its path before a name that is "
-            "not clear; what could not be read stands at the manifest's end."
+            + "\nWrite more of its path before a name that is not clear; what could not be read stands at the manifest's end."
         )
-    return np.array([places[0] for places in found.values()], np.int64)
 
 
 def _names_of(file: str) -> Iterator[str]:

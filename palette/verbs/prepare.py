@@ -18,7 +18,7 @@ from palette.data.manifest import Entry, Manifest, opener
 from palette.data.parallel import ordered
 from palette.data.pictures import UNREADABLE, Picture, cut_square, read_picture
 from palette.data.prepared import Noticed, summary
-from palette.data.selection import read_names, select
+from palette.data.selection import select
 from palette.data.store import encode, image_name
 from palette.errors import DataError
 from palette.files import write_json
@@ -97,9 +97,8 @@ def of_photos(manifest: Manifest, spec: PrepareSpec) -> Chosen:
 def of_pictures(manifest: Manifest, spec: PrepareSpec) -> Chosen:
     """One crop of each chosen picture. Test images stand in their order, training images as the manifest has them, which is
     the order in which archives are read fastest."""
-    options, runtime = spec.prepare, spec.runtime
-    names = read_names(runtime.test_list, options.test_images) if runtime.test_list else None
-    chosen = select(manifest, options, names)
+    options = spec.prepare
+    chosen = select(manifest, options, spec.runtime.test_list)
     tests = list(chosen.test_entries(manifest.images()))
     labels = {name: label for label, name in enumerate(manifest.classes)}
 
@@ -185,6 +184,8 @@ class Work:
         if self.manifest.source == "pairs":
             for split in SPLITS:
                 self.conditions(split, chosen.crops(split), writers[split])
+        if self.bad.count:
+            say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
         return summary(self.manifest, self.stage.spec.prepare, writers, self.bad, chosen.noticed)
 
     def writer(self, name: str) -> StoreWriter:

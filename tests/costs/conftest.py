@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from palette.config import Config
-from palette.costs import networks
 from palette.costs.made import jobs_of
-from palette.costs.networks import NetworkCost
+from palette.costs.networks import Footprint
 from palette.fingerprint import digests
 from palette.plan import Plan
 from palette.spec.stages import TrainSpec
@@ -26,7 +25,8 @@ RAW: dict[str, Any] = {
     "experiments": [{"dataset": "photos", "task": ["jpeg", "hole"], "model": "palette", "sampler": "dpm"}],
     "report": {"gallery_images": 0},
 }
-COST = NetworkCost(parameters=10**6, flops=10**9, training_flops=3 * 10**9, training_bytes=10**8, sampling_bytes=10**7)
+FLOPS = 10**9
+FOOTPRINT = Footprint(parameters=10**6, training_bytes=10**8)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 Make = Callable[..., Plan]
@@ -34,9 +34,10 @@ Make = Callable[..., Plan]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A plan of `RAW` with other sections; its networks cost `COST`, without being counted."""
-    monkeypatch.setattr("palette.costs.work.network_cost", lambda *_: COST)
-    monkeypatch.setattr(networks, "network_cost", lambda *_: COST)
+    """A plan of `RAW` with other sections; its networks take `FLOPS` and `FOOTPRINT`, without being counted."""
+    monkeypatch.setattr("palette.costs.work.flops", lambda *_: FLOPS)
+    monkeypatch.setattr("palette.costs.work.training_flops", lambda *_: 3 * FLOPS)
+    monkeypatch.setattr("palette.costs.estimate.footprint", lambda *_: FOOTPRINT)
 
     def made(**changes: Any) -> Plan:
         return Plan(Config.model_validate({**RAW, "results": tmp_path / "results", **changes}))
@@ -44,9 +45,16 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return made
 
 
-def finish(plan: Plan, seconds: float = 10, device: str = "cpu", modules: dict[str, str] | None = None) -> None:
-    """Let every stage look made: empty files, and cards that tell of `seconds`, one job after the other."""
-    end = NOW
+def finish(
+    plan: Plan,
+    seconds: float = 10,
+    device: str = "cpu",
+    modules: dict[str, str] | None = None,
+    began: datetime = NOW,
+    training_seconds: Callable[[TrainSpec], float] | None = None,
+) -> None:
+    """Let every stage look made: empty files, and cards that tell of `seconds`, one job after the other from `began` on."""
+    end = began
     for spec in plan.stages.values():
         spec.write(plan.results)
         for job in jobs_of(plan, spec.folder):
@@ -59,7 +67,11 @@ def finish(plan: Plan, seconds: float = 10, device: str = "cpu", modules: dict[s
                 "seconds": seconds,
                 "finished": end.isoformat(),
                 "device": device,
-                **({"training_seconds": seconds} if isinstance(spec, TrainSpec) else {}),
+                **(
+                    {"training_seconds": training_seconds(spec)}
+                    if isinstance(spec, TrainSpec) and training_seconds
+                    else {}
+                ),
             }
             for file in artifacts:
                 (plan.results / file).parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import pytest
 from palette.costs.budget import keep_within_budget
 from palette.costs.summary import gpu_hours
 from palette.errors import ConfigError
+from palette.scale import rounded
 from palette.workflow import start
 from tests.costs.conftest import RAW, Make, finish
 
@@ -24,7 +25,7 @@ def test_above_it_a_run_without_a_terminal_is_refused(make: Make) -> None:
     plan = make(models=LONG, budget={"gpu_hours": 10, "gpu": "h100"})
     with pytest.raises(ConfigError, match=r"above budget.gpu_hours: 10\b.*--config 'budget=\{gpu_hours: ") as refused:
         start(plan)
-    assert f"{gpu_hours(plan, 'h100'):,.3g} GPU-hours on H100 SXM" in str(refused.value)
+    assert f"{rounded(gpu_hours(plan, 'h100'))} GPU-hours on H100 SXM" in str(refused.value)
     assert not (plan.results / "train").exists()
 
 

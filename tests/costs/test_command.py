@@ -1,11 +1,16 @@
 """`palette plan` as it is typed."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from palette.cli import main
+from palette.commands.plan import shown_briefly
+from palette.costs.summary import planned
 from palette.costs.text import duration
 from tests.costs.conftest import RAW, Make, finish
 
@@ -28,6 +33,34 @@ def test_tells_what_why_and_how_much(file: Path, capsys: Out) -> None:
         assert f"\n  {row}" in text
     assert "with 4 GPUs" in text
     assert not (file.parent / "results/train").exists()
+
+
+def test_briefly_of_the_jobs_of_a_dry_run_alone(make: Make) -> None:
+    train = {"steps": 1000, "gpus": 4}
+    plan = make(models={"palette": {**RAW["models"]["palette"], "train": train}}, budget={"gpu": "h100"})
+    files = [str(plan.results / file) for spec in plan.of_kind("train") for file in plan.outputs(spec.folder)]
+    assert re.search("jobs +1$", shown_briefly(plan, files[:1], None), re.MULTILINE)
+    text = shown_briefly(plan, files, None)
+    assert re.search("jobs +2$", text, re.MULTILINE)
+    assert "with 4 GPUs, " in text
+    assert shown_briefly(plan, set(), None) == ""
+
+
+def test_a_dry_run_needs_no_torch(file: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from palette.commands.plan import shown_briefly; from palette.workflow import plan_of\n"
+        "plan = plan_of([Path(sys.argv[1])]); files = [str(plan.results / f) for s in plan.stages for f in plan.outputs(s)]\n"
+        "print(shown_briefly(plan, files, 1)); assert 'torch' not in sys.modules"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "wall time" in run.stdout
+
+
+def test_on_fewer_gpus_than_a_job_asks_for_it_takes_longer(make: Make) -> None:
+    plan = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 10**7, "gpus": 4}}})
+    on_four, on_one = (planned(plan, "h100", gpus, 1)[1].seconds for gpus in (4, 1))
+    assert on_one > 3.5 * on_four
 
 
 def test_as_json(file: Path, capsys: Out) -> None:

@@ -5,15 +5,21 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from palette.config.cluster import GpuName
+from palette.config.datasets import Fetch
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
 from palette.costs.made import Job
-from palette.costs.summary import compared, planned
-from palette.costs.work import HANDLING, START
+from palette.costs.summary import planned
+from palette.costs.work import HANDLING, Work, fetch_work, seconds
+from palette.data.manifest import write_manifest
+from palette.data.registry import built_in
+from palette.data.sources.planned import survey
 from palette.plan import Plan
-from tests.costs.conftest import COST, NOW, RAW, Make, finish
+from palette.spec.stages import FetchSpec
+from tests.costs.conftest import FLOPS, FOOTPRINT, NOW, RAW, Make, finish
 
 BATCH = 16
 
@@ -24,15 +30,15 @@ def train_job(plan: Plan) -> Job:
 
 def calculated(steps: int, device: str = "h100", precision: str = "fp32") -> float:
     """A training by hand."""
-    flops = steps * BATCH * COST.training_flops
-    return START + HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
+    flops = steps * BATCH * 3 * FLOPS
+    return HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
 
 
 def test_a_training_by_hand(make: Make) -> None:
     plan = make()
     found = Estimator.of(plan, "h100").estimate(train_job(plan))
     assert found.seconds == pytest.approx(calculated(1000))
-    assert found.flops == 1000 * BATCH * COST.training_flops
+    assert found.flops == 1000 * BATCH * 3 * FLOPS
     assert found.gpu_hours == pytest.approx(calculated(1000) / 3600)
     assert found.basis == "assumed, 35% of the peak of H100 SXM"
 
@@ -52,7 +58,7 @@ def test_draws_of_the_first_inputs_are_sampled_too(make: Make) -> None:
     folder = plan.of_kind("sample")[0].folder
     images = [Estimator.of(plan, "h100").work(plan.stages[folder], shard).images for shard in ("000", "001", "002")]
     assert images == [4 + 2 * 4, 4 + 2 * 2, 2]
-    assert Estimator.of(plan, "h100").work(plan.stages[folder], "002").flops == 2 * 4 * COST.flops
+    assert Estimator.of(plan, "h100").work(plan.stages[folder], "002").flops == 2 * 4 * FLOPS
 
 
 def test_earlier_jobs_put_the_estimate_right(make: Make) -> None:
@@ -60,22 +66,11 @@ def test_earlier_jobs_put_the_estimate_right(make: Make) -> None:
     finish(plan, seconds=3 * calculated(1000, "a100"), device="NVIDIA A100-SXM4-80GB")
     longer = {"palette": {**RAW["models"]["palette"], "train": {"steps": 9000}}}
     changed = make(models=longer)
-    found = Estimator.of(changed, "a100").estimate(train_job(changed), whole=True)
+    found = Estimator.of(changed, "a100").estimate(train_job(changed), done=0)
     assert found.seconds == pytest.approx(3 * calculated(9000, "a100"))
     assert found.basis == "2 earlier jobs of this network on A100 SXM 80 GB"
     other = Estimator.of(changed, "h100").estimate(train_job(changed))
     assert other.seconds == pytest.approx(calculated(9000))
-
-
-def test_truth_stands_beside_what_was_known_before(make: Make) -> None:
-    plan = make()
-    finish(plan, seconds=2 * calculated(1000, "cpu"))
-    first, second = (job for job in compared(plan, "cpu")["jobs"] if job["kind"] == "train")
-    assert first["estimated"] == pytest.approx(calculated(1000, "cpu"))
-    assert first["ratio"] == pytest.approx(0.5)
-    assert first["basis"].startswith("assumed")
-    assert second["ratio"] == pytest.approx(1)  # the first one is on record by then
-    assert second["basis"] == "1 earlier job of this network on CPU core"
 
 
 def test_records_of_the_future_do_not_count(make: Make) -> None:
@@ -89,9 +84,9 @@ def test_records_of_the_future_do_not_count(make: Make) -> None:
 def test_memory_and_the_largest_batch(make: Make) -> None:
     plan = make()
     (memory,) = Estimator.of(plan, "a100-40").memory(plan.stages)
-    assert memory.state == COST.parameters * (16 + 4)
-    assert memory.needed == memory.state + BATCH * COST.training_bytes + 2 * 10**9
-    assert memory.largest == (39 * GIB - 2 * 10**9 - memory.state) // COST.training_bytes
+    assert memory.state == FOOTPRINT.parameters * (16 + 4)
+    assert memory.needed == memory.state + BATCH * FOOTPRINT.training_bytes + 2 * 10**9
+    assert memory.largest == (39 * GIB - 2 * 10**9 - memory.state) // FOOTPRINT.training_bytes
     split = make(models={"palette": {"train": {"gpus": 2, "accumulate": 4}}})
     assert Estimator.of(split, "a100-40").memory(split.stages)[0].batch == BATCH // 8
 
@@ -99,9 +94,27 @@ def test_memory_and_the_largest_batch(make: Make) -> None:
 def test_several_gpus_are_faster_and_cost_as_much(make: Make) -> None:
     split = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "gpus": 4}}})
     found = Estimator.of(split, "h100").estimate(train_job(split))
-    fixed = START + HANDLING["train"].job
+    fixed = HANDLING["train"].job
     assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 4)
     assert found.gpus == 4
+
+
+def test_gpus_of_all_nodes_count(make: Make) -> None:
+    options = {"steps": 1000, "gpus": 2, "nodes": 4, "accumulate": 2}
+    spread = make(models={"palette": {**RAW["models"]["palette"], "train": options}})
+    estimator = Estimator.of(spread, "h100")
+    found = estimator.estimate(train_job(spread))
+    fixed = HANDLING["train"].job
+    assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 8)
+    assert found.gpu_hours == pytest.approx(found.seconds * 8 / 3600)
+    assert estimator.memory(spread.stages)[0].batch == BATCH // 16
+
+
+def test_a_longer_training_costs_the_steps_beyond_the_shorter_one(make: Make) -> None:
+    plan = make(experiments=[{**RAW["experiments"][0], "task": "jpeg", "steps": [400, 1000]}])
+    estimates = [Estimator.of(plan, "h100").estimate(Job(spec.folder)) for spec in plan.of_kind("train")]
+    flops = sorted(estimate.flops / (BATCH * 3 * FLOPS) for estimate in estimates)
+    assert flops == [400, 600]
 
 
 def test_totals_are_those_of_the_stages(make: Make) -> None:
@@ -139,3 +152,47 @@ def test_a_benchmark_of_the_device_stands_for_the_assumption(tmp_path: Path) -> 
     (tmp_path / "gpu-2026-01-01-l4.json").write_text(record)
     assert utilization("l4", tmp_path)[0] == pytest.approx(0.25)
     assert utilization("a40", tmp_path) == (UTILIZATION, "assumed, 35% of the peak of A40")
+
+
+# ---------------------------------------------------------------------------------------------------------- fetch
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Files that nobody opens when planning."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.jpg").touch()
+    (folder / "README.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("{source: photos}", 6),
+        ("{source: folder, path: OWN}", 30),
+        ("{source: pairs, path: OWN, conditions: OTHER}", 60),
+        ("{source: folder, path: OWN, splits: {train: LIST, test: LIST}}", 14),
+        ("{source: imagenet}", 1_331_167),
+        ("{source: archive, files: [{file: x.zip, urls: ['https://example.org/x.zip']}]}", 0),
+    ],
+)
+def test_fetch_reads_each_picture_once(tmp_path: Path, source: str, count: int) -> None:
+    own, other = pictures(tmp_path / "own", 30), pictures(tmp_path / "other", 30)
+    (tmp_path / "list").write_text("".join(f"{number}.jpg\n" for number in range(7)))
+    for word, path in (("OWN", own), ("OTHER", other), ("LIST", tmp_path / "list")):
+        source = source.replace(word, str(path))
+    fetch = Fetch(**yaml.safe_load(source))
+    spec = FetchSpec(name="own", fetch=fetch, known=built_in().get(fetch.source))
+    work = fetch_work(spec, tmp_path / "results", survey(spec, tmp_path / "results").pictures)
+    assert work.images == count
+    hours = seconds("fetch", work, GPUS["cpu"], 0.5, 2) - seconds("fetch", Work(), GPUS["cpu"], 0.5, 2)
+    assert hours == pytest.approx(count * HANDLING["fetch"].image)
+
+
+def test_what_was_fetched_is_counted_by_its_manifest(tmp_path: Path) -> None:
+    spec = FetchSpec(name="own", fetch=Fetch(source="archive", path=tmp_path / "x.zip"))
+    entries = [{"file": f"{n}.png", "class": "a"} for n in range(5)] + [{"file": "x.png", "reason": "damaged"}]
+    header = {"source": "archive", "containers": ["x.zip"]}
+    write_manifest(tmp_path / spec.folder / "manifest.jsonl", header, entries)
+    assert fetch_work(spec, tmp_path, None).images == 6

@@ -88,6 +88,9 @@ CLEAR = Image.fromarray(np.dstack([PIXELS, PIXELS[:, :, 0]]))
 HUGE = saved(picture(), "BMP")[:18] + b"\xff\xff\xff\x7f" * 2 + bytes(40)
 FEW_ROWS = taller(saved(Image.fromarray(PIXELS[:4]), "TIFF"), 24)
 ENDED = saved(picture(), "JPEG")[:-200] + b"\xff\xd9"
+SCANS = saved(picture(), "JPEG", progressive=True)
+ENDED_SCANS = SCANS[: SCANS.rindex(b"\xff\xda") - 50] + b"\xff\xd9"
+ENDED_LAST = SCANS[:-50] + b"\xff\xd9"
 CORPUS = (
     left_out("empty.jpg", "zero bytes", b"", "no picture, in spite of its ending"),
     left_out("text.png", "text", b"not an image\n", "no picture, in spite of its ending"),
@@ -96,6 +99,7 @@ CORPUS = (
         left_out(f"cut.{kind.lower()}", f"truncated {kind}", half(saved(picture(), kind)), "damaged")
         for kind in ("JPEG", "PNG", "WebP", "TIFF", "GIF", "BMP", "PPM")
     ),
+    left_out("cut.avif", "truncated AVIF", half(saved(picture(), "AVIF")), "no picture, in spite of its ending"),
     left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "no picture, in spite of its ending"),
     left_out("crc-pixels.png", "a flipped bit in the pixels of a PNG", flipped(saved(picture(), "PNG")), "damaged"),
     left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "no picture, in spite of its ending"),
@@ -106,7 +110,9 @@ CORPUS = (
     left_out("scans.jpg", "a JPEG of more than 100 scans, each of which goes over all pixels", with_scans(101), "damaged"),
     left_out("few-rows.png", "a whole PNG with fewer rows than it says", png(32, 24, b"\0" * 97), "damaged"),
     left_out("few-rows.tif", "a whole TIFF with fewer rows than it says", FEW_ROWS, "damaged"),
-    taken("ended.jpg", "a truncated JPEG that ends as a whole one does (its rest is gray: Pillow sees no fault)", ENDED, ""),
+    left_out("ended.jpg", "a truncated JPEG that ends as a whole one does", ENDED, "damaged"),
+    left_out("ended-scans.jpg", "a truncated progressive JPEG that ends as a whole one does", ENDED_SCANS, "damaged"),
+    taken("ended-last.jpg", "the same, cut inside its last scan: only some detail is missing", ENDED_LAST, ""),
     taken("animated.gif", "animated GIF", several("GIF"), "first frame of several, palette"),
     taken("animated.webp", "animated WebP", several("WebP"), "first frame of several"),
     taken("animated.png", "animated PNG", several("PNG"), "first frame of several"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from palette.config.datasets import Fetch, Squares
 from palette.data.manifest import Manifest
@@ -20,7 +21,7 @@ from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
 from palette.verbs import fetch, prepare
-from tests.data.hostile import BY_NAME, CORPUS, table
+from tests.data.hostile import BY_NAME, CORPUS, saved, table
 
 StageOf = Callable[[Spec], Stage[Any]]
 BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,6 +78,45 @@ def test_too_many_bad_files_stop_the_run(stage_of: StageOf, fetched: Stage[Any])
         DataError, match=rf"5 of {len(CORPUS)} files are bad.*`bad_limit` is 10\.00%(?s:.*)raise `bad_limit`"
     ):
         prepared(stage_of, fetched, bad_limit=0.1)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "options", "says"),
+    [
+        (299, 1, {}, ""),
+        (299, 1, {"bad_limit": 0.001}, ""),
+        (298, 2, {}, r"2 of 300 files are bad up to here \(0\.67%\), and `bad_limit` is 0\.10%"),
+        (298, 2, {"bad_limit": 0.01}, ""),
+        (296, 4, {"bad_limit": 0.01}, r"4 of 300 files"),
+        (299, 1, {"bad_limit": 0}, r"1 of 300 files.*`bad_limit` is 0\.00%"),
+        (299, 1, {"strict": True}, "a bad file, and `strict` is set"),
+        (300, 0, {"strict": True, "bad_limit": 0}, ""),
+    ],
+)
+def test_one_bad_photograph_among_hundreds_stops_nothing(
+    tmp_path: Path, stage_of: StageOf, good: int, bad: int, options: dict[str, Any], says: str
+) -> None:
+    (tmp_path / "own").mkdir()
+    for number in range(good + bad):
+        data = saved(Image.new("RGB", (8, 8), (number % 256, number // 256, 0)), "PNG")
+        (tmp_path / f"own/{number:03}.png").write_bytes(data if number >= bad else data[:-20])
+    stage = stage_of(FetchSpec(name="own", fetch=Fetch(source="folder", path=tmp_path / "own")))
+    fetch.run(stage)
+    spec = PrepareSpec(
+        name="own",
+        parents={"fetch": stage.spec.folder},
+        prepare=Squares(image_size=8, train_images=None, test_images=2),
+        runtime=PrepareRuntime(**options),
+    )
+    made = stage_of(spec)
+    if says:
+        with pytest.raises(DataError, match=f"(?s)prepare own: {says}"):
+            prepare.run(made)
+        return
+    prepare.run(made)
+    facts = json.loads(made.path("prepare.json").read_text())
+    assert (facts["files"]["listed"], facts["files"]["bad"]) == (300, bad)
+    assert facts["train"]["images"] == good - 2
 
 
 def test_strict_stops_at_the_first(stage_of: StageOf, fetched: Stage[Any]) -> None:

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from palette.data import limits
-from palette.data.limits import scans
 from palette.data.pictures import read_picture
 from tests.data.hostile import PIXELS, png, saved, with_scans
 
@@ -23,23 +22,6 @@ def test_scans() -> None:
     assert read_picture(with_scans(100)).pixels.size == (32, 24)
     with pytest.raises(Image.DecompressionBombError, match="101 scans; at most 100 are read"):
         read_picture(with_scans(101))
-
-
-def test_only_scans_of_the_picture_itself_count() -> None:
-    """Not those of thumbnails in its headers, nor what looks like one in a film that a telephone appends."""
-    plain, marks = saved(Image.fromarray(PIXELS), "JPEG"), b"\xff\xda" * 300
-    headed = plain[:2] + b"\xff\xed" + (len(marks) + 2).to_bytes(2) + marks + plain[2:]
-    for data in (headed + marks, plain[:2] + b"\xff\xff\xff" + headed[2:]):
-        assert scans(data) == 1
-        assert read_picture(data).pixels.size == (32, 24)
-    assert scans(saved(Image.fromarray(PIXELS), "JPEG", progressive=True)) == 10
-    assert scans(with_scans(77)) == 77
-
-
-def test_a_hidden_scan_counts() -> None:
-    """Behind a marker that has no length, whatever follows it."""
-    data = with_scans(20)
-    assert scans(data[:2] + b"\xff\x01" + data[2:]) == 20
 
 
 @pytest.mark.parametrize("rows", [1, 2, 23])

@@ -213,7 +213,7 @@ def test_a_new_condition_makes_the_plan_start_afresh(folders: Path) -> None:
             "the mix of model 'palette', with `paired`, needs",
         ),
         ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`conditions` goes with `source: pairs`"),
-        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`path` goes with"),
+        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs a `path`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here", "conditions": "there"}}}},
             "`conditions` goes with `source: pairs`, and only with it",

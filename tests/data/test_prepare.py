@@ -235,8 +235,20 @@ def test_moved_folder_gives_the_same_split(tmp_path: Path, stage_of: StageOf, fo
     assert first.path("train.zip").read_bytes() == second.path("train.zip").read_bytes()
 
 
-def test_picture_changed_after_fetch_is_named(tmp_path: Path, stage_of: StageOf, folder: Stage[Any]) -> None:
-    Image.new("RGB", (9, 9)).save(tmp_path / "own" / "0" / "4.png")
-    with pytest.raises(DataError, match=r"4\.png: changed since"):
-        prepared(stage_of, folder, image_size=8, train_images=10, test_images=2)
+def test_picture_changed_after_fetch_is_named(
+    tmp_path: Path, stage_of: StageOf, folder: Stage[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one picture that is told; of two the run stops."""
+
+    def trained_on() -> list[str]:
+        train, _ = stores(prepared(stage_of, folder, image_size=8, train_images=10, test_images=2))
+        return [entry["file"] for entry in train.manifest]
+
+    first, second, *others = trained_on()
+    Image.new("RGB", (9, 9)).save(tmp_path / "own" / first)
+    assert trained_on() == [second, *others]
+    assert f"1 of 12 files left out:\n  {first}: {tmp_path}/own/{first}: changed since" in capsys.readouterr().err
+    Image.new("RGB", (9, 9)).save(tmp_path / "own" / second)
+    with pytest.raises(DataError, match=rf"(?s)2 of 12 files are bad.*{second}: changed since"):
+        trained_on()
     assert not list((tmp_path / "results").glob("prepare/*/*.tmp"))

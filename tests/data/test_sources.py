@@ -21,7 +21,7 @@ from palette.data.manifest import Manifest, opener
 from palette.data.registry import built_in
 from palette.data.sources.files import VARIABLE, Missing
 from palette.data.sources.imagenet import kit_labels
-from palette.data.sources.planned import listing, missing
+from palette.data.sources.planned import missing, survey
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
@@ -340,7 +340,7 @@ def test_another_file_under_imagenets_name(tmp_path: Path, fetched: Fetched, ima
 def test_imagenet_that_is_not_there(tmp_path: Path, stage_of: StageOf) -> None:
     """The plan knows what is missing, in names, bytes, place and terms; the job says the same."""
     spec = FetchSpec(name="in", fetch=Fetch(source="imagenet", path=tmp_path / "in"), known=built_in()["imagenet"])
-    assert listing(spec, tmp_path) is None
+    assert survey(spec, tmp_path).digest is None
     files = missing(spec, tmp_path)
     assert [file.path.name for file in files] == [file.file for file in built_in()["imagenet"].files]
     for part in (
@@ -545,7 +545,7 @@ def test_a_torchvision_class_that_does_not_exist(tmp_path: Path, fetched: Fetche
 
 def test_splits_that_name_nothing_stop_the_plan(tmp_path: Path) -> None:
     def digest(**options: Any) -> str | None:
-        return listing(FetchSpec(name="mine", fetch=Fetch(**options)), tmp_path)
+        return survey(FetchSpec(name="mine", fetch=Fetch(**options)), tmp_path).digest
 
     (tmp_path / "train").mkdir()
     with pytest.raises(ConfigError, match=r"splits\.test: 'val' is neither a list nor a folder"):

@@ -1,5 +1,6 @@
 """The profile for any queue, with a submit command that runs jobs in the background; and what every profile must have."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from tests.workflow.project import CHECKOUT, Project
 
 PROFILES = sorted(CHECKOUT.glob("workflow/profiles/*/config.yaml"))
-SUBMIT = '#!/bin/sh\necho submitted >> submitted\nnohup sh "$1" > job.out 2>&1 &\necho $!\n'
+SUBMIT = '#!/bin/sh\necho submitted >> submitted\ncp edited.json config.yaml\nnohup sh "$1" > job.out 2>&1 &\necho $!\n'
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.parent.name)
@@ -22,9 +23,13 @@ def test_every_profile_heals_a_run(profile: Path) -> None:
 
 
 @pytest.mark.slow
-def test_jobs_go_through_the_submit_command(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_jobs_go_through_the_submit_command_and_by_the_config_of_their_run(
+    tiny: dict[str, Any], tmp_path: Path
+) -> None:
     pytest.importorskip("snakemake_executor_plugin_cluster_generic")
     project = Project.create(tmp_path / "project", tiny)
+    edited = json.dumps(tiny | {"datasets": {}})  # with which no job could be planned
+    (project.folder / "edited.json").write_text(edited)
     submit = tmp_path / "submit"
     submit.write_text(SUBMIT)
     submit.chmod(0o755)
@@ -32,6 +37,7 @@ def test_jobs_go_through_the_submit_command(tiny: dict[str, Any], tmp_path: Path
     project.snakemake(*profile, "--until", "prepare", "mask")
     assert list(project.results.glob("prepare/*/card.json"))
     assert (project.folder / "submitted").read_text().count("submitted") == 3
+    assert (project.folder / "config.yaml").read_text() == edited
 
 
 def test_a_log_keeps_what_snakemake_deletes(tmp_path: Path) -> None:

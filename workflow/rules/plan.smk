@@ -2,6 +2,7 @@
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+import atexit
 import os
 import re
 import sys
@@ -12,16 +13,18 @@ sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
-from palette.commands.plan import options, shown
+from palette.commands.plan import options, shown, shown_briefly
 from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
+from palette.frozen import freeze, thaw
 from palette.requests import launcher
 from palette.workflow import (
+    end,
     jobs_use,
     page,
     plan_of,
-    run_hook,
+    say_once,
     start,
     write_specs,
 )
@@ -51,9 +54,17 @@ files = [] if imported else [Path(file) for file in workflow.configfiles]
 results = Path(config.get("results", "results"))
 if imported:
     config = {**config, "results": str(workflow.modifier.modify_path(str(results)))}
-plan = or_stop(plan_of, files, config)
-if imported and workflow.is_main_process:
-    or_stop(write_specs, plan)  # a module's `onstart` is not run
+if workflow.remote_exec:  # a job of a cluster
+    plan = or_stop(thaw, Path(config.get("results", results)))
+else:
+    plan = or_stop(plan_of, files, config)
+if imported and workflow.is_main_process:  # a module's `onstart` is not run
+    or_stop(write_specs, plan)
+    or_stop(freeze, plan)
+
+
+# Of a hundred thousand inputs, strings are joined many times faster than paths.
+start_of_paths = f"{results}/" if results.parts else ""
 
 
 def spec_of(kind):
@@ -68,7 +79,7 @@ def made(folder, shard=None):
 def needed(kind):
     """Input function: all files that the stage of this kind, named by the wildcards, reads."""
     return lambda wildcards: [
-        ancient(results / file)
+        ancient(start_of_paths + file)
         for file in plan.inputs(f"{kind}/{wildcards.stage}", wildcards.get("shard"))
     ]
 
@@ -120,6 +131,20 @@ def only_planning():
     return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
         "plan"
     ]
+
+
+def tell_cost():
+    """Of a dry run, say what its jobs would cost."""
+    if workflow.dryrun and workflow.scheduler:
+        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+        gpus = workflow.global_resources.get("gpu")
+        made_now = {file for job in jobs for file in map(str, job.output)}
+        if text := shown_briefly(plan, made_now, gpus and gpus.value):
+            say_once(f"\n{text}")
+
+
+# Snakemake calls none of its hooks in a dry run.
+atexit.register(tell_cost)
 
 
 wildcard_constraints:
