@@ -377,7 +377,6 @@ CHECKS: tuple[Check, ...] = (
     batches_divide,
     widths_are_kept,
     sources_exist,
-    own_files_are_there,
     references_exist,
     crops_have_a_meaning,
     lists_are_readable,
@@ -389,12 +388,15 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def read_config(raw: Mapping[str, Any], files: Sequence[Path]) -> Config:
-    """The config in `raw`, which was read from `files`. Raises one ConfigError that lists every mistake."""
+def read_config(raw: Mapping[str, Any], files: Sequence[Path], further: Sequence[Check] = ()) -> Config:
+    """The config in `raw`, which was read from `files`. further: checks of what lies beside it on this machine.
+
+    Raises one ConfigError that lists every mistake.
+    """
     config, problems = validate(raw)
     problems += names_exist(raw)
     if config is not None:
-        problems += [problem for check in CHECKS for problem in check(config)]
+        problems += [problem for check in (*CHECKS, *further) for problem in check(config)]
     refuse(list(dict.fromkeys(problems)), Places(files))
     assert config is not None
     return config

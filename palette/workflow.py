@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from palette.checks import read_config
+from palette.checks import own_files_are_there, read_config
 from palette.config import Config
 from palette.config.scores import Score
 from palette.config_file import Places, Problem, read_yaml, refuse
@@ -145,7 +145,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     """
     for file in files:
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
-    config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
+    config = read_config(raw if raw is not None else read_yaml(files[-1]), files, [own_files_are_there])
     surveys = _surveys(config)
     classes = {name: found.classes for name, found in surveys.items() if found.classes}
     pictures = {name: found.pictures for name, found in surveys.items() if found.pictures is not None}
