@@ -47,7 +47,8 @@ onstart:
 
 onsuccess:
     if not only_planning():
-        print(f"\nDone. Look at {page(plan)}")
+        if page(plan).exists():  # not after `--until prepare`
+            print(f"\nDone. Look at {page(plan)}")
         end(plan, plan.config.hooks.success, log)
 
 

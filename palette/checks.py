@@ -245,6 +245,23 @@ def sources_exist(config: Config) -> Iterator[Problem]:
             yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
 
 
+def own_files_are_there(config: Config) -> Iterator[Problem]:
+    """The user's own folders, archives and models are where the config says, and the results have a folder."""
+    for name, dataset in config.datasets.items():
+        fetch, path = dataset.fetch, ("datasets", name, "fetch")
+        for option in ("path", "conditions") if fetch.source in ("folder", "pairs") else ():
+            if (folder := getattr(fetch, option)) is not None and not folder.is_dir():
+                yield Problem((*path, option), f"no folder {folder}.")
+        if fetch.source == "archive" and fetch.path and not fetch.files and not fetch.path.is_file():
+            yield Problem((*path, "path"), f"no archive {fetch.path}.")
+    for name, model in config.models.items():
+        if (start := model.train.start_from) is not None and not start.is_file():
+            text = f"no file {start}. It is the `model.safetensors` of a training or of `palette import`."
+            yield Problem(("models", name, "train", "start_from"), text)
+    if config.results.exists() and not config.results.is_dir():
+        yield Problem(("results",), f"{config.results} is a file, and results need a folder.")
+
+
 def references_exist(config: Config) -> Iterator[Problem]:
     """The dataset that another one is compared with is defined."""
     for name, dataset in config.datasets.items():
@@ -300,13 +317,6 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
         if task.masks is not None and not task.masks.exists():
             text = f"no file or folder {task.masks}. Correct the path, or leave `masks` out: then they are drawn."
             yield Problem(("tasks", name, "masks"), text)
-
-
-def starts_are_there(config: Config) -> Iterator[Problem]:
-    """Weights that a training starts from are where the config says."""
-    for name, model in config.models.items():
-        if (file := model.train.start_from) is not None and model.released is None and not file.is_file():
-            yield Problem(("models", name, "train", "start_from"), f"no file {file}. `palette import` makes one.")
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
@@ -367,12 +377,12 @@ CHECKS: tuple[Check, ...] = (
     batches_divide,
     widths_are_kept,
     sources_exist,
+    own_files_are_there,
     references_exist,
     crops_have_a_meaning,
     lists_are_readable,
     trainings_have_images,
     masks_are_there,
-    starts_are_there,
     tables_have_rows,
     tables_can_be_targets,
     tables_follow_the_paper,

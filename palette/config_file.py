@@ -16,6 +16,23 @@ Path_ = tuple[str | int, ...]
 """Where something stands in a config: ("models", "palette", "train", "steps")."""
 
 
+WORDS = {
+    "dict_type": "should be a mapping, `name: value`",
+    "model_type": "should be a mapping of options",
+    "model_attributes_type": "should be a mapping of options",
+    "tuple_type": "should be a list, `[…]`",
+    "path_type": "should be a path",
+    "string_type": "should be text",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number, `0.001` or `1.0e-3`",
+    "too_short": "needs at least one entry",
+}
+"""What pydantic says in Python's terms, in those of a config."""
+
+
 class Problem(NamedTuple):
     """One mistake."""
 
@@ -49,6 +66,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         value = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file.") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}). A config is a YAML file.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not a text file in UTF-8 ({error}).") from None
     except yaml.MarkedYAMLError as error:
@@ -57,9 +76,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, TypeError) as error:  # TypeError: a list or a mapping as a key
         raise ConfigError(f"{file}: not valid YAML: {error}.") from None
     if not isinstance(value, dict):
-        raise ConfigError(
-            f"{file}: a config is a mapping of sections ({', '.join(Config.model_fields)}), found {type(value).__name__}."
+        found = (
+            "it is empty" if value is None else f"this is {'a list' if isinstance(value, list) else 'a single value'}"
         )
+        raise ConfigError(f"{file}: a config is a mapping of sections ({', '.join(Config.model_fields)}); {found}.")
     return value
 
 
@@ -152,13 +172,15 @@ def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
         return Problem(location, "missing; it has no default.")
     path = _known_path(raw, location)
     if "[key]" in location:
-        return Problem(path, f"{given!r} is not a name: lower-case letters, digits, '.', '_' and '-', at most 60.")
-    text = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")
-    if error["type"] == "too_short":
-        text = "needs at least one entry"
-    choices = text.partition("should be ")[2].removeprefix("one of ").replace(" or ", ", ").split(", ")
+        quoted = "" if isinstance(given, str) else " In YAML a number, a date, yes and no are words in quotes only."
+        return Problem(
+            path, f"{given!r} is not a name: lower-case letters, digits, '.', '_' and '-', at most 60.{quoted}"
+        )
+    said = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")
+    text = WORDS.get(error["type"], said)
+    choices = said.partition("should be ")[2].removeprefix("one of ").replace(" or ", ", ").split(", ")
     allowed = [choice.strip("'") for choice in choices]
-    shown = "" if isinstance(given, Mapping) else f" (given: {given!r})"
+    shown = "" if isinstance(given, Mapping) else f" (given: {'nothing' if given is None else repr(given)})"
     return Problem(path, f"{text}{shown}.{closest(given, allowed) if isinstance(given, str) else ''}")
 
 

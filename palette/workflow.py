@@ -13,7 +13,7 @@ from typing import Any
 from palette.checks import read_config
 from palette.config import Config
 from palette.config.scores import Score
-from palette.config_file import read_yaml
+from palette.config_file import Places, Problem, read_yaml, refuse
 from palette.costs import page as cost_page
 from palette.costs import runs
 from palette.costs.budget import keep_within_budget
@@ -61,6 +61,19 @@ def _fetched(config: Config) -> dict[str, FetchSpec]:
 def _surveys(config: Config) -> dict[str, Survey]:
     """What is known of each dataset. What of the user's own is not there is an error now, and so are images without a condition."""
     return {name: survey(spec, config.results) for name, spec in _fetched(config).items()}
+
+
+def _too_few(config: Config, pictures: Mapping[str, int]) -> Iterator[Problem]:
+    """A user's folder has as many pictures as are asked for, if all of them can be read. pictures: of each dataset."""
+    for name, dataset in config.datasets.items():
+        fetch, prepare, found = dataset.fetch, dataset.prepare, pictures.get(name)
+        train, test = prepare.train_images, prepare.test_images
+        if fetch.source in ("folder", "pairs") and found is not None and found < test + (1 if train is None else train):
+            text = (
+                f"{found} pictures are in {fetch.path or 'its lists'}, but {'some' if train is None else train} to train on and {test} "
+                "to test on are asked for. Lower `train_images` (null: all that remain) or `test_images`."
+            )
+            yield Problem(("datasets", name, "prepare"), text)
 
 
 def _outputs(config: Config) -> dict[str, str]:
@@ -134,16 +147,16 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
         read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files)
     surveys = _surveys(config)
-    classes = {
-        name: found.classes for name, found in surveys.items() if found.classes
-    }  # of an empty folder, `fetch` tells
+    classes = {name: found.classes for name, found in surveys.items() if found.classes}
+    pictures = {name: found.pictures for name, found in surveys.items() if found.pictures is not None}
+    refuse(list(_too_few(config, pictures)), Places(files))
     plan = Plan(
         config,
         weights=_weights(config, classes),
         listings={name: found.digest for name, found in surveys.items() if found.digest},
         classes=classes,
         outputs_of=_outputs(config),
-        pictures={name: found.pictures for name, found in surveys.items() if found.pictures is not None},
+        pictures=pictures,
         digests=_digests(config),
     )
     for note in plan.notes:

@@ -118,6 +118,18 @@ def test_lists_of_test_images(problems: Problems, tmp_path: Path, content: str, 
     assert found == ([expected] if says else [])
 
 
+@pytest.mark.parametrize("source", [None, PAIRS])
+def test_a_folder_with_too_few_pictures(problems: Problems, tmp_path: Path, source: tuple[str, str] | None) -> None:
+    changes = [source] if source else []
+    (tmp_path / "own/README.txt").touch()
+    (line,) = problems(*changes, ("train_images: 4", "train_images: 5"))
+    assert line.strip() == (
+        f"4: datasets.own.prepare: 6 pictures are in {tmp_path}/own, but 5 to train on and 2 to test on are asked for. "
+        "Lower `train_images` (null: all that remain) or `test_images`."
+    )
+    assert problems(*changes, ("train_images: 4", "train_images: null")) == []
+
+
 NONE = ("train_images: 4", "train_images: 0")
 
 

@@ -60,6 +60,24 @@ def test_small_config_is_accepted(write: Callable[[str], Path]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "it is empty"), ("- 1\n", "this is a list"), ("5\n", "this is a single value")],
+    ids=["empty", "a list", "a number"],
+)
+def test_what_is_no_mapping_is_refused(write: Callable[[str], Path], text: str, says: str) -> None:
+    assert says in refusal(write(text))[0]
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    assert "cannot be read (Is a directory)" in refusal(tmp_path)[0]
+
+
+def test_results_that_are_a_file_are_refused(write: Callable[[str], Path], tmp_path: Path) -> None:
+    lines = refusal(write(f"results: {tmp_path / 'config.yaml'}\n{SMALL}"))
+    assert "is a file, and results need a folder" in lines[1]
+
+
 def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[[str], Path]) -> None:
     text = (
         SMALL.replace("multipliers", "multipliars")
@@ -94,6 +112,16 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("{steps: 4}", "{steps: 4, kind: dpm, eta: 0.5}", 11, "Did you mean 'dpm++2m'"),
         ("{steps: 4}", "{steps: 4, eta: 0.5}", 11, "goes with `kind: ddim`"),
         ("  palette:\n", "  palette:\n    mix: {jpeg: 1}\n", 14, "it never sees colorization"),
+        ("{steps: 10}", "{steps: yes}", 9, "train.steps: is YAML's yes or no here"),
+        ("{steps: 10}", "{steps: 1.5}", 9, "should be a whole number (given: 1.5)"),
+        ("{steps: 10}", "{learning_rate: .inf}", 9, "should be a finite number"),
+        ("{steps: 10}", "{start_from: /nowhere/x.safetensors}", 9, "no file /nowhere/x.safetensors"),
+        ("{steps: 10}", "", 9, "train: should be a mapping of options (given: nothing)"),
+        ("samplers:\n  dpm: {steps: 4}", "samplers: [dpm]", 10, "should be a mapping, `name: value`"),
+        ("sampler: dpm", "sampler: no", 13, "a word in quotes stays a word"),
+        ("dpm: {steps: 4}", "4: {steps: 4}", 10, "words in quotes only"),
+        ("photos: {}", "photos: {fetch: {path: /a}}", 2, "no meaning for `source: photos`"),
+        ("photos: {}", "photos: {fetch: {source: folder, path: /nowhere}}", 2, "fetch.path: no folder /nowhere"),
     ],
 )
 def test_impossible_wish_is_refused(write: Callable[[str], Path], old: str, new: str, line: int, says: str) -> None:
@@ -228,9 +256,11 @@ def test_missing_weights_are_said_by_a_plan_and_stop_a_run(
 
 
 def test_missing_lists_are_said_and_stop_a_run(write: Callable[[str], Path], tmp_path: Path) -> None:
-    prepare = (
-        f"photos: {{fetch: {{source: folder, path: {tmp_path}}}, prepare: {{test_list: {tmp_path}/ctest10k.txt}}}}"
-    )
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    options = f"train_images: null, test_images: 2, test_list: {tmp_path}/ctest10k.txt"
+    prepare = f"photos: {{fetch: {{source: folder, path: {tmp_path}}}, prepare: {{{options}}}}}"
     plan = plan_of([write(SMALL.replace("photos: {}", prepare))])
     with pytest.raises(ConfigError, match=r"(?s)ctest10k\.txt.*Larsson et al\. 2016"):
         start(plan)

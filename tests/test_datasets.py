@@ -150,7 +150,7 @@ def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
     [
         ({"source": "imagnet"}, r"config.yaml:\d+: datasets.mine.fetch.source: no source .* 'imagnet'. Did you mean 'imagenet'"),
         ({"source": "places2", "splits": {"train": "a", "test": "b"}}, "dataset 'places2' has its own; `splits` goes with"),
-        ({"source": "photos", "path": "x"}, "`path` goes with"),
+        ({"source": "photos", "path": "x"}, "`path` has no meaning for `source: photos`"),
         ({"source": "folder"}, "needs a `path`, or `splits`"),
         ({"source": "archive"}, "needs a `path`, or `files`"),
         ({"source": "folder", "path": "x", "files": [{"file": "y"}]}, "`files` goes with archives"),
@@ -184,6 +184,22 @@ def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:
     assert {"photos", "folder", "pairs", "archive", "imagenet", "places2", "celeba-hq", "flowers102", "cifar10"} == used
 
 
+def test_the_first_run_of_the_docs_is_a_whole_config(checkout: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (checkout / "docs/datasets.md").read_text(), re.DOTALL)
+    (text,) = (block for block in blocks if "experiments:" in block and "tasks:" in block and "samplers:" in block)
+    for number in range(102):
+        (tmp_path / f"{number}.jpg").touch()
+    file = tmp_path / "my.yaml"
+    file.write_text(f"results: {tmp_path}/results\n" + text.replace("/data/mine", str(tmp_path)))
+    assert len(plan_of([file]).rows) == 2
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").unlink()
+    with pytest.raises(
+        ConfigError, match=r"100 pictures are in .*, but some to train on and 100 to test on are asked for"
+    ):
+        plan_of([file])
+
+
 def test_the_default_is_still_the_photographs() -> None:
     assert Fetch().source == "photos"
 
@@ -204,6 +220,39 @@ def test_a_plan_is_made_without_the_files_and_a_run_is_not_begun(
     with pytest.raises(ConfigError, match=r"these must be supplied by hand:(.|\n)*img_val\.tar(.|\n)*devkit"):
         start(plan)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_copy_that_broke_off_is_found_when_planning(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its length, hours before its checksum would tell; and a list stands in for the development kit."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/ILSVRC2012_img_train.tar").write_bytes(b"half")
+    with (tmp_path / "in/ILSVRC2012_img_val.tar").open("wb") as file:
+        file.truncate(6_744_924_160)
+    (tmp_path / "in/imagenet_2012_validation_synset_labels.txt").touch()
+    config = write({"source": "imagenet", "path": str(tmp_path / "in")})
+    (missing,) = missing_data(plan_of([config]))
+    assert missing.path == tmp_path / "in/ILSVRC2012_img_train.tar"
+    assert "not the known file: 4 bytes instead of 147,897,477,120; delete it and get it again" in str(missing)
+    capsys.readouterr()
+    assert cli.main(["datasets", "imagenet", "-c", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 2 files there, 1 wrong, by hand" in said
+    for line in ("wrong      ILSVRC2012_img_train", "there      ILSVRC2012_img_val", "not needed ILSVRC2012_devkit"):
+        assert line in said
+
+
+def test_a_downloadable_file_of_another_length_is_found_when_planning(write: Write, tmp_path: Path) -> None:
+    """It would be downloaded if it were not there, but what is there is never overwritten."""
+    files = [{"file": "x.zip", "urls": ["https://example.org/x.zip"], "bytes": 100}]
+    mine = {"title": "Mine", "files": files, "license": "CC0"}
+    config = write({"source": "my-set", "path": str(tmp_path / "in")}, registry={"my-set": mine})
+    assert missing_data(plan_of([config])) == []
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x.zip").write_bytes(bytes(99))
+    (wrong,) = missing_data(plan_of([config]))
+    assert wrong.wrong == "99 bytes instead of 100"
 
 
 def test_what_was_fetched_is_not_asked_for_again(write: Write, tmp_path: Path) -> None:
@@ -253,8 +302,8 @@ def test_one_dataset_in_full_and_checked(write: Write, tmp_path: Path, capsys: p
         "CC0",
         "1 of 2 files there, by hand",
         "ask me",
-        f"good      {good}",
-        "missing   y.zip",
+        f"good       {good}",
+        "missing    y.zip",
     ):
         assert part in said
     good.write_bytes(good.read_bytes() + b"!")

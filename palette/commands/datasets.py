@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from palette.config.datasets import KnownDataset
+    from palette.config.datasets import DataFile, KnownDataset
 
 HELP = "list the published datasets: what is there, what is missing, disk space, license"
 EXAMPLE = "python -m palette datasets imagenet --check"
@@ -64,16 +64,26 @@ def _disk(dataset: "KnownDataset") -> str:
     return f"{'' if all(sizes) else '> '}{known / 1e9:.1f} GB"
 
 
-def _state(dataset: "KnownDataset", folder: Path) -> str:
-    from palette.data.sources.files import present
+def _here(file: "DataFile", dataset: "KnownDataset", folder: Path) -> str:
+    """What is there of a file, in a word."""
+    from palette.data.sources.files import other_size
+    from palette.data.sources.planned import needed
 
-    there = present(dataset, folder)
-    if not there:
+    if (folder / file.file).is_file():
+        return "wrong" if other_size(file, folder) else "there"
+    return "missing" if file in needed(dataset, folder) else "not needed"
+
+
+def _state(dataset: "KnownDataset", folder: Path) -> str:
+    if not dataset.files:
         return "there" if folder.exists() else "by hand"
-    if all(there.values()):
+    found = [_here(file, dataset, folder) for file in dataset.files]
+    asked = [state for state in found if state != "not needed"]
+    if "missing" not in asked and "wrong" not in asked:
         return "there"
-    some = f"{sum(there.values())} of {len(there)} files there, " if any(there.values()) else ""
-    return some + ("downloads itself" if all(file.urls for file in dataset.files) else "by hand")
+    some = f"{asked.count('there')} of {len(asked)} files there, " if {"there", "wrong"} & {*asked} else ""
+    wrong = f"{asked.count('wrong')} wrong, " if "wrong" in asked else ""
+    return some + wrong + ("downloads itself" if all(file.urls for file in dataset.files) else "by hand")
 
 
 def _line(name: str, dataset: "KnownDataset", folder: Path) -> str:
@@ -81,20 +91,24 @@ def _line(name: str, dataset: "KnownDataset", folder: Path) -> str:
 
 
 def _describe(name: str, dataset: "KnownDataset", folder: Path) -> None:
+    from palette.data.sources.files import other_size
+
     version = f", version {dataset.version}" if dataset.version else ""
     print(f"{name}: {dataset.title}{version}")
-    print(f"  images    {_images(dataset)} (training + test), {dataset.classes} classes")
-    print(f"  license   {dataset.license or 'not stated'}")
-    print(f"  homepage  {dataset.homepage}")
-    print(f"  read by   {dataset.reader}{f' ({dataset.torchvision})' if dataset.torchvision else ''}")
-    print(f"  folder    {folder}: {_state(dataset, folder)}")
+    print(f"  images     {_images(dataset)} (training + test), {dataset.classes} classes")
+    print(f"  license    {dataset.license or 'not stated'}")
+    print(f"  homepage   {dataset.homepage}")
+    print(f"  read by    {dataset.reader}{f' ({dataset.torchvision})' if dataset.torchvision else ''}")
+    print(f"  folder     {folder}: {_state(dataset, folder)}")
     if dataset.by_hand:
-        print(f"  to get it {dataset.by_hand}")
+        print(f"  to get it  {dataset.by_hand}")
     for file in dataset.files:
         sums = f"sha256 {file.sha256}" if file.sha256 else f"md5 {file.md5}" if file.md5 else "no checksum is stated"
         size = f"{file.bytes:,} bytes, " if file.bytes else ""
-        here = "there" if (folder / file.file).is_file() else "missing"
-        print(f"  {here:9} {file.file}: {size}{sums}" + "".join(f"\n            {url}" for url in file.urls))
+        here, wrong = _here(file, dataset, folder), other_size(file, folder)
+        print(f"  {here:10} {file.file}: {size}{sums}" + "".join(f"\n             {url}" for url in file.urls))
+        if wrong:
+            print(f"             it has {wrong}; delete it and get it again")
     print(dataset.citation.rstrip())
 
 
@@ -105,4 +119,4 @@ def _check(dataset: "KnownDataset", folder: Path) -> None:
     for file in dataset.files:
         if (folder / file.file).is_file():
             verify(file, folder / file.file, again=True)
-            print(f"  good      {folder / file.file}")
+            print(f"  good       {folder / file.file}")

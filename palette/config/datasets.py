@@ -90,8 +90,10 @@ class Fetch(Options):
 
     @model_validator(mode="after")
     def source_has_its_folders(self) -> Self:
-        if self.source in ("photos", "pairs") and (self.source == "pairs") != (self.path is not None):
-            raise ValueError("`path` goes with `source: folder` or `source: pairs`, and not with `source: photos`")
+        if self.source == "photos" and self.path is not None:
+            raise ValueError("`path` has no meaning for `source: photos`; your own pictures are `source: folder`")
+        if self.source == "pairs" and self.path is None:
+            raise ValueError("`source: pairs` needs a `path`, the folder of the images")
         if (self.source == "pairs") != (self.conditions is not None):
             raise ValueError("`conditions` goes with `source: pairs`, and only with it")
         if self.source == "folder" and not (self.path or self.splits):

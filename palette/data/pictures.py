@@ -17,8 +17,10 @@ from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missin
 from palette.data.photos import Box
 
 KINDS = {
+    ".avif": ("AVIF",),
     ".bmp": ("BMP", "DIB"),
     ".gif": ("GIF",),
+    ".jfif": ("JPEG", "MPO"),
     ".jpeg": ("JPEG", "MPO"),
     ".jpg": ("JPEG", "MPO"),
     ".pgm": ("PPM",),

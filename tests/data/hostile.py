@@ -99,6 +99,7 @@ CORPUS = (
         left_out(f"cut.{kind.lower()}", f"truncated {kind}", half(saved(picture(), kind)), "damaged")
         for kind in ("JPEG", "PNG", "WebP", "TIFF", "GIF", "BMP", "PPM")
     ),
+    left_out("cut.avif", "truncated AVIF", half(saved(picture(), "AVIF")), "no picture, in spite of its ending"),
     left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "no picture, in spite of its ending"),
     left_out("crc-pixels.png", "a flipped bit in the pixels of a PNG", flipped(saved(picture(), "PNG")), "damaged"),
     left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "no picture, in spite of its ending"),

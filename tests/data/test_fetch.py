@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from PIL import Image
 from palette.config.datasets import Fetch
 from palette.data import photos
 from palette.data.crops import around
-from palette.data.manifest import Manifest
+from palette.data.manifest import Entry, Manifest, Opener
 from palette.data.photos import PHOTOS, photo_folder
 from palette.data.sources.photos import copy_photo
 from palette.errors import DataError
@@ -102,6 +103,7 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
     root = tmp_path / "my pictures"
     for name, mode in [
         ("a.png", "RGB"), ("cats/b.PNG", "RGBA"), ("cats/old/c.jpg", "L"), ("dogs/d.jpeg", "CMYK"), ("dogs/é.webp", "RGB"),
+        ("dogs/e.jfif", "RGB"), ("dogs/f.AVIF", "RGB"),
     ]:  # fmt: skip
         picture(root / name, mode)
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(root / "dogs" / "sixteen.png")
@@ -118,6 +120,8 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
         ("cats/b.PNG", "cats"),
         ("cats/old/c.jpg", "cats"),
         ("dogs/d.jpeg", "dogs"),
+        ("dogs/e.jfif", "dogs"),
+        ("dogs/f.AVIF", "dogs"),
         ("dogs/sixteen.png", "dogs"),
         ("dogs/é.webp", "dogs"),
     ]
@@ -158,6 +162,26 @@ def test_name_that_is_not_utf8_is_listed(tmp_path: Path, stage_of: StageOf) -> N
     assert first == {"file": "'b\\udcff.png'", "reason": "its name is not UTF-8"}
     assert second["file"] == "'c\\udcff.txt'"
     assert second["reason"].startswith("no picture by its ending")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_file_that_the_disk_refuses_is_listed(
+    tmp_path: Path, stage_of: StageOf, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Without permission, or where the disk is bad: the tests may run as root, whom nothing is forbidden."""
+    for number in range(3):
+        picture(tmp_path / "own" / f"{number}.png")
+    read = Opener.read
+
+    def refusing(opener: Opener, entry: Entry) -> bytes:
+        if entry["file"] == "1.png":
+            raise OSError(code, os.strerror(code), "1.png")
+        return read(opener, entry)
+
+    monkeypatch.setattr(Opener, "read", refusing)
+    content = fetched(stage_of, tmp_path / "own")
+    assert [entry["file"] for entry in content["images"]] == ["0.png", "2.png"]
+    assert content["rejected"] == [{"file": "1.png", "reason": f"not readable ({os.strerror(code)})"}]
 
 
 def test_missing_folder_is_named(tmp_path: Path, stage_of: StageOf) -> None:

@@ -192,7 +192,9 @@ def test_missing_partners_are_found_when_planning(folders: Path) -> None:
 def test_missing_folder_is_named_with_its_option(folders: Path) -> None:
     file = written(folders)
     (folders / "conditions").rename(folders / "elsewhere")
-    with pytest.raises(ConfigError, match=r"datasets\.mine\.fetch\.conditions: no folder .*conditions"):
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml:\d+: datasets\.mine\.fetch\.conditions: no folder .*conditions"
+    ):
         plan_of([file])
 
 
@@ -211,7 +213,7 @@ def test_a_new_condition_makes_the_plan_start_afresh(folders: Path) -> None:
             "the mix of model 'palette', with `paired`, needs",
         ),
         ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`conditions` goes with `source: pairs`"),
-        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`path` goes with"),
+        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs a `path`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here", "conditions": "there"}}}},
             "`conditions` goes with `source: pairs`, and only with it",

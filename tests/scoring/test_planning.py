@@ -110,7 +110,8 @@ def test_who_can_measure_what(kind: str, size: int, classes: list[str] | None, a
 def test_what_cannot_be_measured_is_left_out_and_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("cat", "cup"):
         (tmp_path / "images" / name).mkdir(parents=True)
-        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "images" / name / "1.png")
+        for number in range(2):
+            Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "images" / name / f"{number}.png")
     fetch = {"source": "folder", "path": str(tmp_path / "images")}
     config = {**SMALL, "datasets": {"photos": {"fetch": fetch, "prepare": {"train_images": 1, "test_images": 2}}}}
     file = tmp_path / "config.yaml"

@@ -44,7 +44,8 @@ def check_one(opener: Opener, entry: Entry) -> Entry:
     except zlib.error as error:
         reason = f"damaged in its archive ({error})"
     except UNREADABLE as error:
-        reason = f"damaged or not supported ({error})"
+        refused = error.strerror if isinstance(error, OSError) else None  # by the disk, not by Pillow
+        reason = f"not readable ({refused})" if refused else f"damaged or not supported ({error})"
     return {"file": _readable(entry["file"]), "reason": reason}
 
 

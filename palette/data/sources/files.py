@@ -1,7 +1,7 @@
 """The files that a dataset is made of: where they lie, whether they are the known ones, and how to get those that are not there."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +66,8 @@ def verify(file: DataFile, path: Path, again: bool = False) -> None:
 
 
 def _compare(file: DataFile, path: Path) -> None:
-    size = path.stat().st_size
-    if file.bytes not in (None, size):
-        raise DataError(
-            f"{path}: not the known file ({size} bytes, expected {file.bytes}). Delete it and get it again."
-        )
+    if wrong := other_size(file, path.parent):
+        raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
     say(f"checking {path}")
     sums = checksums(path)
     known = DataFile(file=file.file, sha256=pinned(path)) if not (file.sha256 or file.md5) else file
@@ -88,9 +85,16 @@ def _found_before(file: DataFile, path: Path) -> bool:
     return file.bytes in (None, path.stat().st_size) and file.sha256 in (None, written)
 
 
+def other_size(file: DataFile, folder: Path) -> str:
+    """What is wrong with the length of a file that is there, or nothing: a copy that broke off need not be read to be known."""
+    path = folder / file.file
+    size = path.stat().st_size if path.is_file() else None
+    return "" if size is None or file.bytes in (None, size) else f"{size:,} bytes instead of {file.bytes:,}"
+
+
 @dataclass(frozen=True)
 class Missing:
-    """A file that a user has to get by hand."""
+    """A file that a user has to get by hand, or to get again."""
 
     dataset: str
     path: Path
@@ -98,23 +102,22 @@ class Missing:
     source: str
     """Where from."""
     license: str
+    wrong: str = ""
+    """Of a file that is there: why it is not the known one."""
 
     def __str__(self) -> str:
         size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""
         terms = f"\n    license: {self.license}" if self.license else ""
-        return f"dataset {self.dataset}: {self.path}{size}\n    {self.source}{terms}"
+        wrong = f"\n    not the known file: {self.wrong}; delete it and get it again" if self.wrong else ""
+        return f"dataset {self.dataset}: {self.path}{size}{wrong}\n    {self.source}{terms}"
 
 
 def missing_files(dataset: str, known: KnownDataset, folder: Path, needed: Sequence[DataFile]) -> Iterator[Missing]:
-    """The files of a published dataset that are not there and that nothing downloads."""
+    """The files of a published dataset that are not there and that nothing downloads, and those that are of another length."""
     source = known.by_hand or known.homepage
     if not needed and not folder.exists():
         yield Missing(dataset, folder, None, source, known.license)
     for file in needed:
-        if not file.urls and not (folder / file.file).is_file():
-            yield Missing(dataset, folder / file.file, file.bytes, source, known.license)
-
-
-def present(known: KnownDataset, folder: Path) -> Mapping[str, bool]:
-    """Which of a dataset's files are there."""
-    return {file.file: (folder / file.file).is_file() for file in known.files}
+        wrong = other_size(file, folder)
+        if wrong or not (file.urls or (folder / file.file).is_file()):
+            yield Missing(dataset, folder / file.file, file.bytes, source, known.license, wrong)

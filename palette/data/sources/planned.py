@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.config.datasets import DataFile, Fetch
+from palette.config.datasets import DataFile, Fetch, KnownDataset
 from palette.data.folders import pairs, walk
 from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS
@@ -35,8 +35,13 @@ def missing(spec: FetchSpec, results: Path) -> list[Missing]:
     if spec.known is None:
         return []
     folder = folder_of(spec, results)
-    needed, files = NEEDED.get(spec.known.reader), spec.known.files
-    return list(missing_files(spec.name, spec.known, folder, needed(files, folder) if needed else files))
+    return list(missing_files(spec.name, spec.known, folder, needed(spec.known, folder)))
+
+
+def needed(known: KnownDataset, folder: Path) -> Sequence[DataFile]:
+    """The files of a published dataset that nothing in its folder stands in for."""
+    choose = NEEDED.get(known.reader)
+    return choose(known.files, folder) if choose else known.files
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Survey:
 def survey(spec: FetchSpec, results: Path) -> Survey:
     """Look at a dataset's files: their names and sizes, each once.
 
-    Raises ConfigError for a folder, list or archive of the user's that is not there, DataError for images without a condition.
+    The user's own folders and archives are there, as the checks of the config made sure. Raises ConfigError for splits that name
+    nothing, DataError for images without a condition.
     """
     fetch, known = spec.fetch, spec.known
     if known is not None:
@@ -64,7 +70,7 @@ def survey(spec: FetchSpec, results: Path) -> Survey:
     if fetch.source == "photos":
         return Survey(None, [photo.name for photo in PHOTOS], None)
     if fetch.source == "archive":
-        return Survey(_digest([] if fetch.files else _archive_lines(spec.name, fetch)), None, None)
+        return Survey(_digest([] if fetch.files else _archive_lines(fetch)), None, None)
     return _folders(spec.name, fetch)
 
 
@@ -88,8 +94,8 @@ def _folders(dataset: str, fetch: Fetch) -> Survey:
     """Of a folder, or two; or of lists, which name what is looked at: a folder beside them may be huge."""
     folders = {"path": fetch.path, "conditions": fetch.conditions}
     there = {option: folder for option, folder in folders.items() if folder is not None}
-    for option, folder in there.items():
-        _refuse_missing(dataset, option, folder, fetch)
+    for folder in there.values():
+        _refuse_missing_splits(dataset, folder, fetch)
     lists = _lists(fetch)
     lines = _list_lines(fetch)
     if lists:
@@ -102,10 +108,8 @@ def _folders(dataset: str, fetch: Fetch) -> Survey:
     return Survey(digest, None if fetch.splits else images.classes, images.pictures)
 
 
-def _refuse_missing(dataset: str, option: str, folder: Path, fetch: Fetch) -> None:
-    """Raise ConfigError if a folder, or what `splits` names in it, is not there."""
-    if not folder.is_dir():
-        raise ConfigError(f"datasets.{dataset}.fetch.{option}: no folder {folder}.")
+def _refuse_missing_splits(dataset: str, folder: Path, fetch: Fetch) -> None:
+    """Raise ConfigError if what `splits` names in a folder is not there."""
     for split, value in fetch.splits.items():
         if list_file(value, folder) is None and not (folder / value).is_dir():
             text = f"datasets.{dataset}.fetch.splits.{split}: {value!r} is neither a list nor a folder in {folder}."
@@ -144,10 +148,8 @@ def _list_lines(fetch: Fetch) -> list[str]:
     return [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in lists]
 
 
-def _archive_lines(dataset: str, fetch: Fetch) -> list[str]:
+def _archive_lines(fetch: Fetch) -> list[str]:
     assert fetch.path is not None
-    if not fetch.path.is_file():
-        raise ConfigError(f"datasets.{dataset}.fetch.path: no archive {fetch.path}.")
     return [f"{fetch.path.name} {fetch.path.stat().st_size}", *_list_lines(fetch)]
 
 
