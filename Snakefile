@@ -16,6 +16,8 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+    message:
+        "all"
 
 
 # What would run, why, and what it would cost; `python -m palette plan` has options.
@@ -35,6 +37,8 @@ rule plan:
 rule models:
     input:
         [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
+    message:
+        "models"
 
 
 onstart:

@@ -28,6 +28,8 @@ from palette.scoring.frechet import Rows, distance, frechet_distance, gaussian, 
 from palette.scoring.networks import Network, load_network
 
 CPU = torch.device("cpu")
+WARM = 32
+"""Pictures that both measure before the clock runs."""
 
 
 def pictures(folder: Path, count: int, size: int) -> Path:
@@ -48,16 +50,14 @@ def pairs(folder: Path) -> Iterator[Pair]:
         yield Pair(image, image, 0)
 
 
-def ours(network: Network, folders: list[Path]) -> tuple[Rows, Rows]:
-    """Features of both folders."""
-    first, second = (measure(pairs(folder), network, pixels=False)["features"] for folder in folders)
-    return first, second
+def ours(network: Network, folders: list[Path]) -> list[Rows]:
+    """Features of each folder."""
+    return [measure(pairs(folder), network, pixels=False)["features"] for folder in folders]
 
 
-def theirs(model: InceptionV3W, folders: list[Path]) -> tuple[Rows, Rows]:
+def theirs(model: InceptionV3W, folders: list[Path]) -> list[Rows]:
     options = {"num_workers": 0, "batch_size": 32, "device": CPU, "mode": "clean", "verbose": False}
-    first, second = (fid.get_folder_features(str(folder), model, **options) for folder in folders)
-    return first, second
+    return [fid.get_folder_features(str(folder), model, **options) for folder in folders]
 
 
 def their_fid(model: InceptionV3W, folders: list[Path]) -> float:
@@ -93,17 +93,26 @@ def main(arguments: list[str] | None = None) -> int:
         facts = {"kind": "inception", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         network = load_network(path.parent, facts, path, CPU)
         model = InceptionV3W(str(path.parent), download=False)
+        few = [pictures(Path(name) / "few", min(images, WARM), size)]
+        theirs(model, few), ours(network, few)
         folders = [pictures(Path(name) / side, images, size) for side in ("a", "b")]
-        both = compare(partial(theirs, model, folders), partial(ours, network, folders), repeats, CPU)
+        both = compare(partial(theirs, model, folders), partial(ours, network, folders), repeats, CPU, warm=True)
         found["features"] = {**both.facts(), "images per second": 2 * images / min(both.ours)}
-        print(both.line(f"features of {2 * images} images"))
+        print(both.line(f"features of {2 * images} images"), flush=True)
         if not chosen.quick:
-            whole = compare(partial(their_fid, model, folders), partial(our_fid, network, folders), 1, CPU)
+            fids: dict[str, float] = {}
+            whole = compare(
+                lambda: fids.update({"clean-fid": their_fid(model, folders)}),
+                lambda: fids.update({"ours": our_fid(network, folders)}),
+                1,
+                CPU,
+                warm=True,
+            )
             found["compute_fid"] = whole.facts()
-            print(whole.line(f"FID of two folders of {images} images"))
-            a, b = our_fid(network, folders), their_fid(model, folders)
-            found["FID"] = {"ours": a, "clean-fid": b, "relative difference": abs(a - b) / b}
-            print(f"FID {a:.6g}, clean-fid's {b:.6g}")
+            print(whole.line(f"FID of two folders of {images} images"), flush=True)
+            apart = abs(fids["ours"] - fids["clean-fid"]) / fids["clean-fid"]
+            found["FID"] = {**fids, "relative difference": apart}
+            print(f"FID {fids['ours']:.6g}, clean-fid's {fids['clean-fid']:.6g}")
     count = 200 if chosen.quick else chosen.statistics
     rng = np.random.default_rng(0)
     a, b = (np.maximum(rng.standard_normal((count, dimensions)) + 0.1 * k, 0).astype(np.float32) for k in range(2))

@@ -100,10 +100,10 @@ class Comparison:
         return text
 
 
-def compare(reference: Work, ours: Work, repeats: int, device: torch.device) -> Comparison:
-    """Run both in turn, once to warm up and `repeats` times for the record."""
+def compare(reference: Work, ours: Work, repeats: int, device: torch.device, warm: bool = False) -> Comparison:
+    """Run both in turn, once to warm up unless they are `warm` already, and `repeats` times for the record."""
     found = Comparison()
-    for repeat in range(repeats + 1):
+    for repeat in range(warm, repeats + 1):
         pair = seconds(reference, device), seconds(ours, device)
         if repeat:
             found.reference.append(pair[0])

@@ -56,7 +56,12 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
         each = gb or usual_gb * (max(of_stage(wildcards).runtime.gpus, 1) if kind == "train" else 1)
         return round(1000 * each * 2.0 ** (attempt - 1))
 
-    def of_gpus(name: str) -> Resource:
+    counts = {spec.runtime.gpus for spec in plan.of_kind(kind)}
+
+    def of_gpus(name: str) -> Resource | int:
+        """A number where all jobs of a kind ask for as many in one way, for Snakemake calls a function in each of thousands."""
+        if name == "gpu" and "gres" not in named and len(counts) == 1:
+            return next(iter(counts))
         return lambda wildcards: gpus(of_stage(wildcards), plan.config.cluster.gpus, request.gpu_model, on_slurm())[
             name
         ]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,12 @@ def write_specs(plan: Plan) -> None:
 def page(plan: Plan) -> Path:
     """The report's first page."""
     return plan.results / plan.report.folder / "index.html"
+
+
+@cache
+def say_once(message: str) -> None:
+    """Say it, however often it is to be said: Snakemake reads a module again for each `use rule`."""
+    say(message)
 
 
 def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:

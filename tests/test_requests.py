@@ -74,6 +74,13 @@ def test_three_ways_to_ask_for_gpus(cluster: dict[str, Any], wanted: list[str]) 
     assert "--ntasks-per-gpu" not in line
 
 
+def test_a_number_of_gpus_that_all_jobs_share_is_no_function() -> None:
+    """Of which Snakemake would call one in each of thousands of jobs."""
+    plan = Plan(read_config(CONFIG, [Path("config.yaml")]))
+    assert requests.asked(plan, "sample", lambda: False)["gpu"] == 1
+    assert callable(requests.asked(plan, "train", lambda: False)["gpu"])  # one model's nodes are asked for otherwise
+
+
 @pytest.mark.parametrize("dialect", ["gpus", "gres"])
 def test_several_nodes_are_asked_for_by_node(dialect: str) -> None:
     line = submitted(resources({"gpus": dialect}, "train", "many"), threads=8)

@@ -7,25 +7,19 @@ level; one that goes on from a checkpoint keeps γ, which the weights know.
 import math
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
 from importlib.util import find_spec
-from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from palette.data.folders import walk
-from palette.data.pictures import FORMATS
 from palette.errors import ConfigError
-from palette.interop.upstream_json import IMAGE_SIZE, NETWORK, UNET, Upstream
+from palette.interop.converted import Converted
+from palette.interop.upstream_images import TEST, TRAIN, Images, images_of
+from palette.interop.upstream_json import NETWORK, UNET, Upstream
 
-TRAIN, TEST = "datasets.train", "datasets.test"
 MODEL = "model.which_model.args"
 MODEL_NAME = "palette"
 NO_CLIP = 1e9
 """A norm that no gradient reaches: the unofficial code does not clip."""
-MOST_TESTS = 256
 
 USUAL_CLASSES = {"model.which_model.name": "Palette", "model.which_networks.0.name": "Network"}
 WITHOUT_EFFECT = {
@@ -50,31 +44,6 @@ OWN_WAY = {
 }
 
 
-@dataclass
-class Converted:
-    """What became of a JSON config."""
-
-    config: dict[str, Any]
-    """In the form of our config files."""
-    not_honoured: list[str] = field(default_factory=list)
-    """One line for each thing that is different here, beginning with its path in the JSON."""
-    notes: list[str] = field(default_factory=list)
-    """One line for each thing that is worth knowing."""
-
-    def text(self, file: Path) -> str:
-        """The config as YAML, with what was said about it as comments."""
-        lines = [f"Made from {file.name}, a config of the unofficial code.", *self.notes]
-        lines += ["Not as it says there:", *(f"  {line}" for line in self.not_honoured)] if self.not_honoured else []
-        head = "".join(f"# {line}\n" for line in lines)
-        dumped = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-        return f"{head}\n{dumped}"
-
-    def report(self) -> str:
-        """For the person who asked for it."""
-        lines = [f"not honoured: {line}" for line in self.not_honoured] + [f"note: {line}" for line in self.notes]
-        return "\n".join(lines)
-
-
 def resume_state(source: Upstream) -> Path | None:
     """The prefix of the checkpoint that training is to go on from: `…/checkpoint/200`."""
     prefix = source.get("path.resume_state", str, "")
@@ -87,14 +56,14 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
     Raises ConfigError for values of a wrong type, and for a task or a network that is unknown here.
     """
     result = Converted({})
-    images = _images(source, result)
+    images = images_of(source, result)
     task = _task(source)
     name = _name(source)
     sampler, options = _sampler(source, result)
     seed = _seed(source, result)
     result.config = {
         "results": "results",
-        "datasets": {name: {"fetch": {"source": "folder", "path": str(images.folder)}, "prepare": images.prepare()}},
+        "datasets": {name: {"fetch": images.fetch, "prepare": images.prepare()}},
         "tasks": {task: _evaluation(source, task, result)},
         "models": {
             MODEL_NAME: {
@@ -149,104 +118,6 @@ def _leftovers(source: Upstream) -> list[str]:
         inner = ", ".join(path.removeprefix(f"{known}.") for path in found if path != known)
         lines.append(f"{known}{f' ({inner})' if inner else ''}: {ways[known]}.")
     return lines
-
-
-# ------------------------------------------------------------------------------------------------- images
-
-
-@dataclass(frozen=True)
-class Images:
-    """The folder that a dataset became, and how many images it has; None if that cannot be told now."""
-
-    folder: Path
-    side: int
-    train: int | None
-    tests: int | None
-
-    def prepare(self) -> dict[str, int]:
-        counts = (
-            {} if self.train is None or self.tests is None else {"train_images": self.train, "test_images": self.tests}
-        )
-        return {"image_size": self.side, **counts}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the images of one phase are: a folder, and which of its files a list names, if there is a list."""
-
-    folder: Path
-    listed: int | None
-
-
-def _images(source: Upstream, result: Converted) -> Images:
-    """The one folder that training and test images are drawn from."""
-    place, tests = _place(source, TRAIN, result), _place(source, TEST, result)
-    count = sum(name.lower().endswith(FORMATS) for name in walk(place.folder)) if place.folder.is_dir() else None
-    side = _side(source, result)
-    wanted = source.get(f"{TRAIN}.which_dataset.args.data_len", int, -1)
-    if not count:
-        result.not_honoured.append(
-            f"{TRAIN}: no images in {place.folder} now, so `train_images` and `test_images` are not set. Set them, and `path`."
-        )
-        return Images(place.folder, side, None, None)
-    same = tests.folder == place.folder and tests.listed is not None
-    held_out = tests.listed if same and tests.listed else min(MOST_TESTS, count // 10)
-    held_out = max(2, min(held_out, count // 2))
-    train = min(wanted if wanted > 0 else count, place.listed or count, count - held_out)
-    if tests.folder != place.folder:
-        result.not_honoured.append(
-            f"{TEST}: {tests.folder} is not read; {held_out} images of {place.folder} are held out for testing instead."
-        )
-    if place.listed is not None or same:
-        result.not_honoured.append(
-            f"{TRAIN}: of the {count} images in {place.folder}, {train} for training and {held_out} for testing are drawn by "
-            "`prepare.seed`, not by the lists."
-        )
-    return Images(place.folder, side, max(train, 1), held_out)
-
-
-def _place(source: Upstream, phase: str, result: Converted) -> Place:
-    arguments = f"{phase}.which_dataset.args"
-    root = Path(source.get(f"{arguments}.data_root", str, "."))
-    source.pass_over(f"{phase}.which_dataset.name")
-    if source.has(f"{arguments}.data_flist"):  # colorization: numbers of files in two folders
-        numbers = _lines(Path(source.get(f"{arguments}.data_flist", str, "")))
-        if phase == TRAIN:
-            result.not_honoured.append(
-                f"{phase}.which_dataset: {root}/gray is not read; the gray image is computed from the color (Rec. 601 luma). If it "
-                "holds anything else, use `fetch: {source: pairs}` and the task `paired`."
-            )
-        return Place(root / "color", None if numbers is None else len(numbers))
-    if root.is_dir() or not (root.suffix or root.is_file()):
-        return Place(root, None)
-    files = _lines(root)
-    if not files:
-        if phase == TRAIN:
-            result.not_honoured.append(
-                f"{arguments}.data_root: the list {root} cannot be read now; `path` is its folder. Set it."
-            )
-        return Place(root.parent, None)
-    folders = [Path(file).parent for file in files]
-    if len({folder.is_absolute() for folder in folders}) > 1:
-        folders = [folder.absolute() for folder in folders]
-    return Place(Path(commonpath(folders)), len(files))
-
-
-def _lines(file: Path) -> list[str] | None:
-    """The lines of a list of files, None if it is not there or no text."""
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _side(source: Upstream, result: Converted) -> int:
-    sides = source.get(IMAGE_SIZE, list, [source.image_size])
-    side = source.image_size
-    squashed = f"the middle square becomes {side}×{side}; there, the whole image is squashed"
-    result.not_honoured.append(f"{IMAGE_SIZE}: {squashed}{'' if len(set(sides)) == 1 else f' to {sides}'}.")
-    source.pass_over(f"{TEST}.which_dataset.args.image_size")
-    return side
 
 
 def _task(source: Upstream) -> str:

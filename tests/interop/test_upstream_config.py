@@ -10,13 +10,19 @@ from PIL import Image
 
 from palette.cli import main
 from palette.config import Config
+from palette.data.manifest import Manifest
 from palette.errors import ConfigError
-from palette.interop.upstream_config import Converted, convert
+from palette.interop.converted import Converted
+from palette.interop.upstream_config import convert
 from palette.interop.upstream_json import read_config
+from palette.stage import Stage
+from palette.verbs import fetch
+from palette.workflow import plan_of
 from tests.interop.checkpoints import guided, json_config, save
 
 UNET = "model__which_networks__0__args__unet__"
 ARGS = "datasets__train__which_dataset__args__"
+TESTS = "datasets__test__which_dataset__args__"
 
 
 def images(folder: Path, count: int) -> list[Path]:
@@ -128,15 +134,52 @@ def test_attention_that_meets_no_level_is_noted(converted: Callable[..., Convert
     assert any("attn_res: [16] meets no level" in note for note in result.notes)
 
 
-def test_lists_of_files(tmp_path: Path, converted: Callable[..., Converted]) -> None:
+def fetched(config: dict[str, Any], folder: Path) -> dict[str, set[str]]:
+    """Split → the names of its pictures, as `fetch` finds them by a converted config."""
+    file = folder / "ours.yaml"
+    file.write_text(yaml.safe_dump({**config, "results": str(folder / "results")}))
+    (spec,) = plan_of([file]).of_kind("fetch")
+    fetch.run(Stage.read(spec.write(folder / "results")))
+    entries = list(Manifest.read(folder / "results" / spec.folder / "manifest.jsonl").images())
+    return {split: {Path(e["file"]).name for e in entries if e["split"] == split} for split in ("train", "test")}
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_lists_of_files_split_as_there(
+    tmp_path: Path, converted: Callable[..., Converted], monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the unofficial code is started
+    files = [file.relative_to(tmp_path) if relative else file for file in images(tmp_path / "images", 40)]
+    (tmp_path / "lists").mkdir()
+    for name, part in (("train", files[:30]), ("test", files[30:])):
+        (tmp_path / f"lists/{name}.flist").write_text("\n".join(map(str, part)))
+    roots = {f"{ARGS}data_root": "lists/train.flist", f"{TESTS}data_root": "lists/test.flist"}
+    result = converted(**roots, **{f"{ARGS}data_len": 25})
+    dataset = result.config["datasets"]["faces"]
+    assert dataset["prepare"] == {"image_size": 16, "train_images": 25, "test_images": 10}
+    assert not any("held out" in line or "prepare.seed" in line for line in result.not_honoured)
+    found = fetched(result.config, tmp_path)
+    assert found == {"train": {file.name for file in files[:30]}, "test": {file.name for file in files[30:]}}
+
+
+def test_folders_side_by_side_split_as_there(tmp_path: Path, converted: Callable[..., Converted]) -> None:
+    images(tmp_path / "set/train", 12)
+    images(tmp_path / "set/val", 5)
+    result = converted(
+        **{f"{ARGS}data_root": str(tmp_path / "set/train"), f"{TESTS}data_root": str(tmp_path / "set/val")}
+    )
+    prepare = result.config["datasets"]["faces"]["prepare"]
+    assert (prepare["train_images"], prepare["test_images"]) == (12, 5)
+    assert {split: len(names) for split, names in fetched(result.config, tmp_path).items()} == {"train": 12, "test": 5}
+
+
+def test_lists_that_share_images_are_split_anew(tmp_path: Path, converted: Callable[..., Converted]) -> None:
     files = images(tmp_path / "images", 40)
     (tmp_path / "train.flist").write_text("\n".join(map(str, files[:30])))
-    (tmp_path / "test.flist").write_text("\n".join(map(str, files[30:])))
-    test = "datasets__test__which_dataset__args__data_root"
-    result = converted(**{f"{ARGS}data_root": str(tmp_path / "train.flist"), test: str(tmp_path / "test.flist")})
+    (tmp_path / "test.flist").write_text("\n".join(map(str, files[29:])))
+    roots = {f"{ARGS}data_root": str(tmp_path / "train.flist"), f"{TESTS}data_root": str(tmp_path / "test.flist")}
+    result = converted(**roots)
     assert result.config["datasets"]["faces"]["fetch"]["path"] == str(tmp_path / "images")
-    prepare = result.config["datasets"]["faces"]["prepare"]
-    assert (prepare["train_images"], prepare["test_images"]) == (30, 10)
     assert any("not by the lists" in line for line in result.not_honoured)
 
 

@@ -48,6 +48,8 @@ def test_another_workflow_imports_ours_and_samples_a_released_model(finished: Pr
     (tmp_path / "Snakefile").write_text(IMPORTING.format(snakefile=str(CHECKOUT / "Snakefile")))
     environment = finished.environment | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    planned = subprocess.run([*command, "-n"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert planned.stderr.count("GPU-hours") == 1
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert int((tmp_path / "rows.txt").read_text()) > 1

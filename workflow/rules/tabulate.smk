@@ -34,3 +34,5 @@ for table in plan.tables:
 rule tables:
     input:
         [made(table.folder) for table in plan.tables],
+    message:
+        "tables"
