@@ -82,35 +82,39 @@ def cpu_seconds(spec: Spec, results: Path, shard: str | None = None) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measured(plan: Plan) -> Iterator[tuple[str, Sample]]:
-    """Every job of a plan, parents first; each set of features once more without what is measured on pixels."""
+def measured(plan: Plan, size: int) -> Iterator[tuple[str, Sample]]:
+    """Every job of a plan, parents first; features of samples once more without what is measured on pixels."""
     estimator = Estimator(plan, "cpu")
     for folder, spec in plan.stages.items():
         for job in jobs_of(plan, folder):
             taken = cpu_seconds(spec, plan.results, job.shard)
-            yield kind_of(spec), sample_of(taken, estimator.work(spec, job.shard), estimator)
+            yield kind_of(spec), sample_of(taken, estimator.work(spec, job.shard), estimator, size)
         if isinstance(spec, TrainSpec):
             released = released_from(spec, plan.results)
             yield "released", Sample(cpu_seconds(released, plan.results), 0, 0)
-        if isinstance(spec, FeaturesSpec):
-            yield "features, no pixels", without_pixels(spec, estimator)
+        if isinstance(spec, FeaturesSpec) and "sample" in spec.parents:
+            yield "features, no pixels", without_pixels(spec, estimator, size)
 
 
 def kind_of(spec: Spec) -> str:
-    return MODELED if isinstance(spec, SampleSpec) and spec.baseline is None else spec.kind
+    """Its row in `HANDLING`; or another name, where the same kind does clearly less or more."""
+    if isinstance(spec, SampleSpec) and spec.baseline is None:
+        return MODELED
+    if isinstance(spec, FeaturesSpec) and "sample" not in spec.parents:
+        return "features, originals"  # each is compared with itself
+    return spec.kind
 
 
-def sample_of(taken: float, work: Work, estimator: Estimator) -> Sample:
+def sample_of(taken: float, work: Work, estimator: Estimator, size: int) -> Sample:
+    """size: of an image, in pixels."""
     networks = work.flops / (estimator.gpu.peak(work.precision) * estimator.share)
-    return Sample(taken - networks, work.images, work.megapixels)
+    return Sample(taken - networks, work.images, size**2 / 1e6 if work.megapixels else 0.0)
 
 
-def without_pixels(spec: FeaturesSpec, estimator: Estimator) -> Sample:
-    """Megapixels are whole ones, to compare with."""
+def without_pixels(spec: FeaturesSpec, estimator: Estimator, size: int) -> Sample:
     bare = FeaturesSpec.model_validate({**spec.model_dump(), "pixels": False})
     taken = cpu_seconds(bare, estimator.plan.results, "000")
-    work = estimator.work(spec, "000")
-    return sample_of(taken, work, estimator)
+    return sample_of(taken, estimator.work(bare, "000"), estimator, size)
 
 
 def released_from(spec: TrainSpec, results: Path) -> ReleasedSpec:
@@ -124,7 +128,9 @@ def released_from(spec: TrainSpec, results: Path) -> ReleasedSpec:
 
 
 def fitted(samples: Sequence[Sample]) -> list[float]:
-    """Seconds per job, per image and per megapixel; of jobs without images, the first alone."""
+    """Seconds per job, per image and per megapixel; of jobs that are all alike, the first alone."""
+    if len({(sample.images, sample.megapixels) for sample in samples}) == 1:
+        return [float(np.median([sample.seconds for sample in samples])), 0.0, 0.0]
     seconds, images, megapixels = np.array(samples).T
     columns = np.stack([np.ones_like(images), images, images * megapixels], axis=1)
     found, _ = nnls(columns, seconds)
@@ -152,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
             for size in sizes:
                 for count in counts:
                     plan = planned(folder / f"{size}-{count}", size, count, modeled=size == sizes[0])
-                    for kind, sample in measured(plan):
+                    for kind, sample in measured(plan, size):
                         samples[kind].append(sample)
                     print(f"{size} px, {count} images: {len(plan.stages)} stages done", flush=True)
         finally:

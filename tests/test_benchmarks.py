@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import gpu, timing, training
+from benchmarks import gpu, handling, timing, training
 from benchmarks.training import TINY, Case
+from palette.costs.work import HANDLING
 from palette.scoring import features
 
 
@@ -107,6 +108,22 @@ def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     assert found["training"]["reference, fp32"]["ratio"] == 1
     assert found["paper"]["bf16"]["share"] > 0
     assert found["denoising"]["ours, bf16"]["batch_size"] == 2
+
+
+def test_handling_finds_the_numbers_behind_the_times() -> None:
+    sizes = [(images, side**2 / 1e6) for images in (32, 128) for side in (64, 256)]
+    made = [handling.Sample(3 + 0.01 * n + 0.5 * n * m, n, m) for n, m in sizes]
+    model = [handling.Sample(5 + 0.2 * n, n, 64**2 / 1e6) for n in (32, 128)]
+    found = handling.handling({"sample": made, handling.MODELED: model, "train": [handling.Sample(4, 800, 0)]})
+    assert found["sample"] == pytest.approx([5, 0.01, 0.5])
+    assert found["train"] == pytest.approx([4, 0, 0])
+
+
+@pytest.mark.slow
+def test_handling(tmp_path: Path) -> None:
+    found = run("handling", tmp_path)["handling"]
+    assert HANDLING.keys() <= found.keys()
+    assert all(job > 0 and min(each) >= 0 for job, *each in found.values())
 
 
 @pytest.mark.slow

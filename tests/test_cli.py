@@ -39,7 +39,12 @@ def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "no such file"), ("[1, 2", "not the spec of a stage"), ("kind: tea\nhash: x\n", "not the spec of a stage")],
+    [
+        (None, "no such file"),
+        ("[1, 2", "a damaged spec"),
+        ("text", "not the spec of a stage"),
+        ("kind: tea\nhash: x\n", "not the spec of a stage"),
+    ],
 )
 def test_bad_spec_is_one_message(tmp_path: Path, content: str | None, says: str) -> None:
     file = tmp_path / "spec.yaml"

@@ -153,6 +153,7 @@ def test_what_is_young_stays(old: Path) -> None:
     for file in (old.parent / "results/sample").rglob("*"):
         os.utime(file, (time.time() - 10 * 86400,) * 2)
     assert {heap.folder.parent.name for heap in find([new], keep_days=7)} == {"sample"}
+    assert main(["gc", "--keep-days", "-1"]) == 2
     assert {heap.folder.parent.name for heap in find([new])} > {"sample", "train", "state"}
 
 

@@ -160,3 +160,5 @@ def test_the_command(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["finished"] == {"fetch": 1, "prepare": 1}
     assert main(["status", "-r", str(plan.results / "nowhere")]) == 3
     assert "no run has begun here" in capsys.readouterr().err
+    assert main(["status", "-r", str(plan.results), "--watch", "-3"]) == 2
+    assert "--watch -3: should be a number of seconds" in capsys.readouterr().err

@@ -16,10 +16,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Show, and delete if asked to."""
+    from palette.errors import ConfigError
     from palette.garbage import alone, delete, find
     from palette.scale import scaled
     from palette.workflow import plan_of
 
+    if not arguments.keep_days >= 0:
+        raise ConfigError(f"--keep-days {arguments.keep_days:g}: should be a number of days, 0 or more.")
     plans = [plan_of([file]) for file in arguments.config or [Path("config.yaml")]]
     with alone(plans[0].results):
         heaps = find(plans, arguments.keep_days)

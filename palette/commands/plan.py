@@ -68,9 +68,11 @@ def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
         found = truth(plan, device_of(plan, arguments.gpu) if arguments.gpu else None)
         return json.dumps(found.facts(), indent=1) if arguments.json else text.compared(found)
     device = device_of(plan, arguments.gpu)
-    gpus = arguments.gpus or enough(plan, device)
+    gpus = enough(plan, device) if arguments.gpus is None else arguments.gpus
     if gpus < 1 or arguments.nodes < 1 or gpus % arguments.nodes:
         raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
+    if arguments.picture and arguments.picture.suffix not in (".svg", ".png"):
+        raise ConfigError(f"--picture {arguments.picture}: the name should end in .svg or .png.")
     facts, schedule = planned(plan, device, gpus, arguments.nodes)
     if arguments.picture:
         from palette.costs.picture import draw

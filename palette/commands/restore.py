@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     """All that can be found wrong before the first photo is."""
     from palette.progress import Progress
     from palette.restoration import Request, load
-    from palette.restoration.files import PAGE, check_results, photos_in, result_names, result_path
+    from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names, result_path
     from palette.restoration.photo import pixels_of
     from palette.stage import say
 
@@ -111,6 +111,9 @@ def _plan(arguments: argparse.Namespace) -> Work:
     inputs = [*photos, model.weights, *([arguments.mask] if arguments.mask else [])]
     check_results([*results, arguments.out / PAGE], inputs, arguments.force)
     total = len(photos) * samples * (sampler.evaluations if sampler else 1)
+    if others := passed_over(arguments.images, arguments.out):
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        say(f"no pictures by their endings, and passed over: {', '.join(others[:5])}{more}")
     say(f"{task}: {_count(len(photos), 'photo')}, {_count(samples, 'sample')} each, on {model.device}")
     return Work(
         model=model,

@@ -26,7 +26,10 @@ def run(arguments: argparse.Namespace) -> None:
     import time
 
     from palette import status
+    from palette.errors import ConfigError
 
+    if arguments.watch is not None and not 0 < arguments.watch < 1e6:
+        raise ConfigError(f"--watch {arguments.watch:g}: should be a number of seconds above 0, 10 for example.")
     while True:
         found = status.of_results(arguments.results)
         print(json.dumps(found, indent=2, ensure_ascii=False) if arguments.json else status.text(found), flush=True)

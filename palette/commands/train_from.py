@@ -60,7 +60,7 @@ def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
         return next(iter(trained.values()))
     if experiment not in trained:
         rows = [row.experiment for row in plan.rows]
-        fault = "needs no training" if experiment in rows else f"no such experiment.{closest(experiment, trained)}"
+        fault = "needs no training." if experiment in rows else f"no such experiment.{closest(experiment, trained)}"
         raise ConfigError(f"--experiment {experiment}: {fault} In {config}, these are trained:{names}")
     return trained[experiment]
 

@@ -37,7 +37,7 @@ def draw(schedule: Schedule, path: Path, title: str) -> None:
         figure.legend(loc="outside right upper", fontsize=8)
     metadata = {"Date": None} if path.suffix == ".svg" else None
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".") or "svg", metadata=metadata)
+        figure.savefig(temporary, format=path.suffix.lstrip("."), metadata=metadata)
 
 
 def _bars(schedule: Schedule, unit: float) -> dict[tuple[str, int, int, int], list[tuple[float, float]]]:

@@ -132,7 +132,11 @@ class Reasons:
         now = spec.model_dump(mode="json")
         before_flat, now_flat = _flat(facts), _flat(now)
         for key in [*now_flat, *(key for key in before_flat if key not in now_flat)]:
-            if key.partition(".")[0] not in NOT_COMPARED and before_flat.get(key) != now_flat.get(key):
+            if key.partition(".")[0] in NOT_COMPARED or before_flat.get(key) == now_flat.get(key):
+                continue
+            if spec.kind == "report" and key.startswith("tables.") and {key} <= before_flat.keys() & now_flat.keys():
+                yield f"table {key.removeprefix('tables.')} is another"
+            else:
                 yield f"{self._option(spec, key)}{_change(before_flat.get(key), now_flat.get(key))}"
         if facts.get("engine") != spec.engine:
             yield from _changed_code(spec.kind, earlier)

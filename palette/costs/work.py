@@ -27,12 +27,9 @@ from palette.spec.stages import (
     TrainSpec,
 )
 
-START = 4.0
-"""Seconds until Python and torch are there."""
-
 
 class Handling(NamedTuple):
-    """Seconds of one core for what is not a network: reading, degrading, measuring, writing."""
+    """Seconds of one core for what is not a network: starting Python and torch, reading, degrading, measuring, writing."""
 
     job: float
     image: float
@@ -41,19 +38,22 @@ class Handling(NamedTuple):
 
 HANDLING: Mapping[str, Handling] = {
     "fetch": Handling(5, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
-    "prepare": Handling(1, 0.001, 0.13),  # 9.6 ms for 256 px: benchmarks/README.md
-    "mask": Handling(1, 0.002, 0.02),
-    "train": Handling(1, 0, 0),
-    "released": Handling(10, 0, 0),
-    "sample": Handling(1, 0.001, 0.15),
-    "extractor": Handling(1, 0.002, 0),
-    "features": Handling(1, 0.002, 0.8),
-    "statistics": Handling(1, 0.0005, 0),
-    "score": Handling(3, 0.0005, 0),
-    "tabulate": Handling(1, 0, 0),
-    "report": Handling(5, 0.002, 0.1),
+    "prepare": Handling(0.8, 0.001, 0.13),  # 9.6 ms for 256 px, from JPEGs of 500 px: benchmarks/README.md
+    "mask": Handling(0.6, 0.0016, 0.06),  # free-form ones; the others take less
+    "train": Handling(7.7, 0, 0),
+    "released": Handling(0.4, 0, 0),
+    "sample": Handling(2.7, 0.0006, 0.1),
+    "extractor": Handling(4.5, 0.0008, 0.055),
+    "features": Handling(3.6, 0, 0.4),  # SSIM
+    "statistics": Handling(0.5, 0, 0),
+    "score": Handling(0.6, 0, 0),  # of 128 features an image; 2,048 take about 12 s more for each extractor
+    "tabulate": Handling(0.6, 0, 0),
+    "report": Handling(1.8, 0.0018, 0.25),
 }
-"""Rough guesses for one CPU core, which the records of earlier runs put right."""
+"""CPU time as `benchmarks.handling` measured it on 2026-11-24 on a core of an AMD EPYC (AVX-512); `fetch` by `benchmarks.fetching`.
+The records of earlier runs put it right."""
+UNMEASURED = 0.1
+"""Share of the time for a megapixel in `features` where nothing is measured on pixels, or an original is compared with itself."""
 
 EXTRACTOR_FLOPS: Mapping[str, float] = {
     "inception": 11.43e9,
@@ -90,7 +90,7 @@ def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> f
     """How long a job takes by these numbers alone, on `gpus` devices."""
     handling = HANDLING[kind]
     by_hand = handling.job + work.images * (handling.image + work.megapixels * handling.megapixel)
-    return START + by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
+    return by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
 
 
 def last_state(results: Path, spec: TrainSpec) -> int:
@@ -164,8 +164,8 @@ def extractor_flops(extractor: ExtractorSpec | None, image_size: int) -> float:
 def features_work(spec: FeaturesSpec, extractor: ExtractorSpec | None, image_size: int, shard: str | None) -> Work:
     """The images of a shard through one extractor."""
     images = images_in(spec.count, spec.shard_size, shard)
-    megapixels = image_size**2 / 1e6 if spec.pixels else image_size**2 / 2e6  # without SSIM, half of it
-    return Work(images * extractor_flops(extractor, image_size), "fp32", images, megapixels)
+    measured = 1.0 if spec.pixels and "sample" in spec.parents else UNMEASURED
+    return Work(images * extractor_flops(extractor, image_size), "fp32", images, measured * image_size**2 / 1e6)
 
 
 def extractor_work(spec: ExtractorSpec, image_size: int) -> Work:

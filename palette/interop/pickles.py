@@ -1,6 +1,7 @@
 """Reading files of `torch.save` without running anything that is in them."""
 
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,7 +29,9 @@ def read_pickle(path: Path) -> Any:
             raise DataError(f"{path}: a folder, not a file.")
         with path.open("rb") as file:
             _require_whole(path, file.read(4))
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # which is refused, or is fine
+            return torch.load(path, map_location="cpu", weights_only=True)
     except DataError:
         raise
     except OSError as error:
@@ -62,7 +65,11 @@ def _reason(error: Exception) -> str:
         )
     if isinstance(error, EOFError) or "unexpected EOF" in str(error):
         return "truncated. Copy or download it again."
-    return f"truncated, damaged or not a checkpoint ({type(error).__name__}: {str(error).splitlines()[-1:]})."
+    said = re.search(r"Unsupported operand \d+", str(error))  # the rest of torch's text is advice to read it unsafely
+    return (
+        f"truncated, damaged or not a checkpoint of `torch.save` ({said[0] if said else type(error).__name__}). Copy or download "
+        "it again; a plain pickle is not taken."
+    )
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image as Pictures
 
 from palette.data.degraded import HOLE, Degraded, Image, Mask, cut
+from palette.data.limits import PIXELS
 from palette.data.tasks.colorization import luma
-from palette.errors import ConfigError
+from palette.errors import ConfigError, DataError
 from palette.restoration.photo import Photo, mask_of
 
 Extend = Literal["right", "left", "top", "bottom", "all"]
@@ -121,9 +122,15 @@ def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
 
 
 def fitted(width: float, height: float, short: int | None) -> tuple[int, int]:
-    """Width and height with the short side `short` and the same aspect, whole and at least 1; None: the sides as they are."""
+    """Width and height with the short side `short` and the same aspect, whole and at least 1; None: the sides as they are.
+
+    Raises DataError for more pixels than a picture may have.
+    """
     scale = 1.0 if short is None else short / min(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    fit = max(1, round(width * scale)), max(1, round(height * scale))
+    if fit[0] * fit[1] > PIXELS:
+        raise DataError(f"a result of {fit[0]}×{fit[1]} pixels; at most {PIXELS:,} are made. Choose a smaller size.")
+    return fit
 
 
 def resized(photo: Image, width: int, height: int, filter_: Pictures.Resampling = Pictures.Resampling.LANCZOS) -> Image:

@@ -29,6 +29,13 @@ def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
     return list(found.values())
 
 
+def passed_over(paths: Sequence[Path], out: Path) -> list[str]:
+    """The files in the folders of `paths` that are no pictures by their endings, HEIC among them."""
+    names = (folder / name for folder in paths if folder.is_dir() for name in sorted(walk(folder)))
+    others = (file for file in names if file.suffix.lower() not in FORMATS and file.name != PAGE)
+    return [str(file) for file in others if out.resolve() not in file.resolve().parents]
+
+
 def _pictures_of(folder: Path, out: Path) -> list[Path]:
     if folder.resolve() == out.resolve():
         raise ConfigError(f"{folder}: results would lie among the photos. Give another folder with -o.")

@@ -54,8 +54,15 @@ def read_spec(path: Path) -> Spec:
         spec = KINDS[kind].model_validate(content)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. `snakemake` writes the specs of a config when it runs.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValidationError) as error:
-        raise ConfigError(f"{path}: not the spec of a stage ({type(error).__name__}: {error}).") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (AttributeError, KeyError, TypeError):
+        raise ConfigError(
+            f"{path}: not the spec of a stage. It is the spec.yaml in a stage's folder in results; `snakemake` writes it, and so "
+            "does `python -m palette plan --write`."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
+        raise ConfigError(f"{path}: a damaged spec ({error}). Run `snakemake`: it writes it again.") from None
     if spec.hash != written:
         raise ConfigError(
             f"{path}: edited by hand (hash {spec.hash}, says {written}). Change the config instead and run `snakemake`."

@@ -99,6 +99,8 @@ def test_picture_and_specs(file: Path, tmp_path: Path) -> None:
         (["--gpu", "h1000"], "--gpu h1000: not in the table. It has b200, h200"),
         (["--gpus", "7", "--nodes", "2"], "each node has as many GPUs"),
         (["--gpus", "-1"], "each node has as many GPUs"),
+        (["--gpus", "0"], "each node has as many GPUs"),
+        (["--picture", "plan.xyz"], "should end in .svg or .png"),
     ],
 )
 def test_mistakes(file: Path, arguments: list[str], message: str, capsys: Out) -> None:

@@ -13,7 +13,7 @@ from palette.costs.estimate import Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
 from palette.costs.made import Job
 from palette.costs.summary import planned
-from palette.costs.work import HANDLING, START, Work, fetch_work, seconds
+from palette.costs.work import HANDLING, Work, fetch_work, seconds
 from palette.data.manifest import write_manifest
 from palette.data.registry import built_in
 from palette.data.sources.planned import survey
@@ -31,7 +31,7 @@ def train_job(plan: Plan) -> Job:
 def calculated(steps: int, device: str = "h100", precision: str = "fp32") -> float:
     """A training by hand."""
     flops = steps * BATCH * 3 * FLOPS
-    return START + HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
+    return HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
 
 
 def test_a_training_by_hand(make: Make) -> None:
@@ -94,7 +94,7 @@ def test_memory_and_the_largest_batch(make: Make) -> None:
 def test_several_gpus_are_faster_and_cost_as_much(make: Make) -> None:
     split = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "gpus": 4}}})
     found = Estimator.of(split, "h100").estimate(train_job(split))
-    fixed = START + HANDLING["train"].job
+    fixed = HANDLING["train"].job
     assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 4)
     assert found.gpus == 4
 
@@ -104,7 +104,7 @@ def test_gpus_of_all_nodes_count(make: Make) -> None:
     spread = make(models={"palette": {**RAW["models"]["palette"], "train": options}})
     estimator = Estimator.of(spread, "h100")
     found = estimator.estimate(train_job(spread))
-    fixed = START + HANDLING["train"].job
+    fixed = HANDLING["train"].job
     assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 8)
     assert found.gpu_hours == pytest.approx(found.seconds * 8 / 3600)
     assert estimator.memory(spread.stages)[0].batch == BATCH // 16

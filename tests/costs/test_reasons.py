@@ -49,6 +49,7 @@ def test_options_are_called_as_the_config_calls_them(make: Make) -> None:
     assert masked["mask photos-free-form-10-20"] == ["never made"]  # a mask of its own, beside the old one
     titled = why(make(tables={"scores": {"title": "New"}}))
     assert titled["tabulate scores"] == ['tables.scores.title: "" → "New"']
+    assert titled["report report"] == ["table scores is another"]
 
 
 def test_a_new_row_is_named(make: Make) -> None:

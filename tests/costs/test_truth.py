@@ -12,12 +12,13 @@ from palette.costs.gpus import GPUS, UTILIZATION
 from palette.costs.records import NEWEST
 from palette.costs.text import compared
 from palette.costs.truth import truth
-from palette.costs.work import HANDLING, START
+from palette.costs.work import HANDLING
 from palette.plan import Plan
 from tests.costs.conftest import FLOPS, NOW, RAW, Make, finish
+from tests.publish.chromium import Chromium, find
 
 STEPS, BATCH = 1000, 16
-CALCULATED = START + HANDLING["train"].job + STEPS * BATCH * 3 * FLOPS / (GPUS["cpu"].tf32 * UTILIZATION)
+CALCULATED = HANDLING["train"].job + STEPS * BATCH * 3 * FLOPS / (GPUS["cpu"].tf32 * UTILIZATION)
 """Seconds of a training of `RAW` on a CPU."""
 
 Began = Callable[..., None]
@@ -129,6 +130,21 @@ def test_the_page_shows_kinds_trainings_and_their_sum(make: Make, began: Began) 
         assert shown[job.job.removeprefix("train/")][2] == f"{job.ratio:.2f}"
         assert (plan.results / "report" / f"../{job.job}/card.json").exists()
     assert not re.findall(r"(?:src|href)=\"(?!\.\./|data:|index\.html)", html)
+
+
+@pytest.mark.skipif(find() is None, reason="no Chromium on this machine")
+def test_the_page_fits_a_phone(make: Make, tmp_path: Path) -> None:
+    plan = make()
+    finish(plan, seconds=2 * CALCULATED, device="NVIDIA A100-SXM4-80GB")
+    file = page.write(plan)
+    with Chromium(tmp_path / "profile") as browser:
+        browser.size(390, 844, mobile=True)
+        browser.open(file)
+        assert browser.ask("document.documentElement.scrollWidth") == 390
+        # The tables scroll in themselves, the names of their rows staying in sight.
+        browser.ask("document.querySelector('.card').scrollLeft = 1000")
+        assert browser.ask("document.querySelector('tbody th').getBoundingClientRect().left") >= 0
+    assert browser.errors == []
 
 
 def test_before_anything_is_done_the_page_says_so(make: Make) -> None:

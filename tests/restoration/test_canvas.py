@@ -1,5 +1,7 @@
 """What the network is shown of a photograph, without any network."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -148,6 +150,12 @@ def test_the_key_tells_photos_apart() -> None:
     changed[-1, -1, -1] ^= 1
     assert key(photo) == key(photo[::-1][::-1])
     assert len({key(photo), key(changed), key(photo.reshape(12, 8, 3))}) == 3
+
+
+@pytest.mark.parametrize("options", [{"task": "jpeg", "size": 100_000}, {"task": "uncropping", "size": 100_000}])
+def test_more_pixels_than_fit_are_refused_before_they_are_made(options: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="a result of 150000×100000 pixels; at most"):
+        canvas(noise(8, 12) if options["task"] == "jpeg" else noise(8, 6), Request(**options), 16, 8)
 
 
 @pytest.mark.parametrize(
