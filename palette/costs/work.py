@@ -43,7 +43,7 @@ HANDLING: Mapping[str, Handling] = {
     "train": Handling(7.7, 0, 0),
     "released": Handling(0.4, 0, 0),
     "sample": Handling(2.7, 0.0006, 0.1),
-    "extractor": Handling(4.5, 0.0008, 0.055),
+    "extractor": Handling(5, 0, 0.044),
     "features": Handling(3.6, 0, 0.4),  # SSIM
     "statistics": Handling(0.5, 0, 0),
     "score": Handling(0.6, 0, 0),  # of 128 features an image; 2,048 take about 12 s more for each extractor
