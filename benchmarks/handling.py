@@ -61,7 +61,7 @@ def planned(results: Path, size: int, count: int, modeled: bool) -> Plan:
         "models": {"palette": {"network": NETWORK, "train": {"steps": 2, "batch_size": 4}}},
         "samplers": {"dpm": {"steps": 1}},
         "sample": {"shard_size": count, "draws": 1, "threads": 1},
-        "score": {"shard_size": count, "photos": {"steps": count // 16, "batch_size": 64, "channels": 8}},
+        "score": {"shard_size": count, "photos": {"steps": -(-count // 16), "batch_size": 64, "channels": 8}},
         "experiments": rows,
         "tables": {"scores": {}},
         "report": {"gallery_images": count},
