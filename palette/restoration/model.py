@@ -155,13 +155,13 @@ class Model:
                 raise ConfigError(f"steps: {steps} given beside a Sampler, which has its own ({sampler.steps}).")
             return sampler
         options: dict[str, Any] = {"kind": sampler, "steps": steps}
+        given = {key: value for key, value in options.items() if value is not None}
         try:
-            return Sampler.model_validate({key: value for key, value in options.items() if value is not None})
+            return Sampler.model_validate(given)
         except ValidationError:
             kinds = ", ".join(get_args(Sampler.model_fields["kind"].annotation))
-            raise ConfigError(
-                f"sampler {sampler!r}, steps {steps!r}: a sampler is one of {kinds}, its steps a number from 1 to 10000."
-            ) from None
+            told = ", ".join(f"{'sampler' if key == 'kind' else key} {value!r}" for key, value in given.items())
+            raise ConfigError(f"{told}: a sampler is one of {kinds}, its steps a number from 1 to 10000.") from None
 
     def samples_of(self, samples: int, batch: int | None) -> int:
         """How many samples there will be. Raises ConfigError for numbers that make no sense."""
