@@ -32,7 +32,7 @@ from palette.spec.base import Spec
 from palette.spec.stages import FeaturesSpec, ReleasedRuntime, ReleasedSpec, SampleSpec, TrainSpec
 
 SIZES, COUNTS = (64, 256), (32, 128)
-QUICK = (16, 24), (4, 8)
+QUICK = (16,), (4, 8)
 NETWORK = {"channels": 8, "multipliers": [1], "blocks": 1, "attention": [], "head_channels": 8}
 MODELED = "sample, model"
 """Sampling jobs of a trained model, which are kept apart from those of the inputs."""
