@@ -37,7 +37,7 @@ class Handling(NamedTuple):
 
 
 HANDLING: Mapping[str, Handling] = {
-    "fetch": Handling(5, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
+    "fetch": Handling(0.7, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
     "prepare": Handling(0.8, 0.001, 0.13),  # 9.6 ms for 256 px, from JPEGs of 500 px: benchmarks/README.md
     "mask": Handling(0.6, 0.0016, 0.06),  # free-form ones; the others take less
     "train": Handling(7.7, 0, 0),
