@@ -17,7 +17,7 @@ from palette.commands.plan import options, shown, shown_briefly
 from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
-from palette.frozen import freeze, thaw
+from palette.frozen import thaw
 from palette.requests import launcher
 from palette.workflow import (
     end,
@@ -54,13 +54,12 @@ files = [] if imported else [Path(file) for file in workflow.configfiles]
 results = Path(config.get("results", "results"))
 if imported:
     config = {**config, "results": str(workflow.modifier.modify_path(str(results)))}
-if workflow.remote_exec:  # a job of a cluster
-    plan = or_stop(thaw, Path(config.get("results", results)))
+if workflow.remote_exec and not imported:  # a job of a cluster
+    plan = or_stop(thaw, results)
 else:
     plan = or_stop(plan_of, files, config)
-if imported and workflow.is_main_process:  # a module's `onstart` is not run
-    or_stop(write_specs, plan)
-    or_stop(freeze, plan)
+if imported and workflow.is_main_process:
+    or_stop(write_specs, plan)  # a module's `onstart` is not run
 
 
 # Of a hundred thousand inputs, strings are joined many times faster than paths.
