@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from palette import processor
+
 Work = Callable[[], object]
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,7 +39,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
-def processor() -> str:
+def processor_name() -> str:
     """`AMD EPYC`, as the system names the CPU."""
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
@@ -49,7 +51,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"{processor()} {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{processor_name()} {torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def seconds(work: Work, device: torch.device) -> float:
@@ -122,7 +124,7 @@ def resident(key: str) -> float | None:
 
 
 def _peak(make: Callable[..., Work], arguments: tuple[Any, ...]) -> float | None:
-    torch.set_num_threads(1)
+    processor.use(1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what all optimizers share
     before = resident("VmRSS")
     work = make(*arguments)

@@ -1,7 +1,8 @@
 """`python -m benchmarks.training`: training step, EMA update and optimizer step, the unofficial code's beside ours.
 
 Both train the unofficial code's default network by ε-prediction on the same images and noise. The reference's step is its
-mathematics and its way of doing it: a loop of new tensors for the EMA, plain Adam, the loss read after every step.
+mathematics and its way of doing it: a loop of new tensors for the EMA, plain Adam, the loss read after every step. Freed memory
+is kept, as the product does it (`palette.processor`); the reference profits too.
 """
 
 import copy
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.reference import guided_diffusion
 from benchmarks.timing import Work, compare, parser, peak_memory, write
+from palette import processor
 from palette.config.models import Network, Objective, Train
 from palette.diffusion.objective import Batch, stratified
 from palette.diffusion.schedule import training_gammas
@@ -177,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--image-size", type=int, default=64, help="side in pixels (default: %(default)s)")
     options.add_argument("--batch-size", type=int, default=4, help="images a step (default: %(default)s)")
     chosen = options.parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
+    processor.use(chosen.threads)
     case = Case(TINY, 16, 2) if chosen.quick else Case(DEFAULT, chosen.image_size, chosen.batch_size)
     found = {}
     for name, (reference, ours) in PARTS.items():
@@ -186,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
             comparison.reference_mib, comparison.ours_mib = peak_memory(reference, case), peak_memory(ours, case)
         print(comparison.line(name), flush=True)
         found[name] = comparison.facts()
-    write(chosen.results, "training", CPU, settings(case), found)
+    write(chosen.results, f"training-{case.image_size}px", CPU, settings(case), found)
     return 0
 
 

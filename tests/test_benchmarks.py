@@ -32,12 +32,18 @@ def run_and_read(name: str, folder: Path, record: str, *arguments: str) -> dict[
 
 
 def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run("training", tmp_path)
+    found = run_and_read("training", tmp_path, "training-16px", "--quick")
     assert list(found) == ["training step", "EMA update", "optimizer step"]
     for name, facts in found.items():
         assert len(facts["reference_seconds"]) == len(facts["ours_seconds"]) == 2
         assert facts["ratio"]["smallest"] > 0
         assert f"{name}: {facts['ratio']['median']:.2f}x [" in capsys.readouterr().out or name != "training step"
+
+
+def test_memory(tmp_path: Path) -> None:
+    facts = run("memory", tmp_path)["training"]
+    assert len(facts["reference_seconds"]) == len(facts["ours_seconds"]) == 2
+    assert facts["ours_seconds"][0] > 0
 
 
 def test_denoising(tmp_path: Path) -> None:

@@ -92,12 +92,14 @@ class Work:
 
 def _plan(arguments: argparse.Namespace) -> Work:
     """All that can be found wrong before the first photo is."""
+    from palette import processor
     from palette.progress import Progress
     from palette.restoration import Request, load
     from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names, result_path
     from palette.restoration.photo import pixels_of
     from palette.stage import say
 
+    processor.keep_memory()
     photos = photos_in(arguments.images, arguments.out)
     model = load(arguments.model)
     if arguments.mask:

@@ -116,7 +116,10 @@ class Trainer:
     def _apply_gradients(self, value: Tensor) -> None:
         """Adam, then the averages. A gradient that is not finite is only noted; the scaler skips Adam's step then."""
         self.scaler.unscale_(self.optimizer)
-        self._note(nn.utils.clip_grad_norm_(self.parameters, self.spec.clip), value)
+        norm = nn.utils.get_total_norm([weight.grad for weight in self.parameters if weight.grad is not None])
+        self._note(norm, value)
+        if norm.is_cuda or norm > self.spec.clip:  # a GPU would have to stop for this to be known
+            nn.utils.clip_grads_with_norm_(self.parameters, self.spec.clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.spec)
         self.scaler.step(self.optimizer)

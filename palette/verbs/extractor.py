@@ -6,8 +6,7 @@
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
+from palette import processor
 from palette.data.store import ImageStore
 from palette.errors import DataError
 from palette.files import read_json, sha256, write_json
@@ -23,7 +22,7 @@ from palette.stage import Stage, say
 
 def run(stage: Stage[ExtractorSpec]) -> None:
     """Make, download or check the network, and describe it."""
-    torch.set_num_threads(stage.spec.runtime.threads)
+    processor.use(stage.spec.runtime.threads)
     kind = stage.spec.extractor
     facts, files = (_photos(stage), ["classifier.safetensors"]) if kind == "photos" else (_known(stage), [])
     write_json(stage.path("extractor.json"), {"kind": kind, "resize": RESIZES[kind], **facts})

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-import torch
-
+from palette import processor
 from palette.data.store import ImageStore
 from palette.errors import DataError
 from palette.files import read_json
@@ -23,7 +22,7 @@ CHAINED = "lpips"
 def run(stage: Stage[FeaturesSpec], shard: int) -> None:
     """Measure test items `shard * shard_size` up to the next shard."""
     spec, name = stage.spec, f"shard-{shard:03}"
-    torch.set_num_threads(spec.runtime.threads)
+    processor.use(spec.runtime.threads)
     file = stage.parent("extractor", "extractor.json")
     description = read_json(file)
     network = load_network(file.parent, description, spec.runtime.weights, device(spec.runtime.gpus))

@@ -69,9 +69,10 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
     """The trained model, ready to sample."""
     import torch  # here, for the baseline does without
 
+    from palette import processor
     from palette.diffusion.restore import Restorer, load_network, weights_file
 
-    torch.set_num_threads(stage.spec.runtime.threads)
+    processor.use(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = stage.parent("train", "model.json")

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from palette import processor
 from palette.files import replacing, sha256, write_json
 from palette.spec.stages import TrainSpec
 from palette.stage import Stage
@@ -23,7 +24,7 @@ def run(stage: Stage[TrainSpec]) -> None:
     """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
     if relaunch(stage.spec.runtime.gpus, stage.path("spec.yaml")):
         return
-    torch.set_num_threads(stage.spec.runtime.threads)
+    processor.use(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     with world() as processes:
         if processes.leads:
