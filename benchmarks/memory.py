@@ -1,15 +1,17 @@
 """`python -m benchmarks.memory`: with freed memory kept (`palette.processor`), beside glibc's usual way of giving it back.
 
-Training and denoising of the unofficial code's default network, and training of the default run's. glibc takes the setting for
-good, so each way has a process of its own; they take turns.
+Training and denoising of the unofficial code's default network and of the default run's. glibc takes the setting for good, so
+each way has a process of its own; they take turns.
 """
 
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import torch
+import yaml
 
 from benchmarks.timing import Comparison, Work, parser, resident, seconds, write
 from benchmarks.training import CPU, DEFAULT, TINY, Case, examples, our_step
@@ -17,8 +19,9 @@ from palette import processor
 from palette.config.models import Network
 from palette.model import networks
 
-SMALL = Network(channels=32, multipliers=(1, 1, 2), blocks=1, attention=(8,))
-"""The network of `config.yaml`."""
+CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8"))
+SMALL = Network.model_validate(CONFIG["models"]["palette"]["network"])
+"""Of the default run."""
 WARM = 4
 """Runs until the heap has its size."""
 

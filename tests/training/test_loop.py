@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from palette.config.models import Objective
 from palette.errors import Interrupted, UserError
@@ -258,3 +259,19 @@ def test_checkpoints_come_from_runtime_and_change_nothing(tmp_path: Path) -> Non
     often = train_spec(runtime=TrainRuntime(checkpoint_every=1))
     assert often.hash == train_spec().hash
     assert same(weights(often, tmp_path / "often"), weights(train_spec(), tmp_path / "seldom"))
+
+
+@pytest.mark.parametrize("norm", [0.5, 4.0])
+def test_gradients_are_clipped_to_the_norm_asked_for(norm: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = build(train_spec(clip=1.0), ALONE)
+    count = sum(weight.numel() for weight in trainer.parameters)
+    for weight in trainer.parameters:
+        weight.grad = torch.full_like(weight, norm / count**0.5)
+    seen: list[float] = []
+
+    def step() -> None:
+        seen.append(nn.utils.get_total_norm([w.grad for w in trainer.parameters if w.grad is not None]).item())
+
+    monkeypatch.setattr(trainer.optimizer, "step", step)
+    trainer._apply_gradients(torch.zeros(()))
+    assert seen == [pytest.approx(min(norm, 1.0), rel=1e-4)]
