@@ -7,7 +7,7 @@ import pytest
 from palette.costs.estimate import Estimate, Estimator
 from palette.costs.made import Job, jobs_of
 from palette.costs.picture import draw
-from palette.costs.schedule import Schedule, dependencies, simulate
+from palette.costs.schedule import Nodes, Schedule, dependencies, simulate
 from palette.plan import Plan
 from tests.costs.conftest import RAW, Make
 
@@ -49,10 +49,28 @@ def test_jobs_of_a_node_stay_on_it(make: Make) -> None:
         assert len({device // 3 for device in placed.devices}) <= 1
 
 
-def test_large_jobs_take_whole_nodes(make: Make) -> None:
+def test_a_node_is_filled_before_the_next_is_begun() -> None:
+    nodes = Nodes(gpus=8, nodes=2)
+    assert [nodes.take(1), nodes.take(2), nodes.take(4)] == [(0,), (1, 2), (4, 5, 6, 7)]
+    assert nodes.take(2) is None
+    nodes.give((4, 5, 6))
+    assert [nodes.take(1), nodes.take(3)] == [(3,), (4, 5, 6)]  # the last of a node, not one of three
+
+
+def test_large_jobs_take_whole_nodes() -> None:
+    nodes = Nodes(gpus=8, nodes=4)
+    assert nodes.take(1) == (0,)
+    assert nodes.take(4) == (2, 3, 4, 5)
+    assert nodes.take(3) is None  # one node is whole, and three GPUs are more than it has
+    assert nodes.take(2) == (6, 7)
+    nodes.give((2, 3, 4, 5))
+    assert nodes.take(3) == (2, 3, 4, 5)
+
+
+def test_large_trainings_wait_for_whole_nodes(make: Make) -> None:
     plan = larger(make, gpus=4)
-    trainings = [p for p in simulate(plan, estimates(plan), 8, 4).placed if p.estimate.kind == "train"]
-    assert all(len(p.devices) == 4 and len({d // 2 for d in p.devices}) == 2 for p in trainings)
+    trainings = [p.devices for p in simulate(plan, estimates(plan), 8, 4).placed if p.estimate.kind == "train"]
+    assert sorted(trainings) == [(0, 1, 2, 3)] * 3 + [(4, 5, 6, 7)] * 3
 
 
 def test_the_critical_path_is_a_chain(make: Make) -> None:
