@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from palette.checks import read_config
+from palette.plan import Plan
 from tests.workflow.project import CHECKOUT, Project
 
 PROFILES = sorted(CHECKOUT.glob("workflow/profiles/*/config.yaml"))
@@ -20,6 +22,16 @@ def test_every_profile_heals_a_run(profile: Path) -> None:
     found = yaml.safe_load(profile.read_text())
     healing = {name: value for name, value in default.items() if name != "cores"}
     assert {name: found.get(name) for name in healing} == healing
+
+
+@pytest.mark.parametrize("name", ["aws-batch", "googlebatch"])
+def test_all_rules_with_gpus_ask_for_them_in_the_words_of_the_plugin(name: str) -> None:
+    profile = yaml.safe_load((CHECKOUT / f"workflow/profiles/{name}/config.yaml").read_text())
+    plan = Plan(
+        read_config(yaml.safe_load((CHECKOUT / "workflow/presets/smoke.yaml").read_text()), [Path("config.yaml")])
+    )
+    rules = {spec.kind for spec in plan.stages.values() if spec.runtime.gpus} | {"train_with_averages"}
+    assert set(profile["set-resources"]) == rules
 
 
 @pytest.mark.slow
