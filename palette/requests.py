@@ -3,6 +3,7 @@
 Names and meanings are those that snakemake-executor-plugin-slurm reads; other executors read `gpu`, `mem_mb` and `runtime`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
     named = _named(plan, kind, request)
     return {
         "mem_mb": memory,
-        "runtime": round(60 * hours),
+        "runtime": math.ceil(round(60 * hours, 3)),  # rounded first: 60 * (31 / 60) is above 31
         **where,
         **{name: of_gpus(name) for name in ("gpu", "gpu_model", "gres") if name in named},
         **{name: of_nodes(name) for name in ("nodes", "tasks", "tasks_per_gpu", "mpi") if name in named},

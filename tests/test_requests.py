@@ -1,5 +1,6 @@
 """What jobs ask for, as the line that the Slurm plugin submits: in the three ways in which clusters want to be asked for GPUs."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from palette import requests
 from palette.checks import read_config
+from palette.errors import ConfigError
 from palette.plan import Plan
 
 CONFIG: dict[str, Any] = {
@@ -103,6 +105,52 @@ def test_what_one_verb_asks_for_wins_over_what_all_do() -> None:
     assert " -p long " in submitted(found := resources(cluster, "train", "one"))
     assert (found["slurm_account"], found["qos"], found["runtime"]) == ("vision", "high", 120)
     assert resources(cluster, "sample", "one")["slurm_partition"] == "short"
+
+
+@pytest.mark.parametrize(
+    ("hours", "minutes"),
+    [
+        (24, 1440),
+        ("24:00:00", 1440),
+        ("02:30:00", 150),
+        ("2-00:30:00", 2910),
+        ("0:01:00", 1),
+        ("0:01:01", 2),
+        ("0:31:00", 31),
+        (0.02, 2),
+        ("0.5", 30),
+        (1000, 60_000),
+    ],
+)
+def test_hours_become_minutes_that_are_not_fewer(hours: Any, minutes: int) -> None:
+    assert resources({"train": {"hours": hours}}, "train", "one")["runtime"] == minutes
+
+
+@pytest.mark.parametrize("hours", [86_400, 3600, "1e9", 10**400, 0, 0.001, -1, "0:00:59", "24:00", "1:60:00", "long"])
+def test_hours_that_no_scheduler_should_get_are_refused(hours: Any) -> None:
+    """YAML reads 24:00:00 and 1:00:00 without quotes as 86,400 and 3600; Slurm takes 0 minutes for no limit."""
+    with pytest.raises(
+        ConfigError, match=r'cluster\.train\.hours: must be hours, from 1/60 to 1000, .*"24:00:00" \(given'
+    ):
+        resources({"train": {"hours": hours}}, "train", "one")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"cluster": {"jobs": {"memory_gb": 256_000}}}, "cluster.jobs.memory_gb"),
+        ({"cluster": {"jobs": {"memory_gb": 0.0001}}}, "cluster.jobs.memory_gb"),  # `--mem 0` is all of a node
+        ({"sample": {"threads": 1025}}, "sample.threads"),
+        ({"datasets": {"photos": {"threads": 86_400}}}, "datasets.photos.threads"),
+        *[
+            ({"models": {"one": {"train": {name: 2_000}}}}, f"models.one.train.{name}")
+            for name in ("gpus", "nodes", "threads")
+        ],
+    ],
+)
+def test_quantities_that_no_scheduler_has_are_refused(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=f"{re.escape(field)}: should be"):
+        read_config({**CONFIG, **changes}, [Path("config.yaml")])
 
 
 def test_each_attempt_asks_for_twice_the_memory() -> None:

@@ -1,13 +1,37 @@
 """What jobs ask a cluster for, what may be spent, and what is done at the end."""
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from palette.config.options import Options
 
 GpuName = Literal[
     "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
+]
+
+
+LONGEST = 1000
+"""Hours: six weeks, which few clusters allow, and less than the 3600 that YAML reads for 1:00:00 without quotes."""
+
+
+def _hours(value: Any) -> Any:
+    """Return the hours of a number, or of a time as Slurm writes it: `24:00:00`, `2-00:00:00`."""
+    if clock := re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)", str(value)):
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        value = 24 * days + hours + minutes / 60 + seconds / 3600
+    try:
+        possible = 1 / 60 <= float(value) <= LONGEST  # Slurm takes 0 minutes for no limit
+    except (TypeError, ValueError, OverflowError):
+        possible = False
+    if not possible:
+        raise ValueError(f'must be hours, from 1/60 to {LONGEST}, or a time in quotes such as "24:00:00"')
+    return value
+
+
+Hours = Annotated[
+    float, BeforeValidator(_hours, json_schema_input_type=Annotated[float, Field(gt=0, le=LONGEST)] | str)
 ]
 
 
@@ -24,10 +48,11 @@ class Request(Options):
     """Features that a node must have: `h100`, `a100|h100`."""
     gpu_model: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
     """Model of the GPUs, as the cluster calls it in `--gpus=h100:4` or `--gres=gpu:h100:4`."""
-    memory_gb: float | None = Field(None, gt=0)
+    memory_gb: float | None = Field(None, ge=0.1, le=32_768)
     """Memory of each node. Doubled at each further attempt. Default: 4 to 32 by verb; 16 per GPU for `train`."""
-    hours: float | None = Field(None, gt=0)
-    """Run time. A training that is not done by then goes on in the job's next run. Default: 1 to 24 by verb."""
+    hours: Hours | None = None
+    """Run time: hours, or a time in quotes, `"24:00:00"` or `"2-00:00:00"`; at least a minute. A training that is not done by then
+    goes on in the job's next run. Default: 1 to 24 by verb."""
 
 
 class Cluster(Options):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from PIL import ImageColor
 from pydantic import AfterValidator, Field, model_validator
 
-from palette.config.options import Folder, Name, Options, Share
+from palette.config.options import Folder, Name, Options, Share, Threads
 
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
@@ -159,7 +159,7 @@ class Dataset(Options):
     """Where the original images come from."""
     prepare: Prepare = Prepare()
     """How they become square images of one size, in a training and a test store."""
-    threads: int = Field(2, ge=1)
+    threads: Threads = 2
     """CPU cores asked of Snakemake for fetching, and for preparing. Their number changes no byte."""
     reference: Name | None = None
     """Dataset whose test images FD, KID, precision and recall compare with. Default: this one's own, the originals.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from palette.config.options import Folder, Name, Options, _absolute
+from palette.config.options import Folder, Name, Options, Threads, _absolute
 from palette.config.tasks import Degradation
 
 
@@ -134,11 +134,11 @@ class Train(Options):
     scratch: str | None = None
     """Folder on a disk of the machine that trains, `$TMPDIR` for example: the training store is copied there first, once per machine,
     and deleted afterwards. For results on a slow network disk. Default: the store is read where it is."""
-    gpus: int = Field(1, ge=0)
+    gpus: int = Field(1, ge=0, le=64)
     """GPUs of each node asked of Snakemake for this training. More than one runs under torchrun."""
-    nodes: int = Field(1, ge=1)
+    nodes: int = Field(1, ge=1, le=1024)
     """Nodes asked of Slurm for this training; elsewhere one machine does the work of all of them."""
-    threads: int = Field(1, ge=1)
+    threads: Threads = 1
     """CPU cores of each node asked of Snakemake for this training."""
 
     @property

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from palette.config.options import Name, Options
+from palette.config.options import Name, Options, Threads
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -41,7 +41,7 @@ class Sample(Options):
     """Samples of the same input, for the figures."""
     draw_inputs: int = Field(8, ge=1)
     """Number of inputs that get several draws: the first ones of the test set."""
-    threads: int = Field(1, ge=1)
+    threads: Threads = 1
     """CPU cores per sampling or scoring job."""
 
 
