@@ -42,6 +42,7 @@ rule models:
 
 
 onstart:
+    or_stop(refuse_arrays, workflow.executor_settings)
     lock = None if only_planning() else or_stop(start, plan)
 
 

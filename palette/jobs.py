@@ -19,6 +19,9 @@ from palette.spec.base import Spec
 SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "JOB_ID")
 """Where schedulers tell a job its number."""
 
+SUBMITTED = "PALETTE_SUBMITTED_JOB"
+"""Names the job's number in each job that the workflow has submitted to Slurm, and is unset in a job of the user's own."""
+
 
 def place(results: Path, spec: Spec, shard: int | None = None) -> Path:
     """The file of one job."""

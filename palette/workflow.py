@@ -202,6 +202,18 @@ def start(plan: Plan) -> int:
     return descriptor
 
 
+def refuse_arrays(executor: Any) -> None:
+    """Raise ConfigError if Slurm's jobs are to be arrays. executor: the settings of the executor's plugin.
+
+    The plugin drops a batch that is smaller than the number of jobs of its rule that remain ready, and Snakemake waits for it.
+    """
+    if getattr(executor, "array_jobs", None):
+        raise ConfigError(
+            f"slurm-array-jobs: {executor.array_jobs}: the run would hang as soon as more shards are ready than `jobs` allows. "
+            "Remove it from the profile or the command line. For fewer and longer jobs, raise `shard_size` in the config."
+        )
+
+
 def write_specs(plan: Plan) -> None:
     """Write the spec of each stage into its folder, for the jobs to read."""
     for spec in plan.stages.values():

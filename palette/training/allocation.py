@@ -1,7 +1,7 @@
 """The Slurm job around a training: when its time ends, and how it gets more.
 
 A run time shorter than the training is no error. Shortly before its end the state is saved and the job puts itself back into
-the queue; its next run goes on from there.
+the queue; its next run goes on from there. Only jobs that the workflow has submitted do so.
 """
 
 import math
@@ -10,6 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
+from palette.jobs import SUBMITTED
 from palette.stage import say
 
 SHARE, MOST = 0.1, 300.0
@@ -18,7 +19,7 @@ SHARE, MOST = 0.1, 300.0
 
 @dataclass
 class Allocation:
-    """job: Slurm's number, None outside of a job. seconds: time that it has left, infinite without a limit."""
+    """job: Slurm's number of the workflow's job, or None. seconds: time that it has left, infinite without a limit."""
 
     job: str | None = None
     seconds: float = math.inf
@@ -38,8 +39,8 @@ class Allocation:
 
 
 def allocation() -> Allocation:
-    """The job that this process is in."""
-    job = os.environ.get("SLURM_JOB_ID")
+    """Return the job that the workflow has submitted for this process; a user's own job has no end that matters here."""
+    job = os.environ.get(SUBMITTED)
     if job is None:
         return Allocation()
     return Allocation(job, seconds_of(_ask("squeue", "--noheader", "--format=%L", f"--jobs={job}") or ""))

@@ -110,15 +110,15 @@ def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received:
     spec, world = trainer.spec, trainer.world
     places = slices(spec.batch_size, world.rank, world.size, micro_batches(spec, world.size))
     progress = Progress(f"train {spec.name}", spec.steps, "steps", start=trainer.step)
-    job, first = allocation() if world.leads else Allocation(), trainer.step
+    job = allocation() if world.leads else Allocation()
     began = time.monotonic() - trainer.seconds
     with batches(stream, range(trainer.step, spec.steps), places, spec.runtime.threads) as prepared:
         while trainer.step < spec.steps:
             value = trainer.update(prepared)
             trainer.seconds = time.monotonic() - began
             watch(trainer, value)
-            # Only a run that has come further is worth another one like it.
-            out_of_time = job.nearly_over and first < trainer.step < spec.steps
+            # Asked after a step only: each run of the job comes further than the one before.
+            out_of_time = job.nearly_over and trainer.step < spec.steps
             if received.save or out_of_time or save.due(trainer):
                 save(trainer)
                 if received.save and world.leads:

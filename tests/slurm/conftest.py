@@ -64,8 +64,8 @@ def environment(project: Project, cluster: Lab) -> dict[str, str]:
     return {**project.environment, **{name: cluster.environment[name] for name in ("PATH", "SLURM_CONF")}}
 
 
-def on_slurm(project: Project, cluster: Lab, *arguments: str) -> str:
-    """Run to the end; return what was printed."""
+def on_slurm(project: Project, cluster: Lab, *arguments: str, code: int = 0) -> str:
+    """Run to the end, with this exit code; return what was printed."""
     run = subprocess.run(
         command(*arguments),
         cwd=project.folder,
@@ -74,12 +74,12 @@ def on_slurm(project: Project, cluster: Lab, *arguments: str) -> str:
         text=True,
         timeout=1500,
     )
-    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-6000:]
+    assert run.returncode == code, run.stdout[-6000:] + run.stderr[-6000:]
     return run.stdout + run.stderr
 
 
-def with_data_of(project: Project, other: Project) -> Project:
-    """`project` with the other's data, whose making is not what is tested."""
-    for kind in ("fetch", "prepare"):
+def with_data_of(project: Project, other: Project, *kinds: str) -> Project:
+    """`project` with the other's stages of these kinds, whose making is not what is tested."""
+    for kind in kinds:
         shutil.copytree(other.results / kind, project.results / kind)
     return project

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from palette.files import sha256
+from palette.jobs import SUBMITTED
 from palette.training.allocation import seconds_of
 from tests.slurm.conftest import FAULTS, command, environment, with_data_of
 from tests.slurm.lab import Lab, until
@@ -31,6 +33,19 @@ pytestmark = pytest.mark.slow
 ERROR = re.compile(r"^Error in rule train:(?:\n    .*)*", re.MULTILINE)
 """One of Snakemake's reports of a failed training."""
 TWO_MINUTES = "train:runtime=2 if 'out-of-time' in wildcards.stage else 15"
+
+OWN_ARRAY = """#!/bin/sh
+task=$SLURM_ARRAY_TASK_ID
+echo started >> starts-$task
+[ "$(wc -l < starts-$task)" -eq 1 ] || exit 0
+[ $task -eq 2 ] || export {submitted}=${{SLURM_ARRAY_JOB_ID}}_$task
+exec {python} -c "
+from palette.cli import main
+from palette.training import allocation
+allocation.SHARE = 1.0
+main()" train -c results/train/*-s$task-*/spec.yaml
+"""
+"""The trainings of two seeds, whose five minutes are said to be nearly over. The task of seed 0 is passed off as a workflow's job."""
 
 
 @dataclass
@@ -129,7 +144,7 @@ def disturbed(
     """All trainings have been through theirs, on Slurm; a plain `snakemake` has then gone on to the samples."""
     short = {**config, "cluster": {"jobs": {"partition": "gpu"}, "train": {"hours": 0.25, "memory_gb": 4}}}
     project = Project.create(tmp_path_factory.mktemp("disturbed") / "project", short)
-    run = Disturbed(with_data_of(project, undisturbed), cluster)
+    run = Disturbed(with_data_of(project, undisturbed, "fetch", "prepare"), cluster)
     log = project.folder / "snakemake.log"
     with log.open("w") as out:
         snakemake = subprocess.Popen(
@@ -175,3 +190,18 @@ def test_a_run_time_shorter_than_the_training_is_a_chain_of_jobs(disturbed: Dist
     errors = ERROR.findall((disturbed.project.folder / "snakemake.log").read_text())
     assert errors, "the cancelled training has failed once"
     assert all("colorization-cancelled-" in error for error in errors)
+
+
+def test_a_job_of_the_users_own_is_not_requeued(undisturbed: Project, cluster: Lab, tmp_path: Path) -> None:
+    """Nor is it with another task of its array, which the workflow may requeue."""
+    project = Project.create(tmp_path / "project", undisturbed.config)
+    with_data_of(project, undisturbed, "prepare", "train")
+    script = project.folder / "own.sh"
+    script.write_text(OWN_ARRAY.format(submitted=SUBMITTED, python=sys.executable))
+    options = ["--parsable", "--array=0,2", "--time=5", "--mem=4000", "--open-mode=append", "--output=own-%a.log"]
+    job = cluster.run("sbatch", *options, f"--chdir={project.folder}", str(script))
+    until(lambda: not cluster.run("squeue", "-h", "-j", job), "the end of both tasks", 240)
+    said = {task: (project.folder / f"own-{task}.log").read_text() for task in (0, 2)}
+    assert f"the time of job {job}_0 is nearly over: it goes back into the queue" in said[0]
+    assert "into the queue" not in said[2]
+    assert [len((project.folder / f"starts-{task}").read_text().splitlines()) for task in said] == [2, 1], said

@@ -1,4 +1,4 @@
-"""The tiny config through all verbs on a real Slurm: two nodes for one training, arrays of shards, more memory after too little."""
+"""The tiny config through all verbs on a real Slurm: two nodes for one training, more shards than slots, more memory after too little."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.slurm.conftest import on_slurm
+from tests.slurm.conftest import on_slurm, with_data_of
 from tests.slurm.lab import Lab
 from tests.workflow.project import Project
 
@@ -54,10 +54,26 @@ def test_two_nodes_train_the_model_of_one(finished: Finished, undisturbed: Proje
     assert json.loads(model.with_name("card.json").read_text())["devices"] == 2
 
 
-def test_shards_are_tasks_of_an_array(finished: Finished) -> None:
-    project, said = finished
-    assert said.count("Submitted array job") >= 2
-    assert len(list(project.results.glob("sample/*/shard-*.zip"))) == 2
+@pytest.fixture
+def shards(config: dict[str, Any], undisturbed: Project, tmp_path: Path) -> Project:
+    """Eight shards are all that is left to do."""
+    small = {**config, "sample": {**config["sample"], "shard_size": 1}, "cluster": {"jobs": {"hours": 0.25}}}
+    small["experiments"] = [row for row in config["experiments"] if row["model"] == "requeued"]
+    return with_data_of(Project.create(tmp_path / "project", small), undisturbed, "fetch", "prepare", "train")
+
+
+def test_more_shards_than_slots(shards: Project, cluster: Lab) -> None:
+    """All of which are ready at once, and three may be in the queue."""
+    said = on_slurm(shards, cluster, "--jobs", "3", "--until", "sample")
+    assert said.count("has been submitted with SLURM jobid") == 8
+    assert len(list(shards.results.glob("sample/*/shard-*.zip"))) == 8
+
+
+def test_arrays_are_refused(shards: Project, cluster: Lab) -> None:
+    """Otherwise a batch of them would be set aside, and waited for."""
+    said = on_slurm(shards, cluster, "--slurm-array-jobs", "sample", "--until", "sample", code=1)
+    assert "slurm-array-jobs: sample: the run would hang" in said
+    assert not cluster.run("squeue", "-h")
 
 
 def test_out_of_memory_is_tried_again_with_more(finished: Finished, cluster: Lab) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from palette.jobs import SUBMITTED
 from palette.spec.stages import TrainRuntime
 from palette.training import allocation
 from palette.training.loop import train
@@ -39,21 +40,24 @@ def test_the_end_is_near_with_a_tenth_or_five_minutes_left(
 
 
 def test_outside_of_a_job_time_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.delenv(SUBMITTED, raising=False)
     assert not allocation.allocation().nearly_over
 
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A job with no time left; the file has what `scontrol` was called with."""
+    """A task of an array, with no time left; the file has what Slurm's commands were called with."""
     calls = tmp_path / "calls"
-    for name, script in (("squeue", "echo 0:00"), ("scontrol", f'echo "$@" >> {calls}; exit ${{REFUSED:-0}}')):
+    call = f'echo "$(basename $0) $*" >> {calls}'
+    for name, script in (("squeue", f"{call}; echo 0:00"), ("scontrol", f"{call}; exit ${{REFUSED:-0}}")):
         file = tmp_path / "bin" / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    for name, value in {"SLURM_JOB_ID": "20", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(allocation, "SHARE", 1.0)
     return calls
 
 
@@ -63,9 +67,34 @@ def test_a_training_out_of_time_saves_and_goes_back_into_the_queue(
 ) -> None:
     """Once, and it goes on until Slurm ends it; so it does where Slurm will not have it."""
     monkeypatch.setenv("REFUSED", refused)
-    monkeypatch.setattr(allocation, "SHARE", 1.0)
+    monkeypatch.setenv(SUBMITTED, "17_3")
     spec = train_spec(steps=4, runtime=TrainRuntime(checkpoint_every=100, checkpoints_kept=9))
     assert train(spec, pictures(20), tmp_path / "state", CPU).step == 4
-    assert slurm.read_text() == "requeue 17\n"
+    assert slurm.read_text() == "squeue --noheader --format=%L --jobs=17_3\nscontrol requeue 17_3\n"
     assert [file.name for file in sorted((tmp_path / "state").glob("*.pt"))] == ["step-00000001.pt", "step-00000004.pt"]
     assert ("could not be queued again" in capsys.readouterr().err) == (refused == "1")
+
+
+def test_a_job_of_the_users_own_is_left_alone(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SUBMITTED, raising=False)
+    assert train(train_spec(steps=2), pictures(20), tmp_path / "state", CPU).step == 2
+    assert not slurm.exists()
+
+
+def test_each_run_of_a_job_comes_further(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one that is out of time from the beginning; and the last step needs no further run."""
+    monkeypatch.setenv(SUBMITTED, "17")
+    requeued: list[int] = []
+
+    def end(job: allocation.Allocation) -> None:
+        """Slurm ends the run; the state that the next one begins with is saved by then."""
+        requeued.append(max(int(file.stem.removeprefix("step-")) for file in (tmp_path / "state").glob("step-*.pt")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(allocation.Allocation, "requeue", end)
+    spec = train_spec(steps=3, runtime=TrainRuntime(checkpoint_every=100))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(spec, pictures(20), tmp_path / "state", CPU)
+    assert train(spec, pictures(20), tmp_path / "state", CPU).step == 3
+    assert requeued == [1, 2]

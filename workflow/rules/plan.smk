@@ -18,12 +18,14 @@ from palette.config_file import read_yaml
 from palette import requests
 from palette.errors import UserError
 from palette.frozen import thaw
+from palette.jobs import SUBMITTED, scheduler_job
 from palette.requests import launcher
 from palette.workflow import (
     end,
     jobs_use,
     page,
     plan_of,
+    refuse_arrays,
     say_once,
     start,
     write_specs,
@@ -117,6 +119,12 @@ def asked(kind):
 
 def executor_name():
     return workflow.executor_plugin.name if workflow.executor_plugin else ""
+
+
+# A training may requeue the job that the workflow has submitted for it, but not a user's own in which it runs. The plugin starts
+# each job with a process of this executor, and the others inherit its environment.
+if "slurm-jobstep" in sys.argv:
+    os.environ[SUBMITTED] = scheduler_job()
 
 
 # A preempted job is told with SIGTERM and killed later; what runs then goes on until it is killed, and a training saves its
