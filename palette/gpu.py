@@ -4,8 +4,10 @@ A lease is a lock on a file per device, held by an inherited descriptor: the ker
 ends, also after `kill -9`. Who has to wait draws a ticket, a locked file too, so that the dead wait for nothing.
 """
 
+import ctypes
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,11 +27,32 @@ def _uuids() -> list[str]:
         return []
 
 
+def _has_driver() -> bool:
+    """Return whether torch could find a GPU: with CUDA's library, or with AMD's device file."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
+
+
+def _indices() -> list[str]:
+    """Return the indices of the devices that torch finds: many containers have no `nvidia-smi`, nor has AMD's driver.
+
+    Another process asks torch, because this one must see only what it leases; that takes seconds, so only where there is a driver.
+    """
+    if not _has_driver():
+        return []
+    query = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    count = subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [str(index) for index in range(int(count))]
+
+
 def visible() -> list[str]:
     """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all. By UUID, which means the same to every job."""
     uuids, given = _uuids(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
-        return uuids
+        return uuids or _indices()
     names = [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
     return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in names]
 
