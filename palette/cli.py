@@ -48,9 +48,17 @@ COMMANDS = {
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
 SHARDED = ("sample", "features")
-FULL = "Free some space (`python -m palette gc` shows what may go) and give the same command again: it goes on."
+FULL = "Free some space (`python -m palette gc` shows what may go) and run the same command again."
 CLOSED = "Let this user write there, or name another folder."
-WAYS_OUT = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: CLOSED, errno.EACCES: CLOSED, errno.EPERM: CLOSED}
+LIMITED = "Raise the limit (`ulimit -f`), or name a folder on a file system that takes larger files."
+WAYS_OUT = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: LIMITED,
+    errno.EROFS: CLOSED,
+    errno.EACCES: CLOSED,
+    errno.EPERM: CLOSED,
+}
 """What a disk refuses → what to do."""
 
 
@@ -75,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m palette",
         description="Palette: image-to-image diffusion models. Each verb runs one stage; `snakemake` runs them all.",
         epilog="Exit codes: 0 done, 1 `compare` found something worse, 2 config or usage, 3 data, "
-        "75 interrupted (the same command goes on).",
+        "75 interrupted (a verb goes on with the same command).",
     )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
@@ -148,7 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"palette {arguments.command}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"palette {arguments.command}: interrupted; the same command goes on.", file=sys.stderr)
+        further = "; the same command goes on" if arguments.command in VERBS else ""
+        print(f"palette {arguments.command}: interrupted{further}.", file=sys.stderr)
         return Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

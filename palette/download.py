@@ -8,21 +8,21 @@ libraries that fetch data sets for a living (pooch, torchvision's and torch.hub'
 one that goes on (huggingface_hub) does so for its own server.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palette.errors import DataError
 from palette.files import write_text
+from palette.locks import held
 from palette.progress import Progress
 
 if TYPE_CHECKING:
@@ -89,13 +89,9 @@ def download(remote: Remote, path: Path, sleep: Callable[[float], None] = time.s
         )
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a lock that belongs to `path`; the kernel frees it however the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def alone(path: Path) -> AbstractContextManager[bool]:
+    """Hold a lock that belongs to `path`."""
+    return held(path.with_name(f".{path.name}.lock"))
 
 
 def _refuse_small_disk(remote: Remote, path: Path) -> None:

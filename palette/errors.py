@@ -3,7 +3,7 @@
 UserError
 ├── ConfigError   2   a config, spec or command line that cannot be honoured
 ├── DataError     3   a file that is missing, damaged or not what it should be
-└── Interrupted  75   stopped by a signal; the same command goes on from the saved state
+└── Interrupted  75   stopped by a signal; a stage goes on with the same command
 """
 
 

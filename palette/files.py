@@ -1,10 +1,9 @@
 """Files that are whole or absent: everything is written beside its final name, then renamed."""
 
-import errno
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 from palette.errors import DataError
 
-FULL = 1 << 20
-"""Free bytes of a disk that is as good as full."""
+ROOM = 1 << 20
+"""Bytes that a disk takes unless it is as good as full."""
 
 
 @contextmanager
@@ -21,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
     A crash at any moment leaves either the old file or the new one under the final name. The temporary name
-    carries the process id, so that two writers of the same file cannot mix their bytes. Raises OSError for a full disk.
+    carries the process id, so that two writers of the same file cannot mix their bytes. Raises OSError if the disk takes no more.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -33,14 +32,32 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     except Exception as error:  # each library has words of its own for a full disk
-        if isinstance(error, OSError):
-            error.filename = error.filename or str(path)
-        if isinstance(error, OSError) or shutil.disk_usage(path.parent).free > FULL:
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if number := _refused(error, temporary):
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refused(error: Exception, file: Path) -> int | None:
+    """Return the number of the system's error behind a library's `error` in writing `file`; None if there is none.
+
+    Those in Rust tell it. Otherwise the system is asked by writing: with a quota the disk has room that this user may not take.
+    """
+    if told := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(told[1])
+    try:
+        with file.open("ab") as end:
+            end.write(bytes(ROOM))
+            end.flush()
+            os.fsync(end.fileno())
+    except OSError as refused:
+        return refused.errno
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,6 @@ Only what a stage has certainly written is ever named here: files that its cards
 states, logs, and what a killed process was writing. Everything else is left, and so is the folder that holds it.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -18,9 +17,11 @@ from typing import Any
 from palette.costs.reasons import HASHED
 from palette.errors import ConfigError
 from palette.graph import ARTIFACTS, CONDITIONS
+from palette.locks import open_lock, take
 from palette.plan import Plan
 from palette.spec import KINDS
 from palette.spec.stages import PARTS, TrainSpec
+from palette.status import SILENCE
 
 UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
 """What a killed process was writing or downloading."""
@@ -121,15 +122,16 @@ def _states(results: Path, kept: set[str]) -> Iterator[Heap]:
 
 
 def _in_use(state: Path) -> bool:
-    """Whether a trainer holds a state's lock: one that outlived its Snakemake."""
-    try:
-        with (state / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    """Return whether a trainer is at work on a state: one that outlived its Snakemake. Without locks its heartbeat tells."""
+    lock, beat = state / "lock", state / "heartbeat.json"
+    if not lock.exists():
         return False
-    except OSError:
-        return True
-    return False
+    descriptor = open_lock(lock)
+    free = take(descriptor, lock)
+    os.close(descriptor)
+    if free is None:
+        return beat.exists() and time.time() - beat.stat().st_mtime < SILENCE
+    return not free
 
 
 def _logs(results: Path, kept: set[str]) -> Iterator[Heap]:
@@ -156,9 +158,10 @@ def alone(results: Path) -> Iterator[None]:
     """Hold the results folder as a run does. Raises ConfigError while one is at work there."""
     if not results.is_dir():
         raise ConfigError(f"{results}: no such folder. There is nothing to delete.")
-    with (results / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"{results}: a snakemake is running in this folder. Wait for it, or stop it.") from None
+    descriptor = open_lock(results / ".lock")
+    try:
+        if take(descriptor, results / ".lock") is False:
+            raise ConfigError(f"{results}: a snakemake is running in this folder. Wait for it, or stop it.")
         yield
+    finally:
+        os.close(descriptor)

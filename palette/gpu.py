@@ -4,15 +4,17 @@ A lease is a lock on a file per device, held by an inherited descriptor: the ker
 ends, also after `kill -9`. Who has to wait draws a ticket, a locked file too, so that the dead wait for nothing.
 """
 
-import fcntl
+import ctypes
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from palette.locks import held, open_lock, take
 from palette.stage import say
 
 
@@ -25,21 +27,40 @@ def _uuids() -> list[str]:
         return []
 
 
+def _has_driver() -> bool:
+    """Return whether torch could find a GPU: with CUDA's library, or with AMD's device file."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
+
+
+def _indices() -> list[str]:
+    """Return the indices of the devices that torch finds: many containers have no `nvidia-smi`, nor has AMD's driver.
+
+    Another process asks torch, because this one must see only what it leases; that takes seconds, so only where there is a driver.
+    """
+    if not _has_driver():
+        return []
+    query = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    count = subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [str(index) for index in range(int(count))]
+
+
 def visible() -> list[str]:
     """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all. By UUID, which means the same to every job."""
     uuids, given = _uuids(), os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
-        return uuids
+        return uuids or _indices()
     names = [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
     return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in names]
 
 
 def _try_lock(path: Path) -> int | None:
     """A descriptor that holds the lock on `path`, or None if another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    descriptor = open_lock(path)
+    if take(descriptor, path) is False:
         os.close(descriptor)
         return None
     os.set_inheritable(descriptor, True)
@@ -61,12 +82,11 @@ def _take(devices: list[str], count: int, folder: Path) -> dict[str, int]:
 
 def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
     """A place at the end of the queue: its file, which names the devices that will do, and the descriptor of its lock."""
-    with (folder / "queue").open("w") as queue:
-        fcntl.flock(queue, fcntl.LOCK_EX)
+    with held(folder / "queue"):
         last = max((int(file.name.partition("-")[2]) for file in folder.glob("ticket-*")), default=0)
         ticket = folder / f"ticket-{last + 1:08}"
-        descriptor = os.open(ticket, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        descriptor = open_lock(ticket)
+        take(descriptor, ticket, wait=True)
         os.write(descriptor, "\n".join(devices).encode())
     return ticket, descriptor
 
@@ -74,13 +94,11 @@ def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
 def _is_next(ticket: Path, devices: list[str]) -> bool:
     """Whether nobody came before who still waits for any of the same devices. Clears away the tickets of the dead."""
     for earlier in sorted(file for file in ticket.parent.glob("ticket-*") if file.name < ticket.name):
-        with suppress(FileNotFoundError), earlier.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError), earlier.open("r+") as file:
+            if take(file.fileno(), earlier) is not False:
                 earlier.unlink()
-            except BlockingIOError:
-                if set(file.read().split("\n")) & set(devices):
-                    return False
+            elif set(file.read().split("\n")) & set(devices):
+                return False
     return True
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def under_way(file: Path) -> Iterator[None]:
         known = isinstance(error, UserError | KeyboardInterrupt)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        record(file, state="stopped" if stopped else "failed", started=started, error=text)
+        with suppress(OSError):  # a full disk: why the job failed matters more
+            record(file, state="stopped" if stopped else "failed", started=started, error=text)
         raise
     file.unlink(missing_ok=True)

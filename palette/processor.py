@@ -1,7 +1,9 @@
 """How torch uses this machine's processor and its memory."""
 
 import ctypes
+import os
 import platform
+import sys
 
 import torch
 
@@ -17,6 +19,17 @@ def use(threads: int) -> None:
     """Compute with `threads` cores from now on, and keep freed memory."""
     torch.set_num_threads(threads)
     keep_memory()
+
+
+def has_gpu() -> bool:
+    """Return whether torch can use a GPU. Where the job has one that torch cannot use, say so: the CPU takes many times longer."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if torch.cuda.is_available():
+        return True
+    if devices:
+        text = f"torch {torch.__version__} cannot use this job's GPU (CUDA_VISIBLE_DEVICES={devices}): computing on the CPU"
+        print(text, file=sys.stderr, flush=True)
+    return False
 
 
 def keep_memory() -> None:

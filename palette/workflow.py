@@ -1,6 +1,5 @@
 """What the Snakefile needs of the engine: the plan of its config, specs written when jobs start, one run at a time."""
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from palette.data.sources.planned import Survey, missing, survey
 from palette.errors import ConfigError, UserError
 from palette.files import sha256
 from palette.frozen import freeze
+from palette.locks import open_lock, take
 from palette.plan import Plan
 from palette.scoring.kinds import require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
@@ -185,16 +185,12 @@ def start(plan: Plan) -> int:
     refuse_what_is_missing(plan)
     try:
         plan.results.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(plan.results / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        descriptor = open_lock(plan.results / ".lock")
     except OSError as error:
         text = "Let this user write there, or name another folder: `snakemake --config results=/path/to/folder`."
         raise ConfigError(f"{plan.results}: results cannot be written there ({error.strerror}). {text}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ConfigError(
-            f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it."
-        ) from None
+    if take(descriptor, plan.results / ".lock") is False:
+        raise ConfigError(f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it.")
     keep_within_budget(plan)
     write_specs(plan)
     freeze(plan)

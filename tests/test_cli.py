@@ -74,7 +74,15 @@ def test_spec_edited_by_hand_is_refused(tmp_path: Path) -> None:
     assert "edited by hand" in result.stderr
 
 
-@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "palette gc"), (errno.EROFS, "name another folder")])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "palette gc"),
+        (errno.EDQUOT, "Free some"),
+        (errno.EFBIG, "ulimit"),
+        (errno.EROFS, "name another folder"),
+    ],
+)
 def test_what_a_disk_refuses_is_one_message(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,3 +98,15 @@ def test_what_a_disk_refuses_is_one_message(
     told = capsys.readouterr().err
     assert f"{tmp_path / 'card.json'}: {os.strerror(number)}" in told
     assert says in told
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [(["report", "-c", "spec.yaml"], True), (["gc"], False)])
+def test_only_a_verb_promises_to_go_on(
+    command: list[str], goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", stop)
+    assert cli.main(command) == 75
+    assert ("goes on" in capsys.readouterr().err) == goes_on

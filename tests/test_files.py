@@ -2,11 +2,15 @@
 
 import errno
 import json
+import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from palette import files
 from palette.errors import DataError
 from palette.files import read_json, replacing, write_json
 
@@ -30,9 +34,55 @@ def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, text: str
         read_json(file)["scores"]
 
 
-def test_a_full_disk_is_told_whatever_the_library_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "FULL", 1 << 60)
-    with pytest.raises(OSError, match="No space left") as error, replacing(tmp_path / "a"):
-        raise RuntimeError("PytorchStreamWriter failed writing file")
-    assert error.value.errno == errno.ENOSPC
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_whatever_the_library_says(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the disk has room, and this user's quota has none."""
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    for said in ("PytorchStreamWriter failed writing file", f"I/O error: {os.strerror(number)} (os error {number})"):
+        with pytest.raises(OSError, match=os.strerror(number)) as error, replacing(tmp_path / "a"):
+            raise RuntimeError(said)
+        assert (error.value.errno, error.value.filename) == (number, str(tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="PytorchStreamWriter"), replacing(tmp_path / "a"):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def save_with_torch(path: Path) -> None:
+    torch.save({"weights": torch.zeros(1_000_000)}, path)
+
+
+def save_with_safetensors(path: Path) -> None:
+    save_file({"weights": torch.zeros(1_000_000)}, path)
+
+
+@pytest.mark.parametrize("save", [save_with_torch, save_with_safetensors])
+def test_a_file_that_may_grow_no_more(save: Callable[[Path], None], tmp_path: Path) -> None:
+    """By the libraries themselves, on a disk that has room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error, replacing(tmp_path / "a"):
+            save(next(tmp_path.iterdir()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.filename == str(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append(f"sync {os.fstat(file).st_size}"), fsync(file)))
+    monkeypatch.setattr(Path, "replace", lambda self, path: (done.append("rename"), replace(self, path)))
+    write_json(tmp_path / "a.json", 12)
+    assert done == ["sync 3", "rename"]

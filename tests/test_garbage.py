@@ -1,5 +1,6 @@
 """`palette gc`: what no config refers to goes, and nothing else ever does."""
 
+import errno
 import fcntl
 import json
 import os
@@ -11,9 +12,12 @@ import pytest
 
 from palette.cli import main
 from palette.config import Config
+from palette.errors import ConfigError
 from palette.garbage import find
 from palette.plan import Plan
 from palette.spec.stages import PrepareSpec, ReleasedSpec, TrainSpec
+from palette.status import SILENCE
+from palette.workflow import start
 from tests.costs.conftest import RAW, finish
 
 LONGER = {"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "learning_rate": 1e-3}}}
@@ -170,6 +174,37 @@ def test_a_state_at_work_stays(old: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert main(["gc", "-c", str(config(old.parent, "new.yaml", models=LONGER)), "--delete"]) == 0
     assert (state / "step-00000500.pt").exists()
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_without_file_locks_the_heartbeat_tells(
+    beats: bool, old: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr("palette.locks._warned", set())
+    states = list((old.parent / "results/state").iterdir())
+    for state in states:
+        if not beats:
+            os.utime(state / "heartbeat.json", (time.time() - SILENCE - 60,) * 2)
+    assert main(["gc", "-c", str(config(old.parent, "new.yaml", models=LONGER)), "--delete"]) == 0
+    assert [(state / "step-00000500.pt").exists() for state in states] == [beats] * len(states)
+    assert capsys.readouterr().err.count("has no file locks") == 1
+
+
+def test_a_run_begins_without_file_locks(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    os.close(start(plan(old)))
+    monkeypatch.undo()
+    lock = start(plan(old))
+    with pytest.raises(ConfigError, match="another snakemake is running"):
+        start(plan(old))
+    os.close(lock)
 
 
 def test_no_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

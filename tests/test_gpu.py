@@ -140,6 +140,40 @@ def test_who_dies_while_waiting_holds_up_nobody() -> None:
 
 
 @pytest.mark.usefixtures("machine")
+def test_who_waits_for_some_devices_holds_up_no_job_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[0])
+    with gpu.lease(1):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[0])
+        waiting = hold(1)
+        try:
+            assert waiting.stderr is not None
+            assert "waiting for 1" in waiting.stderr.readline()
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[1])
+            monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits"))
+            with gpu.lease(1) as held:
+                assert held == [DEVICES[1]]
+        finally:
+            waiting.kill()
+            waiting.wait()
+
+
+FAKE_TORCH = "class cuda:\n    device_count = staticmethod(lambda: 2)\n"
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_without_nvidia_smi_the_devices_are_those_that_torch_finds(
+    driver: bool, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "torch.py").write_text(FAKE_TORCH)
+    monkeypatch.setenv("PATH", str(machine / "empty"))
+    monkeypatch.setenv("PYTHONPATH", str(machine))
+    monkeypatch.setattr(gpu, "_has_driver", lambda: driver)
+    with gpu.lease(8) as held:
+        assert held == (["0", "1"] if driver else [])
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ("0,1" if driver else "")
+
+
+@pytest.mark.usefixtures("machine")
 def test_a_job_of_slurm_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its devices are its own, though they be called 0 in each job."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

@@ -1,4 +1,4 @@
-"""Memory that is kept."""
+"""Memory that is kept, and a GPU that is not used."""
 
 import platform
 import subprocess
@@ -48,3 +48,15 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(processor.ctypes, "CDLL", lambda _: pytest.fail("was asked"))
     processor.keep_memory()
+
+
+@pytest.mark.parametrize(("devices", "says"), [("GPU-aaaa", True), ("", False), (None, False)])
+def test_a_gpu_that_torch_cannot_use_is_told(
+    devices: str | None, says: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if devices is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+    assert not processor.has_gpu()
+    assert ("CUDA_VISIBLE_DEVICES=GPU-aaaa): computing on the CPU" in capsys.readouterr().err) == says

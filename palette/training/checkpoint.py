@@ -3,7 +3,6 @@
 A state is tensors and plain values only, so that it is read with `weights_only=True`: no code in the file is run.
 """
 
-import fcntl
 import pickle
 import re
 import zipfile
@@ -18,6 +17,7 @@ import torch
 
 from palette.errors import DataError
 from palette.files import replacing
+from palette.locks import held
 from palette.stage import say
 
 PARTS = {"step", "earlier", "seconds", "skipped", "network", "averages", "by_width", "optimizer", "scaler"}
@@ -67,15 +67,10 @@ class States:
         """Hold the training against a second trainer, which waits here.
 
         A killed `snakemake` may leave its trainer running. The next one must not train beside it, and goes on from
-        what it leaves. The operating system frees the lock of a process that ends, however it ends.
+        what it leaves.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"{self.folder}: another process is training this; waiting for it, then going on from its state.")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = f"{self.folder}: another process is training this; waiting for it, then going on from its state."
+        with held(self.folder / "lock", waiting):
             for unfinished in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
                 unfinished.unlink()
             yield

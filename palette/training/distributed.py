@@ -14,17 +14,27 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from palette import processor
 from palette.errors import Interrupted, UserError
+from palette.stage import say
+from palette.training.signals import SAVE, not_ignored
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.api import LogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig
 
 PATIENCE = timedelta(days=2)
 """How long processes wait for each other: rank 0 may wait for another trainer. If one dies, torchrun ends the rest."""
+LOOPBACK = "127.0.0.1"
+STOP = (signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU)
+"""They end the processes and then this one, which would otherwise die alone and leave them running."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def under_torchrun() -> bool:
 
 def local_device() -> torch.device:
     """The GPU of this process where there are GPUs, else the CPU."""
-    if torch.cuda.is_available():
+    if processor.has_gpu():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 
@@ -95,7 +105,7 @@ class Nodes:
 
     count: int = 1
     rank: int = 0
-    endpoint: str = "localhost:0"
+    endpoint: str = f"{LOOPBACK}:0"
 
 
 def nodes() -> Nodes:
@@ -126,14 +136,54 @@ def relaunch(gpus: int, spec: Path) -> bool:
 
 
 def pass_on(number: int, frame: FrameType | None) -> None:
-    """Hand SIGTERM to the processes, which save and go on; torch would end them."""
+    """Hand a signal to the processes, which save and go on; torch would end them. Without processes, die of it."""
     this = os.getpid()
     try:
         children = Path(f"/proc/{this}/task/{this}/children").read_text().split()
     except OSError:  # no such file on macOS, where no cluster sends it either
         return
+    if not children:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(this, number)
     for child in children:
         os.kill(int(child), number)
+
+
+def _logs() -> "LogsSpecs":
+    """Logs as torch keeps them by itself, which it asks for when it starts the processes: from then on signals are theirs.
+
+    Until then a signal ends this process like any other. torch may be waiting for other nodes, and runs no handler meanwhile.
+    """
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, LogsDest
+
+    class AtStart(DefaultLogsSpecs):
+        def reify(self, envs: dict[int, dict[str, str]]) -> LogsDest:
+            for number in not_ignored(SAVE):
+                signal.signal(number, pass_on)
+            return super().reify(envs)
+
+    return AtStart()
+
+
+def _config(processes: int, place: Nodes) -> "LaunchConfig":
+    """How torch launches `processes` on this machine. A machine that is alone needs no name that others could resolve."""
+    from torch.distributed.launcher.api import LaunchConfig
+
+    alone = place.count == 1
+    handled: dict[str, Any] = {"signals_to_handle": ",".join(number.name for number in not_ignored(STOP))}
+    return LaunchConfig(
+        min_nodes=place.count,
+        max_nodes=place.count,
+        nproc_per_node=processes,
+        logs_specs=_logs(),
+        local_addr=LOOPBACK if alone else None,
+        rdzv_backend="c10d" if alone else "static",
+        rdzv_endpoint=place.endpoint,
+        rdzv_configs={} if alone else {"rank": place.rank},
+        run_id=str(uuid.uuid4()) if alone else os.environ["SLURM_JOB_ID"],
+        max_restarts=0,
+        **{name: value for name, value in handled.items() if name in {f.name for f in fields(LaunchConfig)}},
+    )
 
 
 def launch(processes: int, arguments: list[str], place: Nodes = Nodes()) -> None:
@@ -144,32 +194,28 @@ def launch(processes: int, arguments: list[str], place: Nodes = Nodes()) -> None
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import elastic_launch
 
     sys.stderr.flush()
-    alone = place.count == 1
-    handled: dict[str, Any] = {"signals_to_handle": "SIGINT,SIGHUP,SIGQUIT"}
-    config = LaunchConfig(
-        min_nodes=place.count,
-        max_nodes=place.count,
-        nproc_per_node=processes,
-        rdzv_backend="c10d" if alone else "static",
-        rdzv_endpoint=place.endpoint,
-        rdzv_configs={} if alone else {"rank": place.rank},
-        run_id=str(uuid.uuid4()) if alone else os.environ["SLURM_JOB_ID"],
-        max_restarts=0,
-        **{name: value for name, value in handled.items() if name in {f.name for f in fields(LaunchConfig)}},
-    )
-    signal.signal(signal.SIGTERM, pass_on)
+    if place.count > 1:
+        say(f"node {place.rank} of {place.count}: waiting for the others at {place.endpoint}")
     try:
-        elastic_launch(config, sys.executable)(*arguments)
+        elastic_launch(_config(processes, place), sys.executable)(*arguments)
     except SignalException as stopped:
-        name = stopped.sigval.name
-        raise Interrupted(f"stopped by {name}. Run the same again: it goes on from the last saved state.") from None
+        raise Interrupted(
+            f"stopped by {stopped.sigval.name}. Run the same command again: it resumes from the newest saved state, or from "
+            "step 0 if there is none."
+        ) from None
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
-        error = UserError(
-            f"process {rank} of {processes} ended with code {failure.exitcode}; its message stands above."
-        )
-        error.exit_code = failure.exitcode if failure.exitcode > 0 else UserError.exit_code
+        code = failure.exitcode
+        how = f"ended with code {code}; see its error message above" if code > 0 else f"was ended by signal {-code}"
+        error = UserError(f"process {rank} of {processes} {how}.")
+        error.exit_code = code if code > 0 else UserError.exit_code
         raise error from None
+    except dist.DistError as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"the nodes did not meet at {place.endpoint} ({reason}). Each of them must be able to reach that address; "
+            "MASTER_ADDR names another one."
+        ) from None

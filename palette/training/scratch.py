@@ -1,16 +1,17 @@
 """Copies of image stores on a disk of the machine that trains, where the results lie on a slow one."""
 
-import fcntl
+import errno
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from palette.errors import ConfigError, DataError
 from palette.files import read_json
+from palette.locks import held, open_lock, take
 from palette.stage import say
 
 BLOCK = 16 << 20
@@ -41,22 +42,18 @@ def local(stores: list[Path], card: Path, scratch: str | None) -> Iterator[list[
     with _alone(place):
         place.mkdir(exist_ok=True)
         fits = sum(_copy(path, place / path.name, **known[path.name]) for path in stores) == len(stores)
-        readers = (place / "readers").open("w")
-        fcntl.flock(readers, fcntl.LOCK_SH)
-    with readers:
-        try:
-            yield [place / path.name for path in stores] if fits else stores
-        finally:
-            _delete(place, readers.fileno())
+        readers = open_lock(place / "readers")
+        take(readers, place / "readers", shared=True, wait=True)
+    try:
+        yield [place / path.name for path in stores] if fits else stores
+    finally:
+        _delete(place, readers)
+        os.close(readers)
 
 
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Hold a lock against processes that copy to this place or delete it. Its empty file stays: others may be waiting at it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _alone(place: Path) -> AbstractContextManager[bool]:
+    """Hold a lock against processes that copy to this place or delete it."""
+    return held(place.with_suffix(".lock"))
 
 
 def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
@@ -65,16 +62,18 @@ def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
         return True
     unfinished = target.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
-    if shutil.disk_usage(target.parent).free < bytes:
+    try:
+        if shutil.disk_usage(target.parent).free < bytes:
+            raise OSError(errno.ENOSPC, "")
+        say(f"copying {source} to {target.parent} ({bytes / 1e9:.1f} GB)")
+        digest = _copy_bytes(source, unfinished)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        unfinished.unlink(missing_ok=True)
         say(f"{target.parent}: no room for {source.name} ({bytes / 1e9:.1f} GB); it is read from {source.parent}.")
         return False
-    say(f"copying {source} to {target.parent} ({bytes / 1e9:.1f} GB)")
-    digest = hashlib.sha256()
-    with source.open("rb") as reading, unfinished.open("wb") as writing:
-        while block := reading.read(BLOCK):
-            digest.update(block)
-            writing.write(block)
-    if digest.hexdigest() != sha256:
+    if digest != sha256:
         unfinished.unlink()
         raise DataError(
             f"{source}: not the file that its card describes. Delete {source.parent} and run `snakemake` again."
@@ -83,11 +82,18 @@ def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
     return True
 
 
+def _copy_bytes(source: Path, target: Path) -> str:
+    """Copy a file and return its SHA-256."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while block := reading.read(BLOCK):
+            digest.update(block)
+            writing.write(block)
+    return digest.hexdigest()
+
+
 def _delete(place: Path, readers: int) -> None:
-    """Delete the copies, unless another process reads them."""
+    """Delete the copies, unless another process reads them; without locks they stay, for nobody can tell."""
     with _alone(place):
-        try:
-            fcntl.flock(readers, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        shutil.rmtree(place, ignore_errors=True)
+        if take(readers, place / "readers"):
+            shutil.rmtree(place, ignore_errors=True)

@@ -1,15 +1,26 @@
-"""Signals during training: noted, and looked at after the step."""
+"""Signals during training: recorded, and acted on after the step."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+SAVE = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+"""They ask to save: a cluster sends one of them before it ends a job. SIGINT (Ctrl-C) asks to save and stop."""
+
+
+def not_ignored(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
+    """Return those of `numbers` that this process does not ignore, as `nohup` has it ignore SIGHUP.
+
+    SIGTERM is always among them: the shell of a Slurm job ignores it in order to outlive it, and what it starts inherits that.
+    """
+    return [n for n in numbers if n == signal.SIGTERM or signal.getsignal(n) is not signal.SIG_IGN]
+
 
 @dataclass
 class Signals:
-    """What was asked for since the last look: SIGTERM asks to save, SIGINT (Ctrl-C) to save and stop.
+    """What was asked for since the last look.
 
     Only rank 0 does what is asked; the others go on, and lose it at their next exchange if it has stopped.
     """
@@ -24,9 +35,9 @@ class Signals:
 
 @contextmanager
 def signals() -> Iterator[Signals]:
-    """Take SIGTERM and SIGINT note of, instead of dying of them."""
+    """Record signals instead of letting them kill the process; those that it ignores stay ignored."""
     received = Signals()
-    before = {number: signal.signal(number, received.receive) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, received.receive) for number in not_ignored([*SAVE, signal.SIGINT])}
     try:
         yield received
     finally:

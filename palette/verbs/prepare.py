@@ -1,10 +1,9 @@
 """prepare: the originals become square images of one size, in a training and a test store without a shared pixel."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import compress, islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from palette.data.selection import select
 from palette.data.store import encode, image_name
 from palette.errors import DataError
 from palette.files import write_json
+from palette.locks import held
 from palette.progress import Progress
 from palette.spec.stages import PARTS, PrepareSpec
 from palette.stage import Stage, say
@@ -34,33 +34,26 @@ def run(stage: Stage[PrepareSpec]) -> None:
     """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too.
 
     What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
+    A second process waits for the first, which is to find its files untouched, and takes what it has made.
     """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
     stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
-    for name in ("card.json", "prepare.json", *(f"{store}.zip" for store in stores)):
-        stage.path(name).unlink(missing_ok=True)
-    with workshop(stage.path(PARTS)) as folder, ExitStack() as files:
-        work = Work(stage, manifest, folder, files)
-        facts = work.make()
+    waiting = f"{stage.path('')}: another process is preparing this; waiting for it."
+    with held(stage.path(f"{PARTS}.lock"), waiting) as waited:
+        if waited and stage.path("card.json").exists():
+            return
+        for name in ("card.json", "prepare.json", *(f"{store}.zip" for store in stores)):
+            stage.path(name).unlink(missing_ok=True)
+        folder = stage.path(PARTS)
+        folder.mkdir(exist_ok=True)
+        with ExitStack() as files:
+            facts = Work(stage, manifest, folder, files).make()
         for store in stores:
             publish(folder / f"{store}.zip", stage.path(f"{store}.zip"))
         write_json(stage.path("prepare.json"), facts)
         images = [facts[split]["images"] for split in ("train", "test")]
         stage.write_card([*(f"{store}.zip" for store in stores), "prepare.json"], images=images)
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def workshop(folder: Path) -> Iterator[Path]:
-    """A folder for unfinished work, of one process at a time: a second one waits, and goes on from what the first leaves."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{folder}: another process is preparing this; waiting for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
+        shutil.rmtree(folder)
 
 
 def publish(part: Path, path: Path) -> None:

@@ -74,7 +74,7 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
 
     processor.use(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if processor.has_gpu() else "cpu")
     model = stage.parent("train", "model.json")
     sampler = stage.spec.sampler
     weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)

@@ -1,6 +1,7 @@
 """A store in the making whose process is killed goes on and ends with the same bytes."""
 
 import io
+import os
 import random
 import zipfile
 from pathlib import Path
@@ -45,3 +46,22 @@ def test_cut_anywhere(tmp_path: Path, seed: int) -> None:
     with zipfile.ZipFile(io.BytesIO(expected)) as archive:
         assert archive.testzip() is None
         assert archive.read("00007.png") == b"7" * 9
+
+
+def test_images_are_on_the_disk_before_the_lines_that_tell_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / "s.zip", tmp_path / "s.jsonl"]
+    for path in paths:
+        path.touch()
+    flushed: list[tuple[int, bool]] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((descriptor, paths[1].stat().st_size > 0))
+
+    with paths[0].open("r+b") as file, paths[1].open("r+b") as journal:
+        writer = StoreWriter(file, journal, ["a"])
+        writer.add("0.png", b"image", 0, {})
+        monkeypatch.setattr(os, "fsync", fsync)
+        writer.save()
+        assert flushed == [(file.fileno(), False), (journal.fileno(), True)]

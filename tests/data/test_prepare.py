@@ -1,5 +1,7 @@
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from palette.data.photos import PHOTOS, Box, photo_folder
 from palette.data.randomness import generator
 from palette.data.store import ImageStore
 from palette.errors import DataError
+from palette.locks import held
 from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
@@ -162,6 +165,23 @@ def test_test_set_depends_on_its_own_options_only(stage_of: StageOf, photos: Sta
     other = prepared(stage_of, photos, image_size=16, train_images=6, test_images=6, seed=1)
     assert all(np.array_equal(stores(few)[1][i], stores(more)[1][i]) for i in range(6))
     assert not np.array_equal(stores(few)[1][0], stores(other)[1][0])
+
+
+def test_a_second_process_waits_and_touches_nothing(
+    stage_of: StageOf, photos: Stage[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = prepared(stage_of, photos, image_size=16, train_images=6, test_images=6)
+    made = {file: file.stat().st_mtime_ns for file in stage.path("").iterdir()}
+    second, said = threading.Thread(target=prepare.run, args=(stage,)), ""
+    with held(stage.path(".parts.lock")):
+        second.start()
+        while "another process is preparing this" not in said:
+            said += capsys.readouterr().err
+            time.sleep(0.01)
+    second.join()
+    assert {file: file.stat().st_mtime_ns for file in stage.path("").iterdir()} == made
+    prepare.run(stage)
+    assert stage.path("card.json").stat().st_mtime_ns > made[stage.path("card.json")]
 
 
 def test_changed_photo_is_named(stage_of: StageOf, photos: Stage[Any]) -> None:

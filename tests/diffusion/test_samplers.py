@@ -269,6 +269,12 @@ def test_steps_stay_in_the_trained_range(objective: str) -> None:
         assert steps[-1] == math.inf
 
 
+@pytest.mark.parametrize("objective", sorted(set(OBJECTIVES) - {"regression"}))
+def test_the_last_level_is_where_noise_is_not_seen_any_more(objective: str) -> None:
+    steps = steps_for(Options(steps=20), objective)
+    assert schedule.sigma_of(steps[-2:]).tolist() == pytest.approx([0.02, 0.0])
+
+
 def test_a_thousand_ancestral_steps_are_the_papers() -> None:
     steps = steps_for(Options(kind="ancestral", steps=1000), "epsilon")
     torch.testing.assert_close(torch.sigmoid(steps[:-1]).flip(0), schedule.inference_gammas())

@@ -1,6 +1,7 @@
 """Fewer devices than planned, several nodes, and signals on their way to the processes; torch's part in tests/verbs/test_train.py."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -82,21 +83,51 @@ except UserError as error:
 """
 SAVES = """
 import os, signal, time
-signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"saved\\n"))
+def save(number, frame):
+    os.write(1, f"saved {number}\\n".encode())
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+    signal.signal(number, save)
 os.write(1, b"up\\n")
 while True:
     time.sleep(1)
 """
+WITHOUT_NAME = "import socket; socket.getfqdn = lambda *_: 'nowhere.invalid'"
+UNDER_NOHUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="clusters are")
-def test_sigterm_reaches_the_processes_and_ends_nothing() -> None:
-    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHED, SAVES], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(
+    ("machine", "ignores_sighup"), [(WITHOUT_NAME, False), (UNDER_NOHUP, True)], ids=["nameless", "nohup"]
+)
+def test_signals_that_save_reach_the_processes_and_end_nothing(machine: str, ignores_sighup: bool) -> None:
+    """Also on a machine whose own name cannot be resolved, for which torch would ask for five minutes."""
+    launcher = subprocess.Popen([sys.executable, "-c", machine + LAUNCHED, SAVES], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout is not None
     assert [launcher.stdout.readline() for _ in range(2)] == ["up\n"] * 2
-    launcher.send_signal(signal.SIGTERM)
-    assert [launcher.stdout.readline() for _ in range(2)] == ["saved\n"] * 2
-    assert launcher.poll() is None
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):  # later answers show that it goes on
+        launcher.send_signal(number)
+        if not (number == signal.SIGHUP and ignores_sighup):
+            assert [launcher.stdout.readline() for _ in range(2)] == [f"saved {number:d}\n"] * 2
     launcher.send_signal(signal.SIGINT)
-    launcher.communicate(timeout=60)
+    assert launcher.communicate(timeout=60)[0] == ""
     assert launcher.returncode == 75
+
+
+WAITS = """
+import os, sys
+from palette.training.distributed import Nodes, launch
+os.environ["SLURM_JOB_ID"] = "7"
+launch(1, ["-c", "pass"], Nodes(2, 1, sys.argv[1]))
+"""
+
+
+def test_a_node_that_waits_for_the_others_can_be_ended() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        endpoint = f"127.0.0.1:{first.getsockname()[1]}"
+        node = subprocess.Popen([sys.executable, "-c", WAITS, endpoint], stderr=subprocess.PIPE, text=True)
+        connection, _ = first.accept()  # torch waits for an answer, and Python runs no handler meanwhile
+        node.send_signal(signal.SIGTERM)
+        _, said = node.communicate(timeout=60)
+        connection.close()
+    assert node.returncode == -signal.SIGTERM
+    assert said == f"node 1 of 2: waiting for the others at {endpoint}\n"

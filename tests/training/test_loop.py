@@ -16,8 +16,9 @@ from palette.errors import Interrupted, UserError
 from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training.checkpoint import States
 from palette.training.distributed import World
-from palette.training.log import is_logged
-from palette.training.loop import train
+from palette.training.log import Log, is_logged
+from palette.training.loop import Saving, train
+from palette.training.stream import Stream, batches, micro_batches, slices
 from palette.training.trainer import Trainer, build, learning_rate
 from tests.tiny import NETWORK, pictures, train_spec
 
@@ -109,6 +110,20 @@ def test_states_are_saved_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert saved == list(range(1, 13))
 
 
+def test_checkpoint_minutes_are_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = train_spec(runtime=TrainRuntime(checkpoint_every=10**6, checkpoint_minutes=3))
+    trainer, now = build(spec, ALONE), 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    save = Saving(States(tmp_path), last=now)
+    trainer.step = 1
+    for _ in range(2):  # the second interval begins with the first state
+        now += 179.9
+        assert not save.due(trainer)
+        now += 0.2
+        assert save.due(trainer)
+        save(trainer)
+
+
 def test_raising_steps_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights(train_spec(steps=6), tmp_path / "longer")
     longer = weights(train_spec(steps=12), tmp_path / "longer")
@@ -124,15 +139,22 @@ def test_a_damaged_newest_state_costs_only_its_steps(tmp_path: Path) -> None:
     assert same(weights(train_spec(), tmp_path), whole)
 
 
-def test_sigterm_saves_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_signal_saves_and_training_goes_on(
+    number: signal.Signals, ignored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the process was started to ignore it, as by `nohup`; SIGTERM saves even so, for jobs of Slurm ignore it."""
     saved: list[int] = []
-    save = States.save
-    monkeypatch.setattr(States, "save", lambda self, state: (saved.append(state["step"]), save(self, state)))
-    at_step(monkeypatch, 5, lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
-    weights(train_spec(), tmp_path)
-    assert saved == [4, 6, 8, 12]
-    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr(States, "save", lambda self, state: saved.append(state["step"]))
+    at_step(monkeypatch, 5, lambda _: os.kill(os.getpid(), number))
+    before = signal.signal(number, signal.SIG_IGN) if ignored else signal.getsignal(number)
+    try:
+        weights(train_spec(), tmp_path)
+        assert signal.getsignal(number) is (signal.SIG_IGN if ignored else before)
+    finally:
+        signal.signal(number, before)
+    assert saved == ([4, 8, 12] if ignored and number != signal.SIGTERM else [4, 6, 8, 12])
 
 
 def test_ctrl_c_saves_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +275,59 @@ def test_log_lines_thin_out() -> None:
     assert 1110 not in logged
     assert len(logged) == 100 + 90 + 20
     assert is_logged(7, 7)
+
+
+def test_the_log_tells_the_rate_of_the_step(tmp_path: Path) -> None:
+    trained = train(train_spec(steps=20, warmup=40), pictures(20), tmp_path, ALONE)
+    assert [line["lr"] for line in log(tmp_path)] == pytest.approx([1e-3 * 10 / 40, 1e-3 * 20 / 40])
+    assert trained.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 20 / 40)
+
+
+class OfTwo(World):
+    """Rank 0 of two processes; the other one's value is 3 where this one's is 1."""
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        return value * (1 + 3)
+
+
+def test_the_logged_loss_is_the_mean_over_steps_and_processes(tmp_path: Path) -> None:
+    trainer = build(train_spec(), ALONE)
+    trainer.world = OfTwo(0, 2, torch.device("cpu"))
+    writer = Log(tmp_path, trainer)
+    for value in range(1, 11):
+        trainer.step += 1
+        writer.add(torch.tensor(float(value)))
+    assert [(line["step"], line["loss"]) for line in log(tmp_path)] == [(10, 5.5 * (1 + 3) / 2)]
+
+
+def updated(spec: TrainSpec, world: World) -> torch.Tensor:
+    """What one step by this process of `world` returns; the gradients stay its own."""
+    images = pictures(20)
+    stream = Stream(images, spec.mix, spec.seed, spec.batch_size, spec.image_size, spec.flip)
+    trainer = build(spec, ALONE)
+    trainer.world = world
+    places = slices(spec.batch_size, world.rank, world.size, micro_batches(spec, world.size))
+    with batches(stream, range(1), places, 1) as prepared:
+        return trainer.update(prepared)
+
+
+def test_the_loss_that_is_returned_carries_no_graph() -> None:
+    assert updated(train_spec(), ALONE).grad_fn is None
+
+
+def test_dropout_differs_between_ranks_and_not_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = train_spec(network=NETWORK.model_copy(update={"dropout": 0.3}), runtime=TrainRuntime(gpus=4))
+    drawn: list[int] = []
+    seed = torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda value: (drawn.append(value), seed(value))[1])
+    by_size = []
+    for size in (1, 2, 4):
+        drawn.clear()
+        losses = [updated(spec, World(rank, size, torch.device("cpu"))).item() for rank in range(size)]
+        by_size.append(sum(losses) / size)
+        weights_seed = drawn[0]
+        assert len({*drawn} - {weights_seed}) == 4
+    assert by_size[1:] == pytest.approx([by_size[0]] * 2, rel=1e-5)
 
 
 def test_checkpoints_come_from_runtime_and_change_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Copies of stores on a disk of the training machine: whole, made once, deleted by the last, and without effect on a result."""
 
+import errno
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,20 @@ def test_a_disk_without_room(
     monkeypatch.setattr(scratch.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with local([store], store.with_name("card.json"), str(tmp_path / "node")) as paths:
         assert paths == [store]
+    assert "no room for train.zip" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_meanwhile(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(source: Path, target: Path) -> str:
+        target.write_bytes(b"half")
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(scratch, "_copy_bytes", refuse)
+    with local([store], store.with_name("card.json"), str(tmp_path / "node")) as paths:
+        assert paths == [store]
+        assert not list((tmp_path / "node").glob("*/*.unfinished"))
     assert "no room for train.zip" in capsys.readouterr().err
 
 

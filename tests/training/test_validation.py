@@ -17,7 +17,7 @@ from palette.errors import ConfigError
 from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.training.distributed import World
 from palette.training.loop import train
-from palette.training.stream import Joined, collate
+from palette.training.stream import Joined, Stream, collate
 from palette.training.trainer import Trainer, build
 from palette.training.validation import Validation, fixed_stream, split
 from tests.tiny import NETWORK, SIZE, pictures, train_spec
@@ -114,6 +114,17 @@ def test_it_is_the_mean_loss_of_the_averaged_weights() -> None:
     assert np.ptp([float(part.u) for part in parts]) > 0.5  # all noise levels
     found = sorted(part.x0.sum().item() for part in parts)
     assert found == pytest.approx(sorted((i.astype(float) / 127.5 - 1).sum() for i in images), abs=1e-2)
+
+
+def test_it_shares_no_noise_with_training() -> None:
+    spec, images = train_spec(validation_images=5), pictures(20)
+    kept, held_out = split(images, 5)
+    assert held_out is not None
+    training = Stream(kept, spec.mix, spec.seed, spec.batch_size, spec.image_size, spec.flip)
+    validation = fixed_stream(held_out, spec)
+    noises = [stream.example(position).noise.tobytes() for stream in (training, validation) for position in range(5)]
+    assert len(set(noises)) == 10
+    assert not torch.equal(training.levels(0)[:1] * spec.batch_size, validation.levels(0)[:1] * 5)  # their offsets
 
 
 class Apart(World):

@@ -147,6 +147,10 @@ def test_several_gpus_train_the_same_model(
     one = stage(prepared(tmp_path), train_spec(**SPEC, runtime=TrainRuntime(gpus=2)))
     train.run(one)
     assert_close(one.path(""), uninterrupted)
+    logs = [
+        [json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (one.path(""), uninterrupted)
+    ]
+    assert [line["loss"] for line in logs[0]] == pytest.approx([line["loss"] for line in logs[1]], abs=1e-4)
     assert json.loads(one.path("card.json").read_text())["devices"] == 2
 
 
@@ -238,7 +242,7 @@ except UserError as error:
             "process 1 of 2 ended",
         ),
         ("import os, time; os.write(1, b'up\\n'); time.sleep(60)", signal.SIGINT, 75, "stopped by SIGINT"),
-        ("import os; os.write(1, b'up\\n'); os.abort()", None, 1, "with code -6"),
+        ("import os; os.write(1, b'up\\n'); os.abort()", None, 1, "was ended by signal 6"),
     ],
     ids=["error", "ctrl-c", "crash"],
 )

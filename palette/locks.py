@@ -1,0 +1,71 @@
+"""File locks. The kernel frees them however a process ends, so nothing is left to unlock after `kill -9`.
+
+Some file systems have none (Lustre mounted without `flock`, NFS without its lock daemon). Work goes on there without them, and a
+line says that nothing keeps two runs apart.
+"""
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_warned: set[int] = set()
+"""Devices without locks of which that was said."""
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, which is made if it is not there, and return its descriptor.
+
+    For reading and writing: NFS grants an exclusive lock only to who may write, and a shared one only to who may read.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def take(descriptor: int, path: Path, *, shared: bool = False, wait: bool = False) -> bool | None:
+    """Lock the open file `path`. Return False if another process holds it, and None where the file system has no locks.
+
+    Whatever else goes wrong says nothing about other processes, and is raised.
+    """
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, operation if wait else operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        error.filename = str(path)
+        if error.errno not in UNSUPPORTED:
+            raise
+        _warn(descriptor, path)
+        return None
+    return True
+
+
+@contextmanager
+def held(path: Path, waiting: str = "") -> Iterator[bool]:
+    """Hold the lock `path` and yield whether another process had it first; `waiting` is said then.
+
+    Its empty file stays: others may be waiting at it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = open_lock(path)
+    try:
+        taken = take(descriptor, path) is False
+        if taken:
+            if waiting:
+                print(waiting, file=sys.stderr, flush=True)
+            take(descriptor, path, wait=True)
+        yield taken
+    finally:
+        os.close(descriptor)
+
+
+def _warn(descriptor: int, path: Path) -> None:
+    """Say once for each file system that it has no locks."""
+    if (device := os.fstat(descriptor).st_dev) not in _warned:
+        _warned.add(device)
+        text = "this file system has no file locks, so nothing keeps two runs apart. Start only one at a time."
+        print(f"{path.parent}: {text}", file=sys.stderr, flush=True)
