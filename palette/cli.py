@@ -5,6 +5,7 @@ Only the standard library is imported until a command is known, so that help com
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -139,8 +140,17 @@ def _run(arguments: argparse.Namespace) -> None:
         _run_stage(arguments.command, arguments.config, shard, gpus)
 
 
+def print_any_text() -> None:
+    """Let no locale stop a message: UTF-8 into files and pipes; on a terminal, escapes for what it cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that a user can act on are one message, without a traceback."""
+    print_any_text()
     arguments = parser().parse_args(argv)
     try:
         _run(arguments)
