@@ -40,6 +40,31 @@ def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
     assert "train" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["test", "-c", "x.json"], "`palette restore` takes your own photographs"),
+        (["eval", "-s", "a", "-d", "b"], "`folders` in the config"),
+        (
+            ["train", "-c", "x.json", "-gpu", "0,1"],
+            "-gpu: an option of the unofficial code. Here, `--gpus N` takes N of the GPUs",
+        ),
+        (["train", "-c", "x.json", "--gpu=0"], "CUDA_VISIBLE_DEVICES says which"),
+        (["train", "-c", "x.json", "-chk", "200"], "`path.resume_state`"),
+        (["train", "-c", "x.json", "-b", "4"], "`batch_size` in the JSON"),
+        (["train", "-c", "x.json", "-d", "-P", "1"], "-P: an option of the unofficial code"),
+        (["restore", "photo.jpg", "--mod", "m"], "--mod"),
+    ],
+)
+def test_commands_of_the_unofficial_code_and_abbreviations(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_files_and_pipes_get_utf_8_in_every_locale(encoding: str, checkout: Path) -> None:
     command = [sys.executable, "-m", "palette", "config", "--reference"]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from palette.config.tasks import DEGRADATIONS
 from palette.errors import ConfigError, DataError
+from palette.interop.foreign import OUR_OWN, SR3_CODE
 from palette.interop.layouts import Layout
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ def read_config(file: Path) -> "Upstream":
         raise ConfigError(f"{file}: not readable ({error}).") from None
     except json.JSONDecodeError as error:
         raise ConfigError(f"{file}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno}).") from None
+    if isinstance(raw, dict) and isinstance(raw.get("model"), dict) and "which_model_G" in raw["model"]:
+        raise ConfigError(f"{file}: a config of {SR3_CODE}. It cannot be imported. {OUR_OWN}.")
     missing = [key for key in ("datasets", "model") if not isinstance(raw, dict) or key not in raw]
     if missing:
         raise ConfigError(
