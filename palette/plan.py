@@ -227,7 +227,9 @@ class Plan(Graph):
 
     def _extractor(self, kind: ExtractorKind, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
         if kind == "photos" and prepare.prepare.train_images == 0:
-            text = "0, but the extractor `photos` learns from them. Give it some, or take it out of score.extractors."
+            text = (
+                "0, but the extractor `photos` learns from them. Give it some, or leave it out of `score.extractors`."
+            )
             raise ConfigError(f"datasets.{dataset}.prepare.train_images: {text}")
         file, digest = self.weights.get(kind, (None, None))
         of_dataset = kind == "photos" or KINDS[kind].imagenet
