@@ -83,6 +83,12 @@ class Upstream:
             raise ConfigError(f"{self.file}: {path}: expected {kind.__name__}, found {json.dumps(value)}.")
         return value
 
+    def count(self, path: str, default: int) -> int:
+        """Return the whole number at `path`. Raises ConfigError if it is less than 1."""
+        if (number := self.get(path, int, default)) < 1:
+            raise ConfigError(f"{self.file}: {path}: should be 1 or more, found {number}.")
+        return number
+
     def has(self, path: str) -> bool:
         return self._found(path) is not None
 
@@ -155,7 +161,8 @@ class Upstream:
 
     def _numbers(self, path: str, default: list[float]) -> list[float]:
         values = self.get(path, list, default)
-        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if not numbers or (default and not values):
             raise ConfigError(f"{self.file}: {path}: expected a list of numbers, found {json.dumps(values)}.")
         return values
 
@@ -198,8 +205,14 @@ class Upstream:
 
     def class_name(self, path: str) -> str:
         """A class, which is written by its name or as [module, name]; empty if it is not said."""
+        return self.class_of(path).rpartition(".")[2]
+
+    def class_of(self, path: str) -> str:
+        """Return a class with its module, if that is said: `data.dataset.InpaintDataset`."""
         name = self._found(path)
-        return str(name[-1]) if isinstance(name, list) and name else str(name or "")
+        if isinstance(name, dict):  # with its arguments
+            name = self._found(f"{path}.name")
+        return ".".join(map(str, name)) if isinstance(name, list) else str(name or "")
 
     @property
     def image_size(self) -> int:
