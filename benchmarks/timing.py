@@ -29,7 +29,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """What every benchmark takes."""
-    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     options.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing")
     options.add_argument("--repeats", type=int, default=10, help="times each way is run (default: %(default)s)")
     options.add_argument("--results", type=Path, default=RESULTS, help="where the JSON goes (default: %(default)s)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from palette.data.outputs import images_of
 from palette.data.registry import registry
 from palette.data.selection import read_names
 from palette.errors import DataError
-from palette.experiments import Single, expand, singles
+from palette.experiments import Single, choices, expand, singles
 from palette.publish.published import models, of_table
 
 Check = Callable[[Config], Iterator[Problem]]
+MOST_JOBS = 500_000
+"""Jobs of sampling in a plan, which holds them all in memory."""
 RULES = (
     *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
     *("released", "sample", "extractor", "features", "statistics", "score", "report"),
@@ -57,11 +60,25 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
                 "sampler",
                 f"missing: diffusion model {row.model!r} needs one of {', '.join(config.samplers) or 'samplers (none defined)'}.",
             )
-        if row.sampler and (row.model not in config.models or (model and model.objective.kind == "regression")):
+        unsampled = model.objective.kind == "regression" if model else row.model in (*config.folders, *BASELINES)
+        if row.sampler and unsampled:
             yield "sampler", f"{row.model!r} is not sampled; leave it out."
         task = config.tasks.get(row.task or "")
         if model and model.mix and task and task.degradation not in model.mix:
             yield "task", f"model {row.model!r} is a mix of {', '.join(model.mix)}; it never sees {task.degradation}."
+
+
+def plan_is_bounded(config: Config) -> Iterator[Problem]:
+    """The rows make no more jobs than a plan can hold."""
+    jobs = 0
+    for index, experiment in enumerate(config.experiments):
+        fields = choices(experiment)
+        tested = [config.datasets[str(name)].prepare.test_images for name in fields[0] if name in config.datasets]
+        jobs += prod(map(len, fields)) * -(-max(tested, default=1) // config.sample.shard_size)
+        if jobs > MOST_JOBS:
+            text = f"with those before it, it makes {jobs:,} jobs of sampling; at most {MOST_JOBS:,} can be planned. "
+            yield Problem(("experiments", index), f"{text}Leave rows out, or raise `sample.shard_size`.")
+            return
 
 
 def rows_fit(config: Config) -> Iterator[Problem]:
@@ -89,10 +106,10 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
     return f"the mix of model {row.model!r}, with `paired`," if model and "paired" in (model.mix or ()) else None
 
 
-def _learned(config: Config, row: Single) -> list[str]:
-    """The datasets that the model of a row learns from."""
+def _learned(config: Config, row: Single) -> dict[str, float]:
+    """Return the datasets that the model of a row learns from here, with their shares."""
     model = config.models.get(row.model)
-    return list(model.trained_on(row.dataset)) if model else []
+    return model.trained_on(row.dataset) if model and not model.released else {}
 
 
 def pairs_are_there(config: Config) -> Iterator[Problem]:
@@ -109,6 +126,7 @@ def pairs_are_there(config: Config) -> Iterator[Problem]:
 
 def training_sets_fit(config: Config) -> Iterator[Problem]:
     """The datasets that a model learns from exist, have its images' size, and hold back the images that it is tested on."""
+    rows = singles(config)
     for name, model in config.models.items():
         place = ("models", name, "train_on")
         named = [model.train_on] if isinstance(model.train_on, str) else list(model.train_on or ())
@@ -118,7 +136,7 @@ def training_sets_fit(config: Config) -> Iterator[Problem]:
                 yield Problem(place, f"no dataset is called {dataset!r}.{closest(dataset, config.datasets)}{choice}")
         if not named or not set(named) <= config.datasets.keys():
             continue
-        for row in (row for row in singles(config) if row.model == name):
+        for row in (row for row in rows if row.model == name):
             if (tested := config.datasets.get(row.dataset)) is None:
                 continue
             for dataset in named:
@@ -298,17 +316,33 @@ def lists_are_readable(config: Config) -> Iterator[Problem]:
 
 
 def trainings_have_images(config: Config) -> Iterator[Problem]:
-    """A dataset without training images trains no model."""
+    """A dataset without training images trains no model, and some are left to train on when others are held out."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment, config.models):
-            for name in _learned(config, row):
-                learned = config.datasets.get(name)
-                if learned and learned.prepare.train_images == 0:
+            for name, share in _learned(config, row).items():
+                images = config.datasets[name].prepare.train_images if name in config.datasets else None
+                held_out = config.models[row.model].train.validation_images
+                if images and images <= held_out * share:
+                    text = f"{held_out} would leave none of the {images} training images of dataset {name!r}. Choose fewer."
+                    yield Problem(("models", row.model, "train", "validation_images"), text)
+                if images == 0:
                     text = (
                         f"model {row.model!r} is trained on dataset {name!r}, which has `train_images: 0`. Give it some, "
                         f"or name another dataset in models.{row.model}.train_on."
                     )
                     yield Problem(("experiments", index, "dataset"), text)
+
+
+def steps_are_reached(config: Config) -> Iterator[Problem]:
+    """What a training is to do at certain steps lies within the longest training of its model."""
+    rows = singles(config)
+    for name, model in config.models.items():
+        train = model.train
+        longest = max((row.steps or train.steps for row in rows if row.model == name), default=train.steps)
+        for option, steps in (("milestones", train.milestones), ("preview_every", (train.preview_every,))):
+            if late := [step for step in steps if step > longest]:
+                text = f"{late[0]} comes after the last step of the longest training, {longest}. Leave it out, or train longer."
+                yield Problem(("models", name, "train", option), text)
 
 
 def masks_are_there(config: Config) -> Iterator[Problem]:
@@ -381,6 +415,7 @@ CHECKS: tuple[Check, ...] = (
     crops_have_a_meaning,
     lists_are_readable,
     trainings_have_images,
+    steps_are_reached,
     masks_are_there,
     tables_have_rows,
     tables_can_be_targets,
@@ -394,6 +429,8 @@ def read_config(raw: Mapping[str, Any], files: Sequence[Path], further: Sequence
     Raises one ConfigError that lists every mistake.
     """
     config, problems = validate(raw)
+    if config is not None:
+        refuse(list(plan_is_bounded(config)), Places(files))  # before checks that look at every row
     problems += names_exist(raw)
     if config is not None:
         problems += [problem for check in (*CHECKS, *further) for problem in check(config)]

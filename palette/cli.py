@@ -5,6 +5,7 @@ Only the standard library is imported until a command is known, so that help com
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,21 @@ COMMANDS = {
     "config": "palette.commands.config",
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
+FOREIGN_COMMANDS = {
+    "test": "`snakemake --configfile FILE` samples and scores all test images of a config, which `palette import` makes of a JSON "
+    "file; `palette restore` takes your own photographs",
+    "eval": "`snakemake` scores what it samples, and with `folders` in the config the images of another program (docs/tables.md)",
+}
+FOREIGN_OPTIONS = {
+    "-p": "the command itself says it: `palette train`",
+    "-b": "set `train.batch_size` in a config, or `batch_size` in the JSON",
+    "-gpu": "`--gpus N` takes N of the GPUs; CUDA_VISIBLE_DEVICES says which",
+    "--gpu": "`--gpus N` takes N of the GPUs; CUDA_VISIBLE_DEVICES says which",
+    "-chk": "set `path.resume_state` in the JSON, or `train.start_from` in a config",
+    "-d": "for a short trial, set a small `train.steps`",
+    "-P": "processes find a free port themselves; leave it out",
+}
+"""Of the unofficial code and its fork: what is here in their place."""
 SHARDED = ("sample", "features")
 FULL = "Free some space (`python -m palette gc` shows what may go) and run the same command again."
 CLOSED = "Let this user write there, or name another folder."
@@ -62,7 +78,14 @@ WAYS_OUT = {
 """What a disk refuses → what to do."""
 
 
-def _add_verb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", verb: str, text: str) -> None:
+class _Parser(argparse.ArgumentParser):
+    """One that takes no abbreviations: `--gpu 0` is not `--gpus 0`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+
+def _add_verb(commands: "argparse._SubParsersAction[_Parser]", verb: str, text: str) -> None:
     example = EXAMPLES.get(verb, f"python -m palette {verb} -c results/{verb}/photos-1a2b3c4d5e/spec.yaml")
     sub = commands.add_parser(verb, help=text, description=text.capitalize() + ".", epilog=f"example: {example}")
     files = "spec.yaml of the stage; `snakemake` writes them"
@@ -79,7 +102,7 @@ def _add_verb(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", v
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="python -m palette",
         description="Palette: image-to-image diffusion models. Each verb runs one stage; `snakemake` runs them all.",
         epilog="Exit codes: 0 done, 1 `compare` found something worse, 2 config or usage, 3 data, "
@@ -97,6 +120,16 @@ def parser() -> argparse.ArgumentParser:
         )
         command.arguments(sub)
     return top
+
+
+def _foreign(given: Sequence[str]) -> str:
+    """Return what to say of a command or an option of the unofficial code, or nothing."""
+    command = given[0] if given else ""
+    if command in FOREIGN_COMMANDS:
+        return f"{command}: a command of the unofficial code. Here, {FOREIGN_COMMANDS[command]}."
+    words = [word.partition("=")[0] for word in given] if command == "train" else []
+    options = [word for word in words if word in FOREIGN_OPTIONS]
+    return "".join(f"\n  {name}: an option of the unofficial code. Here, {FOREIGN_OPTIONS[name]}." for name in options)
 
 
 def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> None:
@@ -147,9 +180,21 @@ def _run(arguments: argparse.Namespace) -> None:
         _run_stage(arguments.command, arguments.config, shard, gpus)
 
 
+def print_any_text() -> None:
+    """Let no locale stop a message: UTF-8 into files and pipes; on a terminal, escapes for what it cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that a user can act on are one message, without a traceback."""
-    arguments = parser().parse_args(argv)
+    print_any_text()
+    given, top = sys.argv[1:] if argv is None else argv, parser()
+    if hint := _foreign(given):
+        top.error(hint)
+    arguments = top.parse_args(given)
     try:
         _run(arguments)
     except UserError as error:

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from palette.config import Config, cluster, datasets, models, sampling, scores, tasks
-from palette.config.options import Options
+from palette.config.options import MOST, Options
 
 SECTIONS: tuple[type[Options], ...] = (
     Config,
@@ -64,7 +64,9 @@ def _allowed(properties: dict[str, Any]) -> str:
             shown.append(f"[{choice['$ref'].rsplit('/')[-1]}](#{choice['$ref'].rsplit('/')[-1].lower()})")
         elif "type" in choice:
             bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-            limits = " ".join(f"{sign} {choice[key]:g}" for key, sign in bounds.items() if key in choice)
+            limits = " ".join(
+                f"{sign} {choice[key]:g}" for key, sign in bounds.items() if key in choice and choice[key] < MOST
+            )
             shown.append(f"{choice['type']} {limits}".strip())
     return " or ".join(dict.fromkeys(shown))
 

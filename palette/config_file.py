@@ -1,19 +1,25 @@
 """Reading a config: every mistake at once, each with file, line, value, what is allowed and the nearest valid name."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.constructor import SafeConstructor
 
 from palette.config import Config
 from palette.errors import ConfigError
+from palette.spec.base import Loader
 
 Path_ = tuple[str | int, ...]
 """Where something stands in a config: ("models", "palette", "train", "steps")."""
+DEEPEST, MOST_VALUES = 32, 1_000_000
+"""Bounds of a config: levels and values, with all aliases and merges written out."""
 
 
 WORDS = {
@@ -26,6 +32,7 @@ WORDS = {
     "int_type": "should be a whole number",
     "int_parsing": "should be a whole number",
     "int_from_float": "should be a whole number",
+    "int_parsing_size": "is too large",
     "float_type": "should be a number",
     "float_parsing": "should be a number, `0.001` or `1.0e-3`",
     "too_short": "needs at least one entry",
@@ -43,27 +50,15 @@ class Problem(NamedTuple):
 # -------------------------------------------------------------------------------------------- YAML and lines
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key written twice is an error: plain YAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *other` may be repeated by its own keys
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands here twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(file: Path) -> dict[str, Any]:
-    """A YAML file's mapping. Raises ConfigError with file and line for what is not one."""
+    """Return a YAML file's mapping. Raises ConfigError with file and line for what is not a config, or not a plain one."""
     try:
-        value = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
+        tree = _compose(file.read_text(encoding="utf-8"))
+        walk = _Walk()
+        if tree is not None:
+            walk.visit(tree)
+        refuse(walk.problems, Places([file]))
+        value = SafeConstructor().construct_document(tree) if tree else None
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file.") from None
     except OSError as error:
@@ -72,9 +67,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not a text file in UTF-8 ({error}).") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(f"{file}:{line}: not valid YAML: {error.problem}.") from None
-    except (yaml.YAMLError, TypeError) as error:  # TypeError: a list or a mapping as a key
-        raise ConfigError(f"{file}: not valid YAML: {error}.") from None
+        raise ConfigError(f"{file}:{line}: not valid YAML for a config: {error.problem}.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of thousands of digits
+        raise ConfigError(f"{file}: not valid YAML for a config: {error}.") from None
     if not isinstance(value, dict):
         found = (
             "it is empty" if value is None else f"this is {'a list' if isinstance(value, list) else 'a single value'}"
@@ -83,33 +78,100 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return value
 
 
-def _lines(node: yaml.Node | None, path: Path_ = ()) -> Iterable[tuple[Path_, int]]:
-    """Each path in a YAML tree with its line, from 1."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*path, key.value), key.start_mark.line + 1
-            yield from _lines(value, (*path, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*path, index), item.start_mark.line + 1
-            yield from _lines(item, (*path, index))
+def _compose(text: str) -> yaml.Node | None:
+    """Return the tree of a YAML text. Raises MarkedYAMLError where it is nested too deep for parsers that recurse."""
+    depth = 0
+    for event in yaml.parse(text, Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {DEEPEST} deep", problem_mark=event.start_mark)  # type: ignore[arg-type]  # of the parser in C
+    return yaml.compose(text, Loader)
+
+
+class _Walk:
+    """One visit of each node of a YAML tree, to find what YAML takes in silence and a config's author does not mean.
+
+    An alias is not followed again, so a few lines that stand for billions of values are found without writing these out.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._sizes: dict[yaml.Node, tuple[int, int]] = {}
+
+    def visit(self, node: yaml.Node, path: Path_ = ()) -> tuple[int, int]:
+        """Return how many values a node stands for, and how deep they are nested. Raises MarkedYAMLError for too many."""
+        if node in self._sizes:
+            return self._sizes[node]
+        self._sizes[node] = MOST_VALUES, DEEPEST  # what contains itself has no end
+        count, depth = 1, 0
+        for part, child in self._children(node, path):
+            inner_count, inner_depth = self.visit(child, (*path, part))
+            count, depth = count + inner_count, max(depth, inner_depth + 1)
+        if count > MOST_VALUES or depth > DEEPEST:
+            text = f"it stands for more than {MOST_VALUES:,} values, or {DEEPEST} levels of them, with its aliases written out"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+        self._sizes[node] = count, depth
+        return count, depth
+
+    def _children(self, node: yaml.Node, path: Path_) -> Iterator[tuple[str | int, yaml.Node]]:
+        if isinstance(node, yaml.SequenceNode):
+            yield from enumerate(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.MarkedYAMLError(problem="a list or a mapping as a key", problem_mark=key.start_mark)
+                if key.value in seen and not key.tag.endswith(":merge"):  # plain YAML silently keeps the last
+                    self.problems.append(Problem((*path, key.value), "duplicate key; remove one of them."))
+                seen.add(key.value)
+                yield key.value, key
+                yield key.value, value
+        elif node.tag.endswith((":int", ":float")):
+            self._number(node, path)
+
+    def _number(self, node: yaml.Node, path: Path_) -> None:
+        """Note a number that YAML reads in base 8 or 60."""
+        text = node.value
+        if ":" in text:
+            way_out = f"in base 60. Write {SafeConstructor().construct_object(node)}, or '{text}' in quotes if it is no number."
+        elif re.fullmatch(r"[-+]?0[0-7_]+", text):
+            way_out = f"as octal. Write {int(text.replace('_', ''))}, or {SafeConstructor().construct_object(node)} if that is meant."
+        else:
+            return
+        self.problems.append(Problem(path, f"YAML reads {text} {way_out}"))
+
+
+def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
+    """Return the lines, from 1, of the parts of `path`, as far as they stand in a YAML tree."""
+    lines = []
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in reversed(node.value) if key.value == str(part)), None)
+        else:
+            known = isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+            found = (node.value[part], node.value[part]) if known else None  # type: ignore[union-attr]
+        if found is None:
+            break
+        key, node = found
+        lines.append(key.start_mark.line + 1)
+    return lines
 
 
 class Places:
-    """Where each option of a config was written: `places(path)` → `config.yaml:12`."""
+    """Where each option of a config was written: `places(path)` → `config.yaml:12`. Files are read when that is asked."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self._lines = {
-            path: f"{file}:{line}"
-            for file in files
-            for path, line in _lines(yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader))
-        }
-        self._default = str(files[-1]) if files else "config"
+        self._files = files
+
+    @cached_property
+    def _trees(self) -> list[tuple[Path, yaml.Node | None]]:
+        return [(file, _compose(file.read_text(encoding="utf-8"))) for file in reversed(self._files)]
 
     def __call__(self, path: Path_) -> str:
-        while path and path not in self._lines:
-            path = path[:-1]
-        return self._lines.get(path, self._default)
+        """Return the place of `path`, or of the deepest section around it that is written: in the last file that has it."""
+        found = [(file, _lines(tree, path)) for file, tree in self._trees]
+        file, lines = max(found, key=lambda place: len(place[1]), default=("config", []))
+        return f"{file}:{lines[-1]}" if lines else str(file)
 
 
 # ------------------------------------------------------------------------------------------------- messages

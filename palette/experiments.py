@@ -35,17 +35,15 @@ def _as_tuple(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def choices(experiment: Experiment) -> list[tuple[object, ...]]:
+    """Return the values of each field of an experiment, in the order of those of `Single`."""
+    fields = ("dataset", "task", "model", "sampler", "seed", "steps")
+    return [_as_tuple(getattr(experiment, field)) for field in fields]
+
+
 def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
     """The rows that one entry of `experiments` stands for."""
-    fields = (
-        experiment.dataset,
-        experiment.task,
-        experiment.model,
-        experiment.sampler,
-        experiment.seed,
-        experiment.steps,
-    )
-    for dataset, task, model, sampler, seed, steps in product(*map(_as_tuple, fields)):
+    for dataset, task, model, sampler, seed, steps in product(*choices(experiment)):
         # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
         trained = model in models
         own = not trained or models[model].train.steps == steps  # type: ignore[index]

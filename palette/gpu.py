@@ -22,7 +22,9 @@ def _uuids() -> list[str]:
     """The UUIDs of the devices that `nvidia-smi` lists, by index; inside a cluster's job, those of the job."""
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+        return subprocess.run(
+            query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30
+        ).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return []
 

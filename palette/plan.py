@@ -8,7 +8,7 @@ fetch ─ prepare ─┬─ train ── sample ── features ── score ─
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,6 +68,7 @@ class Plan(Graph):
 
     def __post_init__(self) -> None:
         self.results = self.config.results
+        self._prepare = cache(self._prepare)  # type: ignore[method-assign]  # every row asks for the same few
         self.rows: list[Row] = [self._row(single) for single in self.singles]
         self._order_trainings()
         self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
@@ -225,6 +226,11 @@ class Plan(Graph):
         ]
 
     def _extractor(self, kind: ExtractorKind, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
+        if kind == "photos" and prepare.prepare.train_images == 0:
+            text = (
+                "0, but the extractor `photos` learns from them. Give it some, or leave it out of `score.extractors`."
+            )
+            raise ConfigError(f"datasets.{dataset}.prepare.train_images: {text}")
         file, digest = self.weights.get(kind, (None, None))
         of_dataset = kind == "photos" or KINDS[kind].imagenet
         score, threads = self.config.score, self.config.sample.threads

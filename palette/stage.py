@@ -127,15 +127,15 @@ def versions() -> dict[str, str]:
 def commit() -> str | None:
     """The git commit of this package's checkout, with `+changes` if files differ; None outside a checkout."""
     checkout = Path(__file__).parents[1]
-    git = ["git", "-C", str(checkout)]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(checkout), *arguments]
+        return os.fsdecode(subprocess.run(command, capture_output=True, check=True).stdout).strip()
+
     try:
-        top = subprocess.run([*git, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True).stdout
-        if Path(top.strip()) != checkout.resolve():  # an environment inside somebody else's repository
+        if Path(git("rev-parse", "--show-toplevel")) != checkout.resolve():  # an environment inside another repository
             return None
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run(
-            [*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=True
-        ).stdout
+        head, dirty = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno", ".")
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if dirty else "")

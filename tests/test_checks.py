@@ -50,7 +50,8 @@ def problems(tmp_path: Path) -> Problems:
         try:
             plan_of([file])
         except ConfigError as error:
-            return str(error).replace(f"{file}:", "").splitlines()[1:]
+            heading, *lines = str(error).replace(f"{file}:", "").splitlines()
+            return lines or [heading]
         return []
 
     return run
@@ -144,6 +145,18 @@ def test_a_dataset_that_is_only_tested_on_needs_no_training_images(problems: Pro
     learns = ("  palette:\n", "  palette:\n    train_on: photos\n")
     assert problems(NONE, ("datasets:", other), learns) == []
     assert problems(NONE, ("model: palette, sampler: dpm", "model: input")) == []
+
+
+def test_a_released_model_learns_nothing_here(problems: Problems, tmp_path: Path) -> None:
+    released = f"    released: {{card: {tmp_path}/model.json, sha256: {'a' * 64}}}\n"
+    assert problems(NONE, ("  palette:\n", f"  palette:\n{released}")) == []
+
+
+def test_an_extractor_that_would_learn_from_no_images(problems: Problems) -> None:
+    photos = ("{source: folder, path: OWN}", "{source: photos}")
+    row, score = ("model: palette, sampler: dpm", "model: input"), ("[pixels]", "[photos]")
+    says = "datasets.own.prepare.train_images: 0, but the extractor `photos` learns from them. Give it some, or leave"
+    assert problems(photos, NONE, row, score)[0].startswith(says)
 
 
 # -------------------------------------------------------------------------------------------------------- masks

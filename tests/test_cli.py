@@ -1,6 +1,7 @@
 """The command line: quick help with examples, one message and a meaningful exit code for every mistake."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -37,6 +38,56 @@ def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
         cli.main(["trian"])
     assert exit_.value.code == 2
     assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["test", "-c", "x.json"], "`palette restore` takes your own photographs"),
+        (["eval", "-s", "a", "-d", "b"], "`folders` in the config"),
+        (
+            ["train", "-c", "x.json", "-gpu", "0,1"],
+            "-gpu: an option of the unofficial code. Here, `--gpus N` takes N of the GPUs",
+        ),
+        (["train", "-c", "x.json", "--gpu=0"], "CUDA_VISIBLE_DEVICES says which"),
+        (["train", "-c", "x.json", "-chk", "200"], "`path.resume_state`"),
+        (["train", "-c", "x.json", "-b", "4"], "`batch_size` in the JSON"),
+        (["train", "-c", "x.json", "-d", "-P", "1"], "-P: an option of the unofficial code"),
+        (["restore", "photo.jpg", "--mod", "m"], "--mod"),
+    ],
+)
+def test_commands_of_the_unofficial_code_and_abbreviations(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_files_and_pipes_get_utf_8_in_every_locale(encoding: str, checkout: Path) -> None:
+    command = [sys.executable, "-m", "palette", "config", "--reference"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    printed = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60).stdout
+    assert printed == (checkout / "docs/config.md").read_bytes()
+
+
+def test_a_terminal_gets_escapes_for_what_it_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", Terminal(raw, encoding="latin-1"))
+    cli.print_any_text()
+    print("3 × σ", flush=True)
+    assert raw.getvalue() == b"3 \xd7 \\u03c3\n"
+
+
+def test_a_name_that_is_no_text_is_shown_in_escapes(tmp_path: Path) -> None:
+    result = run("config", "-c", os.fsdecode(bytes(tmp_path / "none") + b"\xff.yaml"))
+    assert (result.returncode, result.stderr) == (2, f"palette config: {tmp_path}/none\\udcff.yaml: no such file.\n")
 
 
 @pytest.mark.parametrize(

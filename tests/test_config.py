@@ -5,7 +5,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,15 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("{steps: 10}", "", 9, "train: should be a mapping of options (given: nothing)"),
         ("samplers:\n  dpm: {steps: 4}", "samplers: [dpm]", 10, "should be a mapping, `name: value`"),
         ("sampler: dpm", "sampler: no", 13, "a word in quotes stays a word"),
-        ("dpm: {steps: 4}", "4: {steps: 4}", 10, "words in quotes only"),
+        ("dpm: {steps: 4}", "4: {steps: 4}", 11, "words in quotes only"),
+        (
+            "{steps: 10}",
+            "{steps: 10, milestones: [5, 20]}",
+            9,
+            "20 comes after the last step of the longest training, 10",
+        ),
+        ("{steps: 10}", "{steps: 10, preview_every: 11}", 9, "11 comes after the last step"),
+        ("{steps: 10}", "{validation_images: 4096}", 9, "4096 would leave none of the 4096 training images"),
         ("photos: {}", "photos: {fetch: {path: /a}}", 2, "no meaning for `source: photos`"),
         ("photos: {}", "photos: {fetch: {source: folder, path: /nowhere}}", 2, "fetch.path: no folder /nowhere"),
     ],
@@ -199,6 +207,7 @@ def test_table_of_an_unknown_experiment_is_refused(write: Callable[[str], Path])
     ("table", "says"),
     [
         ("fetch: {}", "'fetch' is the name of a rule"),
+        ("one: {experiments: []}", "`experiments` needs at least one entry"),
         ("one: {paper: 12}", "less than or equal to 11"),
         ("one: {paper: 1, columns: [fd]}", "`paper` has its own columns and numbers; leave out columns"),
         ("one: {models: {palette: palette}}", "`models` goes with `paper`"),
@@ -215,14 +224,123 @@ def test_wrong_tables_of_the_paper_are_refused(write: Callable[[str], Path], tab
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (SMALL + "tasks: {}\n", "14: not valid YAML: the key 'tasks' stands here twice"),
-        ("datasets: [\n", "not valid YAML"),
+        (SMALL + "tasks: {}\n", "14: tasks: duplicate key"),
+        ("datasets: [\n", "not valid YAML for a config"),
         ("just text", "a config is a mapping of sections"),
         ("\xff\xfe", "mapping of sections"),
     ],
 )
 def test_what_is_no_config_at_all(write: Callable[[str], Path], text: str, says: str) -> None:
     assert says in "\n".join(refusal(write(text)))
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        ("0777", "YAML reads 0777 as octal. Write 777, or 511 if that is meant."),
+        ("-0_10", "YAML reads -0_10 as octal. Write -10, or -8 if that is meant."),
+        ("1:30", "YAML reads 1:30 in base 60. Write 90, or '1:30' in quotes if it is no number."),
+        ("1:30.5", "YAML reads 1:30.5 in base 60. Write 90.5, or"),
+        ("1e29", "should be a whole number (given: '1e29')"),
+        ("2_000_000_000", "should be less than or equal to 1000000000 (given: 2000000000)"),
+        ("1.0e+29", "is too large (given: 1e+29)"),
+        ("2026-13-45", "not valid YAML for a config"),
+        ("1" * 5000, "not valid YAML for a config"),
+    ],
+)
+def test_numbers_that_are_not_what_they_seem(write: Callable[[str], Path], number: str, says: str) -> None:
+    assert says in "\n".join(refusal(write(SMALL.replace("steps: 10", f"steps: {number}"))))
+
+
+def test_numbers_of_base_ten_stay_what_they_are(write: Callable[[str], Path]) -> None:
+    text = SMALL.replace("steps: 10", "steps: 1_000, warmup: 0, ema: 0.9").replace("{}", "{prepare: {seed: 0x1F}}")
+    config = plan_of([write(text)]).config
+    assert (config.models["palette"].train.steps, config.datasets["photos"].prepare.seed) == (1000, 31)
+
+
+def nested(levels: int) -> str:
+    return "x: " + "[" * levels + "]" * levels + "\n"
+
+
+def powers(link: str, first: str) -> str:
+    """Ten lines that stand for a billion values."""
+    rest = [f"a{i}: &a{i} " + link.format(", ".join([f"*a{i - 1}"] * 10)) for i in range(1, 10)]
+    return "\n".join([f"a0: &a0 {first}", *rest]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (powers("[{}]", "x"), ":7: not valid YAML for a config: it stands for more than 1,000,000 values"),
+        (powers("{{<<: [{}]}}", "{x: 1}"), "it stands for more than 1,000,000 values"),
+        ("".join(f"a{i}: &a{i} [{f'*a{i - 1}' if i else ''}]\n" for i in range(1000)), "or 32 levels of them"),
+        ("x: &x {y: *x}\n", ":1: not valid YAML for a config: it stands for more than"),
+        ("x: &x [*x]\n", "with its aliases written out"),
+        (nested(5000), ":1: not valid YAML for a config: nested more than 32 deep."),
+        ("? [1, 2]\n: x\n", "a list or a mapping as a key"),
+    ],
+    ids=["aliases", "merges", "chain", "recursive mapping", "recursive list", "nesting", "list as a key"],
+)
+def test_what_has_no_end_is_refused_at_once(write: Callable[[str], Path], text: str, says: str) -> None:
+    assert says in f":{refusal(write(text + SMALL))[0]}"
+
+
+def test_aliases_and_merges_of_a_plain_config(write: Callable[[str], Path]) -> None:
+    other = "  other:\n    train: {<<: *short, steps: 20}\n"
+    text = SMALL.replace("train: {", "train: &short {").replace("samplers:", f"{other}samplers:")
+    assert plan_of([write(text)]).config.models["other"].train.steps == 20
+
+
+@pytest.mark.parametrize("field", ["dataset", "task", "model", "sampler", "seed", "steps"])
+def test_an_empty_list_makes_no_row_vanish(write: Callable[[str], Path], field: str) -> None:
+    row = {"dataset": "photos", "task": "colorization", "model": "palette", "sampler": "dpm", field: []}
+    lines = refusal(write(f"{SMALL}  - {json.dumps(row)}\n"))
+    assert any(f"14: experiments.1.{field}: needs at least one entry (given: [])." in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("  palette:\n", "  palette:\n    mix: {}\n", "models.palette.mix"),
+        ("  palette:\n", "  palette:\n    train_on: {}\n", "models.palette.train_on"),
+    ],
+)
+def test_an_empty_list_is_no_default(write: Callable[[str], Path], old: str, new: str, field: str) -> None:
+    lines = refusal(write(SMALL.replace(old, new)))
+    assert any(f"{field}: needs at least one entry" in line for line in lines), lines
+
+
+def test_every_number_has_both_bounds() -> None:
+    definitions: dict[str, Any] = Config.model_json_schema()["$defs"]
+    free = {"hours", "memory_gb", "gpu_hours"}
+
+    def numbers(schema: object) -> Iterator[dict[str, Any]]:
+        if isinstance(schema, dict):
+            if schema.get("type") in ("integer", "number") and "enum" not in schema:
+                yield schema
+            schema = list(schema.values())
+        for inner in schema if isinstance(schema, list) else ():
+            yield from numbers(inner)
+
+    for section, definition in definitions.items():
+        for option, schema in definition.get("properties", {}).items():
+            for number in numbers(schema) if option not in free else ():
+                assert {"minimum", "exclusiveMinimum"} & number.keys(), f"{section}.{option}"
+                assert {"maximum", "exclusiveMaximum"} & number.keys(), f"{section}.{option}"
+
+
+@pytest.mark.parametrize(
+    ("photos", "experiment"),
+    [
+        ("{}", f"seed: {list(range(800))}, steps: {list(range(1, 800))}"),
+        ("{prepare: {test_images: 1000000000}}", "seed: 0"),
+    ],
+)
+def test_more_jobs_than_a_plan_can_hold(write: Callable[[str], Path], photos: str, experiment: str) -> None:
+    text = SMALL.replace("photos: {}", f"photos: {photos}").replace("sampler: dpm", f"sampler: dpm, {experiment}")
+    (_, line) = refusal(write(text))
+    assert "13: experiments.0: with those before it, it makes" in line
+    assert "at most 500,000 can be planned. Leave rows out, or raise `sample.shard_size`." in line
 
 
 def test_missing_file(tmp_path: Path) -> None:

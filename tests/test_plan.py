@@ -124,7 +124,8 @@ def test_a_longer_training_shares_its_state() -> None:
 def on_the_way(*steps: int, own: int = 30) -> Plan:
     model = {"train": {"steps": own}}
     row = {**SMALL["experiments"][0], "task": "jpeg", "seed": 0}
-    return plan(models={"palette": model}, experiments=[row, {**row, "steps": list(steps)}])
+    further = [{**row, "steps": list(steps)}] if steps else []
+    return plan(models={"palette": model}, experiments=[row, *further])
 
 
 def trainings(made: Plan) -> dict[int, TrainSpec]:

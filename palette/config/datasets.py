@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from PIL import ImageColor
 from pydantic import AfterValidator, Field, model_validator
 
-from palette.config.options import Folder, Name, Options, Share, Threads
+from palette.config.options import MOST, Count, Folder, Name, Options, Seed, Share, Threads
 
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
@@ -20,7 +20,7 @@ class DataFile(Options):
     """Its name on disk, without a folder."""
     urls: tuple[str, ...] = ()
     """Its address, then mirrors. None: it cannot be downloaded without asking, or at all."""
-    bytes: int | None = Field(None, ge=1)
+    bytes: int | None = Field(None, ge=1, le=10**15)
     """Its length, where it is known."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     """Its SHA-256. Without one it is checked by `md5`; without either, what the first download brought is kept to."""
@@ -45,9 +45,9 @@ class KnownDataset(Options):
     """`torchvision` only: the name of its class in `torchvision.datasets`."""
     arguments: dict[Split, dict[str, str | bool]] = {}
     """`torchvision` only: what the class is called with, for each split."""
-    images: dict[Split, int] = {}
+    images: dict[Split, Count] = {}
     """How many there are."""
-    classes: int = Field(1, ge=1)
+    classes: Count = 1
     """How many classes."""
     version: str = ""
     """Which edition."""
@@ -121,9 +121,9 @@ def _color(name: str) -> str:
 class Squares(Options):
     image_size: int = Field(64, ge=8, le=2048)
     """Side of the square images, in pixels."""
-    train_images: int | None = Field(4096, ge=0)
+    train_images: int | None = Field(4096, ge=0, le=MOST)
     """Training crops (`photos`), or the number of images used for training (other sources); null: all that there are."""
-    test_images: int = Field(256, ge=2)
+    test_images: int = Field(256, ge=2, le=MOST)
     """Test crops or images. Never seen in training, not one pixel."""
     crop: Literal["centre", "random", "unscaled"] = "centre"
     """Of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
@@ -140,7 +140,7 @@ class Squares(Options):
     scoring see three equal channels in any case."""
     duplicates: Literal["report", "drop"] = "report"
     """Training pictures that are also in the test set, or nearly: report them, or leave them out of training too."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Draws the crops, and the split of pictures that have none."""
 
 

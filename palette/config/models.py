@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from palette.config.options import Folder, Name, Options, Threads, _absolute
+from palette.config.options import MOST, Count, Folder, Name, Options, Threads, Weight, _absolute
 from palette.config.tasks import Degradation
 
 
@@ -15,21 +15,21 @@ class Network(Options):
 
     backbone: Literal["adm", "sr3"] = "adm"
     """`adm`: the U-Net of Dhariwal & Nichol 2021, as the paper uses it. `sr3`: that of Saharia et al. 2021."""
-    channels: int = Field(64, ge=8)
+    channels: int = Field(64, ge=8, le=8192)
     """Channels at full resolution [256]. A multiple of 8."""
-    multipliers: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 4, 8), min_length=1)
+    multipliers: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field((1, 2, 4, 8), min_length=1)
     """Channel multiplier of each resolution level, finest first [1, 1, 2, 2, 4, 4]."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(2, ge=1, le=64)
     """Residual blocks per level [2]."""
-    attention: tuple[Annotated[int, Field(ge=1)], ...] = (32, 16, 8)
+    attention: tuple[Count, ...] = (32, 16, 8)
     """Resolutions of the feature map, in pixels, that get self-attention [32, 16, 8]."""
-    head_channels: int = Field(64, ge=1)
+    head_channels: Count = 64
     """Channels per attention head [64]. `sr3` has one head."""
     context: Literal["global-attention", "local-attention", "dilated", "more-blocks"] = "global-attention"
     """How distant pixels come together at the resolutions of `attention`: the four rows of Table 5 [global-attention]."""
     noise_embedding: Literal["log-snr", "gamma", "timestep"] = "log-snr"
     """How the noise level is told. `gamma` and `timestep` are for imported weights: the unofficial code's and ADM's."""
-    groups: int | None = Field(None, ge=1)
+    groups: Count | None = None
     """Groups of each GroupNorm. Default: 32, or fewer so that each has 4 channels or more."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout inside the residual blocks [not stated; 0]."""
@@ -88,42 +88,42 @@ class Objective(Options):
 
 
 class Train(Options):
-    steps: int = Field(10_000, ge=1)
+    steps: Count = 10_000
     """Optimizer steps [1,000,000]. Raising it continues a finished training."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: Count = 16
     """Images per optimizer step over all devices together [1024]."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: Count = 1
     """Micro-batches per optimizer step and device; saves memory, changes nothing else."""
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(1e-4, gt=0, le=10)
     """Adam's, constant after the warm-up [1e-4]."""
-    warmup: int = Field(1_000, ge=0)
+    warmup: int = Field(1_000, ge=0, le=MOST)
     """Steps over which the learning rate rises linearly from 0 [10,000]."""
     ema: float = Field(0.9999, ge=0, lt=1)
     """Decay of the averaged weights that are used for sampling [0.9999]; ramped up at the start, so that early noise is forgotten."""
     ema_widths: tuple[Annotated[float, Field(ge=0, le=0.28)], ...] = ()
     """Further averages to choose from after training, by their width as a share of the training (Karras et al. 2024,
     power-function EMA); 0.05 and 0.1 are good values, 0 keeps the weights themselves."""
-    clip: float = Field(1.0, gt=0)
+    clip: Weight = 1.0
     """Largest norm of the gradient [not stated]."""
     flip: bool = True
     """Mirror half of the training images [not stated]."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions, `fp16` a GPU."""
-    validation_images: int = Field(0, ge=0)
+    validation_images: int = Field(0, ge=0, le=MOST)
     """Training images that are held out to measure the loss of the averaged weights on, drawn at random."""
     start_from: Folder | None = None
     """A model to start from, `model.safetensors` of a training or of `palette import`. Default: random weights."""
-    checkpoint_every: int = Field(1_000, ge=1)
+    checkpoint_every: Count = 1_000
     """Steps between saved training states."""
-    checkpoint_minutes: float = Field(30.0, gt=0)
+    checkpoint_minutes: Weight = 30.0
     """Minutes after which a state is saved in any case."""
-    checkpoints_kept: int = Field(2, ge=1)
+    checkpoints_kept: Count = 2
     """Newest states that stay."""
-    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    milestones: tuple[Count, ...] = ()
     """Steps whose states stay for good."""
-    validate_every: int = Field(1_000, ge=1)
+    validate_every: Count = 1_000
     """Steps between validations, if there are `validation_images`."""
-    preview_every: int = Field(0, ge=0)
+    preview_every: int = Field(0, ge=0, le=MOST)
     """Steps between sheets of restored images in the state folder; 0 makes none."""
     tensorboard: bool = False
     """Write the log for TensorBoard too, into the state folder. Needs `pip install tensorboard`."""
@@ -169,9 +169,9 @@ class Model(Options):
     """What it is trained to predict."""
     train: Train = Train()
     """How it is trained."""
-    mix: dict[Degradation, Annotated[float, Field(gt=0)]] | None = None
+    mix: dict[Degradation, Weight] | None = Field(None, min_length=1)
     """One generalist for several tasks (Table 7) with their proportions. Default: a specialist for each task."""
-    train_on: Name | dict[Name, Annotated[float, Field(gt=0)]] | None = None
+    train_on: Name | Annotated[dict[Name, Weight], Field(min_length=1)] | None = None
     """Dataset whose training images it learns from, or several with their proportions. Default: the dataset that it is tested
     on. Experiments on several test sets then share one training."""
 

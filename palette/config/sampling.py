@@ -1,10 +1,10 @@
 """Samplers, and the rows that they make: dataset × task × model × sampler × seed."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from palette.config.options import Name, Options, Threads
+from palette.config.options import Count, Name, Options, Seed, Threads
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
@@ -33,31 +33,36 @@ class Sampler(Options):
 
 
 class Sample(Options):
-    batch_size: int = Field(16, ge=1)
+    batch_size: Count = 16
     """Images sampled at a time. Changes no image."""
-    shard_size: int = Field(512, ge=1)
+    shard_size: Count = 512
     """Test images per sampling job. Changes no result."""
     draws: int = Field(4, ge=1, le=16)
     """Samples of the same input, for the figures."""
-    draw_inputs: int = Field(8, ge=1)
+    draw_inputs: Count = 8
     """Number of inputs that get several draws: the first ones of the test set."""
     threads: Threads = 1
     """CPU cores per sampling or scoring job."""
 
 
+T = TypeVar("T")
+Several = Annotated[tuple[T, ...], Field(min_length=1)]
+"""A list for so many rows; an empty one would make none, in silence."""
+
+
 class Experiment(Options):
     """One row; a list in any field stands for one row per element."""
 
-    dataset: Name | tuple[Name, ...]
+    dataset: Name | Several[Name]
     """A name from `datasets`."""
-    task: Name | tuple[Name, ...] | None = None
+    task: Name | Several[Name] | None = None
     """A name from `tasks`. `originals` needs none."""
-    model: Name | tuple[Name, ...]
+    model: Name | Several[Name]
     """A name from `models` or `folders`, or `input` or `originals`."""
-    sampler: Name | tuple[Name, ...] | None = None
+    sampler: Name | Several[Name] | None = None
     """A name from `samplers`, for diffusion models."""
-    seed: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
+    seed: Seed | Several[Seed] = 0
     """Seed of training and sampling."""
-    steps: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    steps: Count | Several[Count] | None = None
     """Optimizer steps after which the model is evaluated. Each longer training continues the next shorter one, whose rows are
     sampled and scored meanwhile. To train alone, run `snakemake models`. Default: the model's own `train.steps`."""

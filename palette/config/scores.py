@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from palette.config.options import Name, Options
+from palette.config.options import MOST, Count, Name, Options
 
 PaperTable = Annotated[int, Field(ge=1, le=11)]
 Metric = Literal[
@@ -46,13 +46,13 @@ class Extractor(Options):
     Its distances are called FD-photos, never FID.
     """
 
-    steps: int = Field(400, ge=1)
+    steps: Count = 400
     """Training steps."""
-    batch_size: int = Field(64, ge=2)
+    batch_size: int = Field(64, ge=2, le=MOST)
     """Images per step."""
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0, le=10)
     """AdamW's peak, on a cosine schedule."""
-    channels: int = Field(32, ge=8)
+    channels: int = Field(32, ge=8, le=8192)
     """Width of the first stage; the feature vector has four times as many entries."""
 
 
@@ -68,15 +68,15 @@ class Score(Options):
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""
-    shard_size: int = Field(10_000, ge=1)
+    shard_size: Count = 10_000
     """Test images per job that measures them, in whole sampling jobs. Changes no result."""
     download: bool = False
     """Download missing weights from their authors into that folder, when they are needed."""
     pd: Literal["euclidean", "squared"] = "euclidean"
     """The perceptual distance: Euclidean, or its square; the paper's wording says the one, its magnitudes the other."""
-    is_splits: int = Field(10, ge=1)
+    is_splits: int = Field(10, ge=1, le=1000)
     """Splits of the Inception Score."""
-    bootstrap: int = Field(200, ge=0)
+    bootstrap: int = Field(200, ge=0, le=100_000)
     """Resamples behind the 95 % intervals."""
 
 
@@ -102,6 +102,8 @@ class Table(Options):
         given = [name for name in ("columns", "published") if getattr(self, name) != options[name].default]
         if self.paper is not None and given:
             raise ValueError(f"`paper` has its own columns and numbers; leave out {' and '.join(given)}")
+        if self.paper is None and not self.experiments:
+            raise ValueError("`experiments` needs at least one entry; without any, a table has rows only with `paper`")
         if self.paper is None and self.models:
             raise ValueError("`models` goes with `paper`")
         return self
@@ -112,5 +114,5 @@ class Report(Options):
     """Heading of the pages."""
     inputs: int = Field(4, ge=1, le=32)
     """Test images in each task's figure."""
-    gallery_images: int = Field(1_000, ge=0)
+    gallery_images: int = Field(1_000, ge=0, le=MOST)
     """Test images of each experiment in the gallery, the first ones; 0 makes no gallery."""

@@ -73,7 +73,9 @@ def here() -> str:
     """The kind of this machine's GPUs; `cpu` without one that the table knows."""
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        names = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+        names = subprocess.run(
+            query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30
+        ).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return "cpu"
     return (key_of(names[0]) if names else None) or "cpu"

@@ -24,7 +24,9 @@ HEAD_CHANNELS, IMAGE_SIZE = 64, 256
 def is_adm_file(file: Path) -> bool:
     """Whether the file is a state dict with the names of guided-diffusion."""
     content = read_pickle(file) if file.is_file() else None
-    return isinstance(content, dict) and "time_embed.0.weight" in content
+    return isinstance(content, dict) and not {f"{prefix}time_embed.0.weight" for prefix in ("", "module.")}.isdisjoint(
+        content
+    )
 
 
 def import_adm(file: Path, wishes: Wishes) -> Imported:

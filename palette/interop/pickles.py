@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from palette.errors import DataError
+from palette.interop.foreign import kind_of, kind_of_path
 from palette.interop.layouts import listed
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
@@ -25,6 +26,8 @@ def read_pickle(path: Path) -> Any:
     anything while it is loaded; no such call is made.
     """
     try:
+        if kind := kind_of_path(path):
+            raise DataError(f"{path}: {kind}")
         if path.is_dir():
             raise DataError(f"{path}: a folder, not a file.")
         with path.open("rb") as file:
@@ -61,7 +64,8 @@ def _reason(error: Exception) -> str:
     if found:
         return (
             f"wants to load `{found[1]}`, which is neither a tensor nor a plain value, so it could run code here. Refused; "
-            "nothing in it was run. A checkpoint of weights needs no such thing."
+            "nothing in it was run. A checkpoint of weights needs no such thing. If it is a whole model, save its weights in the "
+            "program that made it: `torch.save(model.state_dict(), 'weights.pth')`."
         )
     if isinstance(error, EOFError) or "unexpected EOF" in str(error):
         return "truncated. Copy or download it again."
@@ -75,6 +79,8 @@ def _reason(error: Exception) -> str:
 def state_dict(path: Path) -> dict[str, Tensor]:
     """A file that is one flat mapping of names to tensors, in its order; `module.` of DistributedDataParallel is taken off."""
     content = read_pickle(path)
+    if kind := kind_of(content):
+        raise DataError(f"{path}: {kind}")
     if not isinstance(content, Mapping) or not content:
         raise DataError(f"{path}: not a state dict: holds {type(content).__name__}, not names with tensors.")
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]

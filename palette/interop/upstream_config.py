@@ -7,21 +7,34 @@ level; one that goes on from a checkpoint keeps γ, which the weights know.
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from palette.config import Config
+from palette.config.options import MOST
 from palette.errors import ConfigError
 from palette.interop.converted import Converted
 from palette.interop.upstream_images import TEST, TRAIN, Images, images_of
-from palette.interop.upstream_json import NETWORK, UNET, Upstream
+from palette.interop.upstream_json import NETWORK, TASKS, UNET, Upstream
 
 MODEL = "model.which_model.args"
 MODEL_NAME = "palette"
 NO_CLIP = 1e9
 """A norm that no gradient reaches: the unofficial code does not clip."""
 
-USUAL_CLASSES = {"model.which_model.name": "Palette", "model.which_networks.0.name": "Network"}
+CLASSES = {
+    f"{TRAIN}.which_dataset.name": ("data.dataset", tuple(TASKS)),
+    f"{TEST}.which_dataset.name": ("data.dataset", tuple(TASKS)),
+    "model.which_model.name": ("models.model", ("Palette",)),
+    "model.which_networks.0.name": ("models.network", ("Network",)),
+}
+"""Where a class is named → the module of the unofficial code, and its classes there that are known here."""
+LOSSES = {"mse_loss": "l2", "MSELoss": "l2", "l1_loss": "l1", "L1Loss": "l1"}
+LOSS_MODULES = ("", "models.loss", "palette.models.loss", "torch.nn", "torch.nn.functional")
 WITHOUT_EFFECT = {
     "finetune_norm": "nothing there reads it",
     "model.which_optimizers": "nothing there reads it",
@@ -35,7 +48,6 @@ OWN_WAY = {
     "datasets.train.dataloader.args": "the order of the images follows from the seed, and every batch is full",
     "datasets.train.dataloader.val_args": "validation measures the loss of the averaged weights",
     "datasets.test.dataloader": "changes no image; see `sample`",
-    "model.which_metrics": "scores are columns of `tables`",
     f"{MODEL}.sample_num": "the states in between are not kept; `sample.draws` are samples of the same input",
     f"{NETWORK}.init_type": "weights start as ADM's do, residual branches at zero",
     f"{UNET}.image_size": "the images' size counts",
@@ -56,6 +68,10 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
     Raises ConfigError for values of a wrong type, and for a task or a network that is unknown here.
     """
     result = Converted({})
+    for path, (module, classes) in CLASSES.items():
+        found = source.class_of(path)
+        if found not in ("", *classes, *(f"{place}{module}.{name}" for name in classes for place in ("", "palette."))):
+            raise ConfigError(_own_class(source, path, found, classes))
     images = images_of(source, result)
     task = _task(source)
     name = _name(source)
@@ -80,16 +96,33 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
         "tables": {name: {"title": source.get("name", str, name), "columns": ["psnr", "ssim"]}},
     }
     resume_state(source)  # it is the caller's to look at
-    for path, usual in USUAL_CLASSES.items():
-        found = source.class_name(path)
-        if found not in ("", usual):
-            result.not_honoured.append(f"{path}: {found!r} is unknown here; taken for {usual}.")
+    if metrics := source.get("model.which_metrics", list, []):
+        named = ", ".join(source.class_of(f"model.which_metrics.{index}") for index in range(len(metrics)))
+        result.not_honoured.append(f"model.which_metrics: {named}: not measured here; scores are columns of `tables`.")
     result.not_honoured += _leftovers(source)
     result.notes.append(
         "After training, `snakemake` samples and scores. The feature network `photos` needs sub-folders of images as classes; without "
         "them, PSNR and SSIM alone are measured. FID needs `score: {extractors: [inception], weights: FOLDER}`."
     )
+    _require_valid(source, result)
     return result
+
+
+def _own_class(source: Upstream, path: str, found: str, known: Iterable[str]) -> str:
+    return (
+        f"{source.file}: {path}: {found} is none of {', '.join(known)}, and what it does is not known here. If it does the same, name "
+        "that one instead. Otherwise write a config of ours: docs/config.md has every option, and `source: pairs` with the task `paired` "
+        "takes any two folders of images."
+    )
+
+
+def _require_valid(source: Upstream, result: Converted) -> None:
+    """Raise ConfigError for values that no config of ours may have."""
+    try:
+        Config.model_validate(result.config)
+    except ValidationError as error:
+        faults = [f"\n  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})." for e in error.errors()]
+        raise ConfigError(f"{source.file}: values that are not possible here, by our names:{''.join(faults)}") from None
 
 
 def _name(source: Upstream) -> str:
@@ -121,11 +154,8 @@ def _leftovers(source: Upstream) -> list[str]:
 
 
 def _task(source: Upstream) -> str:
-    if source.task is None:
-        raise ConfigError(
-            f"{source.file}: {TRAIN}.which_dataset.name: {source.dataset!r} is no dataset of the unofficial code (InpaintDataset, "
-            "UncroppingDataset, ColorizationDataset). Write a config of ours for it; docs/config.md has every option."
-        )
+    if source.task is None or not source.dataset:
+        raise ConfigError(f"{source.file}: {TRAIN}.which_dataset.name: missing. It is one of {', '.join(TASKS)}.")
     source.pass_over(f"{MODEL}.task")
     return source.task
 
@@ -194,7 +224,7 @@ def _network(source: Upstream, side: int, start: Path | None, result: Converted)
 
 
 def _head_channels(source: Upstream, result: Converted, widest: int) -> int:
-    said, heads = source.unet("num_head_channels", int, -1), source.unet("num_heads", int, 1)
+    said, heads = source.unet("num_head_channels", int, -1), source.count(f"{UNET}.num_heads", 1)
     if said != -1:
         return said
     result.not_honoured.append(
@@ -205,24 +235,23 @@ def _head_channels(source: Upstream, result: Converted, widest: int) -> int:
 
 def _loss(source: Upstream, result: Converted) -> str:
     path = "model.which_losses"
-    losses = source.get(path, list, ["mse_loss"])
-    name = losses[0].get("name") if losses and isinstance(losses[0], dict) else losses[0] if losses else "mse_loss"
-    name = name[-1] if isinstance(name, list) and name else name
+    source.get(path, list, [])
+    found = source.class_of(f"{path}.0") or "mse_loss"
+    module, _, name = found.rpartition(".")
+    if name not in LOSSES or module not in LOSS_MODULES:
+        raise ConfigError(_own_class(source, path, found, LOSSES))
     if source.task in ("inpainting", "uncropping"):
         result.not_honoured.append(
             f"{path}: the mean over the hole; there, over the image, so that a large hole weighs more."
         )
-    known = {"mse_loss": "l2", "l1_loss": "l1"}
-    if name not in known:
-        result.not_honoured.append(f"{path}: {name!r} is unknown here; the loss is l2.")
-    return known.get(str(name), "l2")
+    return LOSSES[name]
 
 
 def _train(source: Upstream, images: Images, start: Path | None, result: Converted) -> dict[str, Any]:
     """Everything there counts images of one GPU; here it is optimizer steps."""
     loader = f"{TRAIN}.dataloader"
     gpus = max(len(source.get("gpu_ids", list, [0])), 1)
-    per_gpu = source.get(f"{loader}.args.batch_size", int, 1)
+    per_gpu = source.count(f"{loader}.args.batch_size", 1)
     validation = _validation(source, images)
     epoch = max((images.train - validation) // (per_gpu * gpus), 1) if images.train else None
     train: dict[str, Any] = {
@@ -240,7 +269,7 @@ def _train(source: Upstream, images: Images, start: Path | None, result: Convert
         train["validation_images"] = validation
     saving, validating = source.get("train.save_checkpoint_epoch", int, 1), source.get("train.val_epoch", int, 1)
     if epoch:
-        train |= {"checkpoint_every": max(saving * epoch, 1), "validate_every": max(validating * epoch, 1)}
+        train |= {"checkpoint_every": _within(saving * epoch), "validate_every": _within(validating * epoch)}
     else:
         result.not_honoured.append(
             "train.save_checkpoint_epoch, train.val_epoch: without the number of images epochs are no steps; `checkpoint_every` and "
@@ -264,7 +293,7 @@ def _validation(source: Upstream, images: Images) -> int:
 
 def _steps(source: Upstream, per_gpu: int, epoch: int | None, result: Converted) -> int:
     """What `n_iter` images of one GPU are in steps, or `n_epoch` epochs if that is less."""
-    iterations, epochs = source.get("train.n_iter", int, 10**8), source.get("train.n_epoch", int, 10**8)
+    iterations, epochs = source.count("train.n_iter", 10**8), source.count("train.n_epoch", 10**8)
     by_images = -(-iterations // per_gpu)
     if epoch is None and epochs < 10**6:
         result.not_honoured.append(
@@ -274,7 +303,12 @@ def _steps(source: Upstream, per_gpu: int, epoch: int | None, result: Converted)
     result.notes.append(
         f"train: {steps:,} optimizer steps (n_iter {iterations:,} images of one GPU, n_epoch {epochs:,})."
     )
-    return max(steps, 1)
+    return _within(steps)
+
+
+def _within(steps: int) -> int:
+    """Return the number that a config of ours may have which is nearest; the unofficial code says 1e8 epochs for "never"."""
+    return min(max(steps, 1), MOST)
 
 
 def _learning_rate(source: Upstream, result: Converted) -> float:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from palette.config.tasks import DEGRADATIONS
 from palette.errors import ConfigError, DataError
+from palette.interop.foreign import OUR_OWN, SR3_CODE
 from palette.interop.layouts import Layout
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ def read_config(file: Path) -> "Upstream":
         raise ConfigError(f"{file}: not readable ({error}).") from None
     except json.JSONDecodeError as error:
         raise ConfigError(f"{file}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno}).") from None
+    if isinstance(raw, dict) and isinstance(raw.get("model"), dict) and "which_model_G" in raw["model"]:
+        raise ConfigError(f"{file}: a config of {SR3_CODE}. It cannot be imported. {OUR_OWN}.")
     missing = [key for key in ("datasets", "model") if not isinstance(raw, dict) or key not in raw]
     if missing:
         raise ConfigError(
@@ -79,6 +82,12 @@ class Upstream:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ConfigError(f"{self.file}: {path}: expected {kind.__name__}, found {json.dumps(value)}.")
         return value
+
+    def count(self, path: str, default: int) -> int:
+        """Return the whole number at `path`. Raises ConfigError if it is less than 1."""
+        if (number := self.get(path, int, default)) < 1:
+            raise ConfigError(f"{self.file}: {path}: should be 1 or more, found {number}.")
+        return number
 
     def has(self, path: str) -> bool:
         return self._found(path) is not None
@@ -152,7 +161,8 @@ class Upstream:
 
     def _numbers(self, path: str, default: list[float]) -> list[float]:
         values = self.get(path, list, default)
-        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if not numbers or (default and not values):
             raise ConfigError(f"{self.file}: {path}: expected a list of numbers, found {json.dumps(values)}.")
         return values
 
@@ -195,8 +205,14 @@ class Upstream:
 
     def class_name(self, path: str) -> str:
         """A class, which is written by its name or as [module, name]; empty if it is not said."""
+        return self.class_of(path).rpartition(".")[2]
+
+    def class_of(self, path: str) -> str:
+        """Return a class with its module, if that is said: `data.dataset.InpaintDataset`."""
         name = self._found(path)
-        return str(name[-1]) if isinstance(name, list) and name else str(name or "")
+        if isinstance(name, dict):  # with its arguments
+            name = self._found(f"{path}.name")
+        return ".".join(map(str, name)) if isinstance(name, list) else str(name or "")
 
     @property
     def image_size(self) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from palette.config.models import Network, Objective
 from palette.errors import ConfigError, DataError
+from palette.interop.foreign import kind_of_path
 from palette.interop.layouts import Layout, listed, read_layout
 from palette.interop.model_folder import Imported, Start, facts_of
 from palette.interop.pickles import read_pickle, state_dict
@@ -61,6 +62,8 @@ def parts_of(file: Path) -> Parts:
     """A `.pth` file by itself; of a prefix (`…/200`) or a `.state`, all three files as far as they are there."""
     if file.is_file() and file.suffix != ".state":
         return Parts(ema=file) if file.stem.endswith("_ema") else Parts(raw=file)
+    if kind := kind_of_path(file):
+        raise DataError(f"{file}: {kind}")
     if file.is_dir():
         found = sorted({path.name.partition("_Network")[0] for path in file.glob("*_Network*.pth")})
         raise DataError(f"{file}: a folder. Name a checkpoint in it: {listed(found) or 'there is none'}.")

@@ -62,7 +62,7 @@ class Request:
                 raise ConfigError(f"{option}: has no meaning for {self.task}; it goes with {task}.")
         if self.task == "inpainting" and self.mask is None:
             raise ConfigError("mask: missing. Inpainting needs one: as large as the photo, white where to generate.")
-        if self.extend is not None and self.extend not in EXTENSIONS:
+        if self.extend is not None and self.extend not in list(EXTENSIONS):
             raise ConfigError(f"extend {self.extend!r}: should be one of {', '.join(EXTENSIONS)}.")
         if self.factor is not None and not FACTORS[0] <= self.factor <= FACTORS[1]:
             raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTORS[0]} to {FACTORS[1]}.")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -66,13 +67,32 @@ def load(model: str | os.PathLike[str], device: str | torch.device | None = None
     model: its folder, or its `model.safetensors`. device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one. Raises
     DataError for what is not a model.
     """
+    if not isinstance(model, str | os.PathLike):
+        raise ConfigError(f"model {model!r}: should be a path, a model's folder or its model.safetensors.")
     path = Path(model)
     weights = path / "model.safetensors" if path.is_dir() else path
     if not weights.exists():
         raise DataError(
             f"{weights}: no such file. A model is a folder with model.safetensors, such as a training's in results/train/."
         )
-    return Model(weights, read_facts(weights), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    return Model(weights, read_facts(weights), _device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """Return the device of that name. Raises ConfigError for what is none, or not in this machine."""
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device {name!r}: {reason}. It is `cpu`, `cuda`, or `cuda:1`, …, where there is such a GPU."
+        ) from None
+
+
+def _require_whole(name: str, value: object, least: int, choice: str = "") -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} {value!r}: should be a whole number, {least} or more{choice}.")
 
 
 class Model:
@@ -127,6 +147,11 @@ class Model:
 
         Raises ConfigError for what the model or the task cannot do, DataError for files that cannot be used.
         """
+        for name, number, least in (("samples", samples, 1), ("seed", seed, 0)):
+            _require_whole(name, number, least)
+        for name, given in (("batch", batch), ("factor", factor)):
+            if given is not None:
+                _require_whole(name, given, 1)
         request = Request(self.task_of(task), size, mask, extend, factor)
         chosen = self.sampler_of(sampler, steps)
         ready = self.canvas(pixels_of(photo), request)
@@ -138,7 +163,7 @@ class Model:
         """The task that is meant. Raises ConfigError unless the model was trained on it."""
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]
-        if task not in self.facts.mix:
+        if task is None or task not in self.tasks:
             asked = "task: missing" if task is None else f"task {task!r}: not one that this model was trained on"
             knows = ", ".join(self.tasks) or "none: it is a start for a training"
             raise ConfigError(f"{asked}. The tasks of {self.weights}: {knows}.")

@@ -61,7 +61,9 @@ def seconds_of(text: str) -> float:
 def _ask(*command: str) -> str | None:
     """What one of Slurm's commands prints; None if it is not there or fails."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=60
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         say(f"{command[0]}: {getattr(error, 'stderr', None) or error}")
         return None

@@ -98,7 +98,7 @@ def test_missing_and_folder(tmp_path: Path) -> None:
     [
         ([1, 2], "holds list"),
         ({}, "not a state dict"),
-        ({"state_dict": {}, "epoch": 3}, "state_dict, epoch are no tensors"),
+        ({"state_dict": {}, "epoch": 3}, "with the weights under 'state_dict', beside 1 other"),
         ({"a": np.float64(3)}, "numpy"),
     ],
 )

@@ -103,12 +103,11 @@ def test_everything_unknown_is_named(converted: Callable[..., Converted]) -> Non
     ("changes", "option"),
     [
         ({"seed": -1}, "seed"),
-        ({"model__which_losses": ["focal"]}, "which_losses"),
         ({"model__which_model__args__optimizers": [{"lr": 1e-4, "weight_decay": 0.1}]}, "weight_decay"),
         ({"model__which_model__args__ema_scheduler__ema_start": 500}, "ema_scheduler"),
         ({"model__which_networks__0__args__beta_schedule__train__schedule": "cosine"}, "beta_schedule.train"),
         ({"model__which_networks__0__args__beta_schedule__test__n_timestep": 50}, "beta_schedule.test"),
-        ({"model__which_networks__0__name": ["mine", "Net"]}, "which_networks.0.name"),
+        ({"model__which_metrics": ["mae", ["mine.metrics", "spectrum"]]}, "which_metrics"),
         ({f"{UNET}use_scale_shift_norm": False}, "use_scale_shift_norm"),
         ({f"{UNET}channel_mults": [2, 2]}, "channel_mults"),
         ({f"{UNET}num_head_channels": -1, f"{UNET}num_heads": 4}, "num_heads"),
@@ -122,6 +121,70 @@ def test_what_cannot_be_honoured_is_named(
     assert lines
     if option not in ("seed", "args.image_size"):
         assert len(lines) > len([line for line in converted(seed=1).not_honoured if option in line.split(":")[0]])
+
+
+NAME = "datasets__train__which_dataset__name"
+
+
+@pytest.mark.parametrize(
+    ("option", "found", "says"),
+    [
+        (
+            NAME,
+            ["mine.data", "Galaxies"],
+            "mine.data.Galaxies is none of InpaintDataset, UncroppingDataset, ColorizationDataset",
+        ),
+        (NAME, ["mine.data", "InpaintDataset"], "mine.data.InpaintDataset is none of"),
+        (NAME.replace("train", "test"), "Galaxies", "Galaxies is none of InpaintDataset"),
+        (NAME, None, "missing. It is one of InpaintDataset, UncroppingDataset, ColorizationDataset."),
+        ("model__which_model__name", ["mine", "Model"], "mine.Model is none of Palette"),
+        ("model__which_networks__0__name", ["mine", "Net"], "mine.Net is none of Network"),
+        ("model__which_losses", ["focal"], "focal is none of mse_loss, MSELoss, l1_loss, L1Loss"),
+        ("model__which_losses", [{"name": ["mine", "MSELoss"], "args": {}}], "mine.MSELoss is none of"),
+    ],
+)
+def test_classes_of_ones_own_are_refused(
+    converted: Callable[..., Converted], option: str, found: object, says: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        converted(**{option: found})
+    assert str(error.value).partition(".json: ")[2].startswith(f"{option.replace('__', '.')}: {says}")
+
+
+@pytest.mark.parametrize(
+    ("loss", "ours"), [(["torch.nn", "MSELoss"], "l2"), (["models.loss", "mse_loss"], "l2"), ("l1_loss", "l1")]
+)
+def test_losses_that_are_known(converted: Callable[..., Converted], loss: object, ours: str) -> None:
+    assert converted(model__which_losses=[loss]).config["models"]["palette"]["objective"]["loss"] == ours
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("datasets__train__dataloader__args", {"batch_size": 0}, "batch_size: should be 1 or more, found 0."),
+        ("train__n_iter", 0, "train.n_iter: should be 1 or more, found 0."),
+        ("train__n_epoch", -1, "train.n_epoch: should be 1 or more, found -1."),
+        (f"{UNET}channel_mults", [], "channel_mults: expected a list of numbers, found []."),
+        (f"{ARGS}image_size", [], "image_size: expected a list of numbers, found []."),
+        (f"{ARGS}image_size", [0, 0], "datasets.faces.prepare.image_size: Input should be greater than or equal to 8"),
+        (f"{UNET}inner_channel", 0, "models.palette.network.channels: Input should be greater than or equal to 8"),
+        (f"{UNET}num_head_channels", 0, "models.palette.network.head_channels: Input should be greater"),
+        (f"{UNET}dropout", 1.5, "models.palette.network.dropout: Input should be less than 1 (given: 1.5)."),
+        ("model__which_model__args__optimizers", [{"lr": -1.0}], "train.learning_rate: Input should be greater than 0"),
+        (
+            "model__which_networks__0__args__beta_schedule__test__n_timestep",
+            0,
+            "samplers.ancestral0.steps: Input should",
+        ),
+    ],
+)
+def test_values_that_are_not_possible(
+    converted: Callable[..., Converted], option: str, value: object, says: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        converted(**{option: value})
+    assert says in str(error.value)
+    assert "faces.json: " in str(error.value)
 
 
 def test_schedules_of_the_released_configs_are_ours(converted: Callable[..., Converted]) -> None:
@@ -214,7 +277,7 @@ def test_images_that_are_not_there(converted: Callable[..., Converted], tmp_path
     [
         (
             {"datasets__train__which_dataset__name": "MyDataset", "model__which_model__args__task": "dehaze"},
-            "'MyDataset'",
+            "MyDataset is none of",
         ),
         ({f"{UNET}in_channel": 2}, "6 channels"),
         ({f"{UNET}channel_mults": [0.5, 1]}, r"channel_mults: \[0.5, 1\]"),

@@ -62,6 +62,45 @@ def test_the_file_alone_tells_what_it_is(tmp_path: Path, model: palette.Model, p
     np.testing.assert_array_equal(arrays(loaded.restore(photo, "colorization", **FAST)), arrays(expected))
 
 
+@pytest.mark.parametrize("path", [None, 5, [], b"model"])
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(ConfigError, match=r"should be a path, a model's folder or its model\.safetensors"):
+        palette.load(path)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", 1.5])
+def test_what_is_no_device(folder: Path, device: Any) -> None:
+    with pytest.raises(ConfigError, match=f"device {device!r}: .*It is `cpu`, `cuda`, or `cuda:1`"):
+        palette.load(folder, device)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"samples": "3"}, "samples '3': should be a whole number, 1 or more"),
+        ({"samples": True}, "samples True: should be a whole number"),
+        ({"seed": None}, "seed None: should be a whole number, 0 or more"),
+        ({"seed": -1}, "seed -1: should be a whole number, 0 or more"),
+        ({"batch": 1.5}, "batch 1.5: should be a whole number, 1 or more"),
+        ({"factor": "4", "task": "super-resolution"}, "factor '4': should be a whole number"),
+        ({"extend": [], "task": "uncropping"}, r"extend \[\]: should be one of"),
+        ({"task": []}, r"task \[\]: not one that this model was trained on"),
+        ({"size": "big"}, "size 'big': should be a number of pixels"),
+        ({"steps": "many"}, "steps 'many': a sampler is one of"),
+        ({"sampler": 5}, "sampler 5: a sampler is one of"),
+    ],
+)
+def test_arguments_of_a_wrong_type(model: palette.Model, photo: Pixels, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        model.restore(photo, **{"task": "jpeg"} | options)
+
+
+@pytest.mark.parametrize("photo", [None, 5, [[1], [1, 2]], {}])
+def test_what_is_no_photo(model: palette.Model, photo: Any) -> None:
+    with pytest.raises(DataError, match="photo: "):
+        model.restore(photo, "jpeg")
+
+
 def test_what_is_no_model(folder: Path, tmp_path: Path) -> None:
     def damaged(name: str, change: Any) -> Path:
         copy = tmp_path / name

@@ -13,6 +13,7 @@ sys.path.insert(0, str(checkout))
 
 from snakemake.exceptions import WorkflowError
 
+from palette.cli import print_any_text
 from palette.commands.plan import options, shown, shown_briefly
 from palette.config_file import read_yaml
 from palette import requests
@@ -31,6 +32,7 @@ from palette.workflow import (
     write_specs,
 )
 
+print_any_text()
 jobs_use(str(checkout))
 imported = not workflow.modifier.is_main_snakefile()
 
