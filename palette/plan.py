@@ -65,6 +65,8 @@ class Plan(Graph):
     """Number of pictures of each dataset, where it is known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Further files and folders of the user's, as far as they are there: path → SHA-256."""
+    short: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Unpacked copies of published datasets that are not complete: dataset → path → what is wrong."""
 
     def __post_init__(self) -> None:
         self.results = self.config.results
