@@ -23,7 +23,7 @@ from palette.experiments import Single, evaluations, singles
 from palette.fingerprint import fingerprint
 from palette.graph import Graph
 from palette.publish.published import PARAMETERS, metrics
-from palette.scoring.kinds import KINDS, unable
+from palette.scoring.kinds import KINDS, fewest_classes, unable
 from palette.spec.base import Runtime, Spec
 from palette.spec.pages import Evaluated, GalleryImages, ReportSpec, Row, TabulateSpec
 from palette.spec.stages import (
@@ -94,6 +94,7 @@ class Plan(Graph):
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
         published, prepare = known(self.config, options.fetch), options.prepare
+        unsure = dataset not in self.classes and any(single.dataset == dataset for single in self.singles)
         fetch = self._add(
             FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
         )
@@ -102,7 +103,9 @@ class Plan(Graph):
                 name=dataset,
                 parents={"fetch": fetch.folder},
                 runtime=PrepareRuntime(
-                    threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
+                    threads=options.threads,
+                    classes=fewest_classes(self.config.score.extractors) if unsure else 1,
+                    **prepare.model_dump(include={"bad_limit", "strict", "test_list"}),
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
                 test_list_sha256=self._digest(prepare.test_list),

@@ -36,6 +36,7 @@ def run(stage: Stage[PrepareSpec]) -> None:
     What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
     """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
+    refuse_few_classes(manifest, stage.spec.runtime.classes)
     stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
     for name in ("card.json", "prepare.json", *(f"{store}.zip" for store in stores)):
         stage.path(name).unlink(missing_ok=True)
@@ -48,6 +49,15 @@ def run(stage: Stage[PrepareSpec]) -> None:
         images = [facts[split]["images"] for split in ("train", "test")]
         stage.write_card([*(f"{store}.zip" for store in stores), "prepare.json"], images=images)
     shutil.rmtree(folder)
+
+
+def refuse_few_classes(manifest: Manifest, needed: int) -> None:
+    """Raise DataError for fewer classes than the scores need: now, and not after a training."""
+    if len(manifest.classes) < needed:
+        raise DataError(
+            f"{manifest.path}: {len(manifest.classes)} classes, and `score.extractors` asks for one that needs {needed}. Sort the "
+            "images into one sub-folder per class, or take `extractors: [pixels]`, which needs neither classes nor weights."
+        )
 
 
 @contextmanager
