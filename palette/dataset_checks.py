@@ -72,5 +72,5 @@ def _few_in_splits(name: str, dataset: Dataset, found: Mapping[Split, int]) -> I
 def unsplit(config: Config, classes: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Notes on datasets whose classes have the names of splits."""
     for name, dataset in config.datasets.items():
-        if not dataset.fetch.splits and (hint := like_splits(classes.get(name, ()))):
+        if not dataset.fetch.splits and (hint := like_splits(classes.get(name, ()), dataset.fetch.source)):
             yield f"dataset {name}: {hint}"

@@ -262,6 +262,19 @@ def test_splits_that_are_taken_for_classes_are_hinted_at(
     assert "taken for classes" not in capsys.readouterr().err
 
 
+def test_splits_of_pairs_that_are_taken_for_classes_are_hinted_at(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have no `splits`."""
+    for name in (f"{side}/{folder}/{n}.png" for side in "ab" for folder in ("train", "val") for n in range(3)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    plan_of([write({"source": "pairs", "path": str(tmp_path / "a"), "conditions": str(tmp_path / "b")})])
+    said = capsys.readouterr().err
+    assert "dataset mine: its folders train, val are taken for classes" in said
+    assert "write the test images into a `test_list` of `prepare`" in said
+
+
 def test_a_dataset_may_not_be_called_like_a_kind(write: Write) -> None:
     with pytest.raises(ConfigError, match=r"registry\.folder: 'folder' is a kind of source"):
         plan_of([write({"source": "photos"}, registry={"folder": {"title": "x"}})])

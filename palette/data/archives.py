@@ -48,10 +48,10 @@ def members(path: Path) -> Iterator[Entry]:
     pictures needs.
     """
     with _named(path):
-        found = _zip_members(path) if is_zip(path) else tar_members(path)
+        found = _zip_members(path) if _is_zip(path) else tar_members(path)
         total, most = 0, RATIO * path.stat().st_size
         for entry in found:
-            if any(part.startswith(".") or part == "__MACOSX" for part in entry["file"].split("/")):
+            if _is_hidden(entry["file"]):
                 continue
             total += entry.get("bytes", 0)
             if total > most:
@@ -59,7 +59,21 @@ def members(path: Path) -> Iterator[Entry]:
             yield entry
 
 
-def is_zip(path: Path) -> bool:
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def zip_names(path: Path) -> list[str] | None:
+    """Return the names of a ZIP's files, which are in one place; None for other archives, in which they are all over."""
+    with _named(path):
+        if not _is_zip(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            names = [slashed(info.filename) for info in archive.infolist()]
+        return [name for name in names if not name.endswith("/") and not _is_hidden(name)]
+
+
+def _is_zip(path: Path) -> bool:
     """Return whether a file is a ZIP. One is known by its end, so a tar whose last file is a ZIP looks like one too."""
     with path.open("rb") as file:
         head = file.read(tarfile.BLOCKSIZE)
@@ -206,7 +220,7 @@ def _zip_entry(file: BinaryIO, info: zipfile.ZipInfo) -> Entry:
 def read_member(path: Path, name: str, most: int = 512 << 20) -> bytes | None:
     """The bytes of one file of a ZIP or tar (compressed or not); None if it has none of that name. For small ones, such as lists."""
     with _named(path):
-        if is_zip(path):
+        if _is_zip(path):
             with zipfile.ZipFile(path) as archive:
                 found = next((item for item in archive.infolist() if slashed(item.filename) == name), None)
                 return None if found is None or found.file_size > most else archive.read(found)

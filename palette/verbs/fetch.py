@@ -52,7 +52,7 @@ def run(stage: Stage[FetchSpec]) -> None:
     manifest = write_manifest(
         stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
     )
-    if fetch.source == "archive" and not fetch.splits and (hint := like_splits(manifest.classes)):
+    if fetch.source == "archive" and not fetch.splits and (hint := like_splits(manifest.classes, fetch.source)):
         say(f"fetch {stage.spec.name}: {hint}")
     rejected = manifest.header["rejected"]
     if rejected:

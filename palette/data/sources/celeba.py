@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from palette.config.datasets import DataFile, Split
-from palette.data.archives import expanded, members
+from palette.data.archives import expanded, members, zip_names
 from palette.data.folders import walk
 from palette.data.manifest import Entry
 from palette.data.pictures import FORMATS
@@ -89,16 +89,26 @@ def list_celeba_hq(stage: Stage[FetchSpec]) -> Listing:
         )
     if place.is_file():
         place = expanded(place, stage.path(""))
-    return Listing("celeba-hq", [place.resolve()], numbered(place))
+    return Listing("celeba-hq", [place.resolve()], _numbered(place, _files(place)))
 
 
-def numbered(place: Path) -> Iterator[Entry]:
+def count_faces(place: Path) -> int | None:
+    """Return the number of CelebA-HQ's images in a folder or ZIP; None for what is neither. Raises DataError as `fetch` does."""
+    if not place.exists():
+        return None
+    names = walk(place) if place.is_dir() else zip_names(place)
+    if names is None:
+        return None
+    return sum("split" in entry for entry in _numbered(place, ({"file": name} for name in names)))
+
+
+def _numbered(place: Path, found: Iterable[Entry]) -> Iterator[Entry]:
     """Yield the files of a folder or archive, those that are CelebA-HQ's images with their split.
 
     Part masks are passed over. Raises DataError for a number that is not one of CelebA-HQ's, or that two images have.
     """
     owner = dict[int, str]()
-    for entry in _files(place):
+    for entry in found:
         file = entry["file"]
         if PART_MASKS in file.split("/"):
             continue

@@ -5,12 +5,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Split
-from palette.data.archives import is_zip, members
+from palette.data.archives import zip_names
 from palette.data.folders import pairs, walk
 from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS
@@ -131,14 +131,14 @@ class Contents:
     endings: Counter[str] = field(default_factory=Counter)
     """Of the files that are no pictures."""
 
-    def survey(self, digest: str | None, splits_named: Iterable[Split]) -> Survey:
-        """Return what a plan has to know of them."""
-        splits = {split: self.splits[split] for split in splits_named}
+    def survey(self, digest: str | None, named: Iterable[Split]) -> Survey:
+        """Return what a plan has to know of them. named: the splits that the config names."""
+        splits = {split: self.splits[split] for split in named}
         return Survey(digest, sorted(self.classes), self.splits.total(), splits, advice(self.endings))
 
 
 def _contents(files: Iterable[str], splits: Splits, outside: str) -> Contents:
-    """Look at names alone. outside: the class of files that lie in no folder."""
+    """Count pictures by their names. outside: the class of files that lie in no folder."""
     found = Contents()
     for file in files:
         if not file.lower().endswith(FORMATS):
@@ -152,13 +152,13 @@ def _contents(files: Iterable[str], splits: Splits, outside: str) -> Contents:
 
 
 def _listed(splits: Splits, root: Path | None) -> Contents:
-    """The pictures that lists name: what is looked at, for a folder beside them may be huge."""
+    """Count the pictures that lists name: nothing else is looked at, for a folder beside them may be huge."""
     pictures = {file: split for file, split in splits.lists.items() if file.lower().endswith(FORMATS)}
     return Contents({class_of(file, root) for file in pictures}, Counter(pictures.values()))
 
 
 def _folders(dataset: str, fetch: Fetch) -> Survey:
-    """Of a folder, or two; or of lists."""
+    """Look into a folder, or two; or into lists."""
     folders = {option: folder for option in ("path", "conditions") if (folder := getattr(fetch, option)) is not None}
     for folder in folders.values():
         _refuse_missing_splits(dataset, folder, fetch)
@@ -170,11 +170,12 @@ def _folders(dataset: str, fetch: Fetch) -> Survey:
     if fetch.conditions is not None and fetch.path is not None:
         pairs(fetch.path, fetch.conditions)
     images, _ = found["path"]
-    return images.survey(_digest([f"{option} {digest}" for option, (_, digest) in found.items()]), fetch.splits)
+    digest = _digest([f"{option} {digest}" for option, (_, digest) in found.items()])
+    return images.survey(digest, fetch.splits)
 
 
 def _folder(folder: Path, splits: Splits) -> tuple[Contents, str]:
-    """A folder's pictures, and the digest of the names and sizes of all its files.
+    """Return a folder's pictures, and the digest of the names and sizes of all its files.
 
     In one pass, for there may be millions of files on a slow disk.
     """
@@ -189,21 +190,22 @@ def _folder(folder: Path, splits: Splits) -> tuple[Contents, str]:
 
 
 def _archive(dataset: str, fetch: Fetch) -> Survey:
-    """Of a ZIP, which has a list of its files; a tar has none, and `fetch` reads it."""
+    """Look into a ZIP, which has a list of its files; a tar has none, and `fetch` reads it."""
     assert fetch.path is not None
-    digest, splits = _digest(_archive_lines(fetch)), splits_of(fetch.splits, fetch.path)
-    if not is_zip(fetch.path):
+    digest, files = _digest(_archive_lines(fetch)), zip_names(fetch.path)
+    if files is None:
         return Survey(digest, None, None)
-    files = [entry["file"] for entry in members(fetch.path)]
+    splits = splits_of(fetch.splits, fetch.path)
     found = _contents(files, splits, fetch.path.name.split(".")[0])
     for prefix, split in splits.prefixes.items():
         if not found.splits[split]:
             depth = prefix.count("/") + 1
-            there = sorted({"/".join(file.split("/")[:depth]) for file in files if file.count("/") >= depth})
-            text = f"no pictures in {prefix!r} of {fetch.path}. Its folders: {', '.join(there[:10]) or 'none'}."
+            folders = sorted({"/".join(file.split("/")[:depth]) for file in files if file.count("/") >= depth})
+            text = f"no pictures in {prefix!r} of {fetch.path}. Its folders: {', '.join(folders[:10]) or 'none'}."
             raise ConfigError(f"datasets.{dataset}.fetch.splits.{split}: {text}")
-    survey = found.survey(digest, fetch.splits)
-    return replace(survey, classes=None) if nvidia_labels(fetch.path) else survey
+    if labels := nvidia_labels(fetch.path):
+        found.classes = {*labels.values()}
+    return found.survey(digest, fetch.splits)
 
 
 def _refuse_missing_splits(dataset: str, folder: Path, fetch: Fetch) -> None:
@@ -244,7 +246,7 @@ def _archive_lines(fetch: Fetch) -> list[str]:
 
 
 def _published(known: KnownDataset, folder: Path) -> Survey:
-    """Of a published dataset: what stands in for files whose checksums are known, or all that is there."""
+    """Look at what stands in for a published dataset's files, whose checksums are known; or at all that is there."""
     counted = None if known.reader in ("imagenet", "archive") else [f"{n:04}" for n in range(known.classes)]
     lines, short = list[str](), dict[str, str]()
     if (reader := UNPACKED.get(known.reader)) is not None:
@@ -257,8 +259,7 @@ def _published(known: KnownDataset, folder: Path) -> Survey:
         lines = [f"{folder.name} {folder.stat().st_size}"]
     elif not known.files and folder.is_dir():
         lines = [_folder(folder, Splits({}, {}))[1]]
-    if known.reader == "celeba-hq" and (folder.is_dir() or (folder.is_file() and is_zip(folder))):
-        faces = sum("split" in entry for entry in celeba.numbered(folder))
+    if known.reader == "celeba-hq" and (faces := celeba.count_faces(folder)) is not None:
         short = _short(folder, faces, sum(known.images.values()))
     return Survey(_digest(lines), counted, known.images.get("train"), short=short)
 

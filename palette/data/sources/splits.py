@@ -55,15 +55,15 @@ def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
     return Splits(prefixes, lists)
 
 
-def like_splits(classes: Sequence[str]) -> str:
+def like_splits(classes: Sequence[str], source: str) -> str:
     """Return a hint where all classes of a dataset without `splits` have the names of splits, training among them; else nothing."""
     found = {split: [name for name in classes if name.lower() in names] for split, names in NAMES.items()}
     if not all(found.values()) or len(classes) > sum(map(len, found.values())):
         return ""
-    return (
-        f"its folders {', '.join(classes)} are taken for classes, and test images are drawn from all of them. If they are splits, "
-        f"write `splits: {{train: {found['train'][0]}, test: {found['test'][0]}}}` into `fetch`."
-    )
+    splits = f"`splits: {{train: {found['train'][0]}, test: {found['test'][0]}}}` into `fetch`"
+    way = "the test images into a `test_list` of `prepare`" if source == "pairs" else splits
+    what = "are taken for classes, and test images are drawn from all of them"
+    return f"its folders {', '.join(classes)} {what}. If they are splits, write {way}."
 
 
 def list_file(value: str, root: Path | None) -> Path | None:
