@@ -76,11 +76,11 @@ SHOWN = 5
 def _entries(stage: Stage[FetchSpec], listing: Listing) -> Iterator[Entry]:
     """The listed files, checked."""
     opener = Opener([stage.path("") / container for container in listing.containers])
-    known = stage.spec.known
+    known, fetch = stage.spec.known, stage.spec.fetch
     listed = complete(opener, listing.entries, known.images if known else {})
     entries = checked(opener, listed, stage.spec.runtime.threads)
     entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
-    return same_shapes(opener, some(opener, entries, stage.spec.fetch.splits))
+    return same_shapes(opener, some(opener, entries, fetch.splits or (known.splits if known else {})))
 
 
 def complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
@@ -114,8 +114,8 @@ def some(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) 
     for split, value in splits.items():
         if split not in found:
             raise DataError(
-                f"{opener.containers[0]}: no picture in it that could be read is in the split `{split}`, {value!r} (`splits` of "
-                "`fetch`). Write the name of a folder or list that has some."
+                f"{opener.containers[0]}: no picture in it that could be read is in the split `{split}`, {value!r} (`splits`). "
+                "Write the name of a folder or list that has some."
             )
 
 
