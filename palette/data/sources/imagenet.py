@@ -56,7 +56,8 @@ def label_list(folder: Path) -> Path | None:
 
 def lists(folder: Path) -> list[Path]:
     """Return the list that stands in for the development kit, if there is one."""
-    return [file for file in (label_list(folder),) if file is not None]
+    file = label_list(folder)
+    return [] if file is None else [file]
 
 
 def _has_classes(tree: Path) -> bool:
