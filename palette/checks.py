@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from palette.config import Config
-from palette.config.datasets import SOURCES, Dataset, Prepare
+from palette.config.datasets import Dataset, Prepare
 from palette.config.models import Network
 from palette.config.sampling import BASELINES, Experiment
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.data.outputs import images_of
-from palette.data.registry import registry
 from palette.data.selection import read_names
+from palette.dataset_checks import sources_exist, sources_fit
 from palette.errors import DataError
 from palette.experiments import Single, choices, expand, singles
 from palette.publish.published import models, of_table
@@ -245,33 +245,17 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
             yield Problem(("samplers", str(row.sampler), "ema_width"), text)
 
 
-def sources_exist(config: Config) -> Iterator[Problem]:
-    """The source of each dataset is a kind, or a published dataset, and takes the options that it is given."""
-    published = registry(config)
-    for name in config.registry:
-        if name in SOURCES:
-            yield Problem(("registry", name), f"{name!r} is a kind of source. Choose another name.")
-    for name, dataset in config.datasets.items():
-        source, path = dataset.fetch.source, ("datasets", name, "fetch")
-        if source in published:
-            if dataset.fetch.splits:
-                text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
-                yield Problem((*path, "splits"), text)
-        elif source not in SOURCES:
-            allowed = [*SOURCES, *published]
-            text = f"no source or published dataset is called {source!r}.{closest(source, allowed)} They are: "
-            yield Problem((*path, "source"), f"{text}{', '.join(allowed)}.")
-
-
 def own_files_are_there(config: Config) -> Iterator[Problem]:
     """The user's own folders, archives and models are where the config says, and the results have a folder."""
     for name, dataset in config.datasets.items():
         fetch, path = dataset.fetch, ("datasets", name, "fetch")
         for option in ("path", "conditions") if fetch.source in ("folder", "pairs") else ():
             if (folder := getattr(fetch, option)) is not None and not folder.is_dir():
-                yield Problem((*path, option), f"no folder {folder}.")
+                file = " It is a file; `source: archive` reads ZIP and tar files." if folder.exists() else ""
+                yield Problem((*path, option), f"no folder {folder}.{file}")
         if fetch.source == "archive" and fetch.path and not fetch.files and not fetch.path.is_file():
-            yield Problem((*path, "path"), f"no archive {fetch.path}.")
+            folder = " It is a folder, which `source: folder` reads." if fetch.path.is_dir() else ""
+            yield Problem((*path, "path"), f"no archive {fetch.path}.{folder}")
     for name, model in config.models.items():
         if (start := model.train.start_from) is not None and not start.is_file():
             text = f"no file {start}. It is the `model.safetensors` of a training or of `palette import`."
@@ -410,7 +394,7 @@ CHECKS: tuple[Check, ...] = (
     quarters_divide,
     batches_divide,
     widths_are_kept,
-    sources_exist,
+    sources_fit,
     references_exist,
     crops_have_a_meaning,
     lists_are_readable,
@@ -431,7 +415,7 @@ def read_config(raw: Mapping[str, Any], files: Sequence[Path], further: Sequence
     config, problems = validate(raw)
     if config is not None:
         refuse(list(plan_is_bounded(config)), Places(files))  # before checks that look at every row
-    problems += names_exist(raw)
+    problems += [*names_exist(raw), *sources_exist(raw)]
     if config is not None:
         problems += [problem for check in (*CHECKS, *further) for problem in check(config)]
     refuse(list(dict.fromkeys(problems)), Places(files))

@@ -23,7 +23,7 @@ from palette.experiments import Single, evaluations, singles
 from palette.fingerprint import fingerprint
 from palette.graph import Graph
 from palette.publish.published import PARAMETERS, metrics
-from palette.scoring.kinds import KINDS, unable
+from palette.scoring.kinds import KINDS, fewest_classes, unable
 from palette.spec.base import Runtime, Spec
 from palette.spec.pages import Evaluated, GalleryImages, ReportSpec, Row, TabulateSpec
 from palette.spec.stages import (
@@ -65,6 +65,8 @@ class Plan(Graph):
     """Number of pictures of each dataset, where it is known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Further files and folders of the user's, as far as they are there: path → SHA-256."""
+    short: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Unpacked copies of published datasets that are not complete: dataset → path → what is wrong."""
 
     def __post_init__(self) -> None:
         self.results = self.config.results
@@ -93,6 +95,7 @@ class Plan(Graph):
         options = self.config.datasets[dataset]
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
         published, prepare = known(self.config, options.fetch), options.prepare
+        unsure = dataset not in self.classes and any(single.dataset == dataset for single in self.singles)
         fetch = self._add(
             FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
         )
@@ -101,7 +104,9 @@ class Plan(Graph):
                 name=dataset,
                 parents={"fetch": fetch.folder},
                 runtime=PrepareRuntime(
-                    threads=options.threads, **prepare.model_dump(include={"bad_limit", "strict", "test_list"})
+                    threads=options.threads,
+                    classes=fewest_classes(self.config.score.extractors) if unsure else 1,
+                    **prepare.model_dump(include={"bad_limit", "strict", "test_list"}),
                 ),
                 prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
                 test_list_sha256=self._digest(prepare.test_list),

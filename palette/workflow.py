@@ -12,7 +12,7 @@ from typing import Any
 from palette.checks import own_files_are_there, read_config
 from palette.config import Config
 from palette.config.scores import Score
-from palette.config_file import Places, Problem, read_yaml, refuse
+from palette.config_file import Places, read_yaml, refuse
 from palette.costs import page as cost_page
 from palette.costs import runs
 from palette.costs.budget import keep_within_budget
@@ -21,7 +21,8 @@ from palette.data import mask_files, outputs
 from palette.data.lists import missing_list
 from palette.data.registry import known
 from palette.data.sources.files import Missing
-from palette.data.sources.planned import Survey, missing, survey
+from palette.data.sources.planned import Survey, downloads, incomplete, missing, survey
+from palette.dataset_checks import too_few, unsplit
 from palette.errors import ConfigError, UserError
 from palette.files import sha256
 from palette.frozen import freeze
@@ -63,19 +64,6 @@ def _surveys(config: Config) -> dict[str, Survey]:
     return {name: survey(spec, config.results) for name, spec in _fetched(config).items()}
 
 
-def _too_few(config: Config, pictures: Mapping[str, int]) -> Iterator[Problem]:
-    """A user's folder has as many pictures as are asked for, if all of them can be read. pictures: of each dataset."""
-    for name, dataset in config.datasets.items():
-        fetch, prepare, found = dataset.fetch, dataset.prepare, pictures.get(name)
-        train, test = prepare.train_images, prepare.test_images
-        if fetch.source in ("folder", "pairs") and found is not None and found < test + (1 if train is None else train):
-            text = (
-                f"{found} pictures are in {fetch.path or 'its lists'}, but {'some' if train is None else train} to train on and {test} "
-                "to test on are asked for. Lower `train_images` (null: all that remain) or `test_images`."
-            )
-            yield Problem(("datasets", name, "prepare"), text)
-
-
 def _outputs(config: Config) -> dict[str, str]:
     return {name: outputs.listing(folder.path) for name, folder in config.folders.items()}
 
@@ -89,14 +77,30 @@ def _digests(config: Config) -> dict[str, str]:
     return {str(path): digest(path) for path, digest in asked.items() if path and path.exists()}
 
 
+def _to_fetch(plan: Plan) -> Iterator[FetchSpec]:
+    """The datasets that are still to be fetched."""
+    for spec in plan.of_kind("fetch"):
+        if isinstance(spec, FetchSpec) and not all(
+            (plan.results / file).exists() for file in plan.outputs(spec.folder)
+        ):
+            yield spec
+
+
 def missing_data(plan: Plan) -> list[Missing]:
     """The files of published datasets that a user must get by hand, of those that are still to be fetched."""
     return [
         file
-        for spec in plan.of_kind("fetch")
-        if isinstance(spec, FetchSpec) and not all((plan.results / made).exists() for made in plan.outputs(spec.folder))
-        for file in missing(spec, plan.results)
+        for spec in _to_fetch(plan)
+        for file in [*missing(spec, plan.results), *incomplete(spec, plan.short.get(spec.name, {}))]
     ]
+
+
+def to_download(plan: Plan) -> list[str]:
+    """Return the files that a run will download: name, size, where to."""
+    score = plan.config.score
+    data = [line for spec in _to_fetch(plan) for line in downloads(spec, plan.results)]
+    files = {kind: file for kind, (file, _) in plan.weights.items() if score.download and file and not file.is_file()}
+    return [*data, *(f"weights of {kind}: {file} ({WEIGHTS[kind].url})" for kind, file in files.items())]
 
 
 def _missing_weights(plan: Plan) -> Iterator[str]:
@@ -148,19 +152,21 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     config = read_config(raw if raw is not None else read_yaml(files[-1]), files, [own_files_are_there])
     surveys = _surveys(config)
     classes = {name: found.classes for name, found in surveys.items() if found.classes}
-    pictures = {name: found.pictures for name, found in surveys.items() if found.pictures is not None}
-    refuse(list(_too_few(config, pictures)), Places(files))
+    refuse(list(too_few(config, surveys)), Places(files))
     plan = Plan(
         config,
         weights=_weights(config, classes),
         listings={name: found.digest for name, found in surveys.items() if found.digest},
         classes=classes,
         outputs_of=_outputs(config),
-        pictures=pictures,
+        pictures={name: found.pictures for name, found in surveys.items() if found.pictures is not None},
         digests=_digests(config),
+        short={name: found.short for name, found in surveys.items() if found.short},
     )
-    for note in plan.notes:
+    for note in (*unsplit(config, classes), *plan.notes):
         say(note)
+    if found := to_download(plan):
+        say("To be downloaded:\n  " + "\n  ".join(found))
     if found := to_supply(plan):
         say("To be supplied by hand before a run can begin:\n  " + "\n  ".join(found))
     return plan

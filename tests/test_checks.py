@@ -7,7 +7,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from palette.errors import ConfigError
+from palette.data.mask_files import digest
+from palette.errors import ConfigError, DataError
 from palette.workflow import plan_of
 
 CONFIG = """\
@@ -172,3 +173,13 @@ def test_masks_that_are_not_there(problems: Problems, tmp_path: Path) -> None:
     for number in range(2):
         Image.new("1", (16, 16), number).save(tmp_path / f"masks/{number}.png")
     assert problems(masks) == []
+
+
+def test_masks_that_are_no_pngs(tmp_path: Path) -> None:
+    """JPEG puts gray between black and white; the plan says so, not a job."""
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (16, 16)).save(tmp_path / "masks/0.jpg")
+    with pytest.raises(
+        DataError, match=r"masks: has no masks that are PNGs, only \.jpg \(`masks` of a task\)\. Save them as"
+    ):
+        digest(tmp_path / "masks")

@@ -18,10 +18,15 @@ from palette.config.datasets import Dataset, Fetch, KnownDataset
 from palette.config_file import validate
 from palette.data.registry import built_in, registry
 from palette.data.sources.files import VARIABLE
-from palette.errors import ConfigError
+from palette.errors import ConfigError, DataError
+from palette.plan import Plan
+from palette.spec.stages import ExtractorSpec
+from palette.stage import Stage
+from palette.verbs import fetch as fetch_verb
+from palette.verbs import prepare as prepare_verb
 from palette.verbs.fetch import SOURCES
-from palette.workflow import missing_data, plan_of, start
-from tests.data.archives import make_zip, png
+from palette.workflow import missing_data, plan_of, start, to_download
+from tests.data.archives import make_tar, make_zip, png
 
 Write = Callable[..., Path]
 
@@ -157,11 +162,117 @@ def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
         ({"source": "folder", "path": "x", "splits": {"test": "y"}}, "needs both `train` and `test`"),
         ({"source": "archive", "files": [{"file": "a/b.zip"}]}, "datasets.mine.fetch.files.0.file: "),
         ({"source": "archive", "path": "/nowhere/x.zip"}, "no archive /nowhere/x.zip"),
+        ({"source": "folder", "path": "https://example.org/x"}, "fetch.path: is an address, and files have to lie on this machine"),
+        ({"source": "archive", "path": "s3://bucket/x.zip"}, "fetch.path: is an address"),
     ],
 )  # fmt: skip
 def test_mistakes_are_found_when_planning(write: Write, fetch: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         plan_of([write(fetch)])
+
+
+def test_an_unknown_source_is_told_with_all_other_mistakes(write: Write) -> None:
+    with pytest.raises(ConfigError) as found:
+        plan_of([write({"source": "imagnet"}, results=7, sample={"shard_size": "many"})])
+    assert "no source or published dataset is called 'imagnet'. Did you mean 'imagenet'?" in str(found.value)
+    assert "sample.shard_size" in str(found.value)
+
+
+def test_a_folder_is_no_archive_and_an_archive_no_folder(write: Write, tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "x.zip", {"1.png": png(1)})
+    with pytest.raises(
+        ConfigError, match=r"no folder .*x\.zip\. It is a file; `source: archive` reads ZIP and tar files"
+    ):
+        plan_of([write({"source": "folder", "path": str(path)})])
+    with pytest.raises(ConfigError, match=r"no archive .*\. It is a folder, which `source: folder` reads"):
+        plan_of([write({"source": "archive", "path": str(tmp_path)})])
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (
+            ["train-0.parquet", "train-1.parquet"],
+            r"There are 2 files \.parquet: tables, as of Hugging Face; save their images",
+        ),
+        (["images.npy"], r"1 files \.npy: arrays; save each image as PNG"),
+        (["00000.tar", "00001.tar"], r"2 files \.tar: archives, or shards of WebDataset; `source: archive` reads them"),
+        (["data.mdb", "lock.mdb"], r"2 files \.mdb: records of a database"),
+        (["a.HEIC", "b.heic"], r"2 files \.heic: photographs that Pillow cannot read; convert them"),
+        (["notes.txt"], r"Supported: \.avif .* \.webp\."),
+    ],
+)
+def test_what_is_no_picture_is_named(write: Write, tmp_path: Path, names: list[str], says: str) -> None:
+    """Instead of advice to ask for fewer pictures; the same inside a ZIP."""
+    (tmp_path / "own").mkdir()
+    for name in names:
+        (tmp_path / "own" / name).touch()
+    with pytest.raises(ConfigError, match=rf"datasets\.mine\.fetch\.path: no pictures are in .*own\. .*{says}"):
+        plan_of([write({"source": "folder", "path": str(tmp_path / "own")})])
+    path = make_zip(tmp_path / "own.zip", {f"data/{name}": b"x" for name in names})
+    with pytest.raises(ConfigError, match=rf"no pictures are in .*own\.zip\. .*{says}"):
+        plan_of([write({"source": "archive", "path": str(path)})])
+
+
+def test_what_is_beside_too_few_pictures_is_named(write: Write, tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.heic", "3.heic"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        ConfigError, match=r"1 pictures are in .*There are 2 files \.heic: photographs that Pillow cannot read"
+    ):
+        plan_of([write({"source": "folder", "path": str(tmp_path)})])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"train_images": 3, "test_images": 2},
+            r"prepare\.train_images: 2 pictures are in the split `train`, train, but 3 are",
+        ),
+        (
+            {"train_images": 2, "test_images": 4},
+            r"prepare\.test_images: 3 pictures are in the split `test`, val, but 4 are",
+        ),
+    ],
+)
+def test_each_split_has_enough_pictures(write: Write, tmp_path: Path, options: dict[str, int], says: str) -> None:
+    for name in ("train/1.png", "train/2.png", "val/1.png", "val/2.png", "val/3.png", "more/1.png"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).touch()
+    fetch = {"source": "folder", "path": str(tmp_path / "own"), "splits": {"train": "train", "test": "val"}}
+    with pytest.raises(ConfigError, match=says):
+        plan_of([write(fetch, datasets={"mine": {"fetch": fetch, "prepare": options}})])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_splits_that_are_taken_for_classes_are_hinted_at(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], packed: bool
+) -> None:
+    files = {f"{folder}/{n}.png": png(n) for folder in ("train", "Validation") for n in range(3)}
+    for name, data in files.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_bytes(data)
+    path = make_zip(tmp_path / "own.zip", files) if packed else tmp_path / "own"
+    fetch: dict[str, Any] = {"source": "archive" if packed else "folder", "path": str(path)}
+    plan_of([write(fetch)])
+    hint = "taken for classes, and test images are drawn from all of them. If they are splits, write `splits: {train: train, test: Valid"
+    assert hint in capsys.readouterr().err
+    plan_of([write({**fetch, "splits": {"train": "train", "test": "Validation"}})])
+    assert "taken for classes" not in capsys.readouterr().err
+
+
+def test_splits_of_pairs_that_are_taken_for_classes_are_hinted_at(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have no `splits`."""
+    for name in (f"{side}/{folder}/{n}.png" for side in "ab" for folder in ("train", "val") for n in range(3)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    plan_of([write({"source": "pairs", "path": str(tmp_path / "a"), "conditions": str(tmp_path / "b")})])
+    said = capsys.readouterr().err
+    assert "dataset mine: its folders train, val are taken for classes" in said
+    assert "write the test images into a `test_list` of `prepare`" in said
 
 
 def test_a_dataset_may_not_be_called_like_a_kind(write: Write) -> None:
@@ -204,6 +315,53 @@ def test_the_default_is_still_the_photographs() -> None:
     assert Fetch().source == "photos"
 
 
+# ------------------------------------------------------------------------------------ splits and their classes
+
+
+def extractors(plan: Plan) -> set[str]:
+    return {spec.extractor for spec in plan.of_kind("extractor") if isinstance(spec, ExtractorSpec)}
+
+
+@pytest.mark.parametrize(("classes", "kinds"), [(("cat", "dog"), {"photos"}), (("cat",), {"pixels"})])
+@pytest.mark.parametrize("form", ["folders", "lists", "ZIP"])
+def test_the_scores_of_splits_fit_their_classes(
+    write: Write, tmp_path: Path, form: str, classes: tuple[str, ...], kinds: set[str]
+) -> None:
+    """A classifier of one class would fail after the training; the plan leaves it out."""
+    tree = {f"{part}/{name}/{n}.png": png(n) for part in ("train", "val") for name in classes for n in range(2)}
+    for name, data in tree.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    fetch: dict[str, Any] = {"source": "folder", "path": str(tmp_path), "splits": {"train": "train", "test": "val"}}
+    if form == "lists":
+        for part in ("train", "val"):
+            names = [str(tmp_path / name) for name in tree if name.startswith(part)]
+            (tmp_path / f"{part}.flist").write_text("\n".join(names))
+        lists = {"train": f"{tmp_path}/train.flist", "test": f"{tmp_path}/val.flist"}
+        fetch = {"source": "folder", "splits": lists}
+    elif form == "ZIP":
+        fetch |= {"source": "archive", "path": str(make_zip(tmp_path / "own.zip", tree))}
+    assert extractors(plan_of([write(fetch)])) == kinds
+
+
+@pytest.mark.parametrize("kinds", [["photos"], ["resnet50"], ["pixels"]])
+def test_classes_that_a_plan_cannot_count_are_counted_before_training(
+    write: Write, tmp_path: Path, kinds: list[str]
+) -> None:
+    """Those of a tar, whose files nothing lists: `prepare` stops, on which the training waits."""
+    path = make_tar(tmp_path / "own.tar", {f"cat/{n}.png": png(n) for n in range(5)})
+    score = {"extractors": kinds, "weights": str(tmp_path), "download": True}
+    plan = plan_of([write({"source": "archive", "path": str(path)}, score=score)])
+    (fetched,), (prepared,) = plan.of_kind("fetch"), plan.of_kind("prepare")
+    fetch_verb.run(Stage(fetched, plan.results))  # type: ignore[arg-type]
+    if kinds == ["pixels"]:
+        prepare_verb.run(Stage(prepared, plan.results))  # type: ignore[arg-type]
+        return
+    needed = {"photos": 2, "resnet50": 1000}[kinds[0]]
+    with pytest.raises(DataError, match=f"1 classes, and `score.extractors` asks for one that needs {needed}"):
+        prepare_verb.run(Stage(prepared, plan.results))  # type: ignore[arg-type]
+
+
 # ----------------------------------------------------------------------------------------- supplied by hand
 
 
@@ -243,6 +401,34 @@ def test_a_copy_that_broke_off_is_found_when_planning(
         assert line in said
 
 
+def test_an_unpacked_copy_that_broke_off_is_found_when_planning(write: Write, tmp_path: Path) -> None:
+    for name in ("train/n01440764/1.JPEG", "val/n01440764/2.JPEG"):
+        (tmp_path / "in/ILSVRC/Data/CLS-LOC" / name).parent.mkdir(parents=True)
+        (tmp_path / "in/ILSVRC/Data/CLS-LOC" / name).touch()
+    plan = plan_of([write({"source": "imagenet", "path": str(tmp_path / "in")})])
+    assert [missing.wrong for missing in missing_data(plan)] == [
+        "1 pictures instead of 1,281,167", "1 pictures instead of 50,000",
+    ]  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"CLS-LOC/val\n    not the known folder: 1 pictures instead of 50,000; complete it"
+    ):
+        start(plan)
+
+
+def test_a_plan_tells_what_will_be_downloaded(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    score = {"extractors": ["inception"], "weights": str(tmp_path / "weights"), "download": True}
+    plan = plan_of([write({"source": "places2", "path": str(tmp_path / "places")}, score=score)])
+    said = capsys.readouterr().err
+    assert "To be downloaded:\n  dataset mine: " in said
+    assert "places/train_256_places365standard.tar (26.1 GB)" in said
+    assert "weights of inception: " in said
+    (spec,) = plan.of_kind("fetch")
+    for name in plan.outputs(spec.folder):
+        (plan.results / name).parent.mkdir(parents=True, exist_ok=True)
+        (plan.results / name).touch()
+    assert [line.split(":")[0] for line in to_download(plan)] == ["weights of inception"]
+
+
 def test_a_downloadable_file_of_another_length_is_found_when_planning(write: Write, tmp_path: Path) -> None:
     """It would be downloaded if it were not there, but what is there is never overwritten."""
     files = [{"file": "x.zip", "urls": ["https://example.org/x.zip"], "bytes": 100}]
@@ -272,7 +458,7 @@ def test_datasets_are_shared_through_the_environment(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "shared"))
     assert [m.path for m in missing_data(plan_of([file]))] == [tmp_path / "shared/celeba-hq"]
     (tmp_path / "shared/celeba-hq").mkdir(parents=True)
-    assert missing_data(plan_of([file])) == []
+    assert [m.wrong for m in missing_data(plan_of([file]))] == ["0 pictures instead of 30,000"]
 
 
 # -------------------------------------------------------------------------------------------------- command

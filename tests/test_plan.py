@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from palette.config import Config
 from palette.config.models import Model, Objective
@@ -12,6 +13,7 @@ from palette.config.sampling import Sampler
 from palette.experiments import evaluations
 from palette.plan import Plan
 from palette.spec.stages import TrainSpec
+from palette.workflow import plan_of
 
 SMALL: dict[str, Any] = yaml.safe_load(
     """
@@ -27,6 +29,50 @@ SMALL: dict[str, Any] = yaml.safe_load(
 
 def plan(**changes: Any) -> Plan:
     return Plan(Config.model_validate({**SMALL, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "above"),
+    [
+        ("own/0.png", "fetch", "mask"),
+        ("names.txt", "prepare", "fetch mask"),
+        ("masks/1.png", "mask", "fetch prepare train"),
+        ("start.safetensors", "train", "fetch prepare mask"),
+        ("outputs/1.png", "sample", "fetch prepare mask train"),
+    ],
+)
+def test_a_changed_file_of_the_users_is_another_stage(tmp_path: Path, file: str, kind: str, above: str) -> None:
+    """Its digest is in the spec that reads the file, and so in its hash."""
+    for name in ("own/0.png", "own/1.png", "own/2.png", "masks/0.png", "masks/1.png", "outputs/0.png", "outputs/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    (tmp_path / "names.txt").write_text("0.png\n1.png\n")
+    (tmp_path / "start.safetensors").write_bytes(b"weights")
+    prepare = {"image_size": 8, "train_images": 1, "test_images": 2, "test_list": f"{tmp_path}/names.txt"}
+    config = {
+        "results": f"{tmp_path}/results",
+        "datasets": {"own": {"fetch": {"source": "folder", "path": f"{tmp_path}/own"}, "prepare": prepare}},
+        "tasks": {"hole": {"degradation": "inpainting", "masks": f"{tmp_path}/masks"}},
+        "models": {
+            "palette": {"network": {"multipliers": [1, 2]}, "train": {"start_from": f"{tmp_path}/start.safetensors"}}
+        },
+        "folders": {"theirs": {"path": f"{tmp_path}/outputs"}},
+        "samplers": {"dpm": {"steps": 4}},
+        "score": {"extractors": ["pixels"]},
+        "experiments": [
+            {"dataset": "own", "task": "hole", "model": "palette", "sampler": "dpm"},
+            {"dataset": "own", "task": "hole", "model": "theirs"},
+        ],
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    before = plan_of([tmp_path / "config.yaml"])
+    with (tmp_path / file).open("ab") as changed:
+        changed.write(b"\n2.png\n")
+    after = plan_of([tmp_path / "config.yaml"])
+    known = {spec.hash for spec in before.stages.values()}
+    changed = {spec.kind for spec in after.stages.values() if spec.hash not in known}
+    assert kind in changed
+    assert not changed & {*above.split()}
 
 
 def test_lists_stand_for_their_combinations() -> None:

@@ -1,5 +1,6 @@
 """What all sections of the config are made of."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,10 @@ Weight = Annotated[float, Field(gt=0, le=MOST)]
 
 def _absolute(path: Path) -> Path:
     """Without `~`, and from the root on: jobs may run in another folder than the one where the config was read."""
+    if re.match(r"[a-z0-9+]+:/", str(path)):  # a Path keeps one of the two slashes
+        raise ValueError(
+            "is an address, and files have to lie on this machine. Archives on the web: `urls` in `files` of `fetch`"
+        )
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:

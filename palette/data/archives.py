@@ -51,7 +51,7 @@ def members(path: Path) -> Iterator[Entry]:
         found = _zip_members(path) if _is_zip(path) else tar_members(path)
         total, most = 0, RATIO * path.stat().st_size
         for entry in found:
-            if any(part.startswith(".") or part == "__MACOSX" for part in entry["file"].split("/")):
+            if _is_hidden(entry["file"]):
                 continue
             total += entry.get("bytes", 0)
             if total > most:
@@ -59,8 +59,22 @@ def members(path: Path) -> Iterator[Entry]:
             yield entry
 
 
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def zip_names(path: Path) -> list[str] | None:
+    """Return the names of a ZIP's files, which are in one place; None for other archives, in which they are all over."""
+    with _named(path):
+        if not _is_zip(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            names = [slashed(info.filename) for info in archive.infolist()]
+        return [name for name in names if not name.endswith("/") and not _is_hidden(name)]
+
+
 def _is_zip(path: Path) -> bool:
-    """A ZIP is known by its end, so a tar whose last file is a ZIP looks like one too."""
+    """Return whether a file is a ZIP. One is known by its end, so a tar whose last file is a ZIP looks like one too."""
     with path.open("rb") as file:
         head = file.read(tarfile.BLOCKSIZE)
     return head[257:262] != b"ustar" and zipfile.is_zipfile(path)
@@ -171,12 +185,18 @@ def _zip_members(path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         for info in archive.infolist():
             _refuse_unsafe(path, info.orig_filename)
+            info.filename = slashed(info.filename)
             kind = (info.external_attr >> 16) & KINDS if info.create_system == 3 else 0
             if kind == LINK or kind not in (0, 0o100000, 0o040000):
                 what = "link" if kind == LINK else "device"
                 raise DataError(f"{path}: contains a {what}, {info.filename!r}; the archive is refused.")
             if not info.is_dir():
                 yield _zip_entry(file, info)
+
+
+def slashed(name: str) -> str:
+    """Return a ZIP member's name with `/` between its parts, as the format demands and as some tools on Windows do not write it."""
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def _zip_entry(file: BinaryIO, info: zipfile.ZipInfo) -> Entry:
@@ -202,9 +222,8 @@ def read_member(path: Path, name: str, most: int = 512 << 20) -> bytes | None:
     with _named(path):
         if _is_zip(path):
             with zipfile.ZipFile(path) as archive:
-                if name not in archive.namelist() or archive.getinfo(name).file_size > most:
-                    return None
-                return archive.read(name)
+                found = next((item for item in archive.infolist() if slashed(item.filename) == name), None)
+                return None if found is None or found.file_size > most else archive.read(found)
         with tarfile.open(path) as tar:
             for info in tar:
                 if info.isreg() and info.name.removeprefix("./") == name and info.size <= most:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from palette.data.degraded import Mask
 from palette.data.masks import BINS
-from palette.data.pictures import UNREADABLE
+from palette.data.pictures import FORMATS, UNREADABLE
 from palette.errors import DataError
 
 RELEASED = {
@@ -58,7 +58,14 @@ def own_masks(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
 def _pngs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: neither a folder of PNGs nor an archive of masks (`masks` of a task).")
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+    others = {file.suffix.lower() for file in folder.iterdir()} & {*FORMATS}
+    if others and not files:
+        raise DataError(
+            f"{folder}: has no masks that are PNGs, only {' and '.join(sorted(others))} (`masks` of a task). Save them as PNGs "
+            "of black and white; JPEG puts gray between the two."
+        )
+    return files
 
 
 def _of_folder(folder: Path, size: int, count: int) -> Iterator[Mask]:

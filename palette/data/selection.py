@@ -125,7 +125,7 @@ def _lowest(key: npt.NDArray[np.uint64], among: npt.NDArray[np.bool_]) -> npt.ND
 
 
 def _refuse_too_few(manifest: Manifest, options: Squares, tests: int, train: int) -> None:
-    wanted = options.train_images or 0
+    wanted = 1 if options.train_images is None else options.train_images
     if tests >= options.test_images and train >= wanted:
         return
     rejected = manifest.header["rejected"]

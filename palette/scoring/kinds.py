@@ -52,6 +52,11 @@ KINDS: dict[str, Kind] = {
 """Name in `score.extractors` → kind."""
 
 
+def fewest_classes(kinds: Sequence[str]) -> int:
+    """Return how many classes a dataset needs at least to be measured with all of these."""
+    return max((CLASSES if KINDS[kind].imagenet else KINDS[kind].classes for kind in kinds), default=1)
+
+
 def is_imagenet(classes: Sequence[str]) -> bool:
     """Whether sorted class names are the WordNet IDs of ImageNet's 1000 classes, so that label k is output k of its classifiers.
 

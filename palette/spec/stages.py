@@ -18,11 +18,13 @@ PARTS = ".parts"
 
 
 class PrepareRuntime(Runtime):
-    """When a dataset is too bad to go on with, and where the list of its test images is."""
+    """When a dataset cannot be gone on with, and where the list of its test images is."""
 
     bad_limit: float = 0.001
     strict: bool = False
     test_list: Path | None = None
+    classes: int = 1
+    """Fewest classes that its scores need, where the plan could not count them."""
 
 
 class MaskRuntime(Runtime):

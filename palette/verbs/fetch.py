@@ -1,18 +1,22 @@
 """fetch: where the original images come from, listed in `manifest.jsonl` with the SHA-256 of each."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from palette.config.datasets import Split
 from palette.data.manifest import Entry, Manifest, Opener, write_manifest
 from palette.data.sources.archive import list_archive
 from palette.data.sources.celeba import list_celeba, list_celeba_hq
 from palette.data.sources.checking import checked
+from palette.data.sources.files import PART
 from palette.data.sources.folders import list_folder, list_pairs
 from palette.data.sources.imagenet import list_imagenet
 from palette.data.sources.listing import Listing
 from palette.data.sources.photos import list_photos
 from palette.data.sources.places import list_places
+from palette.data.sources.splits import like_splits
 from palette.errors import DataError
 from palette.progress import track
 from palette.spec.stages import FetchSpec
@@ -48,6 +52,8 @@ def run(stage: Stage[FetchSpec]) -> None:
     manifest = write_manifest(
         stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
     )
+    if fetch.source == "archive" and not fetch.splits and (hint := like_splits(manifest.classes, fetch.source)):
+        say(f"fetch {stage.spec.name}: {hint}")
     rejected = manifest.header["rejected"]
     if rejected:
         left_out = _examples(list(islice(manifest.rejected(), SHOWN)))
@@ -70,22 +76,47 @@ SHOWN = 5
 def _entries(stage: Stage[FetchSpec], listing: Listing) -> Iterator[Entry]:
     """The listed files, checked."""
     opener = Opener([stage.path("") / container for container in listing.containers])
-    entries = checked(opener, listing.entries, stage.spec.runtime.threads)
+    known, fetch = stage.spec.known, stage.spec.fetch
+    listed = complete(opener, listing.entries, known.images if known else {})
+    entries = checked(opener, listed, stage.spec.runtime.threads)
     entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
-    return same_shapes(opener, some(opener, entries))
+    return same_shapes(opener, some(opener, entries, fetch.splits or (known.splits if known else {})))
 
 
-def some(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries as they come. Raises DataError at their end if no picture was among them."""
-    found, rejected = False, list[Entry]()
+def complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
+    """Yield the listed files. Raises DataError at their end unless each split has its published number of pictures."""
+    found, containers = Counter[str](), dict[str, int]()
     for entry in entries:
         if "reason" not in entry:
-            found = True
+            split = entry.get("split", "")
+            found[split] += 1
+            containers[split] = entry.get("container", 0)
+        yield entry
+    expected = {"": sum(published.values())} if "" in found else published
+    for split, number in expected.items() if published else ():
+        if found[split] != number:
+            place = opener.containers[containers.get(split, 0)]
+            what = f"pictures of the split `{split}`" if split else "pictures"
+            raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {PART}.")
+
+
+def some(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
+    """Yield the entries. Raises DataError at their end if no picture was among them, or none in one of `splits`."""
+    found, rejected = set[str](), list[Entry]()
+    for entry in entries:
+        if "reason" not in entry:
+            found.add(entry.get("split", ""))
         elif len(rejected) < SHOWN:
             rejected.append(entry)
         yield entry
     if not found:
         raise DataError(f"{opener.containers[0]}: no picture in it that could be read{_examples(rejected)}")
+    for split, value in splits.items():
+        if split not in found:
+            raise DataError(
+                f"{opener.containers[0]}: no picture in it that could be read is in the split `{split}`, {value!r} (`splits`). "
+                "Write the name of a folder or list that has some."
+            )
 
 
 def _examples(rejected: list[Entry]) -> str:

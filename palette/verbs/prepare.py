@@ -37,6 +37,7 @@ def run(stage: Stage[PrepareSpec]) -> None:
     A second process waits for the first, which is to find its files untouched, and takes what it has made.
     """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
+    refuse_few_classes(manifest, stage.spec.runtime.classes)
     stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
     waiting = f"{stage.path('')}: another process is preparing this; waiting for it."
     with held(stage.path(f"{PARTS}.lock"), waiting) as waited:
@@ -54,6 +55,15 @@ def run(stage: Stage[PrepareSpec]) -> None:
         images = [facts[split]["images"] for split in ("train", "test")]
         stage.write_card([*(f"{store}.zip" for store in stores), "prepare.json"], images=images)
         shutil.rmtree(folder)
+
+
+def refuse_few_classes(manifest: Manifest, needed: int) -> None:
+    """Raise DataError for fewer classes than the scores need: now, and not after a training."""
+    if len(manifest.classes) < needed:
+        raise DataError(
+            f"{manifest.path}: {len(manifest.classes)} classes, and `score.extractors` asks for one that needs {needed}. Sort the "
+            "images into one sub-folder per class, or take `extractors: [pixels]`, which needs neither classes nor weights."
+        )
 
 
 def publish(part: Path, path: Path) -> None:

@@ -172,15 +172,16 @@ def pictures(folder: Path, count: int) -> Path:
         ("{source: photos}", 6),
         ("{source: folder, path: OWN}", 30),
         ("{source: pairs, path: OWN, conditions: OTHER}", 60),
-        ("{source: folder, path: OWN, splits: {train: LIST, test: LIST}}", 14),
+        ("{source: folder, path: OWN, splits: {train: FIRST, test: SECOND}}", 11),
         ("{source: imagenet}", 1_331_167),
         ("{source: archive, files: [{file: x.zip, urls: ['https://example.org/x.zip']}]}", 0),
     ],
 )
 def test_fetch_reads_each_picture_once(tmp_path: Path, source: str, count: int) -> None:
     own, other = pictures(tmp_path / "own", 30), pictures(tmp_path / "other", 30)
-    (tmp_path / "list").write_text("".join(f"{number}.jpg\n" for number in range(7)))
-    for word, path in (("OWN", own), ("OTHER", other), ("LIST", tmp_path / "list")):
+    for name, numbers in (("first", range(7)), ("second", range(7, 11))):
+        (tmp_path / name).write_text("".join(f"{number}.jpg\n" for number in numbers))
+    for word, path in (("OWN", own), ("OTHER", other), ("FIRST", tmp_path / "first"), ("SECOND", tmp_path / "second")):
         source = source.replace(word, str(path))
     fetch = Fetch(**yaml.safe_load(source))
     spec = FetchSpec(name="own", fetch=fetch, known=built_in().get(fetch.source))

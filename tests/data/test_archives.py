@@ -53,6 +53,16 @@ def test_zips_are_read_in_place(tmp_path: Path, method: int) -> None:
     assert read_all(path) == FILES
 
 
+def test_zips_of_windows_are_read_by_their_folders(tmp_path: Path) -> None:
+    """Some tools there write `\\` between the parts of a name, also of a folder's; others begin names with `./`."""
+    names = {"train\\cat\\1.png": png(1), "train\\empty\\": b"", "./test/dog/2.png": png(2), "note.txt": b"n"}
+    path = make_zip(tmp_path / "x.zip", names)
+    assert read_all(path) == {"train/cat/1.png": png(1), "test/dog/2.png": png(2), "note.txt": b"n"}
+    assert read_member(path, "train/cat/1.png") == png(1)
+    with pytest.raises(DataError, match="leads out of its folder"):
+        read_all(make_zip(tmp_path / "y.zip", {"a\\..\\..\\up.png": png(1)}))
+
+
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_a_compressed_tar_is_expanded_once(tmp_path: Path, mode: str) -> None:
     path = make_tar(tmp_path / "x.tar.gz", FILES, mode)

@@ -1,5 +1,6 @@
 """Which pictures become training and test images: by lists of names, by official splits, whatever their names' case."""
 
+import hashlib
 import io
 import json
 import re
@@ -149,6 +150,30 @@ def test_pictures_with_the_bytes_of_a_listed_one_are_not_trained_on(
     written(own, {"z/copy.png": png(0)})
     stage = listed(b"z/copy.png\n5\n", 2)
     assert sorted(files(stage, "train")) == ["a/2.png", "b/1.png", "b/3.png", "c.d/4.png"]
+
+
+# --------------------------------------------------------------------------------------------- the drawn split
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_and_the_content_draw_the_split(own: Path, prepared: Prepared, seed: int) -> None:
+    """The first bytes of SHA-256 of the seed and a picture's own SHA-256, as a little-endian number: the lowest are tested on."""
+    digests = {name: hashlib.sha256((own / name).read_bytes()).hexdigest() for name in NAMES}
+    keys = {name: hashlib.sha256(f"{seed} {digest}".encode()).digest()[:8][::-1] for name, digest in digests.items()}
+    drawn = sorted(NAMES, key=keys.__getitem__)
+    stage = prepared({"source": "folder", "path": own}, train_images=3, test_images=2, seed=seed)
+    assert files(stage, "test") == drawn[:2]
+    assert sorted(files(stage, "train")) == sorted(drawn[2:5])
+
+
+def test_no_pictures_to_train_on(splits: dict[str, Any], prepared: Prepared) -> None:
+    """`null` asks for all that there are, and none would only be noticed by the training; 0 asks for none."""
+    for file in (splits["path"] / "train").iterdir():
+        file.unlink()
+    (splits["path"] / "train/7.png").write_bytes((splits["path"] / "test/100.png").read_bytes())
+    with pytest.raises(DataError, match=r"0 to train on and 4 to test on\), but 1 for training"):
+        prepared(splits, train_images=None, test_images=4, duplicates="drop")
+    assert files(prepared(splits, train_images=0, test_images=4, duplicates="drop"), "train") == []
 
 
 # -------------------------------------------------------------------------- duplicates between official splits

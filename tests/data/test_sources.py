@@ -21,7 +21,7 @@ from palette.data.manifest import Manifest, opener
 from palette.data.registry import built_in
 from palette.data.sources.files import VARIABLE, Missing
 from palette.data.sources.imagenet import kit_labels
-from palette.data.sources.planned import missing, survey
+from palette.data.sources.planned import downloads, missing, survey
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
@@ -76,6 +76,12 @@ def data_file(path: Path, **changes: Any) -> DataFile:
     content = path.read_bytes()
     known = {"file": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return DataFile(**{**known, **changes})
+
+
+def stand_in(name: str, train: int, test: int, files: tuple[DataFile, ...] | None = None) -> KnownDataset:
+    """A published dataset of fewer pictures, and of other files if they are given."""
+    changes: dict[str, Any] = {"images": {"train": train, "test": test}} | ({"files": files} if files else {})
+    return built_in()[name].model_copy(update=changes)
 
 
 # ------------------------------------------------------------------------------------ folders with splits
@@ -173,6 +179,26 @@ def test_splits_inside_an_archive(tmp_path: Path, fetched: Fetched) -> None:
     assert set(facts(manifest).values()) == {("a", "train"), ("b", "train"), ("a", "test"), ("b", "test")}
 
 
+def test_splits_of_a_zip_made_on_windows(tmp_path: Path, fetched: Fetched) -> None:
+    names = [name.replace("/", "\\") for name in TREE]
+    path = make_zip(tmp_path / "set.zip", dict(zip(names, TREE.values(), strict=True)))
+    splits = {"train": "train", "test": "val"}
+    assert facts(fetched(source="archive", path=path, splits=splits)) == {
+        name: (name.split("/")[1], {"train": "train", "val": "test"}[name.split("/")[0]]) for name in TREE
+    }
+
+
+def test_a_misspelt_split_of_an_archive(tmp_path: Path, fetched: Fetched) -> None:
+    """A ZIP has a list, so that the plan knows; a tar has none, and `fetch` says it."""
+    splits = {"train": "set/trian", "test": "set/val"}
+    tree = {f"set/{name}": content for name, content in TREE.items()}
+    options = Fetch(source="archive", path=make_zip(tmp_path / "set.zip", tree), splits=splits)
+    with pytest.raises(ConfigError, match=r"splits\.train: no pictures in 'set/trian' of .*: set/train, set/val\."):
+        survey(FetchSpec(name="mine", fetch=options), tmp_path)
+    with pytest.raises(DataError, match=r"in the split `train`, 'set/trian'"):
+        fetched(source="archive", path=make_tar(tmp_path / "set.tar", tree), splits=splits)
+
+
 def test_archives_from_the_web(tmp_path: Path, fetched: Fetched, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "shared"))
     train, test = tar_bytes({"a/1.png": png(1)}), tar_bytes({"a/2.png": png(2)})
@@ -249,7 +275,7 @@ def imagenet(tmp_path: Path) -> KnownDataset:
         write(folder, {"ILSVRC2012_devkit_t12.tar.gz": kit()}) / "ILSVRC2012_devkit_t12.tar.gz",
     ]
     files = tuple(data_file(path, split=split) for path, split in zip(paths, ("train", "test", None), strict=True))
-    return built_in()["imagenet"].model_copy(update={"files": files})
+    return stand_in("imagenet", 9, 4, files)
 
 
 TRAINED = {f"{i}/{i}_{n}.JPEG": (i, "train") for i in IDS for n in range(3)}
@@ -326,9 +352,75 @@ def test_an_inner_tar_that_is_no_class(tmp_path: Path, fetched: Fetched, imagene
 def test_imagenet_unpacked(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
     files = {f"train/{name}": jpeg(n) for n, name in enumerate(TRAINED)}
     folder = write(tmp_path / "tree", {**files, f"val/{IDS[0]}/v.JPEG": jpeg(99), "val/stray.JPEG": jpeg(98)})
-    manifest = fetched(imagenet, source="imagenet", path=folder)
+    manifest = fetched(stand_in("imagenet", 9, 1), source="imagenet", path=folder)
     assert facts(manifest) == {**TRAINED, f"{IDS[0]}/v.JPEG": (IDS[0], "test")}
     assert [entry["file"] for entry in manifest.rejected()] == ["stray.JPEG"]
+
+
+SOLUTION = "ImageId,PredictionString\n" + "".join(
+    f"{name.removesuffix('.JPEG')},{wordnet} 1 2 30 40 {wordnet} 5 6 70 80 \n"
+    for name, (wordnet, _) in reversed(LABELED.items())
+)
+"""As Kaggle has it: not in the order of the images, and with the boxes of the objects."""
+LIST = "".join(f"{wordnet}\n" for wordnet, _ in LABELED.values())
+ROOT = "ILSVRC/Data/CLS-LOC"
+
+
+@pytest.mark.parametrize(
+    ("inside", "path", "beside"),
+    [
+        (".", ".", {"imagenet_2012_validation_synset_labels.txt": LIST.encode()}),
+        (".", ".", {"ILSVRC2012_devkit_t12.tar.gz": kit()}),
+        (".", ".", {"LOC_val_solution.csv": SOLUTION.encode()}),
+        (ROOT, ".", {"LOC_val_solution.csv": SOLUTION.encode()}),
+        (ROOT, "ILSVRC", {"LOC_val_solution.csv": SOLUTION.encode()}),
+        (ROOT, ROOT, {"LOC_val_solution.csv": SOLUTION.encode()}),
+    ],
+    ids=["list", "kit", "Kaggle's list", "Kaggle's root", "inside of it", "at the pictures"],
+)
+def test_imagenet_with_a_flat_validation_folder(
+    tmp_path: Path, fetched: Fetched, inside: str, path: str, beside: dict[str, bytes]
+) -> None:
+    """As the archive unpacks, and as Kaggle has it; the list that lies there says the classes."""
+    write(tmp_path / "kaggle", beside)
+    write(tmp_path / "kaggle" / inside, {f"train/{name}": jpeg(n) for n, name in enumerate(TRAINED)})
+    write(tmp_path / "kaggle" / inside / "val", VAL)
+    devkit = beside.get("ILSVRC2012_devkit_t12.tar.gz", b"")
+    files = tuple(
+        file.model_copy(update={"md5": hashlib.md5(devkit).hexdigest()} if file.split is None else {})
+        for file in built_in()["imagenet"].files
+    )
+    known = stand_in("imagenet", 9, 4, files)
+    spec = FetchSpec(name="in", fetch=Fetch(source="imagenet", path=tmp_path / "kaggle" / path), known=known)
+    assert missing(spec, tmp_path) == []
+    assert survey(spec, tmp_path).short == {}
+    manifest = fetched(known, source="imagenet", path=tmp_path / "kaggle" / path)
+    assert facts(manifest) == {**TRAINED, **LABELED}
+
+
+def test_an_unpacked_copy_that_broke_off(tmp_path: Path, fetched: Fetched) -> None:
+    """The plan counts its pictures, and so does `fetch`."""
+    files = {f"train/{name}": jpeg(n) for n, name in enumerate(TRAINED)}
+    folder = write(tmp_path / "tree", {**files, f"val/{IDS[0]}/v.JPEG": jpeg(99)})
+    known = stand_in("imagenet", 10, 1)
+    spec = FetchSpec(name="in", fetch=Fetch(source="imagenet", path=folder), known=known)
+    assert survey(spec, tmp_path).short == {str(folder / "train"): "9 pictures instead of 10"}
+    with pytest.raises(
+        DataError, match=r"tree/train: 9 pictures of the split `train`, but 10 are published; complete it"
+    ):
+        fetched(known, source="imagenet", path=folder)
+
+
+def test_another_list_is_another_dataset(tmp_path: Path) -> None:
+    """It says of which class each validation image is."""
+    folder = write(tmp_path / "in", {f"val/{name}": data for name, data in VAL.items()})
+    spec = FetchSpec(name="in", fetch=Fetch(source="imagenet", path=folder), known=stand_in("imagenet", 0, 4))
+    digests = []
+    for content in (LIST, LIST[::-1], None):
+        file = folder / "imagenet_2012_validation_synset_labels.txt"
+        file.write_text(content) if content else file.unlink()
+        digests.append(survey(spec, tmp_path).digest)
+    assert len(set(digests)) == 3
 
 
 def test_another_file_under_imagenets_name(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
@@ -355,8 +447,13 @@ def test_imagenet_that_is_not_there(tmp_path: Path, stage_of: StageOf) -> None:
         fetch.run(stage_of(spec))
     (tmp_path / "in/train").mkdir(parents=True)
     assert [file.path.name for file in missing(spec, tmp_path)] == [f.file for f in built_in()["imagenet"].files[1:]]
-    (tmp_path / "in/val").mkdir()
+    (tmp_path / "in/val").mkdir()  # flat as the archive, it needs the kit
+    assert [file.path.name for file in missing(spec, tmp_path)] == ["ILSVRC2012_devkit_t12.tar.gz"]
+    (tmp_path / "in/val" / IDS[0]).mkdir()
     assert missing(spec, tmp_path) == []
+    assert set(survey(spec, tmp_path).short.values()) == {
+        "0 pictures instead of 1,281,167", "0 pictures instead of 50,000",
+    }  # fmt: skip
 
 
 def test_checksums_say_what_a_dataset_is(tmp_path: Path, imagenet: KnownDataset) -> None:
@@ -394,7 +491,7 @@ def test_places2(tmp_path: Path, fetched: Fetched) -> None:
         make_tar(folder / "filelist_places365-standard.tar", LISTS),
     ]
     files = tuple(data_file(path, split=split) for path, split in zip(paths, ("train", "test", None), strict=True))
-    known = built_in()["places2"].model_copy(update={"files": files})
+    known = stand_in("places2", 2, 2, files)
     manifest = fetched(known, source="places2", path=folder)
     assert sorted(facts(manifest).values()) == [
         ("airfield", "test"), ("airfield", "train"), ("apartment_building/outdoor", "test"), ("apartment_building/outdoor", "train"),
@@ -409,12 +506,59 @@ def test_places2(tmp_path: Path, fetched: Fetched) -> None:
     assert tree.classes == manifest.classes == ["airfield", "apartment_building/outdoor"]
 
 
+@pytest.mark.parametrize("root", ["", "places365_standard"])
+def test_places2_in_the_easy_format(tmp_path: Path, fetched: Fetched, root: str) -> None:
+    """Both splits have a folder for each scene, `-` for `/`: nothing is missing, and the classes are those of the archives."""
+    names = [
+        *("train/airfield/00000001.jpg", "train/apartment_building-outdoor/00000001.jpg"),
+        *("val/airfield/Places365_val_00000002.jpg", "val/apartment_building-outdoor/Places365_val_00000001.jpg"),
+    ]
+    files = {name: jpeg(number) for number, name in enumerate(names)} | {"train.txt": b"", "val.txt": b""}
+    write(tmp_path / "places" / root, files)
+    known = stand_in("places2", 2, 2)
+    spec = FetchSpec(name="p", fetch=Fetch(source="places2", path=tmp_path / "places"), known=known)
+    assert (downloads(spec, tmp_path), survey(spec, tmp_path).short) == ([], {})
+    manifest = fetched(known, source="places2", path=tmp_path / "places")
+    assert manifest.classes == ["airfield", "apartment_building/outdoor"]
+    assert [(entry["class"], entry["split"]) for entry in manifest.images()] == [
+        (scene, split) for split in ("train", "test") for scene in ("airfield", "apartment_building/outdoor")
+    ]
+
+
+def test_downloads_are_told(tmp_path: Path) -> None:
+    """Their names and sizes, of all that are not there."""
+    spec = FetchSpec(name="p", fetch=Fetch(source="places2", path=tmp_path), known=built_in()["places2"])
+    lines = downloads(spec, tmp_path)
+    assert [line.split("/")[-1] for line in lines] == [
+        "train_256_places365standard.tar (26.1 GB)", "val_256.tar (0.5 GB)", "filelist_places365-standard.tar (0.1 GB)",
+    ]  # fmt: skip
+    (tmp_path / "val_256.tar").touch()
+    (tmp_path / "data_256_standard").mkdir()
+    assert downloads(spec, tmp_path) == lines[2:]
+
+
+@pytest.mark.parametrize("double", ["", "img_align_celeba/"])
+def test_celeba_of_kaggle(tmp_path: Path, fetched: Fetched, double: str) -> None:
+    """The pictures unpacked, there in a folder of a folder of the same name, and the parts in a table."""
+    write(tmp_path, {f"img_align_celeba/{double}{n:06}.jpg": jpeg(n) for n in range(1, 4)})
+    (tmp_path / "list_eval_partition.csv").write_text("image_id,partition\n000001.jpg,0\n000002.jpg,1\n000003.jpg,2\n")
+    known = stand_in("celeba", 1, 1)
+    spec = FetchSpec(name="c", fetch=Fetch(source="celeba", path=tmp_path), known=known)
+    assert (missing(spec, tmp_path), survey(spec, tmp_path).short) == ([], {})
+    found = facts(fetched(known, source="celeba", path=tmp_path))
+    assert {name.split("/")[-1]: split for name, (_, split) in found.items()} == {
+        "000001.jpg": "train", "000003.jpg": "test",
+    }  # fmt: skip
+    write(tmp_path, {"img_align_celeba/copies/000001.jpg": jpeg(9)})
+    with pytest.raises(DataError, match=r"picture 000001\.jpg is there twice: .* and .*\. Take one away"):
+        fetched(known, source="celeba", path=tmp_path)
+
+
 def test_celeba(tmp_path: Path, fetched: Fetched) -> None:
     images = {f"img_align_celeba/{n:06}.jpg": jpeg(n) for n in range(1, 5)}
     make_zip(tmp_path / "img_align_celeba.zip", images, zipfile.ZIP_STORED)
     (tmp_path / "list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n")
-    files = tuple(data_file(tmp_path / file.file) for file in built_in()["celeba"].files)
-    known = built_in()["celeba"].model_copy(update={"files": files})
+    known = stand_in("celeba", 1, 1, tuple(data_file(tmp_path / file.file) for file in built_in()["celeba"].files))
     manifest = fetched(known, source="celeba", path=tmp_path)
     assert facts(manifest) == {
         "img_align_celeba/000001.jpg": ("face", "train"), "img_align_celeba/000003.jpg": ("face", "test"),
@@ -431,9 +575,59 @@ def test_celeba_hq(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
         "celeba_hq/x.txt": b"",
     }
     path = make_zip(tmp_path / "hq.zip", files) if packed else write(tmp_path / "hq", files)
-    manifest = fetched(built_in()["celeba-hq"], source="celeba-hq", path=path)
+    manifest = fetched(stand_in("celeba-hq", 2, 1), source="celeba-hq", path=path)
     assert [split for _, split in facts(manifest).values()] == ["train", "train", "test"]
     assert [entry["file"] for entry in manifest.rejected()] == ["celeba_hq/x.txt"]
+
+
+HQ = {f"CelebA-HQ-img/{n}.jpg": jpeg(n) for n in (0, 26999, 27000)}
+MASKS = {f"CelebAMask-HQ-mask-anno/{n // 2000}/{n:05}_hair.png": png(n) for n in (0, 26999, 27000)}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_part_masks_are_no_faces(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
+    """CelebAMask-HQ as it is published: photographs, and masks of parts of the faces with the same numbers."""
+    files = {f"CelebAMask-HQ/{name}": data for name, data in {**HQ, **MASKS, "README.txt": b"r"}.items()}
+    path = make_zip(tmp_path / "hq.zip", files) if packed else write(tmp_path / "hq", files)
+    manifest = fetched(stand_in("celeba-hq", 2, 1), source="celeba-hq", path=path)
+    assert facts(manifest) == {
+        f"CelebAMask-HQ/{name}": ("face", split) for name, split in zip(HQ, ("train", "train", "test"), strict=True)
+    }
+    assert [entry["file"] for entry in manifest.rejected()] == ["CelebAMask-HQ/README.txt"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"masks/0.png": png(9)}, r"CelebA-HQ-img/0\.jpg and masks/0\.png both have the number 0"),
+        (
+            {"CelebA-HQ-img/30000.jpg": jpeg(9)},
+            r"30000\.jpg has the number 30000, and CelebA-HQ's images have 0 to 29,999",
+        ),
+    ],
+    ids=["twice", "too large"],
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_numbers_that_are_not_those_of_celeba_hq(
+    tmp_path: Path, fetched: Fetched, packed: bool, more: dict[str, bytes], says: str
+) -> None:
+    """Neither a plan nor `fetch` goes on."""
+    path = make_zip(tmp_path / "hq.zip", HQ | more) if packed else write(tmp_path / "hq", HQ | more)
+    known = stand_in("celeba-hq", 2, 1)
+    with pytest.raises(DataError, match=says):
+        survey(FetchSpec(name="hq", fetch=Fetch(source="celeba-hq", path=path), known=known), tmp_path)
+    with pytest.raises(DataError, match=says):
+        fetched(known, source="celeba-hq", path=path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_another_number_of_faces_than_published(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
+    path = make_zip(tmp_path / "hq.zip", HQ) if packed else write(tmp_path / "hq", HQ)
+    known = stand_in("celeba-hq", 2, 2)
+    spec = FetchSpec(name="hq", fetch=Fetch(source="celeba-hq", path=path), known=known)
+    assert survey(spec, tmp_path).short == {str(path): "3 pictures instead of 4"}
+    with pytest.raises(DataError, match="1 pictures of the split `test`, but 2 are published"):
+        fetched(known, source="celeba-hq", path=path)
 
 
 def test_celeba_hq_that_is_not_there(tmp_path: Path) -> None:
@@ -465,7 +659,7 @@ def test_a_torchvision_dataset_of_files(
     }
     file, md5 = offered(site, "imagenette2.tgz", tar_bytes(names, "w:gz"))
     monkeypatch.setattr(datasets.Imagenette, "_ARCHIVES", {"full": (file["urls"][0], md5)})
-    known = built_in()["imagenette"].model_copy(update={"files": (DataFile(**file),)})
+    known = stand_in("imagenette", 4, 4, (DataFile(**file),))
     manifest = fetched(known, source="imagenette", path=tmp_path / "data")
     read = opener(manifest)
     assert {entry["file"]: read(entry) for entry in manifest.images()} == names  # the original bytes
@@ -496,7 +690,7 @@ def test_a_torchvision_dataset_of_arrays(
     monkeypatch.setattr(
         datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
     )
-    known = built_in()["cifar10"].model_copy(update={"files": (DataFile(**file),)})
+    known = stand_in("cifar10", 3, 3, (DataFile(**file),))
     manifest = fetched(known, source="cifar10", path=tmp_path / "data")
     assert sorted(facts(manifest).items())[0] == ("test/000 cat/000001.png", ("000 cat", "test"))
     read = opener(manifest)
@@ -526,7 +720,7 @@ def test_a_torchvision_dataset_in_a_folder_of_its_own(
     monkeypatch.setattr(
         datasets.Flowers102, "_file_dict", {key: (file["file"], md5) for key, (file, md5) in made.items()}
     )
-    known = built_in()["flowers102"].model_copy(update={"files": tuple(DataFile(**file) for file, _ in made.values())})
+    known = stand_in("flowers102", 2, 2, tuple(DataFile(**file) for file, _ in made.values()))
     manifest = fetched(known, source="flowers102", path=tmp_path / "data")
     read = opener(manifest)
     assert [read(entry) for entry in manifest.images()] == list(images.values())
@@ -561,3 +755,21 @@ def test_splits_that_name_nothing_stop_the_plan(tmp_path: Path) -> None:
     before = digest(**lists)
     write(tmp_path, {"b.flist": b"3.png\n"})
     assert before != digest(**lists)
+
+
+@pytest.mark.parametrize("form", ["folder", "lists", "ZIP"])
+def test_the_plan_knows_the_classes_of_splits(tmp_path: Path, form: str) -> None:
+    """By folders, lists or the list in a ZIP: those of both splits, as `fetch` will find them."""
+    tree = {f"{part}/{name}/{n}.png": png(n) for part in ("train", "val") for n, name in enumerate(("cat", "dog"))}
+    root = write(tmp_path / "own", tree)
+    options: dict[str, Any] = {"source": "folder", "path": root, "splits": {"train": "train", "test": "val"}}
+    if form == "lists":
+        lists = {
+            f"{part}.flist": "".join(f"{root}/{n}\n" for n in tree if n.startswith(part)) for part in ("train", "val")
+        }
+        write(tmp_path, {name: text.encode() for name, text in lists.items()})
+        options |= {"path": None, "splits": {"train": f"{tmp_path}/train.flist", "test": f"{tmp_path}/val.flist"}}
+    elif form == "ZIP":
+        options |= {"source": "archive", "path": make_zip(tmp_path / "own.zip", tree)}
+    found = survey(FetchSpec(name="mine", fetch=Fetch(**options)), tmp_path)
+    assert (found.classes, found.pictures, found.splits) == (["cat", "dog"], 4, {"train": 2, "test": 2})

@@ -19,6 +19,7 @@ from palette.stage import Stage
 from palette.verbs import fetch
 from palette.workflow import plan_of
 from tests.interop.checkpoints import guided, json_config, save
+from tests.workflow.project import Project
 
 UNET = "model__which_networks__0__args__unet__"
 ARGS = "datasets__train__which_dataset__args__"
@@ -223,6 +224,28 @@ def test_lists_of_files_split_as_there(
     assert not any("held out" in line or "prepare.seed" in line for line in result.not_honoured)
     found = fetched(result.config, tmp_path)
     assert found == {"train": {file.name for file in files[:30]}, "test": {file.name for file in files[30:]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "kind"), [(("cats",), "pixels"), (("cats", "dogs"), "photos")])
+def test_lists_of_files_run_to_their_scores(
+    tmp_path: Path, converted: Callable[..., Converted], classes: tuple[str, ...], kind: str
+) -> None:
+    """With one class, by the note of the import and without the network that would need two."""
+    for part, count in (("train", 6), ("test", 3)):
+        files = [file for name in classes for file in images(tmp_path / part / name, count)]
+        (tmp_path / f"{part}.flist").write_text("\n".join(map(str, files)))
+    roots = {f"{ARGS}data_root": f"{tmp_path}/train.flist", f"{TESTS}data_root": f"{tmp_path}/test.flist"}
+    config = converted(**roots).config
+    config["models"]["palette"]["train"] |= {"steps": 2}
+    config["samplers"] = {name: {**options, "steps": 2} for name, options in config["samplers"].items()}
+    config["score"]["photos"] = {"steps": 2}
+    project = Project.create(tmp_path / "project", config)
+    project.snakemake()
+    assert (project.results / "tabulate/faces/faces.csv").is_file()
+    assert [folder.name.rpartition("-")[0] for folder in (project.results / "extractor").iterdir()] == [
+        kind if kind == "pixels" else f"faces-{kind}"
+    ]
 
 
 def test_folders_side_by_side_split_as_there(tmp_path: Path, converted: Callable[..., Converted]) -> None:

@@ -92,6 +92,9 @@ def other_size(file: DataFile, folder: Path) -> str:
     return "" if size is None or file.bytes in (None, size) else f"{size:,} bytes instead of {file.bytes:,}"
 
 
+PART = "complete it, or take `source: folder` with `splits` for a part of the dataset"
+
+
 @dataclass(frozen=True)
 class Missing:
     """A file that a user has to get by hand, or to get again."""
@@ -108,7 +111,8 @@ class Missing:
     def __str__(self) -> str:
         size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""
         terms = f"\n    license: {self.license}" if self.license else ""
-        wrong = f"\n    not the known file: {self.wrong}; delete it and get it again" if self.wrong else ""
+        what, then = ("file", "delete it and get it again") if self.path.is_file() else ("folder", PART)
+        wrong = f"\n    not the known {what}: {self.wrong}; {then}" if self.wrong else ""
         return f"dataset {self.dataset}: {self.path}{size}{wrong}\n    {self.source}{terms}"
 
 

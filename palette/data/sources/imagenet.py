@@ -1,16 +1,15 @@
 """`source: imagenet`: the archives that ImageNet gives to those who sign its terms, read as they are; or folders made from them.
 
-The training archive is a tar of one tar a class. The validation archive has no classes: they come from the development kit, or from
-a list of WordNet IDs, one a line, in the order of the images. An unpacked archive is a folder `train` or `val` of a folder for
-each class.
+The training archive is a tar of one tar a class. The validation archive has no classes: they come from the development kit, from
+a list of WordNet IDs, one a line, in the order of the images, or from Kaggle's `LOC_val_solution.csv`. An unpacked archive is a
+folder `train` of a folder for each class, or a folder `val`, with such folders or as flat as the archive.
 """
 
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from palette.config.datasets import DataFile, Split
 from palette.data.archives import members, read_member, tar_members
@@ -26,37 +25,68 @@ from palette.stage import Stage
 
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → the folder of an unpacked archive."""
+KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
+"""Where these folders lie in Kaggle's copy, from its root or a folder inside on."""
 LABELS = ("imagenet_2012_validation_synset_labels.txt", "ILSVRC2012_validation_synset_labels.txt")
 """Names under which the list of the validation images' WordNet IDs is known."""
+SOLUTION = "LOC_val_solution.csv"
+"""The same list in Kaggle's copy: `ILSVRC2012_val_00000001,n01751748 111 108 428 366` and so on, in no order."""
 KIT = "ILSVRC2012_devkit_t12/data"
 WORDNET = re.compile(r"n\d{8}")
 
 
+def trees(folder: Path) -> dict[Split | None, Path]:
+    """Return the unpacked archives in `folder`, also of Kaggle's copy: split → folder of its pictures."""
+    root = _root(folder)
+    return {split: root / name for split, name in FOLDERS.items() if (root / name).is_dir()}
+
+
+def _root(folder: Path) -> Path:
+    places = (folder, *(folder / place for place in KAGGLE))
+    return next((place for place in places if any((place / name).is_dir() for name in FOLDERS.values())), folder)
+
+
+def label_list(folder: Path) -> Path | None:
+    """Return the list of the validation images' classes, if there is one: in `folder`, or at the root of Kaggle's copy."""
+    root = _root(folder)
+    above = root.parents[:3] if root.name == "CLS-LOC" else ()
+    places = dict.fromkeys((folder, root, *above))
+    return next((place / name for place in places for name in (*LABELS, SOLUTION) if (place / name).is_file()), None)
+
+
+def lists(folder: Path) -> list[Path]:
+    """Return the list that stands in for the development kit, if there is one."""
+    file = label_list(folder)
+    return [] if file is None else [file]
+
+
+def _has_classes(tree: Path) -> bool:
+    """Return whether the pictures of `tree` lie in folders of classes. ImageNet's and Kaggle's own validation folder has none."""
+    return any(WORDNET.fullmatch(path.name) and path.is_dir() for path in tree.iterdir())
+
+
 def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
-    """The files that nothing in `folder` stands in for."""
-    labels = any((folder / name).is_file() for name in LABELS)
-    unpacked = {split for split, name in FOLDERS.items() if (folder / name).is_dir()}
-    return [
-        file
-        for file in files
-        if file.split not in unpacked and not (file.split is None and (labels or "test" in unpacked))
-    ]
+    """Return the files that nothing in `folder` stands in for."""
+    unpacked = trees(folder)
+    labeled = label_list(folder) is not None or ("test" in unpacked and _has_classes(unpacked["test"]))
+    return [file for file in files if not (labeled if file.split is None else file.split in unpacked)]
 
 
 def list_imagenet(stage: Stage[FetchSpec]) -> Listing:
-    """Training images are those of the training set, test images those of the validation set; classes are WordNet IDs."""
+    """List the training set's images for training and the validation set's for testing; classes are WordNet IDs."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
-    asked = {file.split: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
-    containers = [asked.get(split, folder / name) for split, name in FOLDERS.items()]
-    entries = {
-        "train": _train(containers[0]) if "train" in asked else _unpacked(containers[0], "train"),
-        "test": _validation(containers[1], _labels(folder, asked))
-        if "test" in asked
-        else _unpacked(containers[1], "test"),
-    }
-    numbered = ({**e, "container": number} for number, split in enumerate(FOLDERS) for e in entries[split])
-    return Listing("imagenet", [path.resolve() for path in containers], numbered, total=sum(known.images.values()))
+    archives = {file.split: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
+    unpacked = trees(folder)
+    containers = [archives.get(split) or unpacked[split] for split in FOLDERS]
+    train = _train(containers[0]) if "train" in archives else _by_folder(containers[0], "train")
+    if "test" not in archives and _has_classes(containers[1]):
+        test = _by_folder(containers[1], "test")
+    else:
+        found = members(containers[1]) if "test" in archives else ({"file": file} for file in walk(containers[1]))
+        test = _validation(found, _labels(folder, archives))
+    entries = ({**entry, "container": number} for number, split in enumerate((train, test)) for entry in split)
+    return Listing("imagenet", [path.resolve() for path in containers], entries, total=sum(known.images.values()))
 
 
 def _train(archive: Path) -> Iterator[Entry]:
@@ -71,34 +101,46 @@ def _train(archive: Path) -> Iterator[Entry]:
             yield {**entry, "file": f"{name}/{entry['file']}", "class": name, "split": "train"}
 
 
-def _validation(archive: Path, labels: list[str]) -> Iterator[Entry]:
-    """`ILSVRC2012_val_00000001.JPEG` and so on; the number is the line of the labels."""
-    for entry in members(archive):
+def _validation(found: Iterable[Entry], labels: Mapping[int, str]) -> Iterator[Entry]:
+    """`ILSVRC2012_val_00000001.JPEG` and so on; the number is that of the label."""
+    for entry in found:
         number = re.search(r"(\d{8})\.JPEG$", entry["file"])
-        if number is None or not 0 < int(number[1]) <= len(labels):
+        label = labels.get(int(number[1])) if number else None
+        if label is None:
             yield {"file": entry["file"], "reason": f"no validation image by its name; there are {len(labels)} labels"}
         else:
-            yield {**entry, "class": labels[int(number[1]) - 1], "split": "test"}
+            yield {**entry, "class": label, "split": "test"}
 
 
-def _unpacked(folder: Path, split: str) -> Iterator[Entry]:
-    for file in walk(folder):
-        entry = entry_of(file, split, file, folder.name)
+def _by_folder(tree: Path, split: Split) -> Iterator[Entry]:
+    for file in walk(tree):
+        entry = entry_of(file, split, file, tree.name)
         if "class" in entry and not WORDNET.fullmatch(entry["class"]):
             entry = {"file": file, "reason": "not in a folder that is named by a WordNet ID"}
         yield entry
 
 
-def _labels(folder: Path, asked: dict[Any, Path]) -> list[str]:
-    """The WordNet ID of each validation image."""
-    if None in asked:
-        return kit_labels(asked[None])
-    file = next(folder / name for name in LABELS if (folder / name).is_file())
-    labels = [line.strip() for line in read_flist(file)]
-    wrong = next((label for label in labels if not WORDNET.fullmatch(label)), None)
+def _labels(folder: Path, archives: Mapping[Split | None, Path]) -> dict[int, str]:
+    """Return the WordNet ID of each validation image, by its number."""
+    file = label_list(folder)
+    if file is None and None in archives:
+        return dict(enumerate(kit_labels(archives[None]), 1))
+    if file is None:
+        raise DataError(
+            f"{folder}: nothing says of which class each validation image is. Add {LABELS[0]} or {SOLUTION}."
+        )
+    lines = list(read_flist(file))
+    labels = _solution(lines) if file.name == SOLUTION else dict(enumerate(map(str.strip, lines), 1))
+    wrong = next((label for label in labels.values() if not WORDNET.fullmatch(label)), None)
     if wrong is not None:
         raise DataError(f"{file}: {wrong!r} is no WordNet ID. It needs one for each validation image, one a line.")
     return labels
+
+
+def _solution(lines: Sequence[str]) -> dict[int, str]:
+    """Return the labels in Kaggle's list: the first box of each image has the class of all."""
+    rows = [line.partition(",") for line in lines if line.startswith("ILSVRC2012_val_")]
+    return {int(name[-8:]): boxes.partition(" ")[0] for name, _, boxes in rows if name[-8:].isdigit()}
 
 
 def kit_labels(kit: Path) -> list[str]:

@@ -4,54 +4,80 @@ The training archive has a folder for each scene, `data_256/a/airfield`. The val
 of the dataset, which also number the scenes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from palette.config.datasets import DataFile
+from palette.config.datasets import DataFile, Split
 from palette.data.archives import members, read_member
 from palette.data.folders import walk
 from palette.data.manifest import Entry
 from palette.data.sources.files import folder_of, obtain
+from palette.data.sources.folders import entry_of
 from palette.data.sources.listing import Listing
 from palette.errors import DataError
 from palette.spec.stages import FetchSpec
 from palette.stage import Stage
 
 CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"
-UNPACKED = {
+UNPACKED: Mapping[Split, tuple[str, ...]] = {
     "train": ("data_256_standard", "data_256", "data_large_standard", "data_large"),
     "test": ("val_256", "val_large"),
 }
 """Split → names of the unpacked archive, as it unpacks and as torchvision renames it."""
+EASY: Mapping[Split, str] = {"train": "train", "test": "val"}
+"""Split → its folder in the dataset's "easy" format, where both have a folder for each scene: `train/apartment_building-outdoor`."""
+EASY_ROOT = "places365_standard"
+
+
+def trees(folder: Path) -> dict[Split | None, Path]:
+    """Return the unpacked archives in `folder`: split → folder of its pictures."""
+    found = dict[Split | None, Path]()
+    for split, names in UNPACKED.items():
+        places = (*names, EASY[split], f"{EASY_ROOT}/{EASY[split]}")
+        if (tree := next((folder / place for place in places if (folder / place).is_dir()), None)) is not None:
+            found[split] = tree
+    return found
+
+
+def _is_easy(tree: Path) -> bool:
+    return tree.name in EASY.values()
+
+
+def lists(folder: Path) -> list[Path]:
+    """Return the lists that stand in for their archive, if both are there."""
+    files = [folder / name for name in (CATEGORIES, VALIDATION)]
+    return files if all(file.is_file() for file in files) else []
 
 
 def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
-    """The files that nothing in `folder` stands in for."""
-    lists = all((folder / name).is_file() for name in (CATEGORIES, VALIDATION))
-    return [file for file in files if not (lists if file.split is None else _unpacked(folder, file.split))]
-
-
-def _unpacked(folder: Path, split: str) -> Path | None:
-    return next((folder / name for name in UNPACKED[split] if (folder / name).is_dir()), None)
+    """Return the files that nothing in `folder` stands in for. Where both splits are in the easy format, that is none."""
+    unpacked = trees(folder)
+    listed = bool(lists(folder)) or (len(unpacked) == 2 and all(map(_is_easy, unpacked.values())))
+    return [file for file in files if not (listed if file.split is None else file.split in unpacked)]
 
 
 def list_places(stage: Stage[FetchSpec]) -> Listing:
-    """Training images are those of the training set, test images those of the validation set, as the paper takes them."""
+    """List the training set's images for training and the validation set's for testing, as the paper takes them."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
-    asked = {file.split: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
-    scenes = _scenes(_list(folder, asked.get(None), CATEGORIES))
-    truth = dict(_pairs(_list(folder, asked.get(None), VALIDATION)))
-    containers, entries = list[Path](), list[Iterator[Entry]]()
-    for split in ("train", "test"):
-        path = asked.get(split) or _unpacked(folder, split) or folder
+    archives = {file.split: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
+    packed = archives.get(None)
+    listed = packed is not None or bool(lists(folder))
+    scenes = _scenes(_list(folder, packed, CATEGORIES)) if listed else []
+    truth = dict(_pairs(_list(folder, packed, VALIDATION))) if listed else {}
+    unpacked, containers, entries = trees(folder), list[Path](), list[Iterator[Entry]]()
+    for split in EASY:
+        path = archives.get(split) or unpacked[split]
         containers.append(path.resolve())
-        found = members(path) if split in asked else ({"file": file} for file in walk(path))
-        entries.append(
-            _train(found, set(scenes), split not in asked) if split == "train" else _test(found, scenes, truth)
-        )
+        found = members(path) if split in archives else ({"file": file} for file in walk(path))
+        if split not in archives and _is_easy(path):
+            entries.append(_by_folder(found, split))
+        elif split == "train":
+            entries.append(_train(found, set(scenes), split not in archives))
+        else:
+            entries.append(_test(found, scenes, truth))
     numbered = ({**entry, "container": number} for number, some in enumerate(entries) for entry in some)
-    return Listing("places2", containers, numbered, {"classes": scenes}, sum(known.images.values()))
+    return Listing("places2", containers, numbered, {"classes": scenes} if listed else {}, sum(known.images.values()))
 
 
 def _list(folder: Path, archive: Path | None, name: str) -> list[str]:
@@ -80,16 +106,28 @@ def _scenes(lines: list[str]) -> list[str]:
     return [name.lstrip("/")[2:] for name, _ in sorted(_pairs(lines), key=lambda pair: pair[1])]
 
 
-def _train(found: Iterator[Entry], scenes: set[str], unpacked: bool) -> Iterator[Entry]:
+def _by_folder(found: Iterable[Entry], split: Split) -> Iterator[Entry]:
+    """The easy format: no scene of Places365 has a `-` in its name, so that it can only stand for a `/`."""
+    for entry in found:
+        folder, _, _ = entry["file"].rpartition("/")
+        named = entry_of(entry["file"], split, entry["file"], "")
+        yield {**named, "class": folder.replace("-", "/")} if named.get("class") else _outside(entry)
+
+
+def _outside(entry: Entry) -> Entry:
+    return {"file": entry["file"], "reason": "not in the folder of a scene"}
+
+
+def _train(found: Iterable[Entry], scenes: set[str], unpacked: bool) -> Iterator[Entry]:
     for entry in found:
         scene = "/".join(entry["file"].split("/")[1 if unpacked else 2 : -1])
         if scene in scenes:
             yield {**entry, "class": scene, "split": "train"}
         else:
-            yield {"file": entry["file"], "reason": "not in the folder of a scene"}
+            yield _outside(entry)
 
 
-def _test(found: Iterator[Entry], scenes: list[str], truth: Mapping[str, int]) -> Iterator[Entry]:
+def _test(found: Iterable[Entry], scenes: list[str], truth: Mapping[str, int]) -> Iterator[Entry]:
     for entry in found:
         number = truth.get(Path(entry["file"]).name, len(scenes))
         if number < len(scenes):

@@ -2,32 +2,47 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from palette.config.datasets import DataFile, Fetch, KnownDataset
+from palette.config.datasets import DataFile, Fetch, KnownDataset, Split
+from palette.data.archives import zip_names
 from palette.data.folders import pairs, walk
 from palette.data.manifest import Manifest
 from palette.data.photos import PHOTOS
 from palette.data.pictures import FORMATS
-from palette.data.sources import imagenet, places
+from palette.data.sources import celeba, imagenet, places
+from palette.data.sources.archive import nvidia_labels
 from palette.data.sources.files import Missing, folder_of, missing_files
-from palette.data.sources.splits import list_file, read_flist
+from palette.data.sources.folders import class_of
+from palette.data.sources.splits import Splits, list_file, splits_of
+from palette.data.sources.unsupported import advice
 from palette.errors import ConfigError, DataError
+from palette.files import sha256
 from palette.spec.stages import FetchSpec
 
-NEEDED: Mapping[str, Callable[[tuple[DataFile, ...], Path], list[DataFile]]] = {
-    "imagenet": imagenet.needed,
-    "places365": places.needed,
+
+class Unpacked(NamedTuple):
+    """What a reader takes instead of a published dataset's files."""
+
+    needed: Callable[[tuple[DataFile, ...], Path], list[DataFile]]
+    """Files, folder → those that nothing in the folder stands in for."""
+    trees: Callable[[Path], Mapping[Split | None, Path]]
+    """Folder → unpacked archives by their split; None: of both."""
+    lists: Callable[[Path], Sequence[Path]]
+    """Folder → the lists that stand in for others."""
+
+
+UNPACKED: Mapping[str, Unpacked] = {
+    "imagenet": Unpacked(imagenet.needed, imagenet.trees, imagenet.lists),
+    "places365": Unpacked(places.needed, places.trees, places.lists),
+    "celeba": Unpacked(celeba.needed, celeba.trees, celeba.lists),
 }
-"""Reader → which of a dataset's files nothing else in their folder stands in for; the others need them all."""
-UNPACKED = {
-    "imagenet": tuple(imagenet.FOLDERS.values()),
-    "places365": tuple(name for names in places.UNPACKED.values() for name in names),
-}
-"""Reader → folders that archives may be unpacked to."""
+"""Reader → what it takes instead of files; the others need them all."""
 
 
 def missing(spec: FetchSpec, results: Path) -> list[Missing]:
@@ -38,10 +53,30 @@ def missing(spec: FetchSpec, results: Path) -> list[Missing]:
     return list(missing_files(spec.name, spec.known, folder, needed(spec.known, folder)))
 
 
+def incomplete(spec: FetchSpec, short: Mapping[str, str]) -> list[Missing]:
+    """Return the unpacked copies that a user has to complete. short: of the survey."""
+    known = spec.known
+    source = (known.by_hand or known.homepage) if known else ""
+    return [
+        Missing(spec.name, Path(path), None, source, known.license, wrong) for path, wrong in short.items() if known
+    ]
+
+
 def needed(known: KnownDataset, folder: Path) -> Sequence[DataFile]:
     """The files of a published dataset that nothing in its folder stands in for."""
-    choose = NEEDED.get(known.reader)
-    return choose(known.files, folder) if choose else known.files
+    reader = UNPACKED.get(known.reader)
+    return reader.needed(known.files, folder) if reader else known.files
+
+
+def downloads(spec: FetchSpec, results: Path) -> list[str]:
+    """Return what `fetch` will download, a line each: name, size, where to."""
+    folder = folder_of(spec, results)
+    files = needed(spec.known, folder) if spec.known else spec.fetch.files
+    return [
+        f"dataset {spec.name}: {folder / file.file} ({f'{file.bytes / 1e9:.1f} GB' if file.bytes else 'size not stated'})"
+        for file in files
+        if file.urls and not (folder / file.file).is_file()
+    ]
 
 
 @dataclass(frozen=True)
@@ -55,22 +90,27 @@ class Survey:
     right: names that are not WordNet IDs."""
     pictures: int | None
     """About how many training pictures there are, from above; None if that is not known."""
+    splits: Mapping[Split, int] = field(default_factory=dict)
+    """Number of pictures in each of the splits that the config names, where it is known."""
+    advice: str = ""
+    """What other files are there that hold images, and what to do with them."""
+    short: Mapping[str, str] = field(default_factory=dict)
+    """Unpacked copies of published datasets that are not complete: path → what is wrong."""
 
 
 def survey(spec: FetchSpec, results: Path) -> Survey:
     """Look at a dataset's files: their names and sizes, each once.
 
     The user's own folders and archives are there, as the checks of the config made sure. Raises ConfigError for splits that name
-    nothing, DataError for images without a condition.
+    nothing, DataError for images without a condition, for lists and ZIPs that cannot be read, and for faces with the same number.
     """
     fetch, known = spec.fetch, spec.known
     if known is not None:
-        counted = None if known.reader in ("imagenet", "archive") else [f"{n:04}" for n in range(known.classes)]
-        return Survey(_digest(_known_lines(spec, folder_of(spec, results))), counted, known.images.get("train"))
+        return _published(known, folder_of(spec, results))
     if fetch.source == "photos":
         return Survey(None, [photo.name for photo in PHOTOS], None)
     if fetch.source == "archive":
-        return Survey(_digest([] if fetch.files else _archive_lines(fetch)), None, None)
+        return Survey(None, None, None) if fetch.files else _archive(spec.name, fetch)
     return _folders(spec.name, fetch)
 
 
@@ -78,34 +118,94 @@ def _digest(lines: list[str]) -> str | None:
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:10] if lines else None
 
 
-# -------------------------------------------------------------------------------------------------- folders
+# ----------------------------------------------------------------------------------- the user's own files
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contents:
-    """What lies in a folder. digest: of the names and sizes of all files."""
+    """The pictures of a folder, an archive or lists."""
 
-    digest: str
-    classes: list[str]
-    pictures: int
+    classes: set[str] = field(default_factory=set)
+    splits: Counter[str] = field(default_factory=Counter)
+    """Split → number of its pictures; without splits all are of ""."""
+    endings: Counter[str] = field(default_factory=Counter)
+    """Of the files that are no pictures."""
+
+    def survey(self, digest: str | None, named: Iterable[Split]) -> Survey:
+        """Return what a plan has to know of them. named: the splits that the config names."""
+        splits = {split: self.splits[split] for split in named}
+        return Survey(digest, sorted(self.classes), self.splits.total(), splits, advice(self.endings))
+
+
+def _contents(files: Iterable[str], splits: Splits, outside: str) -> Contents:
+    """Count pictures by their names. outside: the class of files that lie in no folder."""
+    found = Contents()
+    for file in files:
+        if not file.lower().endswith(FORMATS):
+            found.endings[PurePosixPath(file).suffix.lower()] += 1
+        elif (place := splits.place(file)) is not None:
+            split, inside = place
+            first, below, _ = inside.partition("/")
+            found.classes.add(first if below else outside)
+            found.splits[split or ""] += 1
+    return found
+
+
+def _listed(splits: Splits, root: Path | None) -> Contents:
+    """Count the pictures that lists name: nothing else is looked at, for a folder beside them may be huge."""
+    pictures = {file: split for file, split in splits.lists.items() if file.lower().endswith(FORMATS)}
+    return Contents({class_of(file, root) for file in pictures}, Counter(pictures.values()))
 
 
 def _folders(dataset: str, fetch: Fetch) -> Survey:
-    """Of a folder, or two; or of lists, which name what is looked at: a folder beside them may be huge."""
-    folders = {"path": fetch.path, "conditions": fetch.conditions}
-    there = {option: folder for option, folder in folders.items() if folder is not None}
-    for folder in there.values():
+    """Look into a folder, or two; or into lists."""
+    folders = {option: folder for option in ("path", "conditions") if (folder := getattr(fetch, option)) is not None}
+    for folder in folders.values():
         _refuse_missing_splits(dataset, folder, fetch)
-    lists = _lists(fetch)
     lines = _list_lines(fetch)
-    if lists:
-        return Survey(_digest(lines), None, sum(1 for file in lists for _ in read_flist(file)))
-    found = {option: _contents(folder) for option, folder in there.items()}
+    splits = splits_of(fetch.splits, fetch.path)
+    if splits.lists:
+        return _listed(splits, fetch.path).survey(_digest(lines), fetch.splits)
+    found = {option: _folder(folder, splits) for option, folder in folders.items()}
     if fetch.conditions is not None and fetch.path is not None:
         pairs(fetch.path, fetch.conditions)
-    images = found["path"]
-    digest = _digest([f"{option} {contents.digest}" for option, contents in found.items()])
-    return Survey(digest, None if fetch.splits else images.classes, images.pictures)
+    images, _ = found["path"]
+    digest = _digest([f"{option} {digest}" for option, (_, digest) in found.items()])
+    return images.survey(digest, fetch.splits)
+
+
+def _folder(folder: Path, splits: Splits) -> tuple[Contents, str]:
+    """Return a folder's pictures, and the digest of the names and sizes of all its files.
+
+    In one pass, for there may be millions of files on a slow disk.
+    """
+    digest = hashlib.sha256()
+
+    def files() -> Iterator[str]:
+        for file in walk(folder):
+            digest.update(f"{file} {_size(folder, file)}\n".encode(errors="surrogateescape"))
+            yield file
+
+    return _contents(files(), splits, folder.name), digest.hexdigest()
+
+
+def _archive(dataset: str, fetch: Fetch) -> Survey:
+    """Look into a ZIP, which has a list of its files; a tar has none, and `fetch` reads it."""
+    assert fetch.path is not None
+    digest, files = _digest(_archive_lines(fetch)), zip_names(fetch.path)
+    if files is None:
+        return Survey(digest, None, None)
+    splits = splits_of(fetch.splits, fetch.path)
+    found = _contents(files, splits, fetch.path.name.split(".")[0])
+    for prefix, split in splits.prefixes.items():
+        if not found.splits[split]:
+            depth = prefix.count("/") + 1
+            folders = sorted({"/".join(file.split("/")[:depth]) for file in files if file.count("/") >= depth})
+            text = f"no pictures in {prefix!r} of {fetch.path}. Its folders: {', '.join(folders[:10]) or 'none'}."
+            raise ConfigError(f"datasets.{dataset}.fetch.splits.{split}: {text}")
+    if labels := nvidia_labels(fetch.path):
+        found.classes = {*labels.values()}
+    return found.survey(digest, fetch.splits)
 
 
 def _refuse_missing_splits(dataset: str, folder: Path, fetch: Fetch) -> None:
@@ -114,17 +214,6 @@ def _refuse_missing_splits(dataset: str, folder: Path, fetch: Fetch) -> None:
         if list_file(value, folder) is None and not (folder / value).is_dir():
             text = f"datasets.{dataset}.fetch.splits.{split}: {value!r} is neither a list nor a folder in {folder}."
             raise ConfigError(text)
-
-
-def _contents(folder: Path) -> Contents:
-    """In one pass, for there may be millions of files on a slow disk."""
-    digest, classes, pictures = hashlib.sha256(), set[str](), 0
-    for file in walk(folder):
-        digest.update(f"{file} {_size(folder, file)}\n".encode(errors="surrogateescape"))
-        if file.lower().endswith(FORMATS):
-            classes.add(file.partition("/")[0] if "/" in file else folder.name)
-            pictures += 1
-    return Contents(digest.hexdigest(), sorted(classes), pictures)
 
 
 def _size(folder: Path, file: str) -> int:
@@ -153,23 +242,39 @@ def _archive_lines(fetch: Fetch) -> list[str]:
     return [f"{fetch.path.name} {fetch.path.stat().st_size}", *_list_lines(fetch)]
 
 
-def _known_lines(spec: FetchSpec, folder: Path) -> list[str]:
-    """What stands in for archives whose checksums are known: the number of files in each folder; of those without, names and sizes."""
-    assert spec.known is not None
-    if spec.known.files:
-        trees = [folder / name for name in UNPACKED.get(spec.known.reader, ()) if (folder / name).is_dir()]
-        return [f"{tree.name}/{place} {count}" for tree in trees for place, count in sorted(_counts(tree).items())]
-    if folder.is_file():
-        return [f"{folder.name} {folder.stat().st_size}"]
-    return [_contents(folder).digest] if folder.is_dir() else []
+# ---------------------------------------------------------------------------------------- published datasets
 
 
-def _counts(tree: Path) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in walk(tree):
-        place = name.rpartition("/")[0]
-        counts[place] = counts.get(place, 0) + 1
-    return counts
+def _published(known: KnownDataset, folder: Path) -> Survey:
+    """Look at what stands in for a published dataset's files, whose checksums are known; or at all that is there."""
+    counted = None if known.reader in ("imagenet", "archive") else [f"{n:04}" for n in range(known.classes)]
+    lines, short = list[str](), dict[str, str]()
+    if (reader := UNPACKED.get(known.reader)) is not None:
+        for split, tree in reader.trees(folder).items():
+            counts, pictures = _counts(tree)
+            lines += [f"{tree.name}/{place} {count}" for place, count in sorted(counts.items())]
+            short |= _short(tree, pictures, known.images.get(split, 0) if split else sum(known.images.values()))
+        lines += [f"{file.name} {sha256(file)}" for file in reader.lists(folder)]
+    elif not known.files and folder.is_file():
+        lines = [f"{folder.name} {folder.stat().st_size}"]
+    elif not known.files and folder.is_dir():
+        lines = [_folder(folder, Splits({}, {}))[1]]
+    if known.reader == "celeba-hq" and (faces := celeba.count_faces(folder)) is not None:
+        short = _short(folder, faces, sum(known.images.values()))
+    return Survey(_digest(lines), counted, known.images.get("train"), short=short)
+
+
+def _short(place: Path, found: int, published: int) -> dict[str, str]:
+    return {str(place): f"{found:,} pictures instead of {published:,}"} if found < published else {}
+
+
+def _counts(tree: Path) -> tuple[dict[str, int], int]:
+    """Return the number of files in each folder of `tree`, and of all pictures."""
+    counts, pictures = Counter[str](), 0
+    for file in walk(tree):
+        counts[file.rpartition("/")[0]] += 1
+        pictures += file.lower().endswith(FORMATS)
+    return counts, pictures
 
 
 def to_check(spec: FetchSpec, results: Path, pictures: int | None) -> int:

@@ -1,12 +1,17 @@
 """Which pictures of a source are for training and which for testing, as its user or its publisher says: sub-folders, or lists."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette.config.datasets import Split
 from palette.errors import DataError
 
+NAMES: Mapping[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation", "dev", "eval"),
+}
+"""Split → what its folder is often called."""
 LONGEST = 4096
 """Bytes of the longest path that a list may hold."""
 BOM = b"\xef\xbb\xbf"
@@ -48,6 +53,17 @@ def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
     if prefixes and lists:
         raise DataError("`splits` of `fetch`: either two sub-folders or two lists, not one of each.")
     return Splits(prefixes, lists)
+
+
+def like_splits(classes: Sequence[str], source: str) -> str:
+    """Return a hint where all classes of a dataset without `splits` have the names of splits, training among them; else nothing."""
+    found = {split: [name for name in classes if name.lower() in names] for split, names in NAMES.items()}
+    if not all(found.values()) or len(classes) > sum(map(len, found.values())):
+        return ""
+    splits = f"`splits: {{train: {found['train'][0]}, test: {found['test'][0]}}}` into `fetch`"
+    way = "the test images into a `test_list` of `prepare`" if source == "pairs" else splits
+    what = "are taken for classes, and test images are drawn from all of them"
+    return f"its folders {', '.join(classes)} {what}. If they are splits, write {way}."
 
 
 def list_file(value: str, root: Path | None) -> Path | None:

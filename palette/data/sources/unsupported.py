@@ -1,0 +1,33 @@
+"""Files that hold images in a form that is not read here: what each is, and how it becomes something that is."""
+
+from collections.abc import Mapping
+
+ARRAYS = "arrays; save each image as PNG, for example with Pillow's `Image.fromarray(array).save(file)`"
+TABLES = (
+    "tables, as of Hugging Face; save their images: `for n, row in enumerate(dataset): row['image'].save(f'{n}.png')`"
+)
+RECORDS = (
+    "records of a database or of TensorFlow; read them with the library that wrote them, and save each image as PNG"
+)
+SHARDS = "archives, or shards of WebDataset; `source: archive` reads them: one by `path`, several by `files`"
+PHOTOS = "photographs that Pillow cannot read; convert them to JPEG or PNG first, for example with ImageMagick"
+VIDEOS = "videos; save their frames: `ffmpeg -i VIDEO %06d.png`"
+FORMS: Mapping[str, tuple[str, ...]] = {
+    TABLES: (".parquet", ".arrow", ".feather"),
+    ARRAYS: (".npy", ".npz", ".h5", ".hdf5", ".mat", ".pt", ".pkl"),
+    RECORDS: (".mdb", ".tfrecord", ".tfrecords", ".rec"),
+    SHARDS: (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip"),
+    PHOTOS: (".heic", ".heif", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".psd", ".svg"),
+    VIDEOS: (".mp4", ".mov", ".avi", ".mkv", ".webm"),
+}
+"""What such files are, and what to do → their endings."""
+FORM_OF = {ending: form for form, endings in FORMS.items() for ending in endings}
+
+
+def advice(endings: Mapping[str, int]) -> str:
+    """Return what the files of a folder are and what to do with them; nothing, if none of them is known to hold images.
+
+    endings: the ending in lower case → number of files that are no pictures.
+    """
+    known = {ending: count for ending, count in sorted(endings.items()) if ending in FORM_OF}
+    return " ".join(f"There are {count:,} files {ending}: {FORM_OF[ending]}." for ending, count in known.items())
