@@ -11,6 +11,7 @@ from palette.config.datasets import Dataset, Prepare
 from palette.config.models import Network
 from palette.config.sampling import BASELINES, Experiment
 from palette.config_file import Places, Problem, closest, refuse, validate
+from palette.data.mask_files import pngs
 from palette.data.outputs import images_of
 from palette.data.selection import read_names
 from palette.dataset_checks import sources_exist, sources_fit
@@ -330,11 +331,22 @@ def steps_are_reached(config: Config) -> Iterator[Problem]:
 
 
 def masks_are_there(config: Config) -> Iterator[Problem]:
-    """Masks of the user's own are where the config says."""
+    """Masks of the user's own are where the config says, a folder's as many as there are test images."""
     for name, task in config.tasks.items():
-        if task.masks is not None and not task.masks.exists():
+        if task.masks is None:
+            continue
+        if not task.masks.exists():
             text = f"no file or folder {task.masks}. Correct the path, or leave `masks` out: then they are drawn."
             yield Problem(("tasks", name, "masks"), text)
+        if task.masks.is_file() and task.masks_by is not None:
+            text = f"goes with a folder of masks; those in {task.masks} have no names. Leave it out."
+            yield Problem(("tasks", name, "masks_by"), text)
+        found = len(pngs(task.masks)) if task.masks.is_dir() else None
+        for dataset in dict.fromkeys(row.dataset for row in singles(config) if row.task == name):
+            wanted = config.datasets[dataset].prepare.test_images if dataset in config.datasets else 0
+            if found is not None and found < wanted:
+                text = f"{task.masks} has {found} PNGs, and dataset {dataset!r} has {wanted} test images, each of which needs a mask."
+                yield Problem(("tasks", name, "masks"), text)
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:

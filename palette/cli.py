@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palette import __version__
-from palette.errors import ConfigError, DataError, Interrupted, UserError
+from palette.errors import ConfigError, DataError, Interrupted, UserError, out_of_memory
 
 if TYPE_CHECKING:
     from palette.stage import Stage
@@ -66,6 +66,7 @@ FOREIGN_OPTIONS = {
 SHARDED = ("sample", "features")
 FULL = "Free some space (`python -m palette gc` shows what may go) and run the same command again."
 CLOSED = "Let this user write there, or name another folder."
+LESS = "This does not fit into memory. To sample, lower `sample.batch_size`; to train, raise `accumulate` or set `recompute: true`."
 LIMITED = "Raise the limit (`ulimit -f`), or name a folder on a file system that takes larger files."
 WAYS_OUT = {
     errno.ENOSPC: FULL,
@@ -207,6 +208,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        print(f"palette {arguments.command}: {str(error).partition(chr(10))[0]} {LESS}", file=sys.stderr)
+        return DataError.exit_code
     except OSError as error:
         if error.errno not in WAYS_OUT:
             raise

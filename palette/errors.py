@@ -23,3 +23,12 @@ class DataError(UserError):
 
 class Interrupted(UserError):
     exit_code = 75
+
+
+OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED", "could not create a primitive", "bad_alloc")
+"""Words of torch, CUDA, cuDNN, cuBLAS and oneDNN for it."""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an exception means that memory ran out. torch has a class of its own for GPUs alone, and says the rest in words."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)

@@ -113,18 +113,20 @@ class Plan(Graph):
             )
         )
 
-    def _mask(self, single: Single, task: Task) -> MaskSpec | None:
-        prepare = self.config.datasets[single.dataset].prepare
+    def _mask(self, task: Task, prepare: PrepareSpec) -> MaskSpec | None:
         if (mask := task.evaluation_mask) is None:
             return None
+        named = task.masks is not None and task.masks.is_dir() and task.masks_by != "position"
         return self._add(
             MaskSpec(
-                name=f"{single.dataset}-{mask}",
+                name=f"{prepare.name}-{mask}",
+                parents={"prepare": prepare.folder} if named else {},
                 runtime=MaskRuntime(masks=task.masks),
                 mask=mask,
                 masks_sha256=self._digest(task.masks),
-                image_size=prepare.image_size,
-                count=prepare.test_images,
+                masks_by=task.masks_by,
+                image_size=prepare.prepare.image_size,
+                count=prepare.prepare.test_images,
             )
         )
 
@@ -195,6 +197,7 @@ class Plan(Graph):
                 ),
                 baseline=None if train else "folder" if outputs else "input",
                 outputs=self.outputs_of.get(single.model),
+                match_by=outputs.match_by if outputs else None,
                 degradation=task.degradation,
                 quality=task.evaluation_quality,
                 factor=task.evaluation_factor,
@@ -321,7 +324,7 @@ class Plan(Graph):
         prepare = self._prepare(single.dataset)
         task = self.config.tasks[single.task] if single.task else None
         model = self.config.models.get(single.model)
-        mask = self._mask(single, task) if task else None
+        mask = self._mask(task, prepare) if task else None
         train = self._train(single, task, prepare) if task and model else None
         sample = self._sample(single, task, prepare, train, mask) if task else None
         sampler = self.config.samplers[single.sampler] if single.sampler else None

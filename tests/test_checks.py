@@ -173,6 +173,16 @@ def test_masks_that_are_not_there(problems: Problems, tmp_path: Path) -> None:
     for number in range(2):
         Image.new("1", (16, 16), number).save(tmp_path / f"masks/{number}.png")
     assert problems(masks) == []
+    (tmp_path / "masks/1.png").unlink()
+    assert "has 1 PNGs, and dataset 'own' has 2 test images" in problems(masks)[0]
+
+
+def test_how_masks_are_dealt_out(problems: Problems, tmp_path: Path) -> None:
+    by = "degradation: inpainting, masks_by: position"
+    assert "`masks_by` goes with `masks`" in problems(("degradation: inpainting", by))[0]
+    (tmp_path / "masks.npz").touch()
+    packed = f"{by}, mask: free-form-10-20, masks: TMP/masks.npz"
+    assert "those in" in problems(("degradation: inpainting", packed))[0]
 
 
 def test_masks_that_are_no_pngs(tmp_path: Path) -> None:

@@ -249,3 +249,19 @@ def test_several_datasets_are_parents_with_their_shares() -> None:
     assert mixed.parents["prepare-other"].startswith("prepare/other-")
     assert [spec.folder for spec in shared_trainings({"large": 2, "other": 6})] == [mixed.folder]
     assert shared_trainings({"large": 1, "other": 1})[0].hash != mixed.hash
+
+
+def test_a_folder_of_masks_waits_for_the_names_of_the_test_images(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks.npz").touch()
+
+    def parents(file: str, **options: str) -> dict[str, str]:
+        hole = {"degradation": "inpainting", "masks": str(tmp_path / file), **options}
+        made = plan(tasks={**SMALL["tasks"], "hole": hole})
+        (mask,) = made.of_kind("mask")
+        assert set(made.inputs(mask.folder)) == {file for f in mask.parents.values() for file in made.outputs(f)}
+        return mask.parents
+
+    (prepare,) = plan().of_kind("prepare")
+    assert parents("masks") == parents("masks", masks_by="originals") == {"prepare": prepare.folder}
+    assert parents("masks", masks_by="position") == parents("masks.npz", mask="free-form-10-20") == {}

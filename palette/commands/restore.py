@@ -1,13 +1,18 @@
 """`palette restore`: one's own photographs through a trained model."""
 
 import argparse
+import hashlib
+import json
+import math
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from palette.config.sampling import Sampler
     from palette.progress import Progress
     from palette.publish.restored import Restored
@@ -43,6 +48,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--extend", choices=("right", "left", "top", "bottom", "all"), help=extend)
     add("--factor", type=int, metavar="N", help="super-resolution: how many times as large (default: 4)")
     add("--batch", type=int, metavar="N", help="samples made at a time; fewer need less memory (default: by size)")
+    add(
+        "--hours",
+        type=float,
+        default=1.0,
+        metavar="H",
+        help="refuse what takes longer, by estimate (default: %(default)g)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -54,15 +66,20 @@ def run(arguments: argparse.Namespace) -> None:
     work = _plan(arguments)
     interrupted = False
     try:
-        for photo, name in work.photos:
-            _restore(work, photo, name)
-    except KeyboardInterrupt:
-        interrupted = True
-    if work.done:
-        _write_page(work)
-        say(f"open {work.out / PAGE}")
+        try:
+            for photo, name in work.photos:
+                _restore(work, photo, name)
+        except KeyboardInterrupt:
+            interrupted = True
+        if work.done:
+            _write_page(work)
+            say(f"open {work.out / PAGE}")
+    except OSError as error:  # of the disk of the results: the next photo would fare no better
+        place, why = error.filename or work.out, error.strerror or error
+        raise DataError(f"{place}: {why}. Finished results stay, and the same command goes on after them.") from None
     if interrupted:
-        raise Interrupted(f"interrupted after {len(work.done)} of {len(work.photos)} photos; --force starts anew.")
+        count = f"{len(work.done)} of {len(work.photos)} photos"
+        raise Interrupted(f"interrupted after {count}; the same command goes on after the results that are finished.")
     if work.failures:
         count = f"{len(work.failures)} of {len(work.photos)} photos could not be restored"
         raise DataError("\n  ".join([f"{count}:", *work.failures]))
@@ -85,17 +102,51 @@ class Work:
     out: Path
     photos: list[tuple[Path, str]]
     """Each with the name of its results."""
-    progress: "Progress"
+    kept: dict[str, int] = field(default_factory=dict)
+    """Name of results → how many samples an earlier run of the same command has left, the first ones."""
+    progress: "Progress" = field(init=False)
+    """In blocks of the network: an evaluation of a large photo takes minutes."""
+    blocks: int = 0
+    """Of the network."""
+    now: str = ""
+    """The photo that is being restored."""
     done: "list[Restored]" = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def missing(self, name: str) -> int:
+        """Evaluations of the network for the samples that are still to be made of one photo."""
+        return (self.samples - self.kept.get(name, 0)) * (self.sampler.evaluations if self.sampler else 1)
+
+    def results(self, name: str) -> list[Path]:
+        """The files of one photo's samples."""
+        from palette.restoration.files import result_path
+
+        return [result_path(self.out, name, number) for number in range(self.samples)]
+
+    @cached_property
+    def identity(self) -> str:
+        """What decides a result, apart from the photo and the number of the sample, as text."""
+        from palette.files import sha256
+        from palette.fingerprint import fingerprint
+
+        mask = self.request.mask
+        request = {**vars(self.request), "mask": sha256(mask) if isinstance(mask, Path) else None}
+        sampler = self.sampler.model_dump() if self.sampler else None
+        code = fingerprint("palette.diffusion.restore")
+        return json.dumps([sha256(self.model.weights), request, sampler, self.seed, code], sort_keys=True)
+
+    def mark(self, photo: Path) -> str:
+        """What the results of a photo carry: a digest of all that they are made of."""
+        from palette.files import sha256
+
+        return hashlib.sha256(f"{self.identity} {sha256(photo)}".encode()).hexdigest()[:16]
 
 
 def _plan(arguments: argparse.Namespace) -> Work:
     """All that can be found wrong before the first photo is."""
     from palette import processor
-    from palette.progress import Progress
     from palette.restoration import Request, load
-    from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names, result_path
+    from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names
     from palette.restoration.photo import pixels_of
     from palette.stage import say
 
@@ -105,29 +156,83 @@ def _plan(arguments: argparse.Namespace) -> Work:
     if arguments.mask:
         pixels_of(arguments.mask)  # it concerns every photo, so it must be readable
     task = model.task_of(arguments.task)
-    request = Request(task, arguments.size, arguments.mask, arguments.extend, arguments.factor)
-    sampler = model.sampler_of(arguments.sampler, arguments.steps)
-    samples = model.samples_of(arguments.samples, arguments.batch)
-    names = result_names(photos)
-    results = [result_path(arguments.out, name, number) for name in names for number in range(samples)]
-    inputs = [*photos, model.weights, *([arguments.mask] if arguments.mask else [])]
-    check_results([*results, arguments.out / PAGE], inputs, arguments.force)
-    total = len(photos) * samples * (sampler.evaluations if sampler else 1)
-    if others := passed_over(arguments.images, arguments.out):
-        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        say(f"no pictures by their endings, and passed over: {', '.join(others[:5])}{more}")
-    say(f"{task}: {_count(len(photos), 'photo')}, {_count(samples, 'sample')} each, on {model.device}")
-    return Work(
+    work = Work(
         model=model,
-        request=request,
-        sampler=sampler,
-        samples=samples,
+        request=Request(task, arguments.size, arguments.mask, arguments.extend, arguments.factor),
+        sampler=model.sampler_of(arguments.sampler, arguments.steps),
+        samples=model.samples_of(arguments.samples, arguments.batch),
         seed=arguments.seed,
         batch=arguments.batch,
         out=arguments.out,
-        photos=list(zip(photos, names, strict=True)),
-        progress=Progress("restore", total, "evaluations"),
+        photos=list(zip(photos, result_names(photos), strict=True)),
     )
+    ours = set() if arguments.force else _own_results(work)
+    results = {path for _, name in work.photos for path in work.results(name)} | {work.out / PAGE}
+    inputs = [*photos, model.weights, *([arguments.mask] if arguments.mask else [])]
+    check_results(sorted(results), inputs, arguments.force, ours | ({work.out / PAGE} if ours else set()))
+    if others := passed_over(arguments.images, arguments.out):
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        say(f"no pictures by their endings, and passed over: {', '.join(others[:5])}{more}")
+    say(f"{task}: {_count(len(photos), 'photo')}, {_count(work.samples, 'sample')} each, on {model.device}")
+    if ours:
+        say(f"{_count(len(ours), 'result')} of the same command found, and kept")
+    _tell_time(work, arguments.hours)
+    _show_progress(work)
+    return work
+
+
+def _own_results(work: Work) -> set[Path]:
+    """The results that an earlier run of the same command has left; notes in `work.kept` how many of them need not be made."""
+    from palette.restoration.files import has_mark
+
+    found: set[Path] = set()
+    for photo, name in work.photos:
+        there = [path for path in work.results(name) if path.exists()]
+        mark = work.mark(photo) if there else ""
+        found |= {path for path in there if has_mark(path, mark)}
+        work.kept[name] = sum(1 for _ in takewhile(found.__contains__, work.results(name)))
+    return found
+
+
+def _tell_time(work: Work, hours: float) -> None:
+    """Say how long it will take, by estimate. Raises ConfigError for more than `hours`."""
+    from palette.costs.text import duration
+    from palette.errors import ConfigError, DataError
+    from palette.restoration.pace import measure
+    from palette.restoration.photo import size_of
+    from palette.scale import rounded
+    from palette.stage import say
+
+    counts: Counter[int] = Counter()  # pixels → evaluations
+    for photo, name in work.photos:
+        with suppress(DataError):  # it is told when its turn comes
+            if size := size_of(photo):
+                counts[work.model.pixels(*size, work.request)] += work.missing(name)
+    if not counts.total():
+        return
+    pace = measure(work.model, max(counts))
+    seconds, slowest = sum(pace(pixels) * count for pixels, count in counts.items()), pace(max(counts))
+    evaluations = f"{_count(counts.total(), 'evaluation')} of the network, of up to {rounded(slowest)} s each"
+    about = f"about {duration(max(1, seconds))}: {evaluations}"
+    say(about)
+    if seconds > 3600 * hours:
+        raise ConfigError(
+            f"{about}. More than {hours:g} h are not begun without being asked for: choose a smaller --size, fewer --samples or "
+            f"--steps, or allow it with --hours {math.ceil(seconds / 3600)}."
+        )
+
+
+def _show_progress(work: Work) -> None:
+    """Count each block of the network as it is computed."""
+    from palette.model.blocks import Block
+    from palette.progress import Progress
+
+    blocks = [module for module in work.model.network.modules() if isinstance(module, Block)]
+    work.blocks = len(blocks)
+    evaluations = sum(work.missing(name) for _, name in work.photos)
+    work.progress = Progress("restore", evaluations * work.blocks, "blocks")
+    for block in blocks:
+        block.register_forward_hook(lambda module, inputs, output: work.progress.advance(len(output), note=work.now))
 
 
 def _restore(work: Work, photo: Path, name: str) -> None:
@@ -135,7 +240,7 @@ def _restore(work: Work, photo: Path, name: str) -> None:
     from palette.errors import DataError
     from palette.restoration.photo import pixels_of
 
-    before, each = work.progress.done, work.progress.total // len(work.photos)
+    work.now, before = str(photo), work.progress.done
     try:
         pixels = pixels_of(photo)
         ready = work.model.canvas(pixels, work.request)
@@ -144,22 +249,24 @@ def _restore(work: Work, photo: Path, name: str) -> None:
     except DataError as error:
         text = str(error)
         work.failures.append(text if str(photo) in text else f"{photo}: {text}")
-        work.progress.advance(before + each - work.progress.done, note=f"{photo} failed")
+        work.progress.advance(before + work.missing(name) * work.blocks - work.progress.done, note=f"{photo} failed")
 
 
 def _drawn(work: Work, photo: Path, name: str, ready: "Canvas") -> "Restored":
+    """Write the samples that are missing."""
     from palette.publish.restored import Restored, shown
-    from palette.restoration.files import result_path, write_png
+    from palette.restoration.files import write_png
+    from palette.restoration.photo import pixels_of
 
+    paths, kept, mark = work.results(name), work.kept.get(name, 0), work.mark(photo)
+    drawn = work.model.draw(ready, work.samples, work.seed, work.sampler, work.batch, first=kept)
     pictures = [shown(ready.shown, f"{photo.name}: input")]
-
-    def watch(evaluation: int, state: "Tensor", estimate: "Tensor") -> None:
-        work.progress.advance(len(state), note=str(photo))
-
-    drawn = work.model.draw(ready, work.samples, work.seed, work.sampler, work.batch, watch)
-    for number, image in enumerate(drawn):
-        path = result_path(work.out, name, number)
-        write_png(path, image)
+    for number, path in enumerate(paths):
+        if number < kept:
+            image = pixels_of(path)
+        else:
+            image = next(drawn)
+            write_png(path, image, mark)
         pictures.append(shown(image, f"{photo.name}: sample {number}", path.name))
     return Restored(photo.name, str(photo.parent), ready.width, ready.height, pictures)
 

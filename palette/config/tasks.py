@@ -21,6 +21,7 @@ def _known(name: str) -> str:
 
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
 MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
+MasksBy = Literal["originals", "numbers", "position"]
 
 
 class Task(Options):
@@ -30,9 +31,12 @@ class Task(Options):
     mask: MaskKind | None = None
     """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
     masks: Folder | None = None
-    """`inpainting` only: your own masks instead of drawn ones, mask i for test image i. A folder of black and white PNGs, sorted by
-    name, white where the model must generate; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part.
-    With a free-form `mask` their areas must be in its bin; without `mask` they may have any."""
+    """`inpainting` only: your own masks instead of drawn ones. A folder of black and white PNGs, white where the model must generate,
+    each named as the photograph it belongs to; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part: mask i
+    is for test image i. With a free-form `mask` their areas must be in its bin; without `mask` they may have any."""
+    masks_by: MasksBy | None = None
+    """How a folder of `masks` is dealt out: by the names of the `originals`, by `numbers` of test images (`00000017.png`), or by
+    `position`: sorted by name, numbers by value, mask i for test image i. Default: originals or numbers, whichever fits."""
     quality: int | None = Field(None, ge=1, le=95)
     """Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."""
     factor: int | None = Field(None, ge=2, le=16)
@@ -48,6 +52,8 @@ class Task(Options):
             raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
         if self.masks is not None and (self.degradation != "inpainting" or self.mask == "centre"):
             raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
+        if self.masks_by is not None and self.masks is None:
+            raise ValueError("`masks_by` goes with `masks`")
         if self.quality is not None and self.degradation != "jpeg":
             raise ValueError(f"`quality` has no meaning for {self.degradation}; it goes with jpeg")
         if self.factor is not None and self.degradation != "super-resolution":

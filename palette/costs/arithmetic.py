@@ -12,6 +12,15 @@ def flops(network: Network, image_size: int) -> int:
     return 2 * sum(_products(network, image_size))
 
 
+def attention_flops(network: Network, image_size: int) -> int:
+    """The part of `flops` in which each position looks at others: it grows with the square of the number of pixels."""
+    if not network.attends:
+        return 0
+    levels = list(zip(network.sides(image_size), network.multipliers, strict=True))
+    attending = [level for level in levels if level[0] in network.attention] * (2 * network.blocks + 1)
+    return 2 * sum(_pairs(network, network.channels * m, side) for side, m in [*attending, levels[-1]])
+
+
 def training_flops(network: Network, image_size: int, recompute: bool) -> int:
     """Of one image in one training step: the backward pass is twice the forward one, which may run again in it."""
     return flops(network, image_size) * (4 if recompute else 3)
@@ -66,8 +75,12 @@ def _residual(network: Network, inner: int, outer: int, side: int) -> int:
 
 def _attention(network: Network, channels: int, side: int) -> int:
     """Queries, keys, values and output of each position; each looks at all positions, or at those of its quarter."""
+    return 4 * channels**2 * side**2 + _pairs(network, channels, side)
+
+
+def _pairs(network: Network, channels: int, side: int) -> int:
     seen = side**2 // (4 if network.context == "local-attention" else 1)
-    return (4 * channels**2 + 2 * channels * seen) * side**2
+    return 2 * channels * seen * side**2
 
 
 def _change(network: Network, channels: int, side: int) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from palette.data.degraded import Mask
+from palette.data.folders import walk
 from palette.data.masks import BINS
+from palette.data.matching import matched
 from palette.data.pictures import FORMATS, UNREADABLE
+from palette.data.store import ImageStore
 from palette.errors import DataError
 
 RELEASED = {
@@ -31,17 +34,27 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     found = hashlib.sha256()
-    for file_ in _pngs(path):
-        found.update(f"{file_.name} {hashlib.sha256(file_.read_bytes()).hexdigest()}\n".encode())
+    for name in pngs(path):
+        found.update(
+            f"{name} {hashlib.sha256((path / name).read_bytes()).hexdigest()}\n".encode(errors="surrogateescape")
+        )
     return found.hexdigest()
 
 
-def own_masks(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
-    """The first `count` masks, bool [size, size] each: mask i belongs to test image i. kind: the bin of their areas, or `own`.
+def own_masks(
+    path: Path, kind: str, size: int, count: int, tests: ImageStore | None = None, by: str | None = None
+) -> Iterator[Mask]:
+    """The masks of test images 0 to `count` - 1, bool [size, size] each. kind: the bin of their areas, or `own`.
 
-    Raises DataError for too few, for those of another size, and for those whose area is not in the bin.
+    tests: the test images, whose names a folder's masks have, as `by` says; None: mask i belongs to test image i. Raises DataError
+    for too few, for those of another size, and for those whose area is not in the bin.
     """
-    masks = _packed(path, kind, size, count) if path.is_file() else _of_folder(path, size, count)
+    if path.is_file():
+        masks = _packed(path, kind, size, count)
+    elif tests is None:
+        masks = _of_folder(path, _by_position(path, count), size)
+    else:
+        masks = _of_folder(path, _by_name(path, tests, by), size)
     low, high = BINS.get(kind, (0.0, 1.0))
     for number, mask in enumerate(masks):
         area = float(mask.mean())
@@ -55,23 +68,42 @@ def own_masks(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
         yield mask
 
 
-def _pngs(folder: Path) -> list[Path]:
+def pngs(folder: Path) -> list[str]:
+    """Paths of the PNGs in a folder and its sub-folders, sorted."""
     if not folder.is_dir():
         raise DataError(f"{folder}: neither a folder of PNGs nor an archive of masks (`masks` of a task).")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
-    others = {file.suffix.lower() for file in folder.iterdir()} & {*FORMATS}
-    if others and not files:
+    files = sorted(walk(folder))
+    masks = [file for file in files if file.lower().endswith(".png")]
+    others = {Path(file).suffix.lower() for file in files} & {*FORMATS}
+    if others and not masks:
         raise DataError(
             f"{folder}: has no masks that are PNGs, only {' and '.join(sorted(others))} (`masks` of a task). Save them as PNGs "
             "of black and white; JPEG puts gray between the two."
         )
-    return files
+    return masks
 
 
-def _of_folder(folder: Path, size: int, count: int) -> Iterator[Mask]:
-    files = _pngs(folder)
+def _by_position(folder: Path, count: int) -> list[str]:
+    """The first `count` PNGs, sorted by name; if all names are numbers, by value, for `10.png` stands before `2.png` by name."""
+    files = [file for file in pngs(folder) if "/" not in file]
+    if all(Path(file).stem.isdecimal() for file in files):
+        files.sort(key=lambda file: int(Path(file).stem))
     _refuse_too_few(folder, len(files), count)
-    for file in files[:count]:
+    return files[:count]
+
+
+def _by_name(folder: Path, tests: ImageStore, by: str | None) -> list[str]:
+    """The PNG of each test image; the masks of other originals are left alone."""
+    try:
+        return matched(folder, pngs(folder), tests, "tasks.NAME.masks_by", by, spare=True)
+    except DataError as error:
+        raise DataError(
+            f"{error}\nIf mask i is meant for test image i, set `masks_by: position` in that task."
+        ) from None
+
+
+def _of_folder(folder: Path, files: Sequence[str], size: int) -> Iterator[Mask]:
+    for file in (folder / name for name in files):
         try:
             with Image.open(file) as image:
                 gray = np.asarray(image.convert("L"))

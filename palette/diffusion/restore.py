@@ -20,6 +20,7 @@ from palette.diffusion.samplers import sampler_for, steps_for
 from palette.errors import DataError
 from palette.files import read_json
 from palette.model import ema
+from palette.model.finite import require_finite
 from palette.model.networks import build
 from palette.model.unet import UNet
 
@@ -111,7 +112,9 @@ def network_with(
     """The network of these options for images of `image_size` pixels, ready to be evaluated; otherwise as `load_network`."""
     try:
         made = build(network, image_size)
-        made.load_state_dict(load_file(weights) if ema_width is None else ema.averaged(weights, ema_width))
+        tensors = load_file(weights) if ema_width is None else ema.averaged(weights, ema_width)
+        require_finite(tensors.items(), weights)
+        made.load_state_dict(tensors)
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split())[:400]  # a wrong network has hundreds of keys
         raise DataError(

@@ -64,18 +64,24 @@ def facts_of(file: Path) -> dict[str, str]:
 def write_model(model: Imported, folder: Path) -> list[Path]:
     """Write `model.safetensors`, `start.safetensors` if there is a start, and, last, `model.json`; return them.
 
-    Raises ConfigError if a model is there: nothing is overwritten.
+    Raises ConfigError if a model is there: nothing is overwritten. What was written before a failure is deleted, so that the same
+    command works again, on a disk with more room for example.
     """
     weights_file, start_file, facts_file = (folder / name for name in FILES)
     for file in (weights_file, start_file, facts_file):
         if file.exists():
             raise ConfigError(f"{file}: is there already. Name another folder (`-o`), or delete it.")
-    with replacing(weights_file) as temporary:
-        save_file(dict(model.weights), temporary, {"imported": model.origin["format"]})
-    if model.start is not None:
-        with replacing(start_file) as temporary:
-            save_file(_flat(model.start), temporary, {"adam_step": str(model.start.adam_step)})
-    write_json(facts_file, _facts(model, sha256(weights_file)))
+    try:
+        with replacing(weights_file) as temporary:
+            save_file(dict(model.weights), temporary, {"imported": model.origin["format"]})
+        if model.start is not None:
+            with replacing(start_file) as temporary:
+                save_file(_flat(model.start), temporary, {"adam_step": str(model.start.adam_step)})
+        write_json(facts_file, _facts(model, sha256(weights_file)))
+    except BaseException:
+        for file in (weights_file, start_file):
+            file.unlink(missing_ok=True)
+        raise
     return [file for file in (weights_file, start_file, facts_file) if file.exists()]
 
 

@@ -9,6 +9,7 @@ from palette.config.models import Network
 from palette.errors import DataError
 from palette.interop.layouts import Layout, listed, their_name
 from palette.model.blocks import head_count
+from palette.model.finite import require_finite
 from palette.model.networks import build
 
 IMAGE_CHANNELS, INPUT_CHANNELS = 3, 6
@@ -51,8 +52,10 @@ def converted(
     """Our name → float32 tensor, for weights, and for Adam's moments of them.
 
     mapping: our name → theirs. shapes: of our tensors. heads_first: channels per head if the rows of attention's first
-    projection are ordered by head in the file; None if they are ordered as here. Raises DataError where a shape does not fit.
+    projection are ordered by head in the file; None if they are ordered as here. Raises DataError where a shape does not fit, and
+    for values that are not finite.
     """
+    require_finite(((key, theirs[key]) for key in mapping.values()), file)
     result = {}
     for name, key in mapping.items():
         tensor = theirs[key].detach().float()

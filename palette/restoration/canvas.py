@@ -106,19 +106,31 @@ def key_of(degraded: Degraded) -> str:
 def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
     """The photo as the task shows it to the network, at the working size."""
     height, width = photo.shape[:2]
-    size = request.size or ("full" if request.task == "super-resolution" else image_size)
-    short = None if size == "full" else size
+    size = working_size(width, height, request, image_size)
     if request.task == "uncropping":
-        return extended(photo, EXTENSIONS[request.extend or "right"], short)
+        return extended(photo, EXTENSIONS[request.extend or "right"], *size)
     if request.task == "super-resolution":
-        return Degraded(enlarged(photo, request.factor or 4, short), None)
-    image = resized(photo, *fitted(width, height, short))
+        return Degraded(enlarged(photo, request.factor or 4, *size), None)
+    image = resized(photo, *size)
     if request.task == "inpainting":
         assert request.mask is not None
         return cut(image, touched(mask_of(request.mask, height, width), image.shape[1], image.shape[0]))
     if request.task == "colorization":
         return Degraded(np.repeat(luma(image)[:, :, None], 3, axis=2), None)
     return Degraded(image, None)  # the photo is itself the degraded image
+
+
+def working_size(width: int, height: int, request: Request, image_size: int) -> tuple[int, int]:
+    """Width and height of the result for a photo of `width` × `height`. Raises DataError for too many pixels."""
+    size = request.size or ("full" if request.task == "super-resolution" else image_size)
+    across: float = 1
+    down: float = 1
+    if request.task == "uncropping":
+        side = EXTENSIONS[request.extend or "right"]
+        across, down = side.across, side.down
+    if request.task == "super-resolution":
+        across = down = request.factor or 4
+    return fitted(width * across, height * down, None if size == "full" else size)
 
 
 def fitted(width: float, height: float, short: int | None) -> tuple[int, int]:
@@ -146,16 +158,14 @@ def touched(mask: Mask, width: int, height: int) -> Mask:
     return np.asarray(shares) > 0
 
 
-def enlarged(photo: Image, factor: int, short: int | None) -> Image:
-    """`factor` times as large, by the filter of the training; first made smaller where the result shall have short side `short`."""
-    width, height = fitted(photo.shape[1] * factor, photo.shape[0] * factor, short)
+def enlarged(photo: Image, factor: int, width: int, height: int) -> Image:
+    """`factor` times as large, by the filter of the training; first made smaller where the result shall have less pixels."""
     small = resized(photo, max(1, round(width / factor)), max(1, round(height / factor)))
     return resized(small, width, height, Pictures.Resampling.BICUBIC)
 
 
-def extended(photo: Image, side: Side, short: int | None) -> Degraded:
-    """The photo on a canvas, mid-grey and to be generated where it is new. short: short side of the canvas."""
-    width, height = fitted(photo.shape[1] * side.across, photo.shape[0] * side.down, short)
+def extended(photo: Image, side: Side, width: int, height: int) -> Degraded:
+    """The photo on a canvas of `width` × `height`, mid-grey and to be generated where it is new."""
     kept_width, kept_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
     left, above = int((width - kept_width) * side.left), int((height - kept_height) * side.above)
     image = np.full((height, width, 3), HOLE, np.uint8)

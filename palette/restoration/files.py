@@ -1,17 +1,20 @@
 """Which files a command restores, and where the results go."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image as Pictures
+from PIL.PngImagePlugin import PngInfo
 
 from palette.data.degraded import Image
 from palette.data.folders import walk
-from palette.data.pictures import FORMATS
+from palette.data.pictures import FORMATS, UNREADABLE
 from palette.errors import ConfigError, DataError
 from palette.files import replacing
 
 PAGE = "index.html"
+MARK = "palette"
+"""Name of the text in a result that says what it was made of."""
 
 
 def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
@@ -64,17 +67,28 @@ def result_path(out: Path, name: str, sample: int) -> Path:
     return out / f"{name}-{sample}.png"
 
 
-def write_png(path: Path, pixels: Image) -> None:
-    """uint8 [H, W, 3] as a file. Raises DataError if it cannot be written."""
+def write_png(path: Path, pixels: Image, mark: str) -> None:
+    """uint8 [H, W, 3] as a file that carries `mark`. Raises OSError if it cannot be written."""
+    text = PngInfo()
+    text.add_text(MARK, mark)
+    with replacing(path) as temporary:
+        Pictures.fromarray(pixels).save(temporary, format="PNG", pnginfo=text)
+
+
+def has_mark(path: Path, mark: str) -> bool:
+    """Whether a result is there and carries `mark`: the same command has made it."""
     try:
-        with replacing(path) as temporary:
-            Pictures.fromarray(pixels).save(temporary, format="PNG")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}).") from None
+        with Pictures.open(path, formats=["PNG"]) as picture:
+            return picture.info.get(MARK) == mark
+    except UNREADABLE:
+        return False
 
 
-def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool) -> None:
-    """Make the folders of `results`. Raises ConfigError if one of them is an input, or there already and not to be replaced."""
+def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, ours: Collection[Path] = ()) -> None:
+    """Make the folders of `results`. Raises ConfigError if one of them is an input, or there already and not to be replaced.
+
+    ours: those that an earlier run of the same command has left.
+    """
     try:
         for folder in {path.parent for path in results}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -85,9 +99,13 @@ def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool) 
     for path in there:
         if _identity(path) in read:
             raise ConfigError(f"{path}: this input would be overwritten. Give another folder with -o.")
-    if there and not force:
-        more = f" and {len(there) - 1} more of the results" if len(there) > 1 else ""
-        raise ConfigError(f"{there[0]}{more}: there already. Add --force to replace what is there, or give another -o.")
+    others = [path for path in there if path not in ours]
+    if others and not force:
+        more = f" and {len(others) - 1} more of the results" if len(others) > 1 else ""
+        raise ConfigError(
+            f"{others[0]}{more}: there already, and not made by this command with these photos and options. "
+            "Add --force to replace what is there, or give another -o."
+        )
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """`palette.load`: a trained or imported model, and what it makes of a photograph."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from numbers import Integral
@@ -20,7 +21,8 @@ from palette.diffusion.restore import Restorer, network_with
 from palette.errors import ConfigError, DataError
 from palette.files import read_json
 from palette.model.unet import UNet
-from palette.restoration.canvas import Canvas, Extend, Request, canvas
+from palette.restoration.canvas import Canvas, Extend, Request, canvas, working_size
+from palette.restoration.memory import free_memory, within_memory
 from palette.restoration.photo import Photo, pixels_of
 
 AT_ONCE = 8
@@ -196,10 +198,19 @@ class Model:
 
     def canvas(self, photo: Image, request: Request) -> Canvas:
         """A photo, uint8 [H, W, 3], made ready. Raises DataError for a mask that does not fit it."""
+        with within_memory("the photo does not fit into memory. Choose a smaller size."):
+            return canvas(photo, request, self.image_size, self._multiple)
+
+    def pixels(self, width: int, height: int, request: Request) -> int:
+        """The number of pixels that the network is shown of a photo of `width` × `height`. Raises DataError for too many."""
+        sides = working_size(width, height, request, self.image_size)
+        return math.prod(-(-side // self._multiple) * self._multiple for side in sides)
+
+    @property
+    def _multiple(self) -> int:
+        """Sides must be multiples of this. Local attention cuts each feature map into quarters, the smallest one too."""
         network = self.facts.network
-        # Local attention cuts each feature map into quarters, the smallest one too.
-        multiple = network.reduction * (2 if network.context == "local-attention" else 1)
-        return canvas(photo, request, self.image_size, multiple)
+        return network.reduction * (2 if network.context == "local-attention" else 1)
 
     def draw(
         self,
@@ -209,21 +220,22 @@ class Model:
         sampler: Sampler | None,
         batch: int | None = None,
         watch: Watch | None = None,
+        first: int = 0,
     ) -> Iterator[Image]:
-        """Sample after sample, uint8 [height, width, 3]. Raises DataError if one does not fit into memory.
+        """Sample after sample from `first` on, uint8 [height, width, 3]. Raises DataError if one does not fit into memory.
 
         watch: is shown every state on the way, of the padded size, and the estimate of the clean image there.
         """
-        numbers = range(self.samples_of(samples, batch))
+        numbers = range(first, self.samples_of(samples, batch))
         network = self.network if sampler is None or sampler.ema_width is None else self._network(sampler)
         kind, precision = self.facts.objective.kind, self.facts.precision
         restorer = Restorer(network, kind, sampler, seed, self.device, precision)
         pixels = ready.degraded.image.shape[0] * ready.degraded.image.shape[1]
         step = batch or max(1, AT_ONCE * self.image_size**2 // pixels)
-        for first in range(0, len(numbers), step):
-            part = numbers[first : first + step]
+        for start in range(0, len(numbers), step):
+            part = numbers[start : start + step]
             jobs = [(ready.key, number) for number in part]
-            yield from map(ready.cropped, _within_memory(restorer, ready, jobs, watch))
+            yield from map(ready.cropped, _drawn(restorer, ready, jobs, watch))
 
     def _network(self, sampler: Sampler | None) -> UNet:
         """With the average of the weights that `sampler` asks for."""
@@ -231,12 +243,12 @@ class Model:
         weights = self.weights if width is None else self.weights.with_name("averages.safetensors")
         if not weights.exists():
             raise DataError(f"{weights}: missing; the training kept no averages to choose from (`train.ema_widths`).")
-        return network_with(self.facts.network, self.image_size, weights, self.device, width)
+        advice = "Free some there, or compute on the CPU: `CUDA_VISIBLE_DEVICES=` before the command."
+        with within_memory(f"{weights}: the network does not fit into the memory of {self.device}. {advice}"):
+            return network_with(self.facts.network, self.image_size, weights, self.device, width)
 
 
-def _within_memory(
-    restorer: Restorer, ready: Canvas, jobs: Sequence[tuple[str, int]], watch: Watch | None
-) -> list[Image]:
+def _drawn(restorer: Restorer, ready: Canvas, jobs: Sequence[tuple[str, int]], watch: Watch | None) -> list[Image]:
     """The samples of `jobs`. Raises DataError where they do not fit."""
     height, width = ready.degraded.image.shape[:2]
     options, gigabyte = restorer.network.network, 2**30
@@ -248,19 +260,5 @@ def _within_memory(
     free = free_memory() if restorer.device.type == "cpu" else None
     if free is not None and needed > free:
         raise DataError(too_large)
-    try:
+    with within_memory(too_large):
         return restorer([ready.degraded] * len(jobs), jobs, watch)
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        raise DataError(too_large) from None
-
-
-def free_memory() -> int | None:
-    """Bytes that Linux can still give; None elsewhere. It would promise more, and end the process when it has to give it."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    sizes = dict(line.split(":") for line in lines)
-    return int(sizes["MemAvailable"].split()[0]) * 1024

@@ -33,10 +33,21 @@ def pixels_of(photo: Photo, otherwise: str = "photo") -> Image:
             picture = to_rgb(_from_array(photo, name))
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture, or of a format that Pillow cannot read.") from None
+    except MemoryError:
+        raise DataError(f"{name}: does not fit into memory.") from None
     except UNREADABLE as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{name}: not readable as a picture ({reason}).") from None
     return np.asarray(picture).copy()
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height, as the head of a file says; None for what is no picture."""
+    try:
+        with Pictures.open(path) as picture:
+            return picture.size
+    except UNREADABLE:
+        return None
 
 
 def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str) -> Pictures.Image:

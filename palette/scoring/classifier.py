@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from palette.errors import DataError
 from palette.files import replacing
+from palette.model.finite import require_finite
 
 MOMENTUM = 0.2
 """Of the running statistics: they must settle within a short training too."""
@@ -67,7 +68,9 @@ def load_classifier(path: Path, channels: int, classes: int, device: torch.devic
     """The classifier that `save_classifier` wrote, in evaluation mode on `device`."""
     model = Classifier(channels, classes)
     try:
-        model.load_state_dict(load_file(path))
+        weights = load_file(path)
+        require_finite(weights.items(), path)
+        model.load_state_dict(weights)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"{path}: not the weights of this classifier ({error}). Delete its folder and run `snakemake` again."

@@ -10,7 +10,7 @@ from palette.config.datasets import Fetch, KnownDataset, Squares
 from palette.config.models import Network, Objective
 from palette.config.sampling import Sampler
 from palette.config.scores import Extractor, ExtractorKind
-from palette.config.tasks import Degradation, MaskKind
+from palette.config.tasks import Degradation, MaskKind, MasksBy
 from palette.spec.base import Runtime, Spec
 
 PARTS = ".parts"
@@ -92,7 +92,9 @@ class PrepareSpec(Spec):
 
 
 class MaskSpec(Spec):
-    """→ `masks.zip`, `masks.png`: one mask per test image. Depends on sizes only, not on the images."""
+    """→ `masks.zip`, `masks.png`: one mask per test image. Drawn ones depend on sizes only, not on the images; a folder's own are
+    matched with the names of the images that `prepare` chose, unless they are dealt out by position.
+    """
 
     kind = "mask"
     verb = "mask"
@@ -100,6 +102,8 @@ class MaskSpec(Spec):
     mask: MaskKind | Literal["own"]
     masks_sha256: str | None = None
     """Of the user's masks; None: they are drawn."""
+    masks_by: MasksBy | None = None
+    """How a folder's masks find their test images; None: by whichever names fit."""
     image_size: int
     count: int
 
@@ -177,6 +181,8 @@ class SampleSpec(Spec):
     """`input`: the degraded images themselves. `folder`: somebody's outputs. Otherwise the trained model samples."""
     outputs: str | None = None
     """Digest of the names and sizes of somebody's outputs, so that a changed file is noticed."""
+    match_by: Literal["originals", "numbers"] | None = None
+    """What their names are; None: whichever fits."""
     degradation: Degradation
     quality: int | None
     factor: int | None = None

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from palette.errors import DataError
 from palette.files import replacing
 from palette.locks import held
+from palette.model.finite import not_finite
 from palette.stage import say
 
 PARTS = {"step", "earlier", "seconds", "skipped", "network", "averages", "by_width", "optimizer", "scaler"}
@@ -92,13 +94,15 @@ def flaw(path: Path) -> str | None:
     if not readable(path):
         return "damaged training state"
     try:
-        parts = set(load(path))
+        state = load(path)
     except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError):
         return "not a training state"
-    if parts != PARTS:
+    if (parts := set(state)) != PARTS:
         return (
             f"training state of another version ({', '.join(sorted(map(str, parts ^ PARTS)))} more or less than here)"
         )
+    if not_finite(("", leaf) for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor)):
+        return "training state with values that are not finite"
     return None
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from palette.errors import DataError
 from palette.files import sha256
+from palette.model.finite import require_finite
 from palette.training.trainer import Trainer, like
 
 PARTS = ("network", "averages", "exp_avg", "exp_avg_sq")
@@ -50,13 +51,15 @@ def check(path: Path, digest: str | None) -> None:
 
 @torch.no_grad()
 def fill(trainer: Trainer, file: safe_open, path: Path) -> None:
-    """Copy the tensors of an open file into the trainer. Raises DataError for the first names or shapes that differ."""
+    """Copy the tensors of an open file into the trainer. Raises DataError for the first names or shapes that differ, and for
+    values that are not finite."""
     parameters = dict(trainer.network.named_parameters())
     found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
     whole = any(key.partition("/")[0] in PARTS for key in found)
     prefixes = [f"{part}/" for part in PARTS] if whole else [""]
     wanted = {prefix + name: tuple(p.shape) for prefix in prefixes for name, p in parameters.items()}
     require_equal(wanted, found, path)
+    require_finite(((key, file.get_tensor(key)) for key in found), path)
     weights, averages = ("network/", "averages/") if whole else ("", "")
     for (name, parameter), average in zip(parameters.items(), trainer.averages, strict=True):
         parameter.copy_(file.get_tensor(weights + name))

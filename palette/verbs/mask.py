@@ -12,7 +12,7 @@ from palette.data.degraded import Mask
 from palette.data.mask_files import own_masks
 from palette.data.masks import MASKS
 from palette.data.randomness import generator
-from palette.data.store import StoredImage, write_store
+from palette.data.store import ImageStore, StoredImage, write_store
 from palette.files import replacing, write_json
 from palette.progress import track
 from palette.spec.stages import MaskSpec
@@ -25,7 +25,7 @@ ACROSS, SHOWN, SIDE, GAP = 12, 48, 96, 4
 def run(stage: Stage[MaskSpec]) -> None:
     """Write `masks.zip` (1-bit PNGs, white where the model must generate), `masks.json`, and a sheet of the first, `masks.png`."""
     spec, seen = stage.spec, Seen()
-    masks = track(map(seen.look, masks_of(spec)), f"mask {spec.name}", spec.count, "masks")
+    masks = track(map(seen.look, masks_of(stage)), f"mask {spec.name}", spec.count, "masks")
     named = (StoredImage(f"{i:08}.png", mask, source={"area": float(mask.mean())}) for i, mask in enumerate(masks))
     write_store(stage.path("masks.zip"), named, ["mask"], spec.runtime.threads)
     facts = {"kind": spec.mask, "image_size": spec.image_size, "count": spec.count, **seen.facts()}
@@ -35,10 +35,12 @@ def run(stage: Stage[MaskSpec]) -> None:
     stage.write_card(["masks.zip", "masks.json", "masks.png"], area=facts["area"])
 
 
-def masks_of(spec: MaskSpec) -> Iterator[Mask]:
+def masks_of(stage: Stage[MaskSpec]) -> Iterator[Mask]:
     """The masks of test images 0, 1, …: the user's, or drawn."""
+    spec = stage.spec
     if spec.runtime.masks is not None:
-        return own_masks(spec.runtime.masks, spec.mask, spec.image_size, spec.count)
+        tests = ImageStore(stage.parent("prepare", "test.zip")) if spec.parents else None
+        return own_masks(spec.runtime.masks, spec.mask, spec.image_size, spec.count, tests, spec.masks_by)
     assert spec.mask != "own"
     draw = MASKS[spec.mask]
     return (draw(spec.image_size, generator(0, "mask", spec.mask, index)) for index in range(spec.count))

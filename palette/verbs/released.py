@@ -17,7 +17,9 @@ def run(stage: Stage[ReleasedSpec]) -> None:
     _get(card, stage.path("model.json"), spec.sha256)
     facts = read_json(stage.path("model.json"))
     _refuse_another(spec, facts)
-    _get(f"{card.rpartition('/')[0]}/model.safetensors", stage.path("model.safetensors"), facts["sha256"])
+    weights = stage.path("model.safetensors")
+    _get(f"{card.rpartition('/')[0]}/model.safetensors", weights, facts["sha256"])
+    _refuse_broken(weights)
     stage.write_card(["model.safetensors", "model.json"], released=card)
 
 
@@ -41,6 +43,19 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
             f"{spec.runtime.card}: the objective of this model is {kind}, and the config says {spec.objective}. "
             f"Set `objective: {{kind: {kind}}}` beside `released`."
         )
+
+
+def _refuse_broken(weights: Path) -> None:
+    """Raise DataError for a file that is no safetensors file, or whose values are not finite."""
+    from safetensors import SafetensorError, safe_open  # here, with torch behind it: a verb starts without
+
+    from palette.model.finite import require_finite
+
+    try:
+        with safe_open(weights, "pt") as file:
+            require_finite(((key, file.get_tensor(key)) for key in file.keys()), weights)  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise DataError(f"{weights}: not a readable safetensors file ({error}).") from None
 
 
 def _get(place: str, path: Path, digest: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from palette.data.degraded import Image
 from palette.data.inputs import Inputs
-from palette.data.outputs import matched, read, require_size
+from palette.data.matching import matched
+from palette.data.outputs import images_of, read, require_size
 from palette.data.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.files import read_json
@@ -109,7 +110,7 @@ def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Resto
 
 def taken(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) -> Iterator[StoredImage]:
     """Somebody's outputs for `jobs`, in order. Raises DataError for a folder that has not one image for each test image."""
-    files = matched(folder, tests)
+    files = matched(folder, images_of(folder), tests, "folders.NAME.match_by", spec.match_by)
     require_size(folder, [files[index] for index, _ in jobs], spec.image_size)
     yield from (stored(index, draw, read(folder / files[index]), tests) for index, draw in jobs)
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from palette import processor
 from palette.files import replacing, sha256, write_json
+from palette.model.finite import require_finite
 from palette.spec.stages import TrainSpec
 from palette.stage import Stage
 from palette.training.checkpoint import States
@@ -79,9 +80,11 @@ def publish(stage: Stage[TrainSpec], trainer: Trainer) -> None:
 
 def write_weights(stage: Stage[TrainSpec], trainer: Trainer) -> None:
     """The EMA weights, float32, with the spec in the metadata: the file alone tells what it is."""
+    weights = trainer.averaged_weights()
+    require_finite(weights.items(), stage.path("model.safetensors"))
     metadata = {"spec": stage.spec.model_dump_json(exclude={"runtime"})}  # one entry: the order of several is not fixed
     with replacing(stage.path("model.safetensors")) as temporary:
-        save_file(trainer.averaged_weights(), temporary, metadata)
+        save_file(weights, temporary, metadata)
 
 
 def model_facts(stage: Stage[TrainSpec], trainer: Trainer) -> dict[str, object]:

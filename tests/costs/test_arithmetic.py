@@ -9,7 +9,7 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from palette.config.models import Network
-from palette.costs.arithmetic import flops, training_flops
+from palette.costs.arithmetic import attention_flops, flops, training_flops
 from palette.model import adm
 from palette.model.networks import build
 
@@ -36,14 +36,19 @@ OTHERS: tuple[dict[str, Any], ...] = (
 )
 
 
-def counted(network: Network, size: int) -> int:
-    """By torch, on tensors without values."""
+def counter_of(network: Network, size: int, height: int, width: int) -> FlopCounterMode:
+    """What torch counts on tensors without values, for an image of other sides than the network's own."""
     with torch.device("meta"):
         model = build(network, size).eval()
-        arguments = torch.empty(1, 6, size, size), torch.empty(1)
+        arguments = torch.empty(1, 6, height, width), torch.empty(1)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*arguments)
-    return int(counter.get_total_flops())
+    return counter
+
+
+def counted(network: Network, size: int) -> int:
+    """By torch."""
+    return int(counter_of(network, size, size, size).get_total_flops())
 
 
 def test_equal_to_what_torch_counts(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +57,18 @@ def test_equal_to_what_torch_counts(checkout: Path, monkeypatch: pytest.MonkeyPa
     assert len(cases) > 12
     for (network, size), name in cases.items():
         assert flops(network, size) == counted(network, size), name
+
+
+@pytest.mark.parametrize("change", [{}, *OTHERS], ids=str)
+def test_attention_is_what_grows_with_the_square(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adm, "doubled", lambda h, conv: conv(adm.resample(h, "up")))
+    network = SMALL.model_copy(update=change)
+    own = counter_of(network, 16, 16, 16).get_flop_counts()["Global"]
+    pairs = sum(count for operation, count in own.items() if "bmm" in str(operation) or "attention" in str(operation))
+    assert attention_flops(network, 16) == pairs
+    larger, attention, share = counter_of(network, 16, 32, 64), attention_flops(network, 16), 32 * 64 / 16**2
+    predicted = share * (flops(network, 16) - attention) + share**2 * attention
+    assert predicted == pytest.approx(larger.get_total_flops(), rel=0.01)
 
 
 def test_a_step_of_training_is_three_or_four_passes() -> None:

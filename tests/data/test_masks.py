@@ -15,7 +15,7 @@ from palette.config.tasks import MaskKind
 from palette.data.mask_files import RELEASED, digest, own_masks
 from palette.data.masks import MASKS
 from palette.data.randomness import generator
-from palette.data.store import ImageStore
+from palette.data.store import ImageStore, StoredImage, write_store
 from palette.data.strokes import (
     STEP,
     STROKES,
@@ -212,6 +212,18 @@ def test_a_folder_of_masks(tmp_path: Path) -> None:
     assert digest(folder) != before
 
 
+def test_masks_in_order_of_numbers_and_of_names(tmp_path: Path) -> None:
+    masks = drawn("free-form-20-30", 11)
+    numbered, named = tmp_path / "numbered", tmp_path / "named"
+    for folder in (numbered, named):
+        folder.mkdir()
+    for number, mask in enumerate(masks):
+        Image.fromarray(mask).save(numbered / f"{number}.png")  # 10.png stands before 2.png by name
+        Image.fromarray(mask).save(named / f"mask-{number:02}.png")
+    for folder in (numbered, named):
+        assert np.array_equal(own("own", folder, 11), masks)
+
+
 def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = released(tmp_path / "a.npz", 4)
     folder = folder_of(tmp_path / "masks", drawn("free-form-20-30", 6))
@@ -258,6 +270,78 @@ def test_verb_takes_ones_own(tmp_path: Path, stage_of: Callable[[Spec], Stage[An
     verb.run(stage)
     store = ImageStore(stage.path("masks.zip"))
     assert np.array_equal([store.mask(i) for i in range(12)], drawn("free-form-10-20", 12))
+
+
+# ------------------------------------------------------------------------------- masks of photographs, by name
+
+PHOTOS = ["dog/3.jpg", "cat/10.jpg", "cat/2.jpg", "dog/7.jpg"]
+"""Originals of the test images, in the order in which they were drawn."""
+
+
+@pytest.fixture
+def of_photos(tmp_path: Path) -> dict[str, Any]:
+    """A mask for each of `PHOTOS` and of two other photographs, in `tmp_path / "masks"`, under its photograph's name."""
+    names = [*PHOTOS, "cat/1.jpg", "dog/9.jpg"]
+    masks = dict(zip(names, drawn("free-form-20-30", len(names)), strict=True))
+    for name, mask in masks.items():
+        file = tmp_path / "masks" / Path(name).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(file)
+    return masks
+
+
+def store_of(path: Path, originals: list[str]) -> ImageStore:
+    """A store of test images."""
+    blank = np.zeros((32, 32, 3), np.uint8)
+    items = (StoredImage(f"{i:08}.png", blank, source={"file": file}) for i, file in enumerate(originals))
+    write_store(path, items, ["all"])
+    return ImageStore(path)
+
+
+def test_masks_lie_on_the_photographs_that_they_are_named_as(
+    tmp_path: Path, of_photos: dict[str, Any], stage_of: Callable[[Spec], Stage[Any]]
+) -> None:
+    own_spec = MaskSpec(
+        name="own", mask="own", image_size=32, count=4, parents={"prepare": "prepare/tiny"},
+        runtime=MaskRuntime(masks=tmp_path / "masks"),
+    )  # fmt: skip
+    stage = stage_of(own_spec)
+    store_of(stage.results / "prepare/tiny/test.zip", PHOTOS).close()
+    verb.run(stage)
+    store = ImageStore(stage.path("masks.zip"))
+    for index, photo in enumerate(PHOTOS):
+        assert np.array_equal(store.mask(index), of_photos[photo]), photo
+
+
+def test_masks_for_some_of_the_photographs_are_refused_by_name(tmp_path: Path, of_photos: dict[str, Any]) -> None:
+    folder = tmp_path / "masks"
+    (folder / "cat/10.png").rename(folder / "cat/11.png")
+    with store_of(tmp_path / "test.zip", PHOTOS) as tests:
+        with pytest.raises(DataError, match=r"missing: cat/10\.\*, of test image 1\n.*`masks_by: position`"):
+            list(own_masks(folder, "own", 32, 4, tests))
+        before = digest(folder)
+        (folder / "cat/11.png").rename(folder / "cat/10.png")
+        assert digest(folder) != before
+        assert len(list(own_masks(folder, "own", 32, 4, tests))) == 4
+
+
+def test_numbers_are_test_images_only_if_there_are_as_many_or_they_are_said_to_be(tmp_path: Path) -> None:
+    masks = drawn("free-form-20-30", 5)
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for number, mask in enumerate(masks):
+        Image.fromarray(mask).save(folder / f"{number:08}.png")
+    with store_of(tmp_path / "test.zip", PHOTOS) as tests:
+        with pytest.raises(DataError, match=r"missing|of no test image: 00000004\.png"):
+            list(own_masks(folder, "own", 32, 4, tests))
+        assert np.array_equal(list(own_masks(folder, "own", 32, 4, tests, "numbers")), masks[:4])
+        (folder / "00000004.png").unlink()
+        assert np.array_equal(list(own_masks(folder, "own", 32, 4, tests)), masks[:4])
+    with (
+        store_of(tmp_path / "test.zip", [f"{number:08}.jpg" for number in (2, 0, 3, 1)]) as tests,
+        pytest.raises(DataError, match=r"more than one way.*`tasks\.NAME\.masks_by: originals`"),
+    ):
+        list(own_masks(folder, "own", 32, 4, tests))
 
 
 # ------------------------------------------------------------------------------------------------------ the verb

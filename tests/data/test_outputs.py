@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palette.data.outputs import listing, matched
+from palette.data.matching import matched
+from palette.data.outputs import images_of, listing
 from palette.data.store import ImageStore, StoredImage, image_name, write_store
 from palette.errors import DataError
 from palette.spec.stages import SampleRuntime
@@ -19,16 +20,25 @@ ORIGINALS = [f"n0{i % 2}/ILSVRC2012_val_{i:08}.JPEG" for i in range(3, 9)]
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A prepare stage of six test images whose originals are known."""
+    write_tests(tmp_path / "results", ORIGINALS)
+    return tmp_path / "results"
+
+
+def write_tests(results: Path, originals: list[str]) -> None:
+    """A prepare stage of one test image for each of `originals`."""
     items = (
         StoredImage(image_name(i), image, i % 2, {"file": file})
-        for i, (image, file) in enumerate(zip(pictures(6), ORIGINALS, strict=True))
+        for i, (image, file) in enumerate(zip(pictures(len(originals)), originals, strict=True))
     )
-    write_store(tmp_path / "results/prepare/tiny/test.zip", items, ["even", "odd"])
-    return tmp_path / "results"
+    write_store(results / "prepare/tiny/test.zip", items, ["even", "odd"])
 
 
 def store(results: Path) -> ImageStore:
     return ImageStore(results / "prepare/tiny/test.zip")
+
+
+def match(folder: Path, tests: ImageStore, by: str | None = None) -> list[str]:
+    return matched(folder, images_of(folder), tests, "folders.mine.match_by", by)
 
 
 def outputs(folder: Path, names: list[str], size: int = SIZE) -> Path:
@@ -51,13 +61,13 @@ NAMES = {
 @pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
 def test_images_are_found_by_the_originals_names_or_by_number(results: Path, tmp_path: Path, names: list[str]) -> None:
     with store(results) as tests:
-        assert matched(outputs(tmp_path / "out", names), tests) == names
+        assert match(outputs(tmp_path / "out", names), tests) == names
 
 
 def test_missing_and_superfluous_images_are_named(results: Path, tmp_path: Path) -> None:
     folder = outputs(tmp_path / "out", ["00000000.png", "00000002.png", "00000002.jpg", "00000009.png", "00000004.png"])
     with store(results) as tests, pytest.raises(DataError) as error:
-        matched(folder, tests)
+        match(folder, tests)
     lines = str(error.value).splitlines()
     assert "named as numbers; problems: 5" in lines[0]
     assert "missing: 00000001.*, of test image 1" in lines[1]
@@ -65,7 +75,39 @@ def test_missing_and_superfluous_images_are_named(results: Path, tmp_path: Path)
     assert "  which one: 00000002.jpg or 00000002.png" in lines
 
 
-def folder_spec(results: Path, folder: Path, count: int = 6):  # type: ignore[no-untyped-def]
+def test_names_that_fit_in_two_ways_are_refused_until_it_is_said_which(results: Path, tmp_path: Path) -> None:
+    """The originals have numbers of eight digits too, in the order in which test images are drawn."""
+    numbers = [3, 0, 5, 1, 4, 2]
+    write_tests(results, [f"{number:08}.jpg" for number in numbers])
+    folder = outputs(tmp_path / "out", NAMES["numbers"])
+    with pytest.raises(
+        DataError, match=r"as numbers, test image 0 has 00000000\.png; as the originals, .* 00000003\.png"
+    ):
+        sample.run(folder_spec(results, folder), 0)
+    for by, expected in (("originals", numbers), ("numbers", list(range(6)))):
+        one = folder_spec(results, folder, match_by=by)
+        sample.run(one, 0)
+        with ImageStore(one.path("shard-000.zip")) as made:
+            assert [int(made[index][0, 0, 0]) for index in range(4)] == expected[:4]
+    assert len({folder_spec(results, folder, match_by=by).spec.hash for by in (None, "originals", "numbers")}) == 3
+
+
+def test_names_that_mean_the_same_in_two_ways_are_no_question(results: Path, tmp_path: Path) -> None:
+    write_tests(results, NAMES["numbers"])
+    with store(results) as tests:
+        assert match(outputs(tmp_path / "out", NAMES["numbers"]), tests) == NAMES["numbers"]
+
+
+def test_crops_of_one_photograph_are_told_apart_by_number_only(results: Path, tmp_path: Path) -> None:
+    write_tests(results, ["cat.jpg", "cat.jpg", "dog.jpg"])
+    with store(results) as tests:
+        assert match(outputs(tmp_path / "out", NAMES["numbers"][:3]), tests) == NAMES["numbers"][:3]
+        for by in (None, "originals"):
+            with pytest.raises(DataError):
+                match(outputs(tmp_path / "names", ["cat.png", "dog.png"]), tests, by)
+
+
+def folder_spec(results: Path, folder: Path, count: int = 6, **changes: object):  # type: ignore[no-untyped-def]
     return stage(
         results,
         sample_spec(
@@ -76,6 +118,7 @@ def folder_spec(results: Path, folder: Path, count: int = 6):  # type: ignore[no
             outputs=listing(folder),
             runtime=SampleRuntime(folder=folder),
             count=count,
+            **changes,
         ),
     )
 

@@ -1,5 +1,6 @@
 """Checkpoints of the unofficial code become models of ours that compute the same."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from palette.cli import main
 from palette.config.models import Network
 from palette.diffusion.schedule import log_snr_of_gamma
 from palette.files import sha256
+from palette.interop import model_folder
 from palette.interop.upstream_weights import BUFFERS
 from palette.spec.stages import TrainRuntime
 from palette.training.distributed import World
@@ -347,3 +349,34 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     )
     assert sha256(tmp_path / "m/model.safetensors") == before
     assert model(tmp_path / "m").network.head_channels == 16
+
+
+@pytest.mark.parametrize("name", ["200_Network.pth", "200_Network_ema.pth", "200.state"])
+def test_values_that_are_no_numbers_are_refused(
+    checkpoint: tuple[Path, nn.Module, nn.Module, torch.optim.Adam],
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = torch.load(tmp_path / name, weights_only=True)
+    tensor = content["optimizers"][0]["state"][3]["exp_avg_sq"] if name == "200.state" else [*content.values()][-1]
+    tensor.view(-1)[0] = float("-inf" if name == "200.state" else "nan")
+    torch.save(content, tmp_path / name)
+    code = main(["import", str(checkpoint[0]), "-o", str(tmp_path / "m"), *FLAGS, "--head-channels", "16"])
+    assert code == 3
+    assert f"{name}: NaN or infinite values in " in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_an_import_that_failed_can_be_repeated(
+    checkpoint: tuple[Path, nn.Module, nn.Module, torch.optim.Adam], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.json")
+
+    arguments = ["import", str(checkpoint[0]), "-o", str(tmp_path / "m"), *FLAGS, "--head-channels", "16"]
+    with monkeypatch.context() as patched:
+        patched.setattr(model_folder, "write_json", full)
+        assert main(arguments) == 3
+    assert not list((tmp_path / "m").iterdir())
+    assert main(arguments) == 0

@@ -14,7 +14,7 @@ from palette.data.randomness import generator
 from palette.data.tasks.super_resolution import coarsen
 from palette.data.tasks.uncropping import four_sides, one_side
 from palette.errors import ConfigError, DataError
-from palette.restoration.canvas import Request, canvas, degrade, fitted, padded
+from palette.restoration.canvas import Request, canvas, degrade, fitted, padded, working_size
 
 Pixels = npt.NDArray[np.uint8]
 SIDES = st.integers(1, 60)
@@ -92,6 +92,20 @@ def test_half_of_an_uncropped_result_is_new(height: int, width: int, extend: str
         np.testing.assert_array_equal(made.image[~made.mask].reshape(photo.shape), photo)
     else:
         assert min(tall, wide) == (size or 16)
+
+
+@given(SIDES, SIDES, st.sampled_from([None, "full", 9, 50]), st.sampled_from(["jpeg", "right", "top", "all", 2, 3]))
+def test_the_size_is_known_before_the_photo_is_read(
+    height: int, width: int, size: int | str | None, what: int | str
+) -> None:
+    options: dict[str, Any] = (
+        {"task": "super-resolution", "factor": what} if isinstance(what, int) else {"task": "jpeg"}
+    )
+    if isinstance(what, str) and what != "jpeg":
+        options = {"task": "uncropping", "extend": what}
+    request = Request(size=size, **options)
+    made = degrade(noise(height, width), request, 16).image
+    assert working_size(width, height, request, 16) == (made.shape[1], made.shape[0])
 
 
 def test_colorization_shows_luma() -> None:

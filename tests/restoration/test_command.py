@@ -1,19 +1,25 @@
 """`palette restore`: files in, samples and a page out, and nothing of the user's is lost."""
 
+import errno
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 import palette
 from palette import cli
 from palette.commands import restore as command
+from palette.restoration import files, pace
 from palette.restoration.files import result_names
-from tests.restoration.models import write_model
+from tests.restoration.models import weights, write_model
+from tests.tiny import NETWORK
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -110,6 +116,94 @@ def test_results_are_replaced_only_when_asked(
     assert (out / "cat-1.png").read_bytes() == before
     assert restore(folder, *arguments, "--seed", "1", "--force") == 0
     assert (out / "cat-1.png").read_bytes() != before
+
+
+def test_the_same_command_goes_on(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Finished samples stay, the others come out as they would have; a larger --samples adds to them."""
+    arguments = ["--task", "jpeg", photos, "--batch", "1"]
+    assert restore(folder, *arguments, "-o", tmp_path / "whole", samples=3) == 0
+    out = tmp_path / "out"
+    assert restore(folder, *arguments, "-o", out) == 0
+    first = (out / "cat-0.png").stat().st_mtime_ns
+    for name in ("cat-1.png", "a #1-0.png", "index.html"):
+        (out / name).unlink()
+    capsys.readouterr()
+    assert restore(folder, *arguments, "-o", out, samples=3) == 0
+    told = capsys.readouterr().err
+    assert "2 results of the same command found, and kept" in told
+    assert "10 evaluations" in told  # two steps for each of the 2 and 3 that are missing, or stand after a missing one
+    assert (out / "cat-0.png").stat().st_mtime_ns == first
+    for file in (tmp_path / "whole").iterdir():
+        assert file.read_bytes() == (out / file.name).read_bytes()
+    assert restore(folder, *arguments, "-o", out, samples=3) == 0
+    assert "evaluations" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["photo", "model", "steps", "size", "mask"])
+def test_results_of_anything_else_are_not_taken_for_finished(
+    folder: Path, photo: Pixels, photos: Path, tmp_path: Path, change: str
+) -> None:
+    mask, model = tmp_path / "mask.png", tmp_path / "model"
+    Image.fromarray(np.eye(33, 21) > 0).save(mask)
+    shutil.copytree(folder, model)
+    arguments = ["--task", "inpainting", photos / "cat.png", "--mask", mask, "-o", tmp_path / "out"]
+    assert restore(model, *arguments) == 0
+    assert restore(model, *arguments) == 0
+    if change == "photo":
+        Image.fromarray(photo[:, ::-1].copy()).save(photos / "cat.png")
+    elif change == "model":
+        save_file(weights(NETWORK, seed=1), model / "model.safetensors")
+    elif change == "mask":
+        Image.fromarray(np.eye(33, 21) == 0).save(mask)
+    more = {"steps": ["--steps", "3"], "size": ["--size", "full"]}.get(change, [])
+    assert restore(model, *arguments, *more) == 2
+    assert restore(model, *arguments, *more, "--force") == 0
+
+
+def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
+    folder: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, written, write = tmp_path / "out", [], files.write_png
+
+    def full(path: Path, *rest: Any) -> None:
+        written.append(path.name)
+        if path.name == "cat-1.png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_png", full)
+        assert restore(folder, "--task", "jpeg", photos, "-o", out) == 3
+    assert "cat-1.png: No space left on device. Finished results stay, and the same command" in capsys.readouterr().err
+    assert written == ["cat-0.png", "cat-1.png"]  # the next photo was not tried
+    assert [file.name for file in out.iterdir()] == ["cat-0.png"]
+    before = (out / "cat-0.png").stat().st_mtime_ns
+    assert restore(folder, "--task", "jpeg", photos, "-o", out) == 0
+    assert (out / "cat-0.png").stat().st_mtime_ns == before
+    assert len(list(out.iterdir())) == 5
+
+
+def test_the_time_is_told_and_hours_are_refused(
+    folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two photos of 21×33 pixels, padded to 22×34, two samples of two steps each: 8 evaluations."""
+    monkeypatch.setattr(pace, "measure", lambda model, largest: lambda pixels: float(pixels))
+    arguments = ["--task", "jpeg", photos, "-o", tmp_path / "out", "--size", "full"]
+    assert restore(folder, *arguments) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[1] == "jpeg: 2 photos, 2 samples each, on cpu"
+    assert told[2] == "about 99.7 min: 8 evaluations of the network, of up to 748 s each"
+    assert re.search(r"More than 1 h are not begun .* allow it with --hours 2\.$", told[3])
+    assert not list((tmp_path / "out").iterdir())
+    assert restore(folder, *arguments, "--hours", "2") == 0
+    blocks = 8 * (2 + 2 + 4 + 2)  # of the encoder, the middle, the decoder and between its two levels, in each evaluation
+    assert f"restore: {blocks}/{blocks} blocks (100%)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -215,7 +309,11 @@ def test_a_shrunk_jpeg_is_told(folder: Path, photos: Path, tmp_path: Path, capsy
 
 
 def test_ctrl_c_leaves_a_page_of_what_is_done(
-    folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     drawn = command._drawn
 
@@ -226,7 +324,11 @@ def test_ctrl_c_leaves_a_page_of_what_is_done(
 
     monkeypatch.setattr(command, "_drawn", interrupted)
     assert restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "out") == 75
+    assert "interrupted after 1 of 2 photos; the same command goes on" in capsys.readouterr().err
     assert "cat.png" in (tmp_path / "out/index.html").read_text()
+    monkeypatch.undo()
+    assert restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "out") == 0
+    assert "a #1.png" in (tmp_path / "out/index.html").read_text()
 
 
 def test_a_regression_of_one_task(tmp_path: Path, photos: Path) -> None:

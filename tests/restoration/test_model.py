@@ -125,6 +125,19 @@ def test_what_is_no_model(folder: Path, tmp_path: Path) -> None:
         assert len(str(error.value)) < 1000
 
 
+def test_weights_that_are_no_numbers_are_refused(folder: Path, tmp_path: Path, photo: Pixels) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    broken = weights(NETWORK)
+    broken["first.weight"][0, 0, 0, 0] = float("inf")
+    save_file({f"0.05/{name}": tensor for name, tensor in broken.items()}, copy / "averages.safetensors")
+    with pytest.raises(DataError, match=r"averages\.safetensors: NaN or infinite values in first\.weight\. "):
+        palette.load(copy).restore(photo, "jpeg", sampler=Sampler(steps=1, ema_width=0.05))
+    save_file(broken, copy / "model.safetensors")
+    with pytest.raises(DataError, match=r"model\.safetensors: NaN or infinite values in first\.weight\. "):
+        palette.load(copy)
+
+
 # --------------------------------------------------------------------------------------------- restoring
 
 

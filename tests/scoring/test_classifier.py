@@ -45,6 +45,11 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
     save_classifier(Classifier(8, 3), tmp_path / "c.safetensors")
     with pytest.raises(DataError, match="not the weights of this classifier"):
         load_classifier(tmp_path / "c.safetensors", 16, 3, CPU)
+    broken = Classifier(8, 3)
+    broken.head.bias.data[0] = float("nan")
+    save_classifier(broken, tmp_path / "c.safetensors")
+    with pytest.raises(DataError, match=r"NaN or infinite values in head\.bias"):
+        load_classifier(tmp_path / "c.safetensors", 8, 3, CPU)
 
 
 def test_pixels_become_minus_one_to_one() -> None:

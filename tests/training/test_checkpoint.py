@@ -80,6 +80,17 @@ def test_a_state_of_another_version_is_passed_over(tmp_path: Path, capsys: pytes
     assert "step-00000040.pt: not a training state, passed over" in said
 
 
+@pytest.mark.parametrize("part", ["network", "averages", "by_width"])
+def test_a_state_with_nan_is_passed_over(tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    states, broken = States(tmp_path), torch.tensor([1.0, float("nan")])
+    states.save(state(10))
+    states.save(
+        state(20) | {part: {"network": {"w": broken}, "averages": [broken], "by_width": {0.05: [broken]}}[part]}
+    )
+    assert states.newest(100) == states.path(10)
+    assert "step-00000020.pt: training state with values that are not finite, passed over" in capsys.readouterr().err
+
+
 def test_a_state_that_this_machine_does_not_see(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be on a disk that all machines see"):
         load(tmp_path / "step-00000010.pt")

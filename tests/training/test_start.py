@@ -139,3 +139,14 @@ def test_half_a_state_is_refused(finished: Trainer, tmp_path: Path, damage: str)
 def test_a_spec_without_its_file() -> None:
     with pytest.raises(DataError, match="does not say where it is"):
         start.begin(build(train_spec(start_sha256="0" * 64), ALONE))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_values_that_are_no_numbers_are_refused(finished: Trainer, tmp_path: Path, whole: bool) -> None:
+    tensors = whole_state(finished) if whole else finished.averaged_weights()
+    name = "exp_avg/last.2.bias" if whole else "last.2.bias"
+    tensors[name] = tensors[name] * float("nan")
+    file = tmp_path / "start.safetensors"
+    save_file(tensors, file, {"adam_step": "5"})
+    with pytest.raises(DataError, match=rf"start\.safetensors: NaN or infinite values in {name}\. "):
+        fresh(spec_from(file), tmp_path)

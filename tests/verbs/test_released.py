@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from palette.config import Config
 from palette.errors import DataError
@@ -103,6 +104,17 @@ def test_other_weights_than_the_card_has(model: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"other")
     with pytest.raises(DataError, match=r"model.safetensors: not the released file"):
         released.run(stage(tmp_path / "results", spec(str(tmp_path / "model.json"), model)))
+
+
+def test_weights_that_are_no_numbers(model: Path, tmp_path: Path) -> None:
+    weights = load_file(model.with_name("model.safetensors"))
+    weights["first.weight"][0] = float("nan")
+    save_file(weights, tmp_path / "model.safetensors")
+    facts = read_json(model) | {"sha256": sha256(tmp_path / "model.safetensors")}
+    card = tmp_path / "model.json"
+    card.write_text(json.dumps(facts))
+    with pytest.raises(DataError, match=r"NaN or infinite values in first\.weight"):
+        released.run(stage(tmp_path / "results", spec(str(card), card)))
 
 
 @pytest.mark.parametrize("content", [{}, [], {"image_size": SIZE, "objective": None}])

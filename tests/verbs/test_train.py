@@ -16,10 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from palette.data.store import write_store
+from palette.errors import DataError
 from palette.files import read_json, sha256
 from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.stage import verify
 from palette.training import distributed
+from palette.training.distributed import World
+from palette.training.trainer import build
 from palette.verbs import train
 from tests.tiny import named, pictures, prepared, stage, train_spec
 
@@ -67,6 +70,15 @@ def test_averages_are_those_that_were_asked_for(uninterrupted: Path, tmp_path: P
     plain = stage(prepared(tmp_path), train_spec(steps=1))
     train.run(plain)
     assert not plain.path("averages.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_written(tmp_path: Path) -> None:
+    one = stage(prepared(tmp_path), train_spec())
+    trainer = build(one.spec, World(0, 1, torch.device("cpu")))
+    trainer.averages[0].fill_(float("nan"))
+    with pytest.raises(DataError, match="NaN or infinite values in"):
+        train.write_weights(one, trainer)
+    assert not one.path("model.safetensors").exists()
 
 
 SAME = ("model.safetensors", "averages.safetensors", "model.json")

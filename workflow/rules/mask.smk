@@ -1,4 +1,6 @@
 rule mask:
+    input:
+        needed("mask"),
     output:
         masks=results / "mask/{stage}/masks.zip",
         areas=results / "mask/{stage}/masks.json",

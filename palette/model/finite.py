@@ -1,0 +1,27 @@
+"""Weights that are numbers. With NaN among them a network answers NaN, and images come out black without any error."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from palette.errors import DataError
+
+SHOWN = 5
+"""Tensors that an error names."""
+
+
+def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Return the names of the tensors that have a NaN or an infinity in them."""
+    return [name for name, tensor in tensors if not torch.isfinite(tensor).all()]
+
+
+def require_finite(tensors: Iterable[tuple[str, Tensor]], file: Path | str) -> None:
+    """Raise DataError that names the tensors of `file` that have a NaN or an infinity in them."""
+    if names := not_finite(tensors):
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise DataError(
+            f"{file}: NaN or infinite values in {', '.join(names[:SHOWN])}{more}. The training that made these weights diverged, or "
+            "the file is damaged. Take an earlier checkpoint of that training, or get the file again."
+        )

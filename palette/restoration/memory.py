@@ -1,0 +1,57 @@
+"""What fits into memory, and an error that says what to do for what does not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from palette.errors import DataError, out_of_memory
+
+
+@contextmanager
+def within_memory(otherwise: str) -> Iterator[None]:
+    """Turn running out of memory, on a CPU or a GPU, into a DataError with the text `otherwise`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise DataError(otherwise) from None
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that Linux can still give to this process: of the machine, and within the limits of its cgroups; None elsewhere.
+
+    It would promise more, and end the process when it has to give it.
+    """
+    return min([*_of_machine(root), *_of_cgroups(root)], default=None)
+
+
+def _of_machine(root: Path) -> Iterator[int]:
+    with suppress(OSError):
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        sizes = dict(line.split(":") for line in lines)
+        yield int(sizes["MemAvailable"].split()[0]) * 1024
+
+
+def _of_cgroups(root: Path) -> Iterator[int]:
+    """Of the process's own group and of those around it, as far as they have a limit. What a group keeps of files can go."""
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:  # version 2
+                base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+            elif "memory" in controllers.split(","):
+                base = root / "sys/fs/cgroup/memory"
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            else:
+                continue
+            inner = path.strip("/").split("/")
+            for depth in range(len(inner) + 1):
+                yield from _of_cgroup(base.joinpath(*inner[:depth]), *names)
+
+
+def _of_cgroup(group: Path, limit: str, used: str, cache: str) -> Iterator[int]:
+    with suppress(OSError, ValueError):  # no such file in a container, or the limit `max`
+        facts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        taken = int((group / used).read_text()) - int(facts.get(cache, 0))
+        yield max(0, int((group / limit).read_text()) - taken)
