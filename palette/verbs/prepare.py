@@ -31,12 +31,12 @@ SPLITS: tuple[Split, ...] = ("test", "train")
 
 
 def run(stage: Stage[PrepareSpec]) -> None:
-    """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too.
+    """Write `train.zip`, `test.zip`, their conditions (empty stores, unless the dataset is of pairs) and `prepare.json`.
 
     What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
     """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
-    stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
+    stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS)]
     for name in ("card.json", "prepare.json", *(f"{store}.zip" for store in stores)):
         stage.path(name).unlink(missing_ok=True)
     with workshop(stage.path(PARTS)) as folder, ExitStack() as files:
@@ -181,9 +181,9 @@ class Work:
         """Make every store, or what is left of it; returns the content of `prepare.json`."""
         chosen = (of_photos if self.manifest.source == "photos" else of_pictures)(self.manifest, self.stage.spec)
         writers = {split: self.split(split, chosen.crops(split), chosen.counts[split]) for split in SPLITS}
-        if self.manifest.source == "pairs":
-            for split in SPLITS:
-                self.conditions(split, chosen.crops(split), writers[split])
+        paired = self.manifest.source == "pairs"
+        for split in SPLITS:
+            self.conditions(split, chosen.crops(split) if paired else iter(()), writers[split])
         if self.bad.count:
             say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
         return summary(self.manifest, self.stage.spec.prepare, writers, self.bad, chosen.noticed)
@@ -249,7 +249,7 @@ class Work:
             self.looks.add(int(facts["look"], 16), facts["sha256"])
 
     def conditions(self, split: Split, crops: Iterator[Crop], images: StoreWriter) -> None:
-        """Make the store of the conditions of a split's images: the same names in the same order."""
+        """Make the store of the conditions of a split's images: the same names in the same order. Without `crops` it is empty."""
         kept = [line.place is not None for line in images.lines()]
         writer = self.writer(f"{split}-conditions")
         found = (crop.condition() for crop in compress(crops, kept))
