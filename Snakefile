@@ -1,6 +1,12 @@
 # From a table of experiments to the paper's tables. `snakemake` runs what is stale; `snakemake -n` says what that is.
 
 
+# Of a Snakefile at the root of a `git+file:` repository, Snakemake 9.27 looks for what it includes at the root of the disk.
+if getattr(workflow.included_stack[-1], "repo_path", None):
+    workflow.included_stack[-1].path = f"./{workflow.included_stack[-1].path}"
+
+
+include: "workflow/rules/checkout.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
@@ -43,7 +49,7 @@ rule models:
 
 onstart:
     or_stop(refuse_arrays, workflow.executor_settings)
-    lock = None if only_planning() else or_stop(start, plan)
+    lock = None if only_planning() else begin()
 
 
 onsuccess:

@@ -23,7 +23,7 @@ Check = Callable[[Config], Iterator[Problem]]
 MOST_JOBS = 500_000
 """Jobs of sampling in a plan, which holds them all in memory."""
 RULES = (
-    *("all", "plan", "models", "tables", "fetch", "prepare", "prepare_pairs", "mask", "train", "train_with_averages"),
+    *("all", "plan", "models", "tables", "fetch", "prepare", "mask", "train"),
     *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
 """Names of the rules that every config has."""
@@ -263,6 +263,10 @@ def own_files_are_there(config: Config) -> Iterator[Problem]:
             yield Problem(("models", name, "train", "start_from"), text)
     if config.results.exists() and not config.results.is_dir():
         yield Problem(("results",), f"{config.results} is a file, and results need a folder.")
+    if {"{", "}"} & {*str(config.results)}:
+        yield Problem(
+            ("results",), f"{config.results}: Snakemake reads braces as wildcards. Name a folder without them."
+        )
 
 
 def references_exist(config: Config) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from palette.costs.reasons import HASHED
 from palette.errors import ConfigError
-from palette.graph import ARTIFACTS, CONDITIONS
+from palette.graph import ARTIFACTS
 from palette.locks import open_lock, take
 from palette.plan import Plan
 from palette.spec import KINDS
@@ -88,7 +88,7 @@ def _written(folder: Path, kind: str) -> set[Path]:
     named, hashed = _named(folder / "spec.yaml"), KINDS[kind].keeps_old
     if named is None or named[0] != kind or (hashed and named[1] != folder.name.rpartition("-")[2]):
         return set()
-    found = {folder / name for name in ("spec.yaml", "averages.safetensors", *CONDITIONS, *ARTIFACTS.get(kind, ()))}
+    found = {folder / name for name in ("spec.yaml", *ARTIFACTS.get(kind, ()))}
     for file in folder.iterdir():
         card = _json(file) if file.suffix == ".json" else None
         if isinstance(card, dict) and isinstance(card.get("artifacts"), dict):

@@ -16,18 +16,15 @@ from palette.spec.stages import (
 
 ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "fetch": ("manifest.jsonl",),
-    "prepare": ("train.zip", "test.zip", "prepare.json"),
+    "prepare": ("train.zip", "test.zip", "train-conditions.zip", "test-conditions.zip", "prepare.json"),
     "mask": ("masks.zip", "masks.json", "masks.png"),
-    "train": ("model.safetensors", "model.json", "log.jsonl"),
+    "train": ("model.safetensors", "averages.safetensors", "model.json", "log.jsonl"),
     "released": ("model.safetensors", "model.json"),
     "extractor": ("extractor.json",),
     "statistics": ("statistics.npz",),
     "score": ("scores.json",),
 }
 """Files of each kind that is made by one job, beside its card."""
-
-CONDITIONS = ("train-conditions.zip", "test-conditions.zip")
-"""What `prepare` makes besides of a dataset of pairs."""
 
 TABLE_FORMATS = ("csv", "md", "tex", "html")
 """Endings of the files that are made of each table."""
@@ -71,12 +68,10 @@ class Graph:
         if isinstance(spec, ReportSpec):
             made = (*(f"figures/{name}" for name in spec.figures), *(f"gallery/{name}" for name in spec.gallery_files))
             return [f"{folder}/index.html", *(f"{folder}/{name}" for name in made), spec.card]
-        more: tuple[str, ...] = ("averages.safetensors",) if isinstance(spec, TrainSpec) and spec.ema_widths else ()
-        more += CONDITIONS if isinstance(spec, PrepareSpec) and self.has_pairs(spec) else ()
-        return [f"{folder}/{name}" for name in (*ARTIFACTS[spec.kind], *more)] + [spec.card]
+        return [f"{folder}/{name}" for name in ARTIFACTS[spec.kind]] + [spec.card]
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage waits for.
+        """What the job of a stage waits for if nothing is made yet.
 
         Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
         last. That the parents' other files are there too is asked once, by `score` and `report`.
@@ -90,15 +85,12 @@ class Graph:
             return made + [file for f in dict.fromkeys(samples) for file in self.cards(f)]
         if shard is None:
             made = [file for f in dict.fromkeys(spec.parents.values()) for file in self.outputs(f)]
-            return made + self._awaited(spec)
+            # A training waits for the shorter one that it continues.
+            shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
+            return [*made, self.stages[shorter].card] if shorter else made
         parents = {role: f for role, f in spec.parents.items() if role != "sample"}
         cards = [self.stages[f].card for f in parents.values()]
         return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
-
-    def _awaited(self, spec: Spec) -> list[str]:
-        """The card of the training that another one continues: to wait for, not to read. One that is done waits for nothing."""
-        shorter = spec.runtime.after if isinstance(spec, TrainSpec) else None
-        return [self.stages[shorter].card] if shorter and not (self.results / spec.card).exists() else []
 
     def cards(self, folder: str) -> list[str]:
         """The cards that a stage leaves."""

@@ -1,5 +1,6 @@
 """What the Snakefile needs of the engine: the plan of its config, specs written when jobs start, one run at a time."""
 
+import getpass
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from palette.costs import page as cost_page
 from palette.costs import runs
 from palette.costs.budget import keep_within_budget
 from palette.costs.disk import full_disk
+from palette.costs.made import Job, Made, done, remaining
 from palette.data import mask_files, outputs
 from palette.data.lists import missing_list
 from palette.data.registry import known
@@ -77,17 +79,14 @@ def _digests(config: Config) -> dict[str, str]:
     return {str(path): digest(path) for path, digest in asked.items() if path and path.exists()}
 
 
-def _to_fetch(plan: Plan) -> Iterator[FetchSpec]:
-    """The datasets that are still to be fetched."""
-    for spec in plan.of_kind("fetch"):
-        if isinstance(spec, FetchSpec) and not all(
-            (plan.results / file).exists() for file in plan.outputs(spec.folder)
-        ):
-            yield spec
+def _to_fetch(plan: Plan) -> list[FetchSpec]:
+    """Return the datasets that a run will fetch."""
+    to_run = remaining(plan, Made(plan.results))
+    return [spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec) and spec.folder in to_run]
 
 
 def missing_data(plan: Plan) -> list[Missing]:
-    """The files of published datasets that a user must get by hand, of those that are still to be fetched."""
+    """Return the files of published datasets that a user must get by hand, of those that are to be fetched."""
     return [
         file
         for spec in _to_fetch(plan)
@@ -174,10 +173,16 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
 
 def jobs_use(checkout: str) -> None:
     """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
-    tools = str(Path(checkout) / "workflow/bin")
-    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent)), ("PATH", tools)):
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
     os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # no entry in passwd, as in some containers; Snakemake and torch ask for a name
+        os.environ["USER"] = str(os.getuid())
+
+
+ELSEWHERE = "Let this user write there, or name another folder: `snakemake --config results=/path/to/folder`."
 
 
 def start(plan: Plan) -> int:
@@ -193,8 +198,7 @@ def start(plan: Plan) -> int:
         plan.results.mkdir(parents=True, exist_ok=True)
         descriptor = open_lock(plan.results / ".lock")
     except OSError as error:
-        text = "Let this user write there, or name another folder: `snakemake --config results=/path/to/folder`."
-        raise ConfigError(f"{plan.results}: results cannot be written there ({error.strerror}). {text}") from None
+        raise ConfigError(f"{error.filename}: cannot be written ({error.strerror}). {ELSEWHERE}") from None
     if take(descriptor, plan.results / ".lock") is False:
         raise ConfigError(f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it.")
     keep_within_budget(plan)
@@ -214,6 +218,14 @@ def refuse_arrays(executor: Any) -> None:
             f"slurm-array-jobs: {executor.array_jobs}: the run would hang as soon as more shards are ready than `jobs` allows. "
             "Remove it from the profile or the command line. For fewer and longer jobs, raise `shard_size` in the config."
         )
+
+
+def refuse_read_only(plan: Plan) -> None:
+    """Raise ConfigError if pages are out of date in results that cannot be written. Snakemake would list each of their files."""
+    made = Made(plan.results)
+    old = [s for s in (*plan.tables, plan.report) if made.names(s.folder) and not done(plan, made, Job(s.folder))]
+    if old and not os.access(plan.results, os.W_OK):
+        raise ConfigError(f"{plan.results}: cannot be written, and {old[0].name} is out of date. {ELSEWHERE}")
 
 
 def write_specs(plan: Plan) -> None:

@@ -1,6 +1,8 @@
 """A config's mistakes are reported all at once, where they stand and with the way out; what is impossible is refused."""
 
+import errno
 import json
+import os
 import re
 import resource
 import subprocess
@@ -16,7 +18,7 @@ import yaml
 from palette import checks, config_docs
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.workflow import plan_of, start
+from palette.workflow import jobs_use, plan_of, refuse_read_only, start
 
 SMALL = """\
 datasets:
@@ -450,5 +452,45 @@ def test_no_table_is_called_as_a_rule(checkout: Path) -> None:
 def test_results_that_cannot_be_written_are_told(write: Callable[[str], Path], tmp_path: Path) -> None:
     plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
     (tmp_path / "results").write_text("in the way by now")
-    with pytest.raises(ConfigError, match="results cannot be written there"):
+    with pytest.raises(ConfigError, match=r"results: cannot be written \(File exists\)"):
         start(plan)
+
+
+def test_the_lock_of_another_user_is_named(
+    write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int, *_: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
+    monkeypatch.setattr("palette.workflow.os.open", refuse)
+    with pytest.raises(ConfigError, match=r"results/\.lock: cannot be written \(Permission denied\)"):
+        start(plan)
+
+
+def test_read_only_results_are_told_in_one_line_where_pages_are_old(
+    write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
+    monkeypatch.setattr("palette.workflow.os.access", lambda *_: False)
+    refuse_read_only(plan)  # nothing is there that Snakemake would list
+    (tmp_path / "results/report").mkdir(parents=True)
+    (tmp_path / "results/report/index.html").touch()
+    with pytest.raises(ConfigError, match=r"results: cannot be written, and report is out of date"):
+        refuse_read_only(plan)
+
+
+def test_braces_in_the_results_are_refused(write: Callable[[str], Path], tmp_path: Path) -> None:
+    lines = refusal(write(f"results: {tmp_path}/{{user}}\n{SMALL}"))
+    assert "Snakemake reads braces as wildcards" in lines[1]
+
+
+def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    for name in ("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "USER"):  # to be restored
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setattr("getpass.getuser", nameless)
+    jobs_use("/checkout")
+    assert os.environ["USER"] == str(os.getuid())

@@ -195,16 +195,6 @@ def test_a_longer_training_waits_for_the_shorter_ones_and_is_the_same_stage_with
     assert found[20].card in on_the_way(20, 10).inputs(found[30].folder)
 
 
-def test_a_longer_training_that_is_done_waits_for_nothing(tmp_path: Path) -> None:
-    made = on_the_way(20)
-    made.results = tmp_path
-    long, short = (trainings(made)[steps] for steps in (30, 20))
-    assert short.card in made.inputs(long.folder)
-    (tmp_path / long.folder).mkdir(parents=True)
-    (tmp_path / long.card).touch()
-    assert short.card not in made.inputs(long.folder)
-
-
 def test_seeds_and_tasks_wait_for_their_own_trainings_only() -> None:
     made = plan(experiments=[{**SMALL["experiments"][0], "steps": [5, 6]}])
     specs = {spec.folder: spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)}

@@ -84,15 +84,30 @@ def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
 def shown_briefly(plan: "Plan", files: Collection[str], gpus: int | None) -> str:
     """The cost of the jobs that make any of `files`, on as many GPUs, in a few lines; nothing, if there are no such jobs."""
     from palette.costs import text
-    from palette.costs.made import jobs_of
     from palette.costs.summary import costed, enough
+
+    jobs, device = jobs_that_make(plan, files), device_of(plan, None)
+    if not jobs:
+        return ""
+    return shown_losses(plan, files) + text.briefly(costed(plan, device, gpus or enough(plan, device), jobs))
+
+
+def shown_losses(plan: "Plan", files: Collection[str]) -> str:
+    """The trainings among the jobs that make any of `files` of which a change of code throws steps away; nothing without any."""
+    from palette.costs import text
+    from palette.costs.losses import losses
+
+    return "\n".join(text.lost(losses(plan, jobs_that_make(plan, files), device_of(plan, None))))
+
+
+def jobs_that_make(plan: "Plan", files: Collection[str]) -> dict[str, list["Job"]]:
+    """Folder of a stage → its jobs that make any of `files`."""
+    from palette.costs.made import jobs_of
 
     def runs(job: "Job") -> bool:
         return str(plan.results / plan.outputs(job.folder, job.shard)[0]) in files
 
-    jobs = {folder: stage for folder in plan.stages if (stage := [job for job in jobs_of(plan, folder) if runs(job)])}
-    device = device_of(plan, None)
-    return text.briefly(costed(plan, device, gpus or enough(plan, device), jobs)) if jobs else ""
+    return {folder: stage for folder in plan.stages if (stage := [job for job in jobs_of(plan, folder) if runs(job)])}
 
 
 def device_of(plan: "Plan", asked: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What of a plan is made already, and which jobs remain."""
+"""What of a plan is made already, which jobs remain, and what they wait for."""
 
 import os
 from dataclasses import dataclass
@@ -52,16 +52,50 @@ def jobs_of(plan: Plan, folder: str) -> list[Job]:
     return [Job(folder, shard) for shard in (plan.shards(spec) if spec.kind in SHARD_ARTIFACTS else [None])]
 
 
-def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
-    """The jobs that Snakemake would run: folder of the stage → those with a file that is not there; only stages with some."""
-    found: dict[str, list[Job]] = {}
-    for folder in plan.stages:
-        jobs = [job for job in jobs_of(plan, folder) if not done(plan, made, job)]
-        if jobs:
-            found[folder] = jobs
-    return found
-
-
 def done(plan: Plan, made: Made, job: Job) -> bool:
     """Whether all files of a job are there."""
     return all(file in made for file in plan.outputs(job.folder, job.shard))
+
+
+class Waits:
+    """What each job of a plan waits for, as the results folder is now."""
+
+    def __init__(self, plan: Plan, made: Made) -> None:
+        self.plan, self.made = plan, made
+        # Card → what is gone of the files that it was written beside.
+        self._gone: dict[str, list[str]] = {}
+        for folder in plan.stages:
+            for job in jobs_of(plan, folder):
+                *files, card = plan.outputs(folder, job.shard)
+                if card in made and (gone := [file for file in files if file not in made]):
+                    self._gone[card] = gone
+
+    def inputs(self, folder: str, shard: str | None = None) -> list[str]:
+        """The files that the job of a stage waits for.
+
+        Snakemake makes a missing input again and then runs whatever waits for it. So a job that is done names only those
+        of its inputs that are there: others may be deleted, and are made again when a job needs them that is not done.
+        Such a job also waits for what is gone beside a card.
+        """
+        files = self.plan.inputs(folder, shard)
+        if done(self.plan, self.made, Job(folder, shard)):
+            return [file for file in files if file in self.made]
+        return files + [file for card in files if card in self._gone for file in self._gone[card] if file not in files]
+
+
+def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
+    """The jobs that a plain `snakemake` would run: folder of the stage → its jobs; only stages with some.
+
+    That is the report if it is not done, and what makes the missing files that a job of these waits for.
+    """
+    waits, jobs = Waits(plan, made), {folder: jobs_of(plan, folder) for folder in plan.stages}
+    makers = {file: job for stage in jobs.values() for job in stage for file in plan.outputs(job.folder, job.shard)}
+    found: set[Job] = set()
+    waiting = [job for job in jobs[plan.report.folder] if not done(plan, made, job)]
+    while waiting:
+        job = waiting.pop()
+        if job not in found:
+            found.add(job)
+            waiting += [makers[file] for file in waits.inputs(job.folder, job.shard) if file not in made]
+    running = {folder: [job for job in stage if job in found] for folder, stage in jobs.items()}
+    return {folder: stage for folder, stage in running.items() if stage}

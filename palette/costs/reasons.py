@@ -105,7 +105,7 @@ class Reasons:
         spec = self.plan.stages[folder]
         if missing := self._missing(spec):
             return [missing]
-        earlier = [(path, facts) for path in self._candidates(spec) if (facts := _spec_at(path)) is not None]
+        earlier = [(path, facts) for path in self._candidates(spec) if (facts := written_spec(path)) is not None]
         found = [list(self._differences(spec, path, facts)) for path, facts in earlier]
         # Of the specs on disk, the one that differs in least is the one that was changed.
         return min(filter(None, found), key=len, default=["never made"])
@@ -130,7 +130,7 @@ class Reasons:
 
     def _differences(self, spec: Spec, earlier: Path, facts: Mapping[str, Any]) -> Iterator[str]:
         now = spec.model_dump(mode="json")
-        before_flat, now_flat = _flat(facts), _flat(now)
+        before_flat, now_flat = flat(facts), flat(now)
         for key in [*now_flat, *(key for key in before_flat if key not in now_flat)]:
             if key.partition(".")[0] in NOT_COMPARED or before_flat.get(key) == now_flat.get(key):
                 continue
@@ -139,7 +139,7 @@ class Reasons:
             else:
                 yield f"{self._option(spec, key)}{_change(before_flat.get(key), now_flat.get(key))}"
         if facts.get("engine") != spec.engine:
-            yield from _changed_code(spec.kind, earlier)
+            yield from changed_code(spec.kind, earlier)
         before, after = facts.get("parents", {}), spec.parents
         for role in after:
             if before.get(role) != after[role]:
@@ -154,7 +154,7 @@ class Reasons:
         return re.sub(r"\{(\w+)\}", lambda match: str(named.get(match[1], "…")), place)
 
 
-def _spec_at(folder: Path) -> dict[str, Any] | None:
+def written_spec(folder: Path) -> dict[str, Any] | None:
     """The spec in a folder as it was written, by whichever version; None for what is none."""
     try:
         facts = yaml.load((folder / "spec.yaml").read_text(encoding="utf-8"), Loader)
@@ -163,12 +163,12 @@ def _spec_at(folder: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) else None
 
 
-def _flat(value: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+def flat(value: Mapping[str, Any], start: str = "") -> dict[str, Any]:
     """Nested mappings with dotted keys. The rows of tables become one key each, by experiment, without the folders in them."""
     found: dict[str, Any] = {}
     for key, entry in value.items():
         if isinstance(entry, Mapping):
-            found |= _flat(entry, f"{start}{key}.")
+            found |= flat(entry, f"{start}{key}.")
         elif key == "rows" and isinstance(entry, list):
             found |= {f"{start}{key}.{row['experiment']}": True for row in entry}
         else:
@@ -188,7 +188,7 @@ def _text(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _changed_code(kind: str, earlier: Path) -> Iterator[str]:
+def changed_code(kind: str, earlier: Path) -> Iterator[str]:
     """The engine's files that are not those of the card in folder `earlier`."""
     before = _recorded(earlier)
     if before is None:

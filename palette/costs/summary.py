@@ -7,6 +7,7 @@ from typing import Any
 
 from palette.costs.disk import disk_bytes
 from palette.costs.estimate import ON_GPU, Estimate, Estimator, asked_devices
+from palette.costs.losses import losses
 from palette.costs.made import Job, Made, remaining
 from palette.costs.reasons import Reasons
 from palette.costs.schedule import Schedule, simulate
@@ -25,6 +26,7 @@ def planned(plan: Plan, device: str, gpus: int, nodes: int) -> tuple[Facts, Sche
     facts = {
         "stages": [_stage(folder, reasons.of(folder), stage) for folder, stage in estimates.items()],
         "done": len(plan.stages) - len(jobs),
+        "losses": losses(plan, jobs, device),
         "memory": [_memory(estimator, memory) for memory in estimator.memory(jobs)],
         **_costs(estimator, estimates, schedule),
     }

@@ -25,10 +25,27 @@ def duration(seconds: float) -> str:
 def planned(facts: Facts) -> str:
     """What will run and why, kind by kind, and what it costs."""
     if not facts["stages"]:
-        return f"Nothing to be done: all {facts['done']} stages of {facts['results']} are made."
+        return f"Nothing to be done: none of the {facts['done']} stages of {facts['results']} has to run."
     kinds = dict.fromkeys(stage["kind"] for stage in facts["stages"])
     parts = [_kind(kind, [s for s in facts["stages"] if s["kind"] == kind]) for kind in kinds]
-    return "\n".join([*parts, "", _costs(facts)])
+    return "\n".join([*parts, "", *lost(facts["losses"]), _costs(facts)])
+
+
+def lost(losses: Sequence[Facts]) -> list[str]:
+    """What a change of code throws away, and how to keep it; no lines where nothing is lost."""
+    if not losses:
+        return []
+    return [
+        "LOST: these trainings begin again at step 0, because the code changed. No option of theirs did.",
+        *(f"  {_loss(loss)}" for loss in losses),
+        "To keep them, go back to the code that made them. What they have stays in results/state until `palette gc` deletes it.",
+        "",
+    ]
+
+
+def _loss(loss: Facts) -> str:
+    time = f"{rounded(loss['gpu_hours'])} GPU-hours" if loss["gpu_hours"] else f"{duration(loss['seconds'])} on the CPU"
+    return f"{loss['training']}: {loss['steps']:,} of {loss['of']:,} steps, about {time} ({_why(loss['changed'])})"
 
 
 def _kind(kind: str, stages: Sequence[Facts]) -> str:
@@ -69,7 +86,7 @@ def briefly(facts: Facts) -> str:
 
 def _costs(facts: Facts) -> str:
     rows = _rows(facts)
-    rows["jobs"] += f"; {facts['done']:,} of the stages are made"
+    rows["jobs"] += f"; {_count(facts['done'], 'stage')} need not run"
     memory = [("memory", _memory(memory)) for memory in facts["memory"]]
     return aligned([*rows.items(), *memory, *(("times from", basis) for basis in _bases(facts["stages"]))])
 

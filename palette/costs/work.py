@@ -95,10 +95,13 @@ def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> f
 
 def last_state(results: Path, spec: TrainSpec) -> int:
     """Step from which a training would go on; 0 without a state."""
-    names = (
-        re.fullmatch(r"step-(\d+)\.pt", file.name) for file in (results / "state" / spec.state_key).glob("step-*.pt")
-    )
-    return max((step for name in names if name and (step := int(name[1])) <= spec.steps), default=0)
+    return newest_step(results / "state" / spec.state_key, spec.steps)
+
+
+def newest_step(state: Path, last: int) -> int:
+    """Return the newest step, up to step `last`, of which a state is in folder `state`; 0 without any."""
+    names = (re.fullmatch(r"step-(\d+)\.pt", file.name) for file in state.glob("step-*.pt"))
+    return max((step for name in names if name and (step := int(name[1])) <= last), default=0)
 
 
 def train_work(spec: TrainSpec, done: int = 0) -> Work:

@@ -17,6 +17,11 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
+def digest(content: dict[str, Any]) -> str:
+    """Return ten hex digits over JSON values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
 class Runtime(Options):
     """How a stage is run. Changes no result, so it is outside the hash."""
 
@@ -51,7 +56,7 @@ class Spec(Options):
         return self._digest({"name", "runtime"})
 
     def _digest(self, exclude: set[str]) -> str:
-        return hashlib.sha256(json.dumps(self._content(exclude), sort_keys=True).encode()).hexdigest()[:10]
+        return digest(self._content(exclude))
 
     def _content(self, exclude: set[str]) -> dict[str, Any]:
         """What the hash covers."""

@@ -81,7 +81,7 @@ class FetchSpec(Spec):
 
 
 class PrepareSpec(Spec):
-    """fetch → `train.zip`, `test.zip`; of pairs, `train-conditions.zip` and `test-conditions.zip` too."""
+    """fetch → `train.zip`, `test.zip`, and `train-conditions.zip`, `test-conditions.zip`, which are empty unless it is of pairs."""
 
     kind = "prepare"
     verb = "prepare"
@@ -109,7 +109,7 @@ class MaskSpec(Spec):
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `model.json`, `log.jsonl`; with `ema_widths`, `averages.safetensors`.
+    """prepare → `model.safetensors`, `averages.safetensors` (those of `ema_widths`), `model.json`, `log.jsonl`.
 
     Of several datasets, the parents are `prepare-NAME`.
     """

@@ -31,14 +31,14 @@ SPLITS: tuple[Split, ...] = ("test", "train")
 
 
 def run(stage: Stage[PrepareSpec]) -> None:
-    """Write `train.zip`, `test.zip` and `prepare.json`; of pairs, `train-conditions.zip` and `test-conditions.zip` too.
+    """Write `train.zip`, `test.zip`, their conditions (empty stores, unless the dataset is of pairs) and `prepare.json`.
 
     What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
     A second process waits for the first, which is to find its files untouched, and takes what it has made.
     """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
     refuse_few_classes(manifest, stage.spec.runtime.classes)
-    stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS if manifest.source == "pairs")]
+    stores = [*SPLITS, *(f"{split}-conditions" for split in SPLITS)]
     waiting = f"{stage.path('')}: another process is preparing this; waiting for it."
     with held(stage.path(f"{PARTS}.lock"), waiting) as waited:
         if waited and stage.path("card.json").exists():
@@ -184,9 +184,9 @@ class Work:
         """Make every store, or what is left of it; returns the content of `prepare.json`."""
         chosen = (of_photos if self.manifest.source == "photos" else of_pictures)(self.manifest, self.stage.spec)
         writers = {split: self.split(split, chosen.crops(split), chosen.counts[split]) for split in SPLITS}
-        if self.manifest.source == "pairs":
-            for split in SPLITS:
-                self.conditions(split, chosen.crops(split), writers[split])
+        paired = self.manifest.source == "pairs"
+        for split in SPLITS:
+            self.conditions(split, chosen.crops(split) if paired else iter(()), writers[split])
         if self.bad.count:
             say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
         return summary(self.manifest, self.stage.spec.prepare, writers, self.bad, chosen.noticed)
@@ -252,7 +252,7 @@ class Work:
             self.looks.add(int(facts["look"], 16), facts["sha256"])
 
     def conditions(self, split: Split, crops: Iterator[Crop], images: StoreWriter) -> None:
-        """Make the store of the conditions of a split's images: the same names in the same order."""
+        """Make the store of the conditions of a split's images: the same names in the same order. Without `crops` it is empty."""
         kept = [line.place is not None for line in images.lines()]
         writer = self.writer(f"{split}-conditions")
         found = (crop.condition() for crop in compress(crops, kept))

@@ -1,5 +1,5 @@
-"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `model.json`, `log.jsonl`; with `ema_widths`,
-`averages.safetensors`."""
+"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
+`model.json`, `log.jsonl`."""
 
 import shutil
 from contextlib import ExitStack
@@ -58,18 +58,15 @@ def _near(stage: Stage[TrainSpec], role: str, stack: ExitStack) -> Path:
 
 def publish(stage: Stage[TrainSpec], trainer: Trainer) -> None:
     """Write the stage's files, the card last."""
-    artifacts = ["model.safetensors", "model.json", "log.jsonl"]
     write_weights(stage, trainer)
-    if stage.spec.ema_widths:
-        with replacing(stage.path("averages.safetensors")) as temporary:
-            save_file(trainer.averages_by_width(), temporary)
-        artifacts.append("averages.safetensors")
+    with replacing(stage.path("averages.safetensors")) as temporary:  # holds nothing without `ema_widths`
+        save_file(trainer.averages_by_width(), temporary)
     write_json(stage.path("model.json"), model_facts(stage, trainer))
     with replacing(stage.path("log.jsonl")) as temporary:
         shutil.copyfile(state_folder(stage) / "log.jsonl", temporary)
     processes = trainer.world
     stage.write_card(
-        artifacts,
+        ["model.safetensors", "averages.safetensors", "model.json", "log.jsonl"],
         seed=stage.spec.seed,
         device=device_name(processes.device),
         devices=processes.size,

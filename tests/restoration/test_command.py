@@ -202,7 +202,9 @@ def test_the_time_is_told_and_hours_are_refused(
     assert re.search(r"More than 1 h are not begun .* allow it with --hours 2\.$", told[3])
     assert not list((tmp_path / "out").iterdir())
     assert restore(folder, *arguments, "--hours", "2") == 0
-    blocks = 8 * (2 + 2 + 4 + 2)  # of the encoder, the middle, the decoder and between its two levels, in each evaluation
+    blocks = 8 * (
+        2 + 2 + 4 + 2
+    )  # of the encoder, the middle, the decoder and between its two levels, in each evaluation
     assert f"restore: {blocks}/{blocks} blocks (100%)" in capsys.readouterr().err
 
 

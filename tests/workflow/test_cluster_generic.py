@@ -56,7 +56,7 @@ def test_a_log_keeps_what_snakemake_deletes(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for text in ("first", "second"):
         log.unlink(missing_ok=True)
-        into = [str(CHECKOUT / "workflow/bin/into"), str(log)]
+        into = ["sh", str(CHECKOUT / "workflow/bin/into"), str(log)]
         shown = subprocess.run(into, input=f"{text}\n", capture_output=True, text=True, check=True)
         assert shown.stdout == f"{text}\n"
     lines = [line for line in log.read_text().splitlines() if not line.startswith("--- ")]

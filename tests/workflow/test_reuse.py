@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -70,6 +71,41 @@ def test_another_workflow_imports_ours_and_samples_a_released_model(finished: Pr
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
+def test_another_workflow_imports_ours_out_of_a_git_repository(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """As by `github(...)`: Snakemake gets file by file out of a commit, and the package comes from the same one."""
+    repository = Project.create(tmp_path / "repository", tiny)
+    git = ["git", "-C", str(repository.folder), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q", "-b", "trunk"], ["add", "-A"], ["commit", "-q", "-m", "All of it"]):
+        subprocess.run([*git, *arguments], check=True)
+    (repository.folder / "palette/plan.py").write_text("not committed")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "own.json").write_text(json.dumps(tiny))
+    snakefile = f"git+file://{repository.folder}/Snakefile@trunk"
+    (own / "Snakefile").write_text(IMPORTING.format(snakefile=snakefile))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    made = [*command, "--until", "palette_mask"]
+    for arguments in ([*command, "-n"], made):
+        run = subprocess.run(arguments, cwd=own, env=repository.environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    (card,) = own.glob("vendored/results/mask/*/card.json")
+    assert read_json(card)["kind"] == "mask"
+
+
+@pytest.mark.slow
+def test_a_checkout_runs_from_any_path_or_says_why_not(tiny: dict[str, Any], tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "it's a copy without executable bits", tiny)
+    (project.folder / "workflow/bin/into").chmod(0o644)
+    project.snakemake("--until", "mask")
+    (log,) = project.results.glob("logs/mask/[!.]*")
+    assert "---" in log.read_text()
+    refused = Project.create(tmp_path / "br{ace}s", tiny).snakemake("-n", check=False)
+    assert refused.returncode != 0
+    assert "move the checkout to a path without { }" in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_results_moved_elsewhere_rerun_nothing(finished: Project, tmp_path: Path) -> None:
     """As rsync without `--times` brings them to another machine's disk, which the config names."""
     elsewhere = Project.create(tmp_path / "another/checkout", finished.config)
@@ -83,14 +119,20 @@ def test_results_moved_elsewhere_rerun_nothing(finished: Project, tmp_path: Path
 def test_the_plan_as_a_target_and_the_budget(project: Project) -> None:
     project.change(lambda c: c["models"]["palette"]["train"].update(learning_rate=2e-3))
     project.change(lambda c: c.update(budget={"gpu": "h100", "gpu_hours": 0}))
+    with (project.folder / "palette/training/log.py").open("a") as file:
+        file.write("\nANOTHER = 1\n")
     before = {file for file in project.results.rglob("*") if not {".cost", "logs"} & set(file.parts)}
     shown = project.snakemake("plan").stdout
     assert "models.palette.train.learning_rate: 0.001 → 0.002" in shown
     assert "GPU-hours" in shown
     assert "Done. Look at" not in shown
+    lost = "photos-colorization-regression-s0: 8 of 8 steps, about "  # of the other model an option has changed too
+    assert shown.count(" of 8 steps") == shown.count(lost) == 1
+    assert "engine: palette/training/log.py changed" in shown
     refused = project.snakemake(check=False)
     assert refused.returncode != 0
     assert "above budget.gpu_hours: 0" in refused.stderr
+    assert refused.stderr.index(lost) < refused.stderr.index("above budget")
     assert {file for file in project.results.rglob("*") if not {".cost", "logs"} & set(file.parts)} == before
 
 

@@ -20,6 +20,13 @@ def test_sampler_steps_rerun_sampling_and_what_follows(project: Project) -> None
     assert project.stale() == {"sample": 2, "features": 2, "score": 1, "smoke": 1, "report": 1}
 
 
+def test_deleted_stores_come_back_for_a_new_sampler_and_rerun_nothing_that_is_done(project: Project) -> None:
+    for store in project.results.glob("prepare/*/*.zip"):
+        store.unlink()
+    project.change(lambda c: c["samplers"]["dpm4"].update(steps=5))
+    assert project.stale() == {"prepare": 1, "sample": 2, "features": 2, "score": 1, "smoke": 1, "report": 1}
+
+
 def test_table_option_reruns_tabulate_and_report_only(project: Project) -> None:
     project.change(lambda c: c["tables"]["smoke"].update(title="Another"))
     assert project.stale() == {"smoke": 1, "report": 1}

@@ -4,18 +4,15 @@
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
 import atexit
 import os
-import re
-import sys
 from pathlib import Path
-
-checkout = Path(workflow.current_basedir).parents[1]
-sys.path.insert(0, str(checkout))
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
 from palette.cli import print_any_text
-from palette.commands.plan import options, shown, shown_briefly
+from palette.commands.plan import options, shown, shown_briefly, shown_losses
 from palette.config_file import read_yaml
+from palette.costs.made import Made, Waits
 from palette import requests
 from palette.errors import UserError
 from palette.frozen import thaw
@@ -27,6 +24,7 @@ from palette.workflow import (
     page,
     plan_of,
     refuse_arrays,
+    refuse_read_only,
     say_once,
     start,
     write_specs,
@@ -64,8 +62,9 @@ else:
     plan = or_stop(plan_of, files, config)
 if imported and workflow.is_main_process:
     or_stop(write_specs, plan)  # a module's `onstart` is not run
-
-
+if workflow.is_main_process:
+    or_stop(refuse_read_only, plan)
+waits = Waits(plan, Made(plan.results))
 # Of a hundred thousand inputs, strings are joined many times faster than paths.
 start_of_paths = f"{results}/" if results.parts else ""
 
@@ -79,18 +78,16 @@ def made(folder, shard=None):
     return [results / file for file in plan.outputs(folder, shard)]
 
 
+def awaited(folder, shard=None):
+    """All files that a job of a stage waits for."""
+    return [ancient(start_of_paths + file) for file in waits.inputs(folder, shard)]
+
+
 def needed(kind):
-    """Input function: all files that the stage of this kind, named by the wildcards, reads."""
-    return lambda wildcards: [
-        ancient(start_of_paths + file)
-        for file in plan.inputs(f"{kind}/{wildcards.stage}", wildcards.get("shard"))
-    ]
-
-
-def among(folders):
-    """Wildcard constraint: exactly these stages."""
-    names = [re.escape(folder.partition("/")[2]) for folder in folders]
-    return "|".join(names) or "(?!)"
+    """Input function: the same of the stage of this kind that the wildcards name."""
+    return lambda wildcards: awaited(
+        f"{kind}/{wildcards.stage}", wildcards.get("shard")
+    )
 
 
 def threads_of(kind):
@@ -129,10 +126,12 @@ if "slurm-jobstep" in sys.argv:
     os.environ[SUBMITTED] = scheduler_job()
 
 
+# `… | into LOG` shows what a job says and keeps it. By `sh`: some ways to copy a checkout lose the executable bit.
+into = quote(str(checkout / "workflow/bin/into"))
 # A preempted job is told with SIGTERM and killed later; what runs then goes on until it is killed, and a training saves its
 # state first. One that ended itself would count as failed instead of being queued again.
-if "SLURM_JOB_ID" in os.environ:
-    shell.prefix("trap '' TERM; set -euo pipefail; ")
+trap = "trap '' TERM; " if "SLURM_JOB_ID" in os.environ else ""
+shell.prefix('{trap}into() {{ sh {into} "$1"; }}; set -euo pipefail; ')
 
 
 def only_planning():
@@ -142,14 +141,25 @@ def only_planning():
     ]
 
 
+def to_make():
+    """The files of the jobs of this run."""
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+    return {file for job in jobs for file in map(str, job.output)}
+
+
 def tell_cost():
     """Of a dry run, say what its jobs would cost."""
     if workflow.dryrun and workflow.scheduler:
-        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
         gpus = workflow.global_resources.get("gpu")
-        made_now = {file for job in jobs for file in map(str, job.output)}
-        if text := shown_briefly(plan, made_now, gpus and gpus.value):
+        if text := shown_briefly(plan, to_make(), gpus and gpus.value):
             say_once(f"\n{text}")
+
+
+def begin():
+    """Say what a change of code throws away, and begin; return the lock."""
+    if text := shown_losses(plan, to_make()):
+        say_once(f"\n{text}")
+    return or_stop(start, plan)
 
 
 # Snakemake calls none of its hooks in a dry run.

@@ -4,6 +4,9 @@ rule prepare:
     output:
         train=results / "prepare/{stage}/train.zip",
         test=results / "prepare/{stage}/test.zip",
+        # Empty, unless the dataset is of pairs.
+        train_conditions=results / "prepare/{stage}/train-conditions.zip",
+        test_conditions=results / "prepare/{stage}/test-conditions.zip",
         list=results / "prepare/{stage}/prepare.json",
         card=results / "prepare/{stage}/card.json",
     log:
@@ -19,19 +22,3 @@ rule prepare:
         "prepare {wildcards.stage}"
     shell:
         "python -m palette prepare -c {params.spec:q} 2>&1 | into {log:q}"
-
-
-# A dataset of pairs has its conditions in stores of their own.
-use rule prepare as prepare_pairs with:
-    output:
-        train=results / "prepare/{stage}/train.zip",
-        test=results / "prepare/{stage}/test.zip",
-        train_conditions=results / "prepare/{stage}/train-conditions.zip",
-        test_conditions=results / "prepare/{stage}/test-conditions.zip",
-        list=results / "prepare/{stage}/prepare.json",
-        card=results / "prepare/{stage}/card.json",
-    wildcard_constraints:
-        stage=among(s.folder for s in plan.of_kind("prepare") if plan.has_pairs(s)),
-
-
-ruleorder: prepare_pairs > prepare

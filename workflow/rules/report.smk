@@ -1,6 +1,6 @@
 rule report:
     input:
-        [ancient(results / file) for file in plan.inputs(plan.report.folder)],
+        awaited(plan.report.folder),
     output:
         page=report(
             results / plan.report.folder / "index.html",

@@ -5,7 +5,7 @@ for table in plan.tables:
         name:
             table.name
         input:
-            [ancient(results / file) for file in plan.inputs(table.folder)],
+            awaited(table.folder),
         output:
             csv=report(
                 results / table.folder / f"{table.name}.csv",

@@ -4,6 +4,8 @@ rule train:
         needed("train"),
     output:
         model=results / "train/{stage}/model.safetensors",
+        # Those of `ema_widths`; empty without.
+        averages=results / "train/{stage}/averages.safetensors",
         facts=results / "train/{stage}/model.json",
         curve=results / "train/{stage}/log.jsonl",
         card=results / "train/{stage}/card.json",
@@ -24,21 +26,6 @@ rule train:
         "train {wildcards.stage}"
     shell:
         "{params.launcher} python -m palette train -c {params.spec:q} --gpus {params.gpus} 2>&1 | into {log:q}"
-
-
-# A training that keeps further averages (`ema_widths`) has one more file.
-use rule train as train_with_averages with:
-    output:
-        model=results / "train/{stage}/model.safetensors",
-        averages=results / "train/{stage}/averages.safetensors",
-        facts=results / "train/{stage}/model.json",
-        curve=results / "train/{stage}/log.jsonl",
-        card=results / "train/{stage}/card.json",
-    wildcard_constraints:
-        stage=among(s.folder for s in plan.of_kind("train") if s.ema_widths),
-
-
-ruleorder: train_with_averages > train
 
 
 # A model that others have trained stands for a training.

@@ -1,0 +1,85 @@
+"""Trainings that begin anew although no option changed: what is lost to a change of code."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from palette.costs.estimate import Estimator
+from palette.costs.made import Job
+from palette.costs.reasons import HASHED, changed_code, flat, written_spec
+from palette.costs.work import last_state, newest_step
+from palette.plan import Plan
+from palette.spec.base import Spec, digest
+from palette.spec.stages import TrainSpec
+
+Facts = dict[str, Any]
+NOT_OPTIONS = {"kind", "hash", "name", "engine", "parents", "runtime", "steps"}
+
+
+def losses(plan: Plan, folders: Iterable[str], device: str) -> list[Facts]:
+    """The trainings in `folders` that begin at step 0 and would not but for a change of code: their lost steps, as JSON values.
+
+    Trainings that share a state count once, as the longest. device: key of `palette.costs.gpus.GPUS`, on which they run again.
+    """
+    specs = [spec for folder in folders if isinstance(spec := plan.stages[folder], TrainSpec)]
+    found = {}
+    for spec in sorted(specs, key=lambda spec: spec.steps):
+        steps, changes = max(_earlier(plan, spec), default=(0, []))
+        if steps and not last_state(plan.results, spec):
+            found[spec.state_key] = (spec, steps, changes)
+    estimator = Estimator.of(plan, device) if found else None
+    return [_facts(spec, steps, changes, estimator) for spec, steps, changes in found.values() if estimator]
+
+
+def _facts(spec: TrainSpec, steps: int, changes: list[str], estimator: Estimator) -> Facts:
+    again = estimator.estimate(Job(spec.folder), done=spec.steps - steps)
+    gpu_hours = 0.0 if estimator.device == "cpu" else again.gpu_hours
+    return {
+        "training": spec.name,
+        "steps": steps,
+        "of": spec.steps,
+        "changed": changes,
+        "seconds": again.seconds,
+        "gpu_hours": gpu_hours,
+    }
+
+
+def _earlier(plan: Plan, spec: TrainSpec) -> Iterator[tuple[int, list[str]]]:
+    """Steps of each training on disk that differs from `spec` in code alone, as many as it has itself; and what differs."""
+    for file in plan.results.glob(f"train/{spec.name}-*/spec.yaml"):
+        folder, facts = file.parent, written_spec(file.parent)
+        name = HASHED.fullmatch(folder.name)
+        if facts and name and name[1] == spec.name and folder.name != spec.folder.partition("/")[2]:
+            changes = _changes(plan, spec, folder, facts)
+            if changes:
+                yield min(_steps(plan.results, folder, facts), spec.steps), changes
+
+
+def _changes(plan: Plan, spec: Spec, earlier: Path, facts: Mapping[str, Any]) -> list[str] | None:
+    """What of the code differs between an earlier stage and `spec`, parents included; None if anything else does.
+
+    An option that only one of the two versions knows is code.
+    """
+    before, now = flat(facts), flat(spec.model_dump(mode="json"))
+    options = {key for key in before.keys() & now.keys() if key.partition(".")[0] not in NOT_OPTIONS}
+    if any(before[key] != now[key] for key in options) or facts.get("parents", {}).keys() != spec.parents.keys():
+        return None
+    changes = []
+    if facts.get("engine") != spec.engine:
+        changes = list(changed_code(spec.kind, earlier)) or ["the engine changed"]
+    for role, folder in spec.parents.items():
+        parent = plan.results / facts["parents"][role]
+        if parent != plan.results / folder:
+            found = _changes(plan, plan.stages[folder], parent, written_spec(parent) or {})
+            if found is None:
+                return None
+            changes += found
+    return list(dict.fromkeys(changes))
+
+
+def _steps(results: Path, folder: Path, facts: Mapping[str, Any]) -> int:
+    """How far a training on disk has come."""
+    if (folder / "card.json").exists():
+        return int(facts["steps"])
+    key = digest({name: value for name, value in facts.items() if name not in ("hash", "name", "runtime", "steps")})
+    return newest_step(results / "state" / key, int(facts["steps"]))
