@@ -34,7 +34,7 @@ def pixels_of(photo: Photo, otherwise: str = "photo") -> Image:
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture, or of a format that Pillow cannot read.") from None
     except MemoryError:
-        raise DataError(f"{name}: does not fit into memory.") from None
+        raise DataError(f"{name}: does not fit into memory. Free some, or make a smaller copy of it.") from None
     except UNREADABLE as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{name}: not readable as a picture ({reason}).") from None

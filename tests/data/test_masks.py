@@ -212,6 +212,17 @@ def test_a_folder_of_masks(tmp_path: Path) -> None:
     assert digest(folder) != before
 
 
+@pytest.mark.parametrize(("share", "fits"), [(0.185, False), (0.192, True), (0.308, True), (0.315, False)])
+def test_a_mask_may_miss_its_bin_by_a_hundredth(tmp_path: Path, share: float, fits: bool) -> None:
+    mask = (np.arange(64 * 64) < share * 64 * 64).reshape(64, 64)
+    folder = folder_of(tmp_path / "masks", [mask])
+    if fits:
+        assert np.array_equal(own("free-form-20-30", folder, 1, 64), [mask])
+        return
+    with pytest.raises(DataError, match="is for 20% to 30%"):
+        own("free-form-20-30", folder, 1, 64)
+
+
 def test_masks_in_order_of_numbers_and_of_names(tmp_path: Path) -> None:
     masks = drawn("free-form-20-30", 11)
     numbered, named = tmp_path / "numbered", tmp_path / "named"

@@ -123,6 +123,16 @@ def folder_spec(results: Path, folder: Path, count: int = 6, **changes: object):
     )
 
 
+def test_ten_problems_are_listed_and_the_others_counted(results: Path, tmp_path: Path) -> None:
+    folder = outputs(tmp_path / "out", [f"other-{number}.png" for number in range(6)])
+    with store(results) as tests, pytest.raises(DataError) as error:
+        match(folder, tests)
+    lines = str(error.value).splitlines()
+    assert "problems: 12." in lines[0]
+    assert len(lines) == 1 + 10 + 1
+    assert lines[-1].strip() == "and 2 more"
+
+
 def test_they_become_a_store_of_samples_as_a_models_do(results: Path, tmp_path: Path) -> None:
     one = folder_spec(results, outputs(tmp_path / "out", NAMES["names"]))
     for shard in (0, 1):
@@ -152,6 +162,8 @@ def test_a_changed_file_is_another_stage_and_another_place_is_not(results: Path,
     folder, moved = (outputs(tmp_path / name, NAMES["numbers"]) for name in ("out", "moved"))
     before = folder_spec(results, folder).spec.hash
     assert folder_spec(results, moved).spec.hash == before
+    (moved / "00000002.png").rename(moved / "00000007.png")
+    assert folder_spec(results, moved).spec.hash != before
     with (folder / "00000002.png").open("ab") as file:
         file.write(b"more")
     assert folder_spec(results, folder).spec.hash != before

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palette.data.degraded import Degraded
+from palette.data.limits import PIXELS
 from palette.data.randomness import generator
 from palette.data.tasks.super_resolution import coarsen
 from palette.data.tasks.uncropping import four_sides, one_side
@@ -166,6 +167,21 @@ def test_the_key_tells_photos_apart() -> None:
     assert len({key(photo), key(changed), key(photo.reshape(12, 8, 3))}) == 3
 
 
+def test_a_result_has_as_many_pixels_as_a_picture_may_have() -> None:
+    assert fitted(PIXELS, 1, None) == (PIXELS, 1)
+    with pytest.raises(DataError, match="at most"):
+        fitted(PIXELS + 1, 1, None)
+
+
+def test_another_hole_in_gray_is_another_key() -> None:
+    """Where the photo is as gray as a hole, pixels alone do not tell where it is."""
+    photo, mask = np.full((16, 16, 3), 128, np.uint8), np.zeros((16, 16), np.bool_)
+    mask[:8] = True
+    first, second = (canvas(photo, Request("inpainting", mask=m), 16, 8) for m in (mask, ~mask))
+    np.testing.assert_array_equal(first.degraded.image, second.degraded.image)
+    assert first.key != second.key
+
+
 @pytest.mark.parametrize("options", [{"task": "jpeg", "size": 100_000}, {"task": "uncropping", "size": 100_000}])
 def test_more_pixels_than_fit_are_refused_before_they_are_made(options: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="a result of 150000×100000 pixels; at most"):
@@ -183,6 +199,7 @@ def test_more_pixels_than_fit_are_refused_before_they_are_made(options: dict[str
         ({"task": "inpainting"}, "mask: missing"),
         ({"task": "uncropping", "extend": "up"}, "should be one of right, left, top, bottom, all"),
         ({"task": "super-resolution", "factor": 1}, "from 2 to 16"),
+        ({"task": "super-resolution", "factor": 17}, "from 2 to 16"),
     ],
 )
 def test_what_does_not_go_together(options: dict[str, object], says: str) -> None:

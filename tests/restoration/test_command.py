@@ -57,10 +57,12 @@ def test_what_is_passed_over_in_a_folder_is_told(
     folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "phone.heic").write_bytes(b"x")
+    (photos / "index.html").write_text("an earlier page")
     assert restore(folder, photos, "--task", "jpeg", "-o", tmp_path / "out", samples=1) == 0
     told = next(line for line in capsys.readouterr().err.splitlines() if "passed over" in line)
     assert "phone.heic" in told
     assert "cat.png" not in told
+    assert "index.html" not in told
 
 
 def test_the_page_needs_nothing_else_and_its_links_lead_somewhere(folder: Path, photos: Path, tmp_path: Path) -> None:

@@ -217,6 +217,20 @@ def test_what_cannot_fit_is_refused_before_it_is_tried(
         model.restore(photo, "jpeg", size="full", batch=1, **FAST)
 
 
+@pytest.mark.parametrize("patch", [1, 2])
+def test_the_memory_that_is_needed_is_that_of_ten_feature_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: int
+) -> None:
+    network = NETWORK.model_copy(update={"patch_size": patch, "attention": ()})
+    at_work, photo = palette.load(write_model(tmp_path, network=network)), np.zeros((16, 16, 3), np.uint8)
+    needed = 10 * 3 * (16 // patch) ** 2 * 8 * 4  # three samples of float32, eight channels
+    monkeypatch.setattr(module, "free_memory", lambda: needed)
+    assert len(at_work.restore(photo, "jpeg", samples=3, steps=1)) == 3
+    monkeypatch.setattr(module, "free_memory", lambda: needed - 1)
+    with pytest.raises(DataError, match="3 at a time of 16×16 pixels do not fit"):
+        at_work.restore(photo, "jpeg", samples=3, steps=1)
+
+
 def test_sampler_by_name_and_by_options(model: palette.Model, photo: Pixels) -> None:
     (named,) = arrays(model.restore(photo, "jpeg", sampler="dpm++2m-sde", steps=3))
     (given,) = arrays(model.restore(photo, "jpeg", sampler=Sampler(kind="dpm++2m-sde", steps=3)))
