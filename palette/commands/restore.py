@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from palette.config.sampling import Sampler
+    from palette.data.depth import Range
     from palette.progress import Progress
     from palette.publish.restored import Restored
     from palette.restoration import Canvas, Model, Request
@@ -37,8 +38,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     size = "short side of the results in pixels, or `full`: as the photo (default: that of the model's training)"
     add("--size", type=_size, metavar="N|full", help=size)
     add(
-        "--mask", type=Path, metavar="FILE", help="inpainting: a picture as large as the photo, white where to generate"
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="inpainting: a picture as large as the photo, white or transparent where to generate",
     )
+    resize = "how the photo is resized; `nearest` for label maps (default: lanczos)"
+    add("--filter", default="lanczos", metavar="F", help=resize)
+    values = "of photos of more than 8 bits: the values that are black and white (default: the range of their type, if filled)"
+    add("--range", type=float, nargs=2, metavar=("BLACK", "WHITE"), help=values)
     extend = "uncropping: where; half of the result is new (default: right)"
     add("--extend", choices=("right", "left", "top", "bottom", "all"), help=extend)
     add("--factor", type=int, metavar="N", help="super-resolution: how many times as large (default: 4)")
@@ -82,6 +90,7 @@ class Work:
     samples: int
     seed: int
     batch: int | None
+    value_range: "Range | None"
     out: Path
     photos: list[tuple[Path, str]]
     """Each with the name of its results."""
@@ -96,16 +105,18 @@ def _plan(arguments: argparse.Namespace) -> Work:
     from palette.progress import Progress
     from palette.restoration import Request, load
     from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names, result_path
-    from palette.restoration.photo import pixels_of
+    from palette.restoration.photo import pixels_of, require_range
     from palette.stage import say
 
     processor.keep_memory()
+    value_range = tuple(arguments.range) if arguments.range else None
+    require_range(value_range)
     photos = photos_in(arguments.images, arguments.out)
     model = load(arguments.model)
     if arguments.mask:
         pixels_of(arguments.mask)  # it concerns every photo, so it must be readable
     task = model.task_of(arguments.task)
-    request = Request(task, arguments.size, arguments.mask, arguments.extend, arguments.factor)
+    request = Request(task, arguments.size, arguments.mask, arguments.extend, arguments.factor, arguments.filter)
     sampler = model.sampler_of(arguments.sampler, arguments.steps)
     samples = model.samples_of(arguments.samples, arguments.batch)
     names = result_names(photos)
@@ -124,6 +135,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
         samples=samples,
         seed=arguments.seed,
         batch=arguments.batch,
+        value_range=value_range,
         out=arguments.out,
         photos=list(zip(photos, names, strict=True)),
         progress=Progress("restore", total, "evaluations"),
@@ -132,14 +144,19 @@ def _plan(arguments: argparse.Namespace) -> Work:
 
 def _restore(work: Work, photo: Path, name: str) -> None:
     """Restore one photo and write its samples; what is wrong with it is noted."""
+    import numpy as np
+
     from palette.errors import DataError
-    from palette.restoration.photo import pixels_of
+    from palette.restoration.photo import picture_of
+    from palette.stage import say
 
     before, each = work.progress.done, work.progress.total // len(work.photos)
     try:
-        pixels = pixels_of(photo)
-        ready = work.model.canvas(pixels, work.request)
-        _hint(work, photo, min(pixels.shape[:2]), min(ready.width, ready.height))
+        picture = picture_of(photo, value_range=work.value_range)
+        ready = work.model.canvas(np.array(picture.pixels), work.request)
+        if picture.lost:
+            say(f"{photo}: read as 8-bit RGB on white; worth a look: {picture.lost}")
+        _hint(work, photo, min(picture.pixels.size), min(ready.width, ready.height))
         work.done.append(_drawn(work, photo, name, ready))
     except DataError as error:
         text = str(error)
