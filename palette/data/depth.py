@@ -21,9 +21,9 @@ ANY: Range = (0, 1)
 BITS, PHOTOMETRIC, PLANES, FORMAT = 258, 262, 284, 339
 """Tags of a TIFF."""
 UNSIGNED, SIGNED = (1,), (2,)
-"""Of the tag `FORMAT`."""
+"""Values of the tag `FORMAT`."""
 ROWS = 256
-"""Of a picture, that are scaled at a time: floats take eight times the memory."""
+"""Rows that are scaled at a time: as floats they take eight times the memory."""
 SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 """Order of bytes → the one in which Pillow takes the low byte of a value for the high one."""
 
@@ -52,7 +52,7 @@ class Values:
 
     @property
     def clear(self) -> bool:
-        """Whether the range of the type is meant: the file says so, or all is 0, or a value lies in its upper half."""
+        """True if the range of the type is meant: the file says so, or all is 0, or a value lies in its upper half."""
         low, high = self.measured
         return self.sure or (low >= 0 and (high == 0 or self.white / 2 < high <= self.white))
 
@@ -77,6 +77,11 @@ class Values:
 def in_words(values: Sequence[float]) -> str:
     """Return a range for people: `0 to 4095`."""
     return " to ".join(f"{value:.10g}" for value in values)
+
+
+def first_tile(image: Image.Image) -> Any:
+    """Return what Pillow is to decode first of an opened picture; None of one that is loaded."""
+    return next(iter(getattr(image, "tile", ())), None)
 
 
 def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values | None:
@@ -114,11 +119,18 @@ def _rawmode(tile: Any) -> str:
     return arguments if isinstance(arguments, str) else str(arguments[0])
 
 
+def _require(data: bytes) -> None:
+    """Raise ValueError without the file: of an image that Pillow opened, all that is to be had are the high bytes."""
+    if not data:
+        raise ValueError("an image of more than 8 bits that Pillow makes 8 of; give the path of its file instead")
+
+
 def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
     """The header says which value is white. 65,535 is in all files of 16 bits, and says nothing."""
     white, bands = tile.args[1], 3 if image.mode == "RGB" else 1
     if image.mode not in ("I", "RGB") or white < 256:
         return None
+    _require(data)
     count = image.width * image.height * bands
     if tile.codec_name == "ppm_plain":
         pixels = np.array(data[tile.offset :].split()[:count], np.int64)
@@ -132,6 +144,7 @@ def _of_colors(image: Image.Image, rawmode: str, data: bytes) -> Values:
     """Decode the file once more, with the bytes of each value swapped, to get at the low ones."""
     if rawmode.startswith("RGBa"):
         raise ValueError("colors of 16 bits that are multiplied by their transparency; save them as they are")
+    _require(data)
     gray = rawmode == "LA;16B"
     swapped = "RGBA" if gray else rawmode[:-1] + SWAPPED[rawmode[-1]]
     with Image.open(io.BytesIO(data)) as again:

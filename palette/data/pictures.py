@@ -3,21 +3,21 @@
 import io
 import struct
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from palette.config.datasets import Filter
-from palette.data.depth import Range, UnclearRange, Values, in_words, values_of
+from palette.data.depth import Range, UnclearRange, Values, first_tile, in_words, values_of
 from palette.data.jpeg import refuse_missing_blocks
 from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.photos import Box
 from palette.data.png import SIGNATURE, without_side_chunks
+from palette.data.unread import SAMPLES, kind_of
 
 KINDS = {
     ".avif": ("AVIF",),
@@ -50,12 +50,8 @@ UNREADABLE = (
 )
 """What Pillow raises for files that are damaged, huge or no pictures."""
 GRAY = ("1", "L", "LA", "La", "I", "F")
-
-
 LOSSLESS = ("gray", "palette", "1 bit", "turned", "enlarged")
 """Conversions that lose nothing, of which nobody needs to be told."""
-SAMPLES, BITS, FORMAT = 277, 258, 339
-"""Tags of a TIFF: its bands, and how many bits and which numbers their values are."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +88,13 @@ def read_picture(
         raise
     except UNREADABLE:
         for png, dropped in without_side_chunks(data) if data.startswith(SIGNATURE) else ():
-            with suppress(*UNREADABLE):
+            try:
                 picture = _read(png, name, background, gray, value_range)
-                return replace(picture, converted=(f"PNG chunks ignored: {dropped}", *picture.converted))
+            except UnclearRange:
+                raise
+            except UNREADABLE:
+                continue
+            return replace(picture, converted=(f"PNG chunks ignored: {dropped}", *picture.converted))
         raise
 
 
@@ -106,7 +106,7 @@ def _read(data: bytes, name: str, background: str, gray: bool, value_range: Rang
         refuse_bombs(image, data)
         refuse_missing_strips(image)
         notes = [*_misnamed(image, name), *_first_frame(image), *_first_bands(image)]
-        tile = next(iter(getattr(image, "tile", ())), None)
+        tile = first_tile(image)
         image.load()
         refuse_missing_rows(image, data)
         refuse_missing_blocks(image, data)
@@ -130,7 +130,7 @@ def develop(
     notes: list[str] = []
     profile = image.info.get("icc_profile")
     is_gray = image.mode in GRAY or image.mode.startswith("I;")
-    values = values or values_of(image)
+    values = values or values_of(image, first_tile(image))
     if values:
         image = _eight_bits(image, values, value_range, notes)
     image = _upright(image, notes)
@@ -152,21 +152,13 @@ def develop(
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Open a picture. A TIFF of a kind that Pillow does not know raises ValueError with what it is."""
+    """Open a picture. One of a kind that Pillow does not know raises ValueError with what it is."""
     try:
         return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
-        if not data.startswith(tuple(TiffImagePlugin.PREFIXES)):
-            raise
-        file = io.BytesIO(data)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if 43 in data[2:4] else 8))
-        file.seek(tags.next)
-        tags.load(file)
-        numbers = {2: "signed integers", 3: "floats"}.get(tags.get(FORMAT, (1,))[0], "integers")
-        raise ValueError(
-            f"a TIFF of {tags.get(SAMPLES, 1)} bands of {max(tags.get(BITS, (1,)))}-bit {numbers}, which is not read; "
-            "save it as gray or RGB"
-        ) from None
+        if kind := kind_of(data):
+            raise ValueError(f"{kind}, which is not read; save it as gray or RGB of 8 or 16 bits") from None
+        raise
 
 
 def _misnamed(image: Image.Image, name: str) -> list[str]:
@@ -209,7 +201,7 @@ def _eight_bits(image: Image.Image, values: Values, declared: Range | None, note
         made = made.convert("RGB")
         made.putalpha(image.getchannel("A"))
     made.info = {key: value for key, value in image.info.items() if key != "transparency"}
-    if "transparency" in image.info:  # one value of gray
+    if "transparency" in image.info:  # one value or color, of 16 bits
         notes.append("transparency ignored")
     return made
 

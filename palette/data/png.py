@@ -7,7 +7,7 @@ from collections.abc import Iterator
 BLOCK = 1 << 20
 """Bytes that are inflated at a time."""
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of an interlaced PNG: the first column and row of each pass, and the steps between them (PNG specification, 8.2)."""
+"""First column and row of each pass of an interlaced PNG, and the steps between them (PNG specification, 8.2)."""
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """A PNG's color type → values of a pixel."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -106,6 +106,7 @@ CMYKA = tiff(BANDS, photometric="separated", extrasamples=["unassalpha"])
 SIXTEEN = saved(Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257), "PNG")
 SIXTEEN_COLOR = png(2, 2, b"\0" + bytes(12) + b"\0" + bytes(12), 16)
 FLOAT = saved(Image.fromarray(PIXELS[:, :, 0].astype(np.float32) / 255), "TIFF")
+TWELVE = saved(picture(), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c")
 HUGE = saved(picture(), "BMP")[:18] + b"\xff\xff\xff\x7f" * 2 + bytes(40)
 FEW_ROWS = taller(saved(Image.fromarray(PIXELS[:4]), "TIFF"), 24)
 ENDED = saved(picture(), "JPEG")[:-200] + b"\xff\xd9"
@@ -127,6 +128,9 @@ CORPUS = (
     left_out("nan.tif", "32-bit float with NaN or infinite values", tiff(NAN), "it has values that are NaN or infinite"),
     left_out("bands.tif", "TIFF of five bands", tiff(BANDS, photometric="minisblack"), "a TIFF of 5 bands of 8-bit integers"),
     left_out("cmyk-clear.tif", "TIFF of CMYK with transparency", CMYKA, "a TIFF of 5 bands of 8-bit integers"),
+    left_out("phone.jpg", "HEIC by another name", b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC picture, which is not read"),
+    left_out("xl.jpg", "JPEG XL by another name", b"\xff\x0a" + bytes(99), "a JPEG XL picture, which is not read"),
+    left_out("twelve.jpg", "12-bit JPEG", TWELVE, "a JPEG of 12 bits, which is not read"),
     left_out("bomb.png", "decompression bomb: 30,000 × 30,000 in a kilobyte", png(30_000, 30_000, b"\0" * 99), "damaged"),
     left_out("huge.bmp", "a header that claims 2^31 pixels a side", HUGE, "damaged"),
     left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "no picture, in spite of its ending"),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from palette.config.datasets import Conditions, Fetch, Squares
 from palette.data.depth import UnclearRange
-from palette.data.pictures import read_picture
+from palette.data.pictures import develop, read_picture
 from palette.data.store import ImageStore
 from palette.errors import DataError
 from palette.spec.base import Spec
@@ -138,6 +138,12 @@ def test_what_a_file_says_itself() -> None:
 def test_black_is_black_in_any_range() -> None:
     assert (levels(deep_png(GRAY * 0, 0)) == 0).all()
     assert (levels(tiff(np.zeros((4, 5), np.float32))) == 0).all()
+
+
+def test_an_opened_image_of_pillows_has_lost_the_low_bytes() -> None:
+    for data in (deep_png(COLOR * 16, 2), tiff(COLOR * 16), ppm(COLOR * 16)):
+        with Image.open(io.BytesIO(data)) as image, pytest.raises(ValueError, match="give the path of its file"):
+            develop(image)
 
 
 def test_what_is_beyond_the_range_is_noted() -> None:
