@@ -279,7 +279,7 @@ def references_exist(config: Config) -> Iterator[Problem]:
 
 def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
     """The embedded photographs are cut in a way of their own, and so are pairs."""
-    whole = {"photos": ("crop", "test_crop", "test_list", "train_images"), "pairs": ("crop", "test_crop")}
+    whole = {"photos": ("crop", "test_crop", "test_list", "train_images", "range"), "pairs": ("crop", "test_crop")}
     why = {
         "photos": "whose images are random squares of six photographs",
         "pairs": "which cuts the middle squares of both pictures, as they belong together",

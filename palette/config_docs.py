@@ -17,6 +17,7 @@ SECTIONS: tuple[type[Options], ...] = (
     datasets.DataFile,
     datasets.KnownDataset,
     datasets.Prepare,
+    datasets.Conditions,
     tasks.Task,
     models.Model,
     models.Released,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from palette.config.sampling import Sampler
+    from palette.data.depth import Range
     from palette.progress import Progress
     from palette.publish.restored import Restored
     from palette.restoration import Canvas, Model, Request
@@ -42,8 +43,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     size = "short side of the results in pixels, or `full`: as the photo (default: that of the model's training)"
     add("--size", type=_size, metavar="N|full", help=size)
     add(
-        "--mask", type=Path, metavar="FILE", help="inpainting: a picture as large as the photo, white where to generate"
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="inpainting: a picture as large as the photo, white or transparent where to generate",
     )
+    resize = "how the photo is resized; `nearest` for label maps (default: lanczos)"
+    add("--filter", default="lanczos", metavar="F", help=resize)
+    values = "of photos of more than 8 bits: the values that are black and white (default: the range of their type, if filled)"
+    add("--range", type=float, nargs=2, metavar=("BLACK", "WHITE"), help=values)
     extend = "uncropping: where; half of the result is new (default: right)"
     add("--extend", choices=("right", "left", "top", "bottom", "all"), help=extend)
     add("--factor", type=int, metavar="N", help="super-resolution: how many times as large (default: 4)")
@@ -99,6 +107,7 @@ class Work:
     samples: int
     seed: int
     batch: int | None
+    value_range: "Range | None"
     out: Path
     photos: list[tuple[Path, str]]
     """Each with the name of its results."""
@@ -133,7 +142,9 @@ class Work:
         request = {**vars(self.request), "mask": sha256(mask) if isinstance(mask, Path) else None}
         sampler = self.sampler.model_dump() if self.sampler else None
         code = fingerprint("palette.diffusion.restore")
-        return json.dumps([sha256(self.model.weights), request, sampler, self.seed, code], sort_keys=True)
+        return json.dumps(
+            [sha256(self.model.weights), request, self.value_range, sampler, self.seed, code], sort_keys=True
+        )
 
     def mark(self, photo: Path) -> str:
         """What the results of a photo carry: a digest of all that they are made of."""
@@ -147,10 +158,12 @@ def _plan(arguments: argparse.Namespace) -> Work:
     from palette import processor
     from palette.restoration import Request, load
     from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names
-    from palette.restoration.photo import pixels_of
+    from palette.restoration.photo import pixels_of, require_range
     from palette.stage import say
 
     processor.keep_memory()
+    value_range = tuple(arguments.range) if arguments.range else None
+    require_range(value_range)
     photos = photos_in(arguments.images, arguments.out)
     model = load(arguments.model)
     if arguments.mask:
@@ -158,11 +171,12 @@ def _plan(arguments: argparse.Namespace) -> Work:
     task = model.task_of(arguments.task)
     work = Work(
         model=model,
-        request=Request(task, arguments.size, arguments.mask, arguments.extend, arguments.factor),
+        request=Request(task, arguments.size, arguments.mask, arguments.extend, arguments.factor, arguments.filter),
         sampler=model.sampler_of(arguments.sampler, arguments.steps),
         samples=model.samples_of(arguments.samples, arguments.batch),
         seed=arguments.seed,
         batch=arguments.batch,
+        value_range=value_range,
         out=arguments.out,
         photos=list(zip(photos, result_names(photos), strict=True)),
     )
@@ -237,14 +251,19 @@ def _show_progress(work: Work) -> None:
 
 def _restore(work: Work, photo: Path, name: str) -> None:
     """Restore one photo and write its samples; what is wrong with it is noted."""
+    import numpy as np
+
     from palette.errors import DataError
-    from palette.restoration.photo import pixels_of
+    from palette.restoration.photo import picture_of
+    from palette.stage import say
 
     work.now, before = str(photo), work.progress.done
     try:
-        pixels = pixels_of(photo)
-        ready = work.model.canvas(pixels, work.request)
-        _hint(work, photo, min(pixels.shape[:2]), min(ready.width, ready.height))
+        picture = picture_of(photo, value_range=work.value_range)
+        ready = work.model.canvas(np.array(picture.pixels), work.request)
+        if picture.lost:
+            say(f"{photo}: read as 8-bit RGB on white; worth a look: {picture.lost}")
+        _hint(work, photo, min(picture.pixels.size), min(ready.width, ready.height))
         work.done.append(_drawn(work, photo, name, ready))
     except DataError as error:
         text = str(error)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from palette.config.options import MOST, Count, Folder, Name, Options, Seed, Share, Threads
 
-Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area"]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area", "nearest"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
 Split = Literal["train", "test"]
 Splits = dict[Split, str]
@@ -113,6 +113,22 @@ class Fetch(Options):
         return self
 
 
+def _ordered(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] >= values[1]:
+        raise ValueError("the value of black comes first, and is smaller than that of white")
+    return values
+
+
+ValueRange = Annotated[tuple[float, float], AfterValidator(_ordered)] | Literal["measured"]
+
+
+class Conditions(Options):
+    filter: Filter | None = None
+    """How they are resized. Default: as the images. `nearest` makes no new values, as label maps need it."""
+    range: ValueRange | None = None
+    """Their values that are black and white, as `range` of the images, whose own does not count for them."""
+
+
 def _color(name: str) -> str:
     ImageColor.getrgb(name)  # raises ValueError for what is no color
     return name
@@ -132,7 +148,12 @@ class Squares(Options):
     """The same of test pictures [inpainting: centre crops of 256 px]."""
     filter: Filter = "lanczos"
     """How squares are resized [not stated]. `box`: the mean of the pixels whose centers lie inside a new one; `area`: their mean
-    weighted by area, as TensorFlow's."""
+    weighted by area, as TensorFlow's. `nearest`: one of their pixels, so that no value is new."""
+    range: ValueRange | None = None
+    """Values of pictures of more than 8 bits that become black and white: `[0, 4095]`; `measured`: the smallest and the largest of
+    the training images. Default: 0 and the largest of their type, and an error if some picture does not reach its upper half."""
+    conditions: Conditions = Conditions()
+    """`pairs` only: what is different for the conditions."""
     background: Annotated[str, AfterValidator(_color)] = "white"
     """Color under transparent pixels, by its CSS name or as `#rrggbb`."""
     gray: bool = False
@@ -167,3 +188,9 @@ class Dataset(Options):
     published: PaperDataset | None = None
     """Which images of the paper's tables these are, so that its numbers stand beside those measured on them.
     Default: other images than the paper's, with which no difference is worked out."""
+
+    @model_validator(mode="after")
+    def conditions_go_with_pairs(self) -> Self:
+        if self.fetch.source != "pairs" and self.prepare.conditions != Conditions():
+            raise ValueError(f"`conditions` of `prepare` goes with `source: pairs`, not with {self.fetch.source}")
+        return self

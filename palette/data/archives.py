@@ -42,7 +42,7 @@ SLIPS = (
 
 
 def members(path: Path) -> Iterator[Entry]:
-    """The files of an uncompressed tar or of a ZIP: `file`, `bytes`, `offset` and, if it is compressed, `deflated`; or `reason`.
+    """The files of an uncompressed tar or of a ZIP: `file`, `bytes`, `offset`, in a ZIP `crc` and `deflated`; or `reason`.
 
     Folders and hidden files are passed over. Raises DataError for what is no archive, is damaged, or holds what no archive of
     pictures needs.
@@ -209,7 +209,8 @@ def _zip_entry(file: BinaryIO, info: zipfile.ZipInfo) -> Entry:
     if len(head) != 30 or head[:4] != b"PK\x03\x04":
         raise zipfile.BadZipFile(f"no file at byte {info.header_offset}")
     name, extra = struct.unpack("<HH", head[26:30])
-    entry = {"file": info.filename, "bytes": info.file_size, "offset": info.header_offset + 30 + name + extra}
+    place = {"offset": info.header_offset + 30 + name + extra, "crc": info.CRC}
+    entry = {"file": info.filename, "bytes": info.file_size, **place}
     if info.compress_type == zipfile.ZIP_DEFLATED:
         return {**entry, "deflated": info.compress_size}
     if info.compress_size != info.file_size:

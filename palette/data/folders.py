@@ -36,8 +36,13 @@ def pairs(targets: Path, conditions: Path) -> list[tuple[str, str]]:
     """The pictures of two folders that have the same name up to its ending: (target, condition), sorted.
 
     Files that are no pictures by their ending are passed over. Raises DataError that lists the pictures without a
-    partner, and those of which a folder has two.
+    partner, those of which a folder has two, and a folder that is given twice.
     """
+    if targets.resolve() == conditions.resolve():
+        raise DataError(
+            f"{targets}: `path` and `conditions` of `fetch` are the same folder, so each picture would be made from itself. "
+            "Name the folder of the targets and that of what they are to be made from."
+        )
     found = {folder: _by_name(folder) for folder in (targets, conditions)}
     problems = [
         f"{folder / files[0]}: no file {name}.* in {other}"

@@ -3,24 +3,15 @@
 Pillow reads small files that ask for minutes of work, and takes one that ends at a row's end for whole.
 """
 
-import struct
-import zlib
-from collections.abc import Iterator
-
 from PIL import Image
 
 from palette.data.jpeg import KINDS, scans
+from palette.data.png import has_all_rows
 
 PIXELS = 89_478_485
 """Of the largest picture that is read, in width times height: where Pillow begins to warn of a decompression bomb."""
 SCANS = 100
 """Of a JPEG: each goes over the whole picture, in a few bytes if it says nothing. Encoders write 1 to 20."""
-BLOCK = 1 << 20
-"""Bytes that are inflated at a time."""
-PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of an interlaced PNG: the first column and row of each pass, and the steps between them (PNG specification, 8.2)."""
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""A PNG's color type → values of a pixel."""
 
 
 def refuse_bombs(image: Image.Image, data: bytes) -> None:
@@ -43,37 +34,5 @@ def refuse_missing_rows(image: Image.Image, data: bytes) -> None:
     if image.format != "PNG":
         return
     last = image.crop((0, image.height - 1, image.width, image.height))
-    if last.getbbox(alpha_only=False) is None and not _has_all_rows(data):
+    if last.getbbox(alpha_only=False) is None and not has_all_rows(data):
         raise OSError("image file is truncated: it has fewer rows than it says")
-
-
-def _has_all_rows(png: bytes) -> bool:
-    """Whether the pixels of a PNG are as many bytes as its header says."""
-    width, height, depth, color, _, _, interlaced = struct.unpack_from(">2I5B", png, 16)
-    sizes = [(width, height)]
-    if interlaced:
-        sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in PASSES]
-    bits = depth * CHANNELS[color]
-    expected: int = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
-    return _inflated(png, expected) >= expected
-
-
-def _inflated(png: bytes, enough: int) -> int:
-    """The bytes that the pixels of a PNG inflate to; of more than `enough`, some of them."""
-    stream, size = zlib.decompressobj(), 0
-    for chunk in _pixel_chunks(png):
-        rest = chunk
-        while rest and size < enough:
-            size += len(stream.decompress(rest, BLOCK))
-            rest = stream.unconsumed_tail
-    return size if size >= enough else size + len(stream.flush())
-
-
-def _pixel_chunks(png: bytes) -> Iterator[bytes]:
-    """The content of the chunks `IDAT`."""
-    place = 8
-    while place + 8 <= len(png):
-        length, kind = struct.unpack_from(">I4s", png, place)
-        if kind == b"IDAT":
-            yield png[place + 8 : place + 8 + length]
-        place += 12 + length

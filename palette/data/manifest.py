@@ -30,7 +30,8 @@ from palette.files import replacing
 
 Entry = dict[str, Any]
 """Of a picture: `file` (a name, unique in its container), `bytes`, `sha256`, `class`, `size` (width and height as seen, after
-EXIF orientation); where it applies `split` ("train" or "test"), `container` (its number, if not 0), `offset`, `deflated`,
+EXIF orientation); where it applies `split` ("train" or "test"), `container` (its number, if not 0), `offset`, `deflated`, `crc`
+(CRC-32 in a ZIP), `values` (smallest and largest, of more than 8 bits) and `unclear` (nothing says which ones are black and white),
 `condition` (the entry of the picture that belongs to it), `title`, `author`, `license`, `url`. Of a file that is left out:
 `file` and `reason`."""
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from palette.data.degraded import Mask
 from palette.data.folders import walk
 from palette.data.masks import BINS
 from palette.data.matching import matched
-from palette.data.pictures import FORMATS, UNREADABLE
+from palette.data.pictures import FORMATS, UNREADABLE, Picture, read_picture
 from palette.data.store import ImageStore
 from palette.errors import DataError
 
@@ -26,6 +25,25 @@ RELEASED = {
 """Kind → its name in `imagenet_freeform_masks.npz` of the paper: one bit a pixel, 1 where the model must generate."""
 TOLERANCE = 0.01
 """By which share of the image a mask that was not drawn here may miss its bin: rounding, and a border counted or not."""
+
+
+def hole_levels(picture: Picture) -> npt.NDArray[np.uint8]:
+    """Return a mask's levels, uint8 [H, W]: from 255, where the model must generate, to 0, where the photo stays.
+
+    The one rule for masks that users draw. In a picture with transparency, its transparent part is the hole, and colors say
+    nothing. In one without, the hole is what is white: bright in all three channels. Raises ValueError for paint of one or two
+    colors on a transparent layer, where either part could be meant.
+    """
+    colors = np.asarray(picture.pixels.convert("RGB"))
+    if picture.alpha is None:
+        white: npt.NDArray[np.uint8] = colors.min(axis=2)
+        return white
+    opaque = colors[np.asarray(picture.alpha) == 255] @ np.array([1 << 16, 1 << 8, 1])
+    if not opaque.size or (opaque.any() and len(np.unique(opaque)) <= 2):
+        raise ValueError(
+            "paint on a transparent layer: either part could be the hole; save it in black and white, without transparency"
+        )
+    return 255 - np.asarray(picture.alpha)
 
 
 def digest(path: Path) -> str:
@@ -105,17 +123,16 @@ def _by_name(folder: Path, tests: ImageStore, by: str | None) -> list[str]:
 def _of_folder(folder: Path, files: Sequence[str], size: int) -> Iterator[Mask]:
     for file in (folder / name for name in files):
         try:
-            with Image.open(file) as image:
-                gray = np.asarray(image.convert("L"))
+            levels = hole_levels(read_picture(file.read_bytes(), file.name))
         except UNREADABLE as error:
             raise DataError(f"{file}: not readable as a mask ({error}).") from None
-        if gray.shape != (size, size):
+        if levels.shape != (size, size):
             raise DataError(
-                f"{file}: {gray.shape[1]} × {gray.shape[0]} pixels, but the test images have {size} × {size}."
+                f"{file}: {levels.shape[1]} × {levels.shape[0]} pixels, but the test images have {size} × {size}."
             )
-        if not np.isin(gray, (0, 255)).all():
+        if not np.isin(levels, (0, 255)).all():
             raise DataError(f"{file}: has other values than black and white. White is where the model must generate.")
-        yield gray == 255
+        yield levels == 255
 
 
 def _packed(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:

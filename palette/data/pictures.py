@@ -3,18 +3,21 @@
 import io
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from palette.config.datasets import Filter
+from palette.data.depth import Range, UnclearRange, Values, first_tile, in_words, values_of
 from palette.data.jpeg import refuse_missing_blocks
 from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.photos import Box
+from palette.data.png import SIGNATURE, without_side_chunks
+from palette.data.unread import SAMPLES, kind_of
 
 KINDS = {
     ".avif": ("AVIF",),
@@ -46,9 +49,9 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 """What Pillow raises for files that are damaged, huge or no pictures."""
-EIGHT_BITS = np.rint(np.arange(65536) / 257.0).astype(np.uint8)
-"""Of each value of 16 bits."""
 GRAY = ("1", "L", "LA", "La", "I", "F")
+LOSSLESS = ("gray", "palette", "1 bit", "turned", "enlarged")
+"""Conversions that lose nothing, of which nobody needs to be told."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +59,59 @@ class Picture:
     """A picture ready to be cut: 8-bit RGB, or L where gray was to stay; upright.
 
     converted: what was done to it, in words of a few letters that can be counted: `CMYK`, `color profile`, `turned`, …
+    alpha: how opaque it was, L; None for one without transparency. values: those of one of more than 8 bits.
     """
 
     pixels: Image.Image
     converted: tuple[str, ...] = ()
+    alpha: Image.Image | None = None
+    values: Values | None = None
+
+    @property
+    def lost(self) -> str:
+        """What was lost on the way, in words; nothing of most pictures."""
+        return ", ".join(note for note in self.converted if note not in LOSSLESS)
 
 
-def read_picture(data: bytes, name: str = "", background: str = "white", gray: bool = False) -> Picture:
+def read_picture(
+    data: bytes, name: str = "", background: str = "white", gray: bool = False, value_range: Range | None = None
+) -> Picture:
     """The bytes of a picture file → 8-bit sRGB, and what was converted. Raises one of `UNREADABLE`.
 
     name: of the file, to notice an ending that does not fit. background: color under transparent pixels. gray: leave
-    pictures without color in one channel.
+    pictures without color in one channel. value_range: black and white of pictures of more than 8 bits, without which
+    those that do not fill their type raise UnclearRange.
     """
-    if data.startswith(b"\x89PNG"):  # Pillow compares CRCs of pixels only when asked to
+    try:
+        return _read(data, name, background, gray, value_range)
+    except UnclearRange:
+        raise
+    except UNREADABLE:
+        for png, dropped in without_side_chunks(data) if data.startswith(SIGNATURE) else ():
+            try:
+                picture = _read(png, name, background, gray, value_range)
+            except UnclearRange:
+                raise
+            except UNREADABLE:
+                continue
+            return replace(picture, converted=(f"PNG chunks ignored: {dropped}", *picture.converted))
+        raise
+
+
+def _read(data: bytes, name: str, background: str, gray: bool, value_range: Range | None) -> Picture:
+    if data.startswith(SIGNATURE):  # Pillow compares CRCs of pixels only when asked to
         with Image.open(io.BytesIO(data)) as image:
             image.verify()
-    with Image.open(io.BytesIO(data)) as image:
+    with _opened(data) as image:
         refuse_bombs(image, data)
         refuse_missing_strips(image)
-        notes = [*_misnamed(image, name), *_first_frame(image), *_deep(image)]
+        notes = [*_misnamed(image, name), *_first_frame(image), *_first_bands(image)]
+        tile = first_tile(image)
         image.load()
         refuse_missing_rows(image, data)
         refuse_missing_blocks(image, data)
-        picture = develop(image, background, gray)
-    return Picture(picture.pixels, (*notes, *picture.converted))
+        picture = develop(image, background, gray, value_range, values_of(image, tile, data))
+    return replace(picture, converted=(*notes, *picture.converted))
 
 
 def decode_picture(data: bytes) -> Image.Image:
@@ -87,20 +119,21 @@ def decode_picture(data: bytes) -> Image.Image:
     return read_picture(data).pixels
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode, upright, as 8-bit sRGB on white."""
-    return develop(image).pixels
-
-
-def develop(image: Image.Image, background: str = "white", gray: bool = False) -> Picture:
+def develop(
+    image: Image.Image,
+    background: str = "white",
+    gray: bool = False,
+    value_range: Range | None = None,
+    values: Values | None = None,
+) -> Picture:
     """A loaded picture of any mode, upright, as 8-bit sRGB: RGB, or L for gray ones that stay gray."""
     notes: list[str] = []
     profile = image.info.get("icc_profile")
     is_gray = image.mode in GRAY or image.mode.startswith("I;")
+    values = values or values_of(image, first_tile(image))
+    if values:
+        image = _eight_bits(image, values, value_range, notes)
     image = _upright(image, notes)
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-        notes.append("more than 8 bits")
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -108,12 +141,24 @@ def develop(image: Image.Image, background: str = "white", gray: bool = False) -
     elif image.mode not in ("RGB", "L"):
         notes.append({"P": "palette", "1": "1 bit"}.get(image.mode, image.mode))
     image = _to_srgb(image, profile, notes)
-    if alpha is not None and alpha.getextrema() != (255, 255):
+    if alpha is not None and alpha.getextrema() == (255, 255):
+        alpha = None
+    if alpha is not None:
         image = _over(image, alpha, background)
         notes.append("transparency")
     if is_gray:
         notes.append("gray")
-    return Picture(image.convert("L" if is_gray and gray else "RGB"), tuple(notes))
+    return Picture(image.convert("L" if is_gray and gray else "RGB"), tuple(notes), alpha, values)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Open a picture. One of a kind that Pillow does not know raises ValueError with what it is."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if kind := kind_of(data):
+            raise ValueError(f"{kind}, which is not read; save it as gray or RGB of 8 or 16 bits") from None
+        raise
 
 
 def _misnamed(image: Image.Image, name: str) -> list[str]:
@@ -125,10 +170,9 @@ def _first_frame(image: Image.Image) -> list[str]:
     return ["first frame of several"] if getattr(image, "is_animated", False) else []
 
 
-def _deep(image: Image.Image) -> list[str]:
-    """Color with 16 bits a channel, of which Pillow keeps the high byte."""
-    tiles = getattr(image, "tile", ())  # (decoder, box, offset, its arguments)
-    return ["more than 8 bits"] if image.mode.startswith("RGB") and any(";16" in str(tile[3]) for tile in tiles) else []
+def _first_bands(image: Image.Image) -> list[str]:
+    bands: int = getattr(image, "tag_v2", {}).get(SAMPLES, 1)
+    return [f"first {len(image.getbands())} of {bands} bands"] if bands > len(image.getbands()) else []
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -143,12 +187,23 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return turned
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16- or 32-bit grayscale → 8 bits: integers are taken as 0 to 65,535, floats as 0 to 1."""
-    values = np.asarray(image)
-    if image.mode == "F":
-        return Image.fromarray(np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255.0).astype(np.uint8))
-    return Image.fromarray(EIGHT_BITS[np.clip(values, 0, 65535)])
+def _eight_bits(image: Image.Image, values: Values, declared: Range | None, notes: list[str]) -> Image.Image:
+    """A picture of more than 8 bits in 8. Of colors in the range of their type, Pillow has made them already."""
+    black, white = values.range(declared)
+    low, high = values.measured
+    notes.append(f"more than 8 bits: {in_words((black, white))}")
+    if low < black or high > white:
+        notes.append("values outside the range")
+    if declared is None and image.mode in ("RGB", "RGBA", "CMYK"):
+        return image
+    made = Image.fromarray(values.eight_bits(black, white), "CMYK" if image.mode == "CMYK" else None)
+    if image.mode == "RGBA":
+        made = made.convert("RGB")
+        made.putalpha(image.getchannel("A"))
+    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    if "transparency" in image.info:  # one value or color, of 16 bits
+        notes.append("transparency ignored")
+    return made
 
 
 def _over(image: Image.Image, alpha: Image.Image, background: str) -> Image.Image:
@@ -215,6 +270,7 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
 }
 """Pillow's: it widens them when it shrinks, so that nothing aliases."""
 

@@ -12,6 +12,8 @@ from palette.data.bad_files import BadFiles
 from palette.data.crops import Split
 from palette.data.journal import StoreWriter
 from palette.data.manifest import Manifest
+from palette.data.pictures import LOSSLESS
+from palette.data.ranges import Ranges
 
 SHOWN = 20
 """Pairs of duplicates that are listed; all of them stand in the store's manifest, or were left out."""
@@ -59,7 +61,9 @@ class Counts:
 def summary(
     manifest: Manifest,
     options: Squares,
+    found: Ranges,
     writers: Mapping[Split, StoreWriter],
+    conditions: Mapping[Split, StoreWriter],
     bad: BadFiles,
     noticed: Noticed,
 ) -> dict[str, Any]:
@@ -73,6 +77,7 @@ def summary(
     content: dict[str, Any] = {
         "source": manifest.source,
         **options.model_dump(include={"image_size", "filter", "crop", "test_crop", "background", "gray"}),
+        "range": found.images,
         "classes": manifest.classes,
         "files": {"listed": bad.total, "bad": bad.count, "examples": bad.examples},
         "same_names": {
@@ -88,11 +93,22 @@ def summary(
     }
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
-        found = counts[split]
+        counted = counts[split]
         content[split] = {
             "images": writers[split].images,
-            "per_class": {name: found.labels[label] for label, name in enumerate(manifest.classes)},
-            "converted": dict(sorted(found.converted.items())),
-            "sha256": found.listing.hexdigest(),
+            "per_class": {name: counted.labels[label] for label, name in enumerate(manifest.classes)},
+            "converted": dict(sorted(counted.converted.items())),
+            "sha256": counted.listing.hexdigest(),
         }
+        if (writer := conditions.get(split)) is not None:
+            content[split]["conditions"] = {"converted": dict(sorted(Counts.of(writer).converted.items()))}
+    if conditions:
+        content["conditions"] = {"filter": options.conditions.filter or options.filter, "range": found.conditions}
     return content
+
+
+def losses(facts: Mapping[str, Any]) -> str:
+    """What pictures lost on their way to 8-bit RGB, by the content of `prepare.json`: `transparency (3), CMYK (1)`."""
+    stores = [store for split in ("train", "test") for store in (facts[split], facts[split].get("conditions", {}))]
+    found = sum((Counter(store.get("converted")) for store in stores), Counter[str]())
+    return ", ".join(f"{note} ({count})" for note, count in found.most_common() if note not in LOSSLESS)

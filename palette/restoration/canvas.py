@@ -10,6 +10,7 @@ from PIL import Image as Pictures
 
 from palette.data.degraded import HOLE, Degraded, Image, Mask, cut
 from palette.data.limits import PIXELS
+from palette.data.pictures import FILTERS
 from palette.data.tasks.colorization import luma
 from palette.errors import ConfigError, DataError
 from palette.restoration.photo import Photo, mask_of
@@ -45,7 +46,7 @@ class Request:
 
     task: one of `DEGRADATIONS`. size: short side of the result in pixels, or `full`: as the photo has it. Default: what the
     model was trained on; for super-resolution `full`. mask: for inpainting. extend: for uncropping, default `right`.
-    factor: for super-resolution, default 4.
+    factor: for super-resolution, default 4. filter: of `FILTERS`, for the photo of tasks that enlarge nothing.
     """
 
     task: str
@@ -53,6 +54,7 @@ class Request:
     mask: Photo | None = None
     extend: str | None = None
     factor: int | None = None
+    filter: str = "lanczos"
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size != "full" and (not isinstance(self.size, int) or self.size < 1):
@@ -64,6 +66,8 @@ class Request:
             raise ConfigError("mask: missing. Inpainting needs one: as large as the photo, white where to generate.")
         if self.extend is not None and self.extend not in list(EXTENSIONS):
             raise ConfigError(f"extend {self.extend!r}: should be one of {', '.join(EXTENSIONS)}.")
+        if self.filter not in FILTERS:
+            raise ConfigError(f"filter {self.filter!r}: should be one of {', '.join(FILTERS)}.")
         if self.factor is not None and not FACTORS[0] <= self.factor <= FACTORS[1]:
             raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTORS[0]} to {FACTORS[1]}.")
 
@@ -111,7 +115,7 @@ def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
         return extended(photo, EXTENSIONS[request.extend or "right"], *size)
     if request.task == "super-resolution":
         return Degraded(enlarged(photo, request.factor or 4, *size), None)
-    image = resized(photo, *size)
+    image = resized(photo, *size, FILTERS[request.filter])
     if request.task == "inpainting":
         assert request.mask is not None
         return cut(image, touched(mask_of(request.mask, height, width), image.shape[1], image.shape[0]))

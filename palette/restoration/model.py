@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from palette.config.models import Network, Objective
 from palette.config.sampling import Sampler
 from palette.data.degraded import Image
+from palette.data.depth import Range
 from palette.diffusion.denoiser import Watch
 from palette.diffusion.restore import Restorer, network_with
 from palette.errors import ConfigError, DataError
@@ -133,6 +134,8 @@ class Model:
         extend: Extend | None = None,
         factor: int | None = None,
         batch: int | None = None,
+        value_range: Range | None = None,
+        filter: str = "lanczos",
     ) -> list[Pictures.Image]:
         """`samples` restored images; one, whatever `samples`, if the model is a regression.
 
@@ -146,6 +149,8 @@ class Model:
         extend: for uncropping: `right` (default), `left`, `top`, `bottom` or `all`. Half of the result is new.
         factor: for super-resolution: 2 to 16, default 4.
         batch: samples made at a time, default by size. Changes a result by rounding only.
+        value_range: of a photo of more than 8 bits, the values that are black and white.
+        filter: how the photo is resized, for a model of pairs as their conditions were: `nearest` for label maps.
 
         Raises ConfigError for what the model or the task cannot do, DataError for files that cannot be used.
         """
@@ -154,9 +159,9 @@ class Model:
         for name, given in (("batch", batch), ("factor", factor)):
             if given is not None:
                 _require_whole(name, given, 1)
-        request = Request(self.task_of(task), size, mask, extend, factor)
+        request = Request(self.task_of(task), size, mask, extend, factor, filter)
         chosen = self.sampler_of(sampler, steps)
-        ready = self.canvas(pixels_of(photo), request)
+        ready = self.canvas(pixels_of(photo, value_range=value_range), request)
         return [Pictures.fromarray(image) for image in self.draw(ready, samples, seed, chosen, batch)]
 
     # -- its parts

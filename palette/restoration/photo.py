@@ -9,8 +9,10 @@ from PIL import Image as Pictures
 from PIL import UnidentifiedImageError
 
 from palette.data.degraded import Image, Mask
-from palette.data.pictures import UNREADABLE, decode_picture, to_rgb
-from palette.errors import DataError
+from palette.data.depth import Range, UnclearRange, in_words
+from palette.data.mask_files import hole_levels
+from palette.data.pictures import UNREADABLE, Picture, develop, read_picture
+from palette.errors import ConfigError, DataError
 
 Photo = str | os.PathLike[str] | Pictures.Image | npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
 """A file of any common format and mode; an image; uint8 [H, W, 3], [H, W, 4] or [H, W]; for a mask also bool [H, W]."""
@@ -21,24 +23,46 @@ def name_of(photo: Photo, otherwise: str) -> str:
     return os.fspath(photo) if isinstance(photo, str | os.PathLike) else otherwise
 
 
-def pixels_of(photo: Photo, otherwise: str = "photo") -> Image:
-    """Upright 8-bit sRGB: uint8 [H, W, 3]. Raises DataError that names the file, or `otherwise`."""
+def pixels_of(photo: Photo, otherwise: str = "photo", value_range: Range | None = None) -> Image:
+    """Upright 8-bit sRGB: uint8 [H, W, 3]. Raises DataError as `picture_of` does."""
+    return np.asarray(picture_of(photo, otherwise, value_range).pixels).copy()
+
+
+ADVICE = "Say which ones are: `--range 0 4095`, or in Python `value_range=(0, 4095)`."
+
+
+def require_range(value_range: Range | None) -> None:
+    """Raise ConfigError unless a range, if there is one, goes from a smaller value to a larger one."""
+    if value_range is not None and not (np.isfinite(value_range).all() and value_range[0] < value_range[1]):
+        raise ConfigError(
+            f"range {in_words(value_range)}: should be two numbers, that of black first, which is the smaller one."
+        )
+
+
+def picture_of(
+    photo: Photo, otherwise: str = "photo", value_range: Range | None = None, advice: str = ADVICE
+) -> Picture:
+    """The photo, upright, in 8-bit sRGB on white, and what was converted. Raises DataError that names the file, or `otherwise`.
+
+    value_range: black and white of photos of more than 8 bits; without it, those that do not fill their type are refused,
+    with the advice.
+    """
+    require_range(value_range)
     name = name_of(photo, otherwise)
     try:
         if isinstance(photo, str | os.PathLike):
-            picture = decode_picture(Path(photo).read_bytes())
-        elif isinstance(photo, Pictures.Image):
-            picture = to_rgb(photo)
-        else:
-            picture = to_rgb(_from_array(photo, name))
+            return read_picture(Path(photo).read_bytes(), name, value_range=value_range)
+        image = photo if isinstance(photo, Pictures.Image) else _from_array(photo, name)
+        return develop(image, value_range=value_range)
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture, or of a format that Pillow cannot read.") from None
+    except UnclearRange as error:
+        raise DataError(f"{name}: {error}. {advice}") from None
     except MemoryError:
         raise DataError(f"{name}: does not fit into memory. Free some, or make a smaller copy of it.") from None
     except UNREADABLE as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{name}: not readable as a picture ({reason}).") from None
-    return np.asarray(picture).copy()
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
@@ -62,13 +86,16 @@ def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str)
 def mask_of(mask: Photo, height: int, width: int) -> Mask:
     """bool [height, width], True where the mask is white: where to generate. Raises DataError for one that does not fit.
 
-    White is 128 or more in all channels; transparent counts as white.
+    `hole_levels` has the rule; a level of 128 or more is a hole.
     """
     name = name_of(mask, "mask")
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
         white: Mask = mask.astype(np.bool_)
     else:
-        white = pixels_of(mask, name).min(axis=2) >= 128
+        try:
+            white = hole_levels(picture_of(mask, name, advice="Save the mask with 0 and 255.")) >= 128
+        except ValueError as error:
+            raise DataError(f"{name}: {error}.") from None
     if white.shape != (height, width):
         size = f"{white.shape[1]}×{white.shape[0]}"
         raise DataError(f"{name}: {size} pixels, but the photo has {width}×{height}. A mask is as large as its photo.")

@@ -9,14 +9,17 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
+from palette.config.datasets import Filter, Squares
 from palette.data.bad_files import BadFiles
 from palette.data.crops import Crop, Split, photo_crops, square
+from palette.data.depth import Range
 from palette.data.duplicates import Looks, look
 from palette.data.journal import StoreWriter
 from palette.data.manifest import Entry, Manifest, opener
 from palette.data.parallel import ordered
 from palette.data.pictures import UNREADABLE, Picture, cut_square, read_picture
-from palette.data.prepared import Noticed, summary
+from palette.data.prepared import Noticed, losses, summary
+from palette.data.ranges import ranges
 from palette.data.selection import select
 from palette.data.store import encode, image_name
 from palette.errors import DataError
@@ -131,10 +134,14 @@ class Made:
 
 
 class Maker:
-    """A function crop → image, for threads: each image depends on its crop alone."""
+    """A function crop → image, for threads: each image depends on its crop alone.
 
-    def __init__(self, manifest: Manifest, spec: PrepareSpec) -> None:
-        self.open, self.options = opener(manifest), spec.prepare
+    filter_, value_range: of images, or of conditions.
+    """
+
+    def __init__(self, manifest: Manifest, options: Squares, filter_: Filter, value_range: Range | None) -> None:
+        self.open, self.options = opener(manifest), options
+        self.filter, self.range = filter_, value_range
         self.compares = manifest.source != "photos"  # their splits are parts of the same pictures
         self.kept: dict[str, Picture] = {}
 
@@ -147,13 +154,14 @@ class Maker:
             return Made(crop, {}, reason=f"damaged or not supported ({error})")
         size = self.options.image_size
         converted = [*picture.converted, *(["enlarged"] if crop.box[2] - crop.box[0] < size else [])]
-        png = encode(cut_square(picture.pixels, crop.box, size, self.options.filter))
+        png = encode(cut_square(picture.pixels, crop.box, size, self.filter))
         facts = crop.facts() | ({"converted": converted} if converted else {})
         bits = look(picture.pixels) if self.compares else None
         return Made(crop, facts if bits is None else facts | {"look": f"{bits:016x}"}, png, bits)
 
     def read(self, entry: Entry) -> Picture:
-        picture = read_picture(self.open(entry), entry["file"], self.options.background, self.options.gray)
+        options = self.options
+        picture = read_picture(self.open(entry), entry["file"], options.background, options.gray, self.range)
         if not self.compares:  # a few pictures that give many crops
             self.kept[entry["sha256"]] = picture
         return picture
@@ -178,18 +186,25 @@ class Work:
         total = header["images"] + header["rejected"]
         self.bad = BadFiles(f"prepare {spec.name}", total, spec.runtime.bad_limit, spec.runtime.strict)
         self.bad.add_rejected(self.manifest.rejected())
-        self.maker = Maker(self.manifest, spec)
 
     def make(self) -> dict[str, Any]:
         """Make every store, or what is left of it; returns the content of `prepare.json`."""
         chosen = (of_photos if self.manifest.source == "photos" else of_pictures)(self.manifest, self.stage.spec)
-        writers = {split: self.split(split, chosen.crops(split), chosen.counts[split]) for split in SPLITS}
-        paired = self.manifest.source == "pairs"
-        for split in SPLITS:
-            self.conditions(split, chosen.crops(split) if paired else iter(()), writers[split])
+        options, paired = self.stage.spec.prepare, self.manifest.source == "pairs"
+        found = ranges(options, self.manifest, lambda: (crop.picture for crop in chosen.crops("train")))
+        maker = Maker(self.manifest, options, options.filter, found.images)
+        writers = {split: self.split(split, chosen.crops(split), chosen.counts[split], maker) for split in SPLITS}
+        maker = Maker(self.manifest, options, options.conditions.filter or options.filter, found.conditions)
+        conditions = {
+            split: self.conditions(split, chosen.crops(split) if paired else iter(()), writers[split], maker)
+            for split in SPLITS
+        }
         if self.bad.count:
             say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
-        return summary(self.manifest, self.stage.spec.prepare, writers, self.bad, chosen.noticed)
+        facts = summary(self.manifest, options, found, writers, conditions, self.bad, chosen.noticed)
+        if lost := losses(facts):
+            say(f"{self.bad.place}: conversions to 8-bit RGB that are worth a look: {lost}")
+        return facts
 
     def writer(self, name: str) -> StoreWriter:
         """The store `name` as far as it was made."""
@@ -199,23 +214,23 @@ class Work:
         file, lines = (self.files.enter_context(path.open("r+b")) for path in (store, journal))
         return StoreWriter(file, lines, self.manifest.classes)
 
-    def split(self, split: Split, crops: Iterator[Crop], count: int) -> StoreWriter:
+    def split(self, split: Split, crops: Iterator[Crop], count: int, maker: Maker) -> StoreWriter:
         """Make the store of a split."""
         writer = self.writer(split)
         for line in writer.lines():
             self.remember(split, line.content)
-        for made in self.made(split, crops, count, writer):
+        for made in self.made(split, crops, count, writer, maker):
             self.add(split, made, writer)
         writer.finish()
         writer.save()
         return writer
 
-    def made(self, name: str, crops: Iterator[Crop], count: int, writer: StoreWriter) -> Iterator[Made]:
+    def made(self, name: str, crops: Iterator[Crop], count: int, writer: StoreWriter, maker: Maker) -> Iterator[Made]:
         """What becomes of the crops that the store has not dealt with yet."""
         if writer.items:
             say(f"prepare {self.stage.spec.name} {name}: going on after {writer.items} of {count} images")
         progress = Progress(f"prepare {self.stage.spec.name} {name}", count, "images", start=writer.items)
-        for made in ordered(self.maker, islice(crops, writer.items, None), self.stage.spec.runtime.threads):
+        for made in ordered(maker, islice(crops, writer.items, None), self.stage.spec.runtime.threads):
             yield made
             progress.advance()
 
@@ -251,14 +266,15 @@ class Work:
         elif split == "test" and "look" in facts:
             self.looks.add(int(facts["look"], 16), facts["sha256"])
 
-    def conditions(self, split: Split, crops: Iterator[Crop], images: StoreWriter) -> None:
+    def conditions(self, split: Split, crops: Iterator[Crop], images: StoreWriter, maker: Maker) -> StoreWriter:
         """Make the store of the conditions of a split's images: the same names in the same order. Without `crops` it is empty."""
         kept = [line.place is not None for line in images.lines()]
         writer = self.writer(f"{split}-conditions")
         found = (crop.condition() for crop in compress(crops, kept))
-        for made in self.made(f"{split}-conditions", found, images.images, writer):
+        for made in self.made(f"{split}-conditions", found, images.images, writer, maker):
             if made.png is None:
                 raise DataError(f"{made.crop.picture['file']}: {made.reason}. It is the condition of an image.")
             writer.add(image_name(writer.images), made.png, made.crop.label, made.facts)
         writer.finish()
         writer.save()
+        return writer

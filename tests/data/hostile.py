@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import tifffile
 from PIL import Image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -29,6 +31,18 @@ def png(width: int, height: int, rows: bytes, depth: int = 8, color: int = 2) ->
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
+
+
+def tiff(pixels: npt.NDArray[Any], **options: Any) -> bytes:
+    """A TIFF of any number of bands."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, planarconfig="contig", **options)
+    return file.getvalue()
+
+
+def with_text(data: bytes) -> bytes:
+    """A PNG with a comment whose CRC is wrong."""
+    return data[:33] + struct.pack(">I4s7sI", 7, b"tEXt", b"Title\0x", 1) + data[33:]
 
 
 def half(data: bytes) -> bytes:
@@ -85,6 +99,14 @@ def taken(name: str, kind: str, data: bytes, notes: str) -> Hostile:
 
 PNG = saved(picture(), "PNG")
 CLEAR = Image.fromarray(np.dstack([PIXELS, PIXELS[:, :, 0]]))
+BANDS = np.dstack([PIXELS, PIXELS[:, :, :2]])
+NAN = np.where(PIXELS[:, :, 0] == 7, np.nan, PIXELS[:, :, 0] / 255).astype(np.float32)
+FOUR = tiff(BANDS[:, :, :4], photometric="rgb", extrasamples=["unspecified"])
+CMYKA = tiff(BANDS, photometric="separated", extrasamples=["unassalpha"])
+SIXTEEN = saved(Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257), "PNG")
+SIXTEEN_COLOR = png(2, 2, b"\0" + bytes(12) + b"\0" + bytes(12), 16)
+FLOAT = saved(Image.fromarray(PIXELS[:, :, 0].astype(np.float32) / 255), "TIFF")
+TWELVE = saved(picture(), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c")
 HUGE = saved(picture(), "BMP")[:18] + b"\xff\xff\xff\x7f" * 2 + bytes(40)
 FEW_ROWS = taller(saved(Image.fromarray(PIXELS[:4]), "TIFF"), 24)
 ENDED = saved(picture(), "JPEG")[:-200] + b"\xff\xd9"
@@ -103,6 +125,12 @@ CORPUS = (
     left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "no picture, in spite of its ending"),
     left_out("crc-pixels.png", "a flipped bit in the pixels of a PNG", flipped(saved(picture(), "PNG")), "damaged"),
     left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "no picture, in spite of its ending"),
+    left_out("nan.tif", "32-bit float with NaN or infinite values", tiff(NAN), "it has values that are NaN or infinite"),
+    left_out("bands.tif", "TIFF of five bands", tiff(BANDS, photometric="minisblack"), "a TIFF of 5 bands of 8-bit integers"),
+    left_out("cmyk-clear.tif", "TIFF of CMYK with transparency", CMYKA, "a TIFF of 5 bands of 8-bit integers"),
+    left_out("phone.jpg", "HEIC by another name", b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC picture, which is not read"),
+    left_out("xl.jpg", "JPEG XL by another name", b"\xff\x0a" + bytes(99), "a JPEG XL picture, which is not read"),
+    left_out("twelve.jpg", "12-bit JPEG", TWELVE, "a JPEG of 12 bits, which is not read"),
     left_out("bomb.png", "decompression bomb: 30,000 × 30,000 in a kilobyte", png(30_000, 30_000, b"\0" * 99), "damaged"),
     left_out("huge.bmp", "a header that claims 2^31 pixels a side", HUGE, "damaged"),
     left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "no picture, in spite of its ending"),
@@ -117,6 +145,8 @@ CORPUS = (
     taken("animated.webp", "animated WebP", several("WebP"), "first frame of several"),
     taken("animated.png", "animated PNG", several("PNG"), "first frame of several"),
     taken("pages.tif", "TIFF of several pages", several("TIFF"), "first frame of several"),
+    taken("bands-four.tif", "TIFF of colors and a further band", FOUR, "first 3 of 4 bands"),
+    taken("crc-text.png", "a flipped bit in a text of a PNG, or a text of more than 1 MiB", with_text(PNG), "PNG chunks ignored: tEXt"),
     taken("named.jpg", "wrong ending", saved(picture(), "PNG"), "PNG named .jpg"),
     taken("cmyk.jpg", "CMYK JPEG", saved(picture("CMYK"), "JPEG"), "CMYK"),
     taken("gray.png", "grayscale", saved(picture("L"), "PNG"), "gray"),
@@ -124,9 +154,9 @@ CORPUS = (
     taken("palette.png", "palette", saved(picture("P"), "PNG"), "palette"),
     taken("clear.png", "transparency", saved(CLEAR, "PNG"), "transparency"),
     taken("gray-clear.png", "gray with transparency", saved(CLEAR.convert("LA"), "PNG"), "transparency, gray"),
-    taken("deep.png", "16 bits gray", saved(Image.fromarray(PIXELS[:, :, 0].astype(np.uint16) * 257), "PNG"), "more than 8 bits, gray"),
-    taken("deep-color.png", "16 bits color", png(2, 2, b"\0" + bytes(12) + b"\0" + bytes(12), 16), "more than 8 bits, enlarged"),
-    taken("float.tif", "32-bit float", saved(Image.fromarray(PIXELS[:, :, 0].astype(np.float32) / 255), "TIFF"), "more than 8 bits, gray"),
+    taken("deep.png", "16 bits gray", SIXTEEN, "more than 8 bits: 0 to 65535, gray"),
+    taken("deep-color.png", "16 bits color", SIXTEEN_COLOR, "more than 8 bits: 0 to 65535, enlarged"),
+    taken("float.tif", "32-bit float", FLOAT, "more than 8 bits: 0 to 1, gray"),
     taken("turned.jpg", "turned by EXIF", saved(picture(), "JPEG", exif=turned(6)), "turned"),
     taken("bad-exif.jpg", "broken EXIF", saved(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), ""),
     taken("bad-profile.png", "broken color profile", saved(picture(), "PNG", icc_profile=b"no profile"), "color profile ignored"),

@@ -119,6 +119,26 @@ def test_bombs_are_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "stage").iterdir())
 
 
+def test_many_members_add_up_to_a_bomb(tmp_path: Path) -> None:
+    """None of them unpacks to a hundred times the archive, all together do."""
+    path = make_zip(tmp_path / "x.zip", {f"{number}.png": bytes(1 << 20) for number in range(40)})
+    assert 50 * path.stat().st_size > 1 << 20
+    with pytest.raises(DataError, match=r"unpacks to more than 100 times its size \(at \d+\.png\)"):
+        list(members(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_whose_crc_is_wrong(tmp_path: Path, method: int) -> None:
+    """A whole picture, but not the one that was put in."""
+    path = make_zip(tmp_path / "x.zip", FILES, method)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 16] ^= 1
+    path.write_bytes(data)
+    first, *others = (check(Opener([path]), {**entry, "class": "x"}) for entry in members(path))
+    assert first == {"file": "a/0.png", "reason": "damaged in its archive (its bytes do not match their CRC-32)"}
+    assert not any("reason" in entry for entry in others)
+
+
 def test_a_zip_that_lies_about_lengths(tmp_path: Path) -> None:
     """The directory promises 10 bytes, and the data unpack to a megabyte: it is not even tried."""
     path = make_zip(tmp_path / "x.zip", {"1.png": bytes(1 << 20), **FILES})

@@ -50,3 +50,12 @@ def test_two_files_of_one_name_are_ambiguous(tmp_path: Path) -> None:
     targets, conditions = touch(tmp_path / "t", "a.png"), touch(tmp_path / "c", "a.png", "a.jpg")
     with pytest.raises(DataError, match=r"c: which one of a\.jpg and a\.png\?"):
         pairs(targets, conditions)
+
+
+def test_a_folder_is_no_partner_of_itself(tmp_path: Path) -> None:
+    """By whatever name."""
+    folder = touch(tmp_path / "t", "a.png")
+    (tmp_path / "link").symlink_to(folder)
+    for other in (folder, tmp_path / "link", tmp_path / "x/../t"):
+        with pytest.raises(DataError, match="t: `path` and `conditions` of `fetch` are the same folder"):
+            pairs(folder, other)

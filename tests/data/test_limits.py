@@ -8,6 +8,7 @@ from PIL import Image
 
 from palette.data import limits
 from palette.data.pictures import read_picture
+from palette.data.png import PASSES
 from tests.data.hostile import PIXELS, png, saved, with_scans
 
 
@@ -45,7 +46,7 @@ def test_a_png_that_is_black_is_whole(depth: int, color: int, row: int) -> None:
 def test_an_interlaced_png_that_is_black_is_whole(size: tuple[int, int]) -> None:
     """Its bytes by the specification: each pass is a picture of its own, without those that are empty."""
     width, height = size
-    passes = [(range(x, width, dx), range(y, height, dy)) for x, y, dx, dy in limits.PASSES]
+    passes = [(range(x, width, dx), range(y, height, dy)) for x, y, dx, dy in PASSES]
     rows = b"".join(bytes(1 + 3 * len(columns)) * len(lines) for columns, lines in passes if len(columns))
     assert read_picture(interlaced(size, rows)).pixels.getextrema() == ((0, 0),) * 3
     if height > 2:

@@ -235,6 +235,22 @@ def test_masks_in_order_of_numbers_and_of_names(tmp_path: Path) -> None:
         assert np.array_equal(own("own", folder, 11), masks)
 
 
+def test_a_hole_in_the_transparency(tmp_path: Path) -> None:
+    """The rule of `restore --mask`: where a picture is transparent the hole is, and its colors say nothing."""
+    masks = drawn("free-form-20-30", 5)
+    folder = folder_of(tmp_path / "masks", masks)
+    for number, mask in enumerate(masks):
+        colors = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(np.dstack([colors, np.where(mask, 0, 255).astype(np.uint8)])).save(folder / f"{number:03}.png")
+    assert np.array_equal(own("own", folder), masks)
+    Image.fromarray(np.dstack([colors, np.where(mask, 50, 255).astype(np.uint8)])).save(folder / "004.png")
+    with pytest.raises(DataError, match=r"004\.png: has other values than black and white"):
+        own("own", folder)
+    Image.fromarray(np.dstack([colors * 0 + 255, np.where(mask, 0, 255).astype(np.uint8)])).save(folder / "004.png")
+    with pytest.raises(DataError, match=r"004\.png: not readable as a mask \(paint on a transparent layer"):
+        own("own", folder)
+
+
 def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = released(tmp_path / "a.npz", 4)
     folder = folder_of(tmp_path / "masks", drawn("free-form-20-30", 6))

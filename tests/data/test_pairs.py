@@ -189,6 +189,13 @@ def test_missing_partners_are_found_when_planning(folders: Path) -> None:
         plan_of([written(folders)])
 
 
+def test_a_folder_is_no_partner_of_itself(folders: Path) -> None:
+    (folders / "conditions").rename(folders / "elsewhere")
+    (folders / "conditions").symlink_to(folders / "targets")
+    with pytest.raises(DataError, match="targets: `path` and `conditions` of `fetch` are the same folder"):
+        plan_of([written(folders)])
+
+
 def test_missing_folder_is_named_with_its_option(folders: Path) -> None:
     file = written(folders)
     (folders / "conditions").rename(folders / "elsewhere")
@@ -213,6 +220,12 @@ def test_a_new_condition_makes_the_plan_start_afresh(folders: Path) -> None:
             "the mix of model 'palette', with `paired`, needs",
         ),
         ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`conditions` goes with `source: pairs`"),
+        (
+            {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here"}, "prepare": {"conditions": {"filter": "nearest"}}}}},
+            "`conditions` of `prepare` goes with `source: pairs`, not with folder",
+        ),
+        ({"datasets": {"mine": {"prepare": {"range": [9, 3]}}}}, r"prepare\.range: the value of black comes first"),
+        ({"datasets": {"mine": {"prepare": {"range": [0, 4095]}}}}, r"prepare\.range: .* has no meaning with `source: photos`"),
         ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs a `path`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here", "conditions": "there"}}}},

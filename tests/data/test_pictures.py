@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from palette.config.datasets import Filter
+from palette.data.depth import UnclearRange
 from palette.data.pictures import (
     UNREADABLE,
     area,
@@ -21,7 +22,6 @@ from palette.data.pictures import (
     develop,
     middle,
     read_picture,
-    to_rgb,
 )
 
 RED = (200, 30, 40)
@@ -65,8 +65,8 @@ def test_sixteen_bit_gray_keeps_its_range() -> None:
 
 
 def test_float_gray_is_from_zero_to_one() -> None:
-    values = np.array([[0, 0.5, 1, 7, np.nan]], np.float32)
-    assert decoded(Image.fromarray(values), "TIFF")[..., 1].tolist() == [[0, 128, 255, 255, 0]]
+    values = np.array([[0, 0.5, 1]], np.float32)
+    assert decoded(Image.fromarray(values), "TIFF")[..., 1].tolist() == [[0, 128, 255]]
 
 
 def test_gray_and_one_bit_and_cmyk() -> None:
@@ -135,8 +135,10 @@ def test_what_was_converted() -> None:
     assert converted(red, icc_profile=swapped_profile()) == ("color profile",)
     assert converted(red, icc_profile=b"no profile") == ("color profile ignored",)
     assert converted(Image.new("RGBA", (8, 8), (*RED, 7))) == ("transparency",)
+    assert read_picture(encoded(red.convert("L"))).lost == ""
+    assert read_picture(encoded(Image.new("RGBA", (8, 8), (*RED, 7)))).lost == "transparency"
     assert converted(Image.new("RGBA", (8, 8), (*RED, 255))) == ()
-    assert converted(Image.fromarray(np.full((4, 4), 40000, np.uint16))) == ("more than 8 bits", "gray")
+    assert converted(Image.fromarray(np.full((4, 4), 40000, np.uint16))) == ("more than 8 bits: 0 to 65535", "gray")
     assert converted(red, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8))])[0] == "first frame of several"
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -166,8 +168,8 @@ def test_lab_becomes_rgb() -> None:
         Image.merge("LAB", [Image.new("L", (2, 2), value) for value in lab])
         for lab in ((128, 128, 128), (128, 198, 128))
     )
-    assert np.ptp(np.asarray(to_rgb(gray))[0, 0]) <= 2
-    assert np.asarray(to_rgb(red))[0, 0, 0] > np.asarray(to_rgb(red))[0, 0, 1] + 80
+    assert np.ptp(np.asarray(develop(gray).pixels)[0, 0]) <= 2
+    assert np.asarray(develop(red).pixels)[0, 0, 0] > np.asarray(develop(red).pixels)[0, 0, 1] + 80
 
 
 def test_sixteen_bit_color(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_sixteen_bit_color(tmp_path: Path) -> None:
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
     picture = read_picture(data)
-    assert picture.converted == ("more than 8 bits",)
+    assert picture.converted == ("more than 8 bits: 0 to 65535",)
     assert np.asarray(picture.pixels)[0].tolist() == [[0x12, 0x80, 0xFF], [0, 1, 2]]
 
 
@@ -203,8 +205,56 @@ def test_every_value_of_sixteen_bits() -> None:
     for pixels in (values.astype(np.uint16), values.astype(np.int32)):
         found = np.asarray(develop(Image.fromarray(pixels)).pixels)[..., 0]
         assert np.array_equal(found, np.rint(values / 257))
-    outside = np.asarray(develop(Image.fromarray(np.array([[-5, 70_000]], np.int32))).pixels)
-    assert outside[0, :, 0].tolist() == [0, 255]
+    with pytest.raises(UnclearRange, match="its values, -5 to 70000, do not fill their type"):
+        develop(Image.fromarray(np.array([[-5, 70_000]], np.int32)))
+
+
+def chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
+    return (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) if crc is None else crc)
+    )
+
+
+LONG = zlib.compress(bytes(2 << 20))
+SIDE = {
+    "tEXt": chunk(b"tEXt", b"Comment\0wrong", crc=1),
+    "zTXt": chunk(b"zTXt", b"Comment\0\0" + LONG),
+    "iTXt": chunk(b"iTXt", b"Comment\0\1\0\0\0" + LONG),
+    "iCCP": chunk(b"iCCP", b"profile\0\0" + LONG),
+    "gAMA": chunk(b"gAMA", b"", crc=1),
+    "pHYs": chunk(b"pHYs", b"short"),
+    "eXIf": chunk(b"eXIf", b"II*\0", crc=1),
+    "prVt": chunk(b"prVt", b"of another program", crc=1),
+}
+
+
+@pytest.mark.parametrize("kind", SIDE)
+@pytest.mark.parametrize("behind", [False, True])
+def test_side_chunks_of_a_png_that_are_wrong_or_long(kind: str, behind: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels))
+    place = len(data) - 12 if behind else 33  # before IEND, or behind IHDR
+    picture = read_picture(data[:place] + SIDE[kind] + data[place:])
+    assert np.array_equal(np.asarray(picture.pixels), pixels)
+    assert picture.lost == f"PNG chunks ignored: {kind}"
+
+
+def test_a_png_keeps_what_its_pixels_depend_on() -> None:
+    """Colors and orientation stay as long as they can be read; transparency and pixels are never given up."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.new("RGB", (4, 2), RED), icc_profile=swapped_profile(), exif=exif)
+    picture = read_picture(data[:33] + SIDE["tEXt"] + data[33:])
+    assert picture.converted == ("PNG chunks ignored: tEXt", "turned", "color profile")
+    assert picture.pixels.size == (2, 4)
+    deep = encoded(Image.fromarray(np.full((2, 2), 4000, np.uint16)))
+    with pytest.raises(UnclearRange):
+        read_picture(deep[:33] + SIDE["tEXt"] + deep[33:])
+    clear = encoded(Image.new("L", (4, 2), 9), transparency=9)
+    place = clear.index(b"tRNS") + 4
+    assert read_picture(clear[:33] + SIDE["tEXt"] + clear[33:]).lost == "PNG chunks ignored: tEXt, transparency"
+    with pytest.raises(UNREADABLE):
+        read_picture(clear[:place] + b"\0\5" + clear[place + 2 :])
 
 
 @pytest.mark.parametrize(

@@ -205,3 +205,15 @@ def test_more_pixels_than_fit_are_refused_before_they_are_made(options: dict[str
 def test_what_does_not_go_together(options: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Request(**options)  # type: ignore[arg-type]
+
+
+def test_label_maps_keep_their_colors() -> None:
+    """As the conditions of a dataset do with `conditions: {filter: nearest}`."""
+    colors = np.array([[200, 30, 40], [0, 90, 255], [10, 10, 10], [250, 250, 0]], np.uint8)
+    labels = colors[generator(0, "labels").integers(0, 4, (40, 50))]
+    shown = degrade(labels, Request("paired", filter="nearest"), 16).image
+    assert shown.shape == (16, 20, 3)
+    assert np.array_equal(shown, np.asarray(Image.fromarray(labels).resize((20, 16), Image.Resampling.NEAREST)))
+    assert np.array_equal(degrade(labels, Request("paired"), 16).image, lanczos(labels, 20, 16))
+    with pytest.raises(ConfigError, match=r"filter 'area': should be one of lanczos, .*nearest"):
+        Request("paired", filter="area")

@@ -339,3 +339,31 @@ def test_a_regression_of_one_task(tmp_path: Path, photos: Path) -> None:
     folder, out = write_model(tmp_path / "model", ("jpeg",), "regression"), tmp_path / "out"
     assert cli.main(["restore", "--model", str(folder), str(photos / "cat.png"), "-o", str(out)]) == 0
     assert {file.name for file in out.iterdir()} == {"cat-0.png", "index.html"}
+
+
+def test_what_is_lost_of_a_photo_is_told(
+    folder: Path, photo: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Transparency, further pages, and values of more than 8 bits, which need a range."""
+    picture, out = Image.fromarray(photo), tmp_path / "out"
+    clear = picture.copy()
+    clear.putalpha(100)
+    clear.save(tmp_path / "clear.png")
+    picture.save(tmp_path / "pages.tif", save_all=True, append_images=[picture])
+    picture.convert("L").save(tmp_path / "gray.png")
+    values = np.asarray(picture.convert("L")).astype(np.uint16) * 16
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert restore(folder, "--task", "jpeg", *sorted(tmp_path.glob("*.*")), "-o", out, "--size", "full") == 3
+    told = capsys.readouterr().err
+    assert re.search(r"deep\.png: its values, \d+ to \d+, do not fill their type, .*`--range 0 4095`", told)
+    assert re.search(r"clear\.png: read as 8-bit RGB on white; worth a look: transparency$", told, re.MULTILINE)
+    assert re.search(r"pages\.tif: .*worth a look: first frame of several$", told, re.MULTILINE)
+    assert "gray.png: read as" not in told
+    again = ["--task", "jpeg", tmp_path / "deep.png", "-o", out, "--size", "full", "--force", "--range"]
+    assert restore(folder, *again, "0", "4080") == 0
+    assert "deep.png: read as 8-bit RGB on white; worth a look: more than 8 bits: 0 to 4080" in capsys.readouterr().err
+    as_eight_bits = [(out / f"deep-{number}.png").read_bytes() for number in range(2)]
+    assert restore(folder, "--task", "jpeg", tmp_path / "gray.png", "-o", out, "--size", "full", "--force") == 0
+    assert [(out / f"gray-{number}.png").read_bytes() for number in range(2)] == as_eight_bits
+    assert restore(folder, *again, "9", "-1") == 2
+    assert "range 9 to -1: should be two numbers" in capsys.readouterr().err

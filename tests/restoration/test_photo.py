@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from palette.errors import DataError
+from palette.errors import ConfigError, DataError
 from palette.restoration.photo import mask_of, pixels_of
 
 Pixels = npt.NDArray[np.uint8]
@@ -94,3 +94,51 @@ def test_a_mask_is_white_where_to_generate(tmp_path: Path) -> None:
 def test_masks_that_cannot_be_meant(mask: Pixels, says: str) -> None:
     with pytest.raises(DataError, match=says):
         mask_of(mask, 6, 8)
+
+
+def test_a_hole_that_is_transparent(photo: Pixels, tmp_path: Path) -> None:
+    """A photo out of which the hole was erased: neither its bright nor its dark pixels belong to the hole."""
+    hole = np.zeros(photo.shape[:2], np.bool_)
+    hole[2:9, 3:] = True
+    erased = photo.copy()
+    erased[:2] = 255
+    erased[12:] = 0
+    layers = np.dstack([erased, np.where(hole, 0, 255).astype(np.uint8)])
+    path = tmp_path / "erased.png"
+    Image.fromarray(layers).save(path)
+    gray = Image.fromarray(layers).convert("LA")
+    for given in (layers, path, Image.fromarray(layers), gray):
+        np.testing.assert_array_equal(mask_of(given, *hole.shape), hole)
+    black = np.dstack([np.zeros_like(photo), layers[..., 3]])  # black where the photo stays, as in any mask
+    np.testing.assert_array_equal(mask_of(black, *hole.shape), hole)
+    full = np.dstack([np.where(hole[..., None], 255, np.zeros_like(photo)), np.full(hole.shape, 255, np.uint8)])
+    np.testing.assert_array_equal(mask_of(full.astype(np.uint8), *hole.shape), hole)
+
+
+@pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0), (0, 90, 200)])
+@pytest.mark.parametrize("opacity", [255, 200])
+def test_paint_on_a_transparent_layer_could_mean_both(color: tuple[int, ...], opacity: int) -> None:
+    layer = np.zeros((6, 8, 4), np.uint8)
+    layer[2:4, 3:] = (*color, opacity)
+    with pytest.raises(DataError, match="mask: paint on a transparent layer: either part could be the hole"):
+        mask_of(layer, 6, 8)
+
+
+def test_a_photo_of_twelve_bits_needs_a_range(tmp_path: Path) -> None:
+    values = np.linspace(0, 4095, 48).reshape(6, 8).astype(np.uint16)
+    path = tmp_path / "scan.png"
+    Image.fromarray(values).save(path)
+    for given, name in ((path, "scan.png"), (Image.fromarray(values), "photo")):
+        with pytest.raises(
+            DataError, match=rf"{name}: its values, 0 to 4095, .*`--range 0 4095`, .*`value_range=\(0, 4095\)`"
+        ):
+            pixels_of(given)
+        np.testing.assert_array_equal(pixels_of(given, value_range=(0, 4095))[..., 1], np.rint(values / 4095 * 255))
+    with pytest.raises(DataError, match=r"scan\.png: its values, .* Save the mask with 0 and 255\."):
+        mask_of(path, 6, 8)
+
+
+@pytest.mark.parametrize("value_range", [(3, 3), (5, 3), (0, float("nan")), (0, float("inf"))])
+def test_ranges_that_are_none(photo: Pixels, value_range: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match=r"range .*: should be two numbers, that of black first"):
+        pixels_of(photo, value_range=value_range)

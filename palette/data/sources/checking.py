@@ -7,9 +7,10 @@ from functools import partial
 
 from PIL import UnidentifiedImageError
 
+from palette.data.depth import ANY
 from palette.data.manifest import Entry, Opener
 from palette.data.parallel import ordered
-from palette.data.pictures import UNREADABLE, decode_picture
+from palette.data.pictures import UNREADABLE, read_picture
 
 LARGEST = 512 << 20
 """Bytes of the largest file that is taken for a picture; more would only be a way to fill the memory."""
@@ -53,7 +54,12 @@ def _complete(entry: Entry, data: bytes) -> Entry:
     """The entry with what its bytes say. `size` is width and height as seen, after EXIF orientation."""
     if entry.get("bytes", len(data)) != len(data):
         raise OSError(f"{len(data)} bytes instead of {entry['bytes']}")
-    facts = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "size": list(decode_picture(data).size)}
+    if entry.get("crc") not in (None, zlib.crc32(data)):
+        raise zlib.error("its bytes do not match their CRC-32")
+    picture = read_picture(data, value_range=ANY)
+    facts = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "size": list(picture.pixels.size)}
+    if picture.values:
+        facts |= {"values": list(picture.values.measured)} | ({} if picture.values.clear else {"unclear": True})
     if entry.get("sha256", facts["sha256"]) != facts["sha256"]:
         raise OSError("other bytes than its source says")
     return {**entry, **facts}

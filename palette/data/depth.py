@@ -1,0 +1,164 @@
+"""Pictures of more than 8 bits: which of their values are black and white.
+
+A file says how many bits its values have, not how many are used: a camera of 12 bits writes 0 to 4095 into 16. So a range is
+declared, or a picture must reach into the upper half of what its type can hold. Nothing is guessed.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Range = tuple[float, float]
+"""The values that become black and white."""
+ANY: Range = (0, 1)
+"""For readers that need the size and the values of a picture only."""
+BITS, PHOTOMETRIC, PLANES, FORMAT = 258, 262, 284, 339
+"""Tags of a TIFF."""
+UNSIGNED, SIGNED = (1,), (2,)
+"""Values of the tag `FORMAT`."""
+ROWS = 256
+"""Rows that are scaled at a time: as floats they take eight times the memory."""
+SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
+"""Order of bytes → the one in which Pillow takes the low byte of a value for the high one."""
+
+
+class UnclearRange(ValueError):
+    """Nothing says which values of a picture are black and white."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of a picture, [H, W] or [H, W, 3 or 4], without its transparency.
+
+    white: the largest that their type can hold; 1 for floats. sure: the file itself says that this one is white.
+    inverted: it says that this one is black.
+    """
+
+    pixels: npt.NDArray[Any]
+    white: float
+    sure: bool = False
+    inverted: bool = False
+
+    @cached_property
+    def measured(self) -> Range:
+        """The smallest and the largest value."""
+        return self.pixels.min().item(), self.pixels.max().item()
+
+    @property
+    def clear(self) -> bool:
+        """True if the range of the type is meant: the file says so, or all is 0, or a value lies in its upper half."""
+        low, high = self.measured
+        return self.sure or (low >= 0 and (high == 0 or self.white / 2 < high <= self.white))
+
+    def range(self, declared: Range | None) -> Range:
+        """Return the declared range, or else that of the type. Raises UnclearRange if that one may not be meant."""
+        if declared is None and not self.clear:
+            raise UnclearRange(
+                f"its values, {in_words(self.measured)}, do not fill their type, 0 to {self.white:.10g}; "
+                "nothing says which ones are black and white"
+            )
+        return declared or (0, self.white)
+
+    def eight_bits(self, black: float, white: float) -> npt.NDArray[np.uint8]:
+        """Return the values with `black` as 0 and `white` as 255."""
+        levels = np.empty(self.pixels.shape, np.uint8)
+        for first in range(0, len(levels), ROWS):
+            shares = (self.pixels[first : first + ROWS].astype(np.float64) - black) / (white - black)
+            levels[first : first + ROWS] = np.rint(np.clip(shares, 0, 1) * 255)
+        return 255 - levels if self.inverted else levels
+
+
+def in_words(values: Sequence[float]) -> str:
+    """Return a range for people: `0 to 4095`."""
+    return " to ".join(f"{value:.10g}" for value in values)
+
+
+def first_tile(image: Image.Image) -> Any:
+    """Return what Pillow is to decode first of an opened picture; None of one that is loaded."""
+    return next(iter(getattr(image, "tile", ())), None)
+
+
+def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values | None:
+    """Return the values of a loaded picture of more than 8 bits; None for others. Raises ValueError for those that are not read.
+
+    tile: what Pillow was to decode first, and data: the whole file, for colors, of which Pillow keeps the high bytes.
+    """
+    tags = getattr(image, "tag_v2", {})
+    sign, inverted = tags.get(FORMAT, UNSIGNED), tags.get(PHOTOMETRIC) == 0
+    rawmode = _rawmode(tile)
+    if image.format == "PPM" and tile and not isinstance(tile.args, str):
+        return _of_ppm(image, tile, data)
+    if tags.get(PLANES) == 2 and max(tags.get(BITS, (8,))) > 8 and len(image.getbands()) > 1:
+        raise ValueError(
+            "colors of more than 8 bits, each in a plane of its own; save the colors of a pixel side by side"
+        )
+    if rawmode[:-1].endswith(";16") and image.mode in ("RGB", "RGBA", "CMYK"):
+        return _of_colors(image, rawmode, data)
+    if image.mode == "F":
+        pixels = np.asarray(image)
+        if not np.isfinite(pixels).all():
+            raise ValueError("it has values that are NaN or infinite")
+        return Values(pixels, 1, inverted=inverted)
+    if image.mode.startswith("I"):
+        bits = max(tags.get(BITS, (16,)))
+        white = (1 << bits - (sign == SIGNED)) - 1
+        pixels = np.asarray(image).view(np.uint32) if bits == 32 and sign == UNSIGNED else np.asarray(image)
+        return Values(pixels, white, sure=bits == 12, inverted=inverted)
+    return Values(np.asarray(image).view(np.int8), 127) if image.mode == "L" and sign == SIGNED else None
+
+
+def _rawmode(tile: Any) -> str:
+    """How the pixels are stored: `RGB;16B`."""
+    arguments = tile.args if tile else ""
+    return arguments if isinstance(arguments, str) else str(arguments[0])
+
+
+def _require(data: bytes) -> None:
+    """Raise ValueError without the file: of an image that Pillow opened, all that is to be had are the high bytes."""
+    if not data:
+        raise ValueError("an image of more than 8 bits that Pillow makes 8 of; give the path of its file instead")
+
+
+def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
+    """The header says which value is white. 65,535 is in all files of 16 bits, and says nothing."""
+    white, bands = tile.args[1], 3 if image.mode == "RGB" else 1
+    if image.mode not in ("I", "RGB") or white < 256:
+        return None
+    _require(data)
+    count = image.width * image.height * bands
+    if tile.codec_name == "ppm_plain":
+        pixels = np.array(data[tile.offset :].split()[:count], np.int64)
+    else:
+        pixels = np.frombuffer(data, ">u2", count, tile.offset)
+    shape = (image.height, image.width, bands)[: 3 if bands == 3 else 2]
+    return Values(pixels.reshape(shape), white, sure=white < 65535)
+
+
+def _of_colors(image: Image.Image, rawmode: str, data: bytes) -> Values:
+    """Decode the file once more, with the bytes of each value swapped, to get at the low ones."""
+    if rawmode.startswith("RGBa"):
+        raise ValueError("colors of 16 bits that are multiplied by their transparency; save them as they are")
+    _require(data)
+    gray = rawmode == "LA;16B"
+    swapped = "RGBA" if gray else rawmode[:-1] + SWAPPED[rawmode[-1]]
+    with Image.open(io.BytesIO(data)) as again:
+        again.tile = [
+            tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *(tile.args or ())[1:]))
+            for tile in again.tile
+        ]
+        low = np.asarray(again)
+    if gray:  # four bytes: high and low of gray, high and low of transparency
+        high, low = low[..., 0], low[..., 1]
+    else:
+        colors = slice(3 if image.mode == "RGBA" else None)
+        high, low = np.asarray(image)[..., colors], low[..., colors]
+    values = high.astype(np.uint16)
+    values <<= 8
+    values |= low
+    return Values(values, 65535)
