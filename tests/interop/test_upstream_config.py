@@ -91,6 +91,11 @@ def test_batches_are_per_gpu_and_iterations_are_images(converted: Callable[..., 
     assert share["validation_images"] == 9
 
 
+@pytest.mark.parametrize(("images", "steps"), [(6, 3), (7, 4), (1, 1)])
+def test_a_last_batch_that_is_not_full_is_a_step(converted: Callable[..., Converted], images: int, steps: int) -> None:
+    assert converted(train__n_iter=images).config["models"]["palette"]["train"]["steps"] == steps
+
+
 def test_everything_unknown_is_named(converted: Callable[..., Converted]) -> None:
     result = converted(train__warp=9, **{f"{UNET}bias": True, "extra": {"a": 1}, "train__log_iter": 10})
     for option in ("train.warp", "unet.bias", "extra"):

@@ -4,6 +4,8 @@ import csv
 import io
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from palette.config.scores import Table
 from palette.files import write_json
 from palette.publish import paper
 from palette.publish.formats import to_csv, to_html, to_latex, to_markdown
+from palette.publish.paper_layout import keys
 from palette.publish.published import metrics, models, of_table
 from palette.publish.sheet import Sheet, SheetLine
 from palette.spec.pages import Evaluated
@@ -303,6 +306,12 @@ def test_the_page_is_whole_and_stands_alone(results: Results, number: int) -> No
     assert "A &lt;b&gt; &amp; B" in to_html(sheet)
     for part in ('<html lang="en">', "prefers-color-scheme: dark", "@media print", 'name="viewport"'):
         assert part in to_html(sheet)
+
+
+def test_scores_by_the_papers_networks_come_first_among_the_keys_of_a_column() -> None:
+    infos = {key: SimpleNamespace(metric="fd") for key in ("fd-photos", "fid", "fd-dinov2", "fid-legacy")}
+    line: Any = SimpleNamespace(infos=infos | {"is": SimpleNamespace(metric="is")})
+    assert keys(line, "fid") == ["fid", "fid-legacy", "fd-photos", "fd-dinov2"]
 
 
 def test_columns_of_every_table_have_a_heading() -> None:
