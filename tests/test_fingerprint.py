@@ -164,7 +164,7 @@ def traced_stages(checkout: Path, folder: Path) -> dict[str, dict[str, list[int]
     """Kind of stage → module → first lines of the functions that were called."""
     config = yaml.safe_load((checkout / "workflow/presets/smoke.yaml").read_text())
     config["datasets"]["photos"]["prepare"].update(train_images=8, test_images=8)
-    config["models"]["palette"]["train"].update(steps=2, batch_size=2, preview_every=1)
+    config["models"]["palette"]["train"].update(steps=2, batch_size=2)
     config["sample"]["shard_size"] = config["score"]["shard_size"] = 8
     config["experiments"] = [{"dataset": "photos", "task": "inpainting", "model": "palette", "sampler": "dpm4"}]
     plan = Plan(Config.model_validate({**config, "results": folder / "results"}))

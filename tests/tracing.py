@@ -42,7 +42,7 @@ def traced(spec_file: Path) -> Lines:
     sys.setprofile(None)
     lines = defaultdict(list)
     for name, line in called:
-        if Path(name).is_relative_to(PACKAGE):
+        if Path(name).is_relative_to(PACKAGE) and name.endswith(".py"):  # and not a template, whose bytes count
             module = ".".join(("palette", *Path(name).relative_to(PACKAGE).with_suffix("").parts))
             lines[module.removesuffix(".__init__")].append(line)
     return lines
