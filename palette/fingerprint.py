@@ -1,7 +1,7 @@
 """Which code a stage runs, as a hash that sees through comments, docstrings and formatting.
 
-The modules are found by following the import statements of the stage's entry module inside this package. Only the engine
-counts (`ENGINE`): the plumbing around it (command line, config, plan, progress, cards) decides what is run, not what comes out.
+The modules are found by following the import statements of the stage's entry module inside this package. Every one counts
+except those of `DECIDE_NOTHING`. Of the modules that declare options only what is computed from these counts.
 """
 
 import ast
@@ -10,12 +10,31 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-ENGINE = ("verbs", "data", "model", "diffusion", "training", "scoring", "publish")
-ONLY_SHOWS = {"palette.training.previews", "palette.training.board"}
-"""Engine modules that show a training to people. Neither they nor what they import (samplers) decide its weights."""
+DECIDE_NOTHING = {
+    "palette.download",  # the bytes it brings are checked against their digest
+    "palette.errors",  # said when there is no result
+    "palette.files",  # writes whole files; their content comes from the caller
+    "palette.fingerprint",
+    "palette.jobs",  # tells people what runs where
+    "palette.processor",  # cores and memory change no result beyond rounding
+    "palette.progress",  # lines on the screen
+    "palette.spec",  # reads a spec, whose content is in the hash itself
+    "palette.stage",  # paths and cards
+    "palette.training.allocation",  # asks the cluster for more time
+    "palette.training.board",  # shows a training in TensorBoard
+    "palette.training.heartbeat",  # tells people how far a training is
+    "palette.training.log",  # what people read of a training; no weight depends on it
+    "palette.training.machine",  # refuses what a machine cannot do
+    "palette.training.previews",  # shows images of a training
+    "palette.training.scratch",  # its copies are checked against their digest
+    "palette.training.signals",  # when a training saves and stops
+}
+"""Modules without influence on what a stage makes: neither they nor what only they import count."""
+DECLARING = ("palette.config.", "palette.spec.")
+"""Modules whose classes declare options. The values are in the spec, so the hash covers them already."""
 
 
-def _strip_docstrings(tree: ast.Module) -> ast.Module:
+def _strip_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [
@@ -27,7 +46,41 @@ def _strip_docstrings(tree: ast.Module) -> ast.Module:
                     and isinstance(statement.value.value, str)
                 )
             ]
-    return tree
+
+
+def _strip_declarations(tree: ast.Module) -> None:
+    """Leave out fields, validators, types, classes of nothing else, and imports of names that only these use."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _declares_option(statement)]
+    tree.body = [statement for statement in tree.body if not _declares_type(statement)]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]:
+        node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
+        if not node.names:
+            tree.body.remove(node)
+
+
+def _declares_option(statement: ast.stmt) -> bool:
+    """Return whether a statement of a class is a field or a validator."""
+    if isinstance(statement, ast.FunctionDef):
+        return any("_validator" in ast.unparse(decorator) for decorator in statement.decorator_list)
+    return isinstance(statement, ast.AnnAssign) and not ast.unparse(statement.annotation).startswith("ClassVar")
+
+
+def _declares_type(statement: ast.stmt) -> bool:
+    """Return whether a statement of a module is the name of a type, or a class without code."""
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.value).startswith(("Annotated[", "Literal["))
+    return isinstance(statement, ast.ClassDef) and not statement.body
+
+
+def essence(module: str, tree: ast.Module) -> object:
+    """Return what counts of a module's syntax tree, which is taken apart on the way."""
+    _strip_docstrings(tree)
+    if module.startswith(DECLARING):
+        _strip_declarations(tree)
+    return plain(tree)
 
 
 def plain(node: object) -> object:
@@ -57,22 +110,21 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     inside = {name for name in imported if name.startswith("palette.") and _file(name)}
-    if module.endswith(".tasks"):  # a folder found by listing: each file in it is part of the engine
+    if module == "palette.data.tasks":  # a folder found by listing: each file in it is part of the engine
         inside |= {f"{module}.{task.stem}" for task in file.parent.glob("*.py") if task.stem != "__init__"}
-    digest = hashlib.sha256(repr(plain(_strip_docstrings(tree))).encode()).hexdigest()
+    digest = hashlib.sha256(repr(essence(module, tree)).encode()).hexdigest()
     return digest, tuple(sorted(inside))
 
 
 def modules(entry: str) -> list[str]:
-    """The engine modules that `entry` runs, itself included, sorted."""
+    """The modules that decide what `entry` makes, itself included, sorted."""
     found: set[str] = set()
     waiting = [entry]
     while waiting:
         module = waiting.pop()
-        if module in found | ONLY_SHOWS or module.split(".")[1] not in ENGINE:
-            continue
-        found.add(module)
-        waiting += _parse(module)[1]
+        if module not in found | DECIDE_NOTHING:
+            found.add(module)
+            waiting += _parse(module)[1]
     return sorted(found)
 
 

@@ -8,16 +8,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from palette.scoring.frechet import Floats, Rows, distance, gaussian, standard_error
+from palette.scoring.frechet import Floats, distance, gaussian, standard_error
 from palette.scoring.kinds import KINDS
 from palette.scoring.reference import Statistics, summarize
 from palette.scoring.statistics import (
+    T95,
     bootstrap,
     inception_scores,
     inside,
     jackknife,
     jackknife_groups,
-    kernel_distances,
+    kernel_sums,
     normal,
 )
 
@@ -48,8 +49,8 @@ class Measured:
 
     @property
     def paired(self) -> bool:
-        """Whether item i of the set that is compared with belongs to image i."""
-        return self.reference is None
+        """Whether item i of the set that is compared with is the original of image i, also where that set has a name of its own."""
+        return self.reference is None or np.array_equal(self.own["item"], self.reference["item"])
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _frechet(name: str, measured: Measured, settings: Settings) -> Score | None:
     found = distance(gaussian(own), measured.statistics.gaussians[name])
     interval = None
     if settings.bootstrap and jackknife_groups(len(own)) is not None:
-        interval = normal(found.value, standard_error(found, own, against if measured.paired else None))
+        error = standard_error(found, own, against if measured.paired else None)
+        interval = normal(found.value, error, least=0.0)
     return Score(
         found.value, interval, len(own), enough=len(own) >= 2 * own.shape[1]
     )  # covariances of full rank, with a margin
@@ -122,11 +124,10 @@ def kid(measured: Measured, settings: Settings) -> Score | None:
     if "features" not in measured.own:
         return None
     own, against = measured.own["features"], measured.against["features"]
-    groups, within = _groups(own, settings), measured.statistics.kernels
-    if groups is None or not measured.paired:  # the set that is compared with is one group
-        within = within.sum(keepdims=True)
-    values = kernel_distances(own, against, groups, measured.paired, within)
-    return Score(values[0], jackknife(values), len(own), enough=len(own) >= FEW)
+    sums = kernel_sums(own, against, measured.paired, measured.statistics.kernels)
+    error = sums.standard_error if settings.bootstrap else None
+    interval = None if error is None else normal(sums.distance, error, width=T95)
+    return Score(sums.distance, interval, len(own), enough=len(own) >= FEW)
 
 
 def inception(measured: Measured, settings: Settings) -> Score | None:
@@ -134,7 +135,8 @@ def inception(measured: Measured, settings: Settings) -> Score | None:
     if "probabilities" not in measured.own:
         return None
     probabilities = measured.own["probabilities"]
-    values = inception_scores(probabilities, settings.is_splits, _groups(probabilities, settings))
+    groups = jackknife_groups(len(probabilities)) if settings.bootstrap else None
+    values = inception_scores(probabilities, settings.is_splits, groups)
     count, classes = probabilities.shape
     return Score(values[0], jackknife(values), count, enough=count >= max(10 * classes, 50) * settings.is_splits)
 
@@ -203,10 +205,6 @@ def _mean(values: npt.NDArray[Any] | None, settings: Settings, scale: float = 1.
     return Score(
         float(numbers.mean()), bootstrap(numbers, settings.bootstrap), len(numbers), enough=len(numbers) >= enough
     )
-
-
-def _groups(rows: Rows, settings: Settings) -> npt.NDArray[np.int64] | None:
-    return jackknife_groups(len(rows)) if settings.bootstrap else None
 
 
 METRICS: dict[str, Metric] = {

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from palette.errors import DataError
 from palette.scoring.arrays import save_arrays
 from palette.scoring.frechet import Gaussian, gaussian
-from palette.scoring.statistics import Floats, jackknife_groups, kernels_within, neighborhoods
+from palette.scoring.statistics import Floats, kernels_within, neighborhoods
 
 NORMAL = ("features", "spatial")
 """Arrays of which there is a Gaussian."""
@@ -39,9 +39,8 @@ def summarize(arrays: Mapping[str, npt.NDArray[Any]]) -> Statistics:
     count, empty = len(next(iter(arrays.values()))), np.empty(0)
     if "features" not in arrays:
         return Statistics(count, gaussians, empty, empty)
-    features, groups = arrays["features"], jackknife_groups(count)
-    kernels = kernels_within(features, np.zeros(count, np.int64) if groups is None else groups)
-    return Statistics(count, gaussians, kernels, neighborhoods(features))
+    features = arrays["features"]
+    return Statistics(count, gaussians, kernels_within(features), neighborhoods(features))
 
 
 def save(path: Path, found: Statistics) -> None:

@@ -6,6 +6,7 @@ bias a distance between sets, leaving images out does not.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ NEIGHBORS = 3
 """k of precision and recall."""
 Z95 = 1.959964
 """Half-width of a 95 % interval in standard errors."""
+T95 = 2.093024
+"""The same where the error itself is estimated from GROUPS groups: Student's distribution with GROUPS - 1 degrees of freedom."""
 BLOCK = 2048
 """Images in memory at a time."""
 
@@ -42,44 +45,105 @@ def kernel_distance(a: Rows, b: Rows) -> float:
 
     Clean-fid's `kernel_distance` for one subset of all images; its mean over subsets of 1000 estimates the same, less exactly.
     """
-    return kernel_distances(a, b, None, paired=False)[0]
+    return kernel_sums(a, b).distance
 
 
-def kernel_distances(
-    a: Rows, b: Rows, groups: Indices | None, paired: bool, within_b: Floats | None = None
-) -> list[float]:
-    """KID over all images, then without each group: kernels are summed once, by pairs of groups.
+@dataclass(frozen=True)
+class KernelSums:
+    """Σ (x·y/D + 1)³ over the images of each pair of the jackknife's groups, from which KID and its standard error follow.
 
-    groups: of each image of `a` the number of its group [N]; None without groups. paired: the images of `b` belong to those of `a`
-    one by one and are left out with them; otherwise `b` stays whole. within_b: `kernels_within` of `b` and its groups, if known.
+    No image is compared with itself and, in paired sets, no output with its own original: they resemble each other by design, and
+    the distance would be too small.
     """
-    of_a = np.zeros(len(a), np.int64) if groups is None else groups
-    of_b = of_a if paired else np.zeros(len(b), np.int64)
-    within_a, across = kernels_within(a, of_a), _kernels(a, b, of_a, of_b)
-    within_b = kernels_within(b, of_b) if within_b is None else within_b
-    left_out = 0 if groups is None else len(within_a)
-    kept_a = np.vstack([np.ones(len(within_a)), 1 - np.eye(len(within_a))[:left_out]])
-    kept_b = kept_a if paired else np.ones((len(kept_a), len(within_b)))
-    sizes_a, sizes_b = kept_a @ np.bincount(of_a), kept_b @ np.bincount(of_b)
-    return [
-        float(u @ within_a @ u / (n * (n - 1)) + v @ within_b @ v / (m * (m - 1)) - 2 * (u @ across @ v) / (n * m))
-        for u, v, n, m in zip(kept_a, kept_b, sizes_a, sizes_b, strict=True)
-    ]
+
+    within_a: Floats
+    """[G,G]"""
+    within_b: Floats
+    """[H,H]"""
+    across: Floats
+    """[G,H]"""
+    sizes_a: Floats
+    """Images in each group [G]."""
+    sizes_b: Floats
+    paired: bool
+
+    @property
+    def distance(self) -> float:
+        """KID over all images."""
+        return self._over(np.ones_like(self.sizes_a), np.ones_like(self.sizes_b))
+
+    def _over(self, u: Floats, v: Floats) -> float:
+        """KID over the groups that are 1 in u [G] and v [H]."""
+        n, m = u @ self.sizes_a, v @ self.sizes_b
+        within = u @ self.within_a @ u / (n * (n - 1)) + v @ self.within_b @ v / (m * (m - 1))
+        return float(within - 2 * (u @ self.across @ v) / (n * (m - self.paired)))
+
+    @property
+    def standard_error(self) -> float | None:
+        """By the jackknife over the groups of both sets; paired images are left out together. None with too few images.
+
+        The jackknife counts the interaction between images twice (Efron & Stein 1981), and of equal distributions there is nothing
+        else. So it is taken off once, as it shows in the pairs of groups. It is at most half of the jackknife's variance.
+        """
+        if min(len(self.sizes_a), len(self.sizes_b)) < GROUPS:
+            return None
+        kept, every = 1 - np.eye(GROUPS), np.ones(GROUPS)
+        n, m = self.sizes_a.sum(), self.sizes_b.sum()
+        if self.paired:
+            variance = _jackknife_variance([self._over(u, u) for u in kept])
+            pairs = self.within_a + self.within_b - self.across - self.across.T
+            interaction = 2 * _interaction(pairs / (n * (n - 1)))
+        else:
+            variance = _jackknife_variance([self._over(u, every) for u in kept])
+            variance += _jackknife_variance([self._over(every, v) for v in kept])
+            interaction = 2 * _interaction(self.within_a / (n * (n - 1)))
+            interaction += 2 * _interaction(self.within_b / (m * (m - 1)))
+            interaction += 4 * _interaction(self.across / (n * m))
+        return float(np.sqrt(max(variance - interaction, variance / 2)))
 
 
-def kernels_within(rows: Rows, groups: Indices) -> Floats:
-    """Σ (x·y/D + 1)³ over the images [N,D] of each pair of groups, but for those of an image and itself: [G,G]."""
-    sums = _kernels(rows, rows, groups, groups)
-    sums[np.diag_indices(len(sums))] -= _diagonal(rows, groups, len(sums))
-    return sums
+def _interaction(sums: Floats) -> float:
+    """Sum of squares of what the means of rows and columns leave of a matrix [G,G]."""
+    centered = sums - sums.mean(0)
+    return float(np.sum((centered - centered.mean(1)[:, None]) ** 2))
 
 
-def _kernels(x: Rows, y: Rows, of_x: Indices, of_y: Indices) -> Floats:
-    """Σ (x·y/D + 1)³ over the images of each pair of groups: [G,H]."""
+def kernel_sums(a: Rows, b: Rows, paired: bool = False, within_b: Floats | None = None) -> KernelSums:
+    """Sum the kernels of features [N,D] and [M,D].
+
+    paired: item i of `b` is the original of item i of `a`. within_b: `kernels_within` of `b`, if they are known.
+    """
+    of_a, of_b = _groups_or_one(len(a)), _groups_or_one(len(b))
+    return KernelSums(
+        kernels_within(a),
+        kernels_within(b) if within_b is None else within_b,
+        _kernels(a, b, of_a, of_b, skip_own=paired),
+        np.bincount(of_a).astype(np.float64),
+        np.bincount(of_b).astype(np.float64),
+        paired,
+    )
+
+
+def kernels_within(rows: Rows) -> Floats:
+    """Σ (x·y/D + 1)³ over the images [N,D] of each pair of the jackknife's groups, but for those of an image and itself: [G,G]."""
+    groups = _groups_or_one(len(rows))
+    return _kernels(rows, rows, groups, groups, skip_own=True)
+
+
+def _groups_or_one(count: int) -> Indices:
+    """The jackknife's groups, or one group of all images where they are too few."""
+    groups = jackknife_groups(count)
+    return np.zeros(count, np.int64) if groups is None else groups
+
+
+def _kernels(x: Rows, y: Rows, of_x: Indices, of_y: Indices, skip_own: bool) -> Floats:
+    """Σ (x·y/D + 1)³ over the images of each pair of groups: [G,H]. skip_own: leave out image i of x with image i of y."""
     sums = np.zeros((of_x.max() + 1, of_y.max() + 1))
     for rows, some in _blocks(x):
         for columns, others in _blocks(y):
             kernel = (some @ others.T / x.shape[1] + 1) ** 3
+            if skip_own and rows == columns:
+                np.fill_diagonal(kernel, 0)
             sums += _members(of_x[rows], len(sums)) @ kernel @ _members(of_y[columns], sums.shape[1]).T
     return sums
 
@@ -88,13 +152,6 @@ def _members(group: Indices, groups: int) -> Floats:
     """1 where image i is in group g: [G,N]."""
     members: Floats = np.equal(group, np.arange(groups)[:, None]).astype(np.float64)
     return members
-
-
-def _diagonal(x: Rows, group: Indices, groups: int) -> Floats:
-    """Σ (x·x/D + 1)³ over the images of each group: [G]."""
-    values = np.concatenate([(np.sum(some**2, 1) / x.shape[1] + 1) ** 3 for _, some in _blocks(x)])
-    sums: Floats = np.bincount(group, values, groups).astype(np.float64)
-    return sums
 
 
 # ---------------------------------------------------------------------------------------- Inception Score
@@ -206,19 +263,19 @@ def jackknife_groups(count: int) -> Indices | None:
 
 
 def jackknife(values: list[float]) -> tuple[float, float] | None:
-    """The 95 % interval of `values[0]` (all images) from `values[1:]` (without each group).
-
-    Standard error² = (G-1)/G Σ (θg - mean θ)² (Efron & Stein 1981, for groups). None without groups.
-    """
-    value, without = values[0], np.array(values[1:])
-    if not len(without):
-        return None
-    return normal(value, float(np.sqrt((len(without) - 1) / len(without) * np.sum((without - without.mean()) ** 2))))
+    """The 95 % interval, not below 0, of `values[0]` (all images) from `values[1:]` (without each group). None without groups."""
+    value, without = values[0], values[1:]
+    return normal(value, np.sqrt(_jackknife_variance(without)), least=0.0) if without else None
 
 
-def normal(value: float, error: float) -> tuple[float, float]:
-    """The 95 % interval of `value` with a standard error: ± 1.96 of them, not below 0."""
-    return max(value - Z95 * error, min(value, 0.0)), value + Z95 * error
+def _jackknife_variance(without: list[float]) -> float:
+    """(G-1)/G Σ (θg - mean θ)² of a statistic without each of G groups (Efron & Stein 1981, for groups)."""
+    return float((len(without) - 1) * np.var(without))
+
+
+def normal(value: float, error: float, least: float = -np.inf, width: float = Z95) -> tuple[float, float]:
+    """The 95 % interval of `value` with a standard error: ± `width` of them. least: the smallest that the statistic can be."""
+    return max(value - width * error, least), value + width * error
 
 
 def bootstrap(values: Floats, resamples: int) -> tuple[float, float] | None:

@@ -58,7 +58,9 @@ def test_colorizations_have_color(scores: pd.DataFrame) -> None:
 
 def test_long_stages_showed_progress(run: Project) -> None:
     for pattern in ("train/*", "sample/*palette*"):
-        for log in (run.results / "logs").glob(pattern):
+        logs = list((run.results / "logs").glob(pattern))
+        assert logs, pattern
+        for log in logs:
             assert re.search(r"\(\s*\d+%\), [\d.]+ \w+/s", log.read_text()), log
 
 

@@ -263,7 +263,12 @@ def test_latex_is_balanced_booktabs(results: Results, number: int) -> None:
     assert {row.replace(r"\&", "").count("&") + 1 + span for row, span in zip(rows, spans, strict=True)} == {
         len(columns)
     }
-    assert r"\cmidrule(lr){3-" in text
+    groups = [int(count) for count in re.findall(r"\\multicolumn{(\d+)}{c}", text)]
+    rules = [range(int(a), int(b) + 1) for a, b in re.findall(r"\\cmidrule\(lr\){(\d+)-(\d+)}", text)]
+    assert [len(rule) for rule in rules] == groups
+    assert [column for rule in rules for column in rule] == [
+        *range(3, len(columns) + 1)
+    ]  # under each column of numbers
 
 
 class Page(HTMLParser):

@@ -39,7 +39,9 @@ def page(colorization: Results) -> str:
 
 def test_the_page_stands_alone(page: str) -> None:
     assert re.findall(r"<(?:script|link|iframe|object|embed)\b[^>]*(?:src|href)=\"(?!data:)", page) == []
-    assert all(source.startswith("data:image/") for source in re.findall(r"src=\"([^\"]*)\"", page))
+    sources = re.findall(r"src=\"([^\"]*)\"", page)
+    kinds = [re.match(r"data:image/(\w+)", source) for source in sources]
+    assert [kind and kind[1] for kind in kinds] == ["png"] * 3 + ["svg"] * 2
     assert "<script" not in page
     assert "@import" not in page
     assert "url(" not in page
@@ -100,8 +102,10 @@ def test_links_in_the_page_lead_to_files(page: str, colorization: Results) -> No
 
 
 def test_every_picture_and_region_has_a_name(page: str) -> None:
-    assert all('alt="' in image for image in re.findall(r"<img[^>]*>", page))
-    assert all("aria-label=" in region for region in re.findall(r"<div[^>]*role=\"region\"[^>]*>", page))
+    for element, name in ((r"<img\b", "alt"), (r'<div[^>]*role="region"', "aria-label")):
+        found = re.findall(rf"{element}[^>]*>", page)
+        assert found
+        assert [text for text in found if not re.search(rf' {name}="[^"]+"', text)] == []
 
 
 def test_the_report_repeats_to_the_byte(page: str, colorization: Results) -> None:
@@ -236,7 +240,9 @@ def test_a_damaged_log_is_explained(tmp_path: Path) -> None:
 
 
 def test_pictures_open(page: str, colorization: Results) -> None:
-    for file in (colorization.folder / "report" / "figures").glob("*.png"):
+    files = list((colorization.folder / "report" / "figures").rglob("*.png"))
+    assert len(files) == len([name for name in FIGURES if name.endswith(".png")])
+    for file in files:
         with Image.open(file) as image:
             assert image.width > 300
 

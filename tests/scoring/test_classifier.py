@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from palette.data.randomness import generator
 from palette.data.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.scoring.classifier import Classifier, load_classifier, save_classifier, to_tensor
@@ -30,6 +31,18 @@ def test_training_learns_and_repeats_to_the_bit(results: Path, tmp_path: Path) -
     for number, model in enumerate(models):
         save_classifier(model, tmp_path / f"{number}.safetensors")
     assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
+
+
+def test_the_first_step_is_adamws(results: Path) -> None:
+    """From the seeded weights w to w (1 - rate · decay) ± rate: the first of Adam's steps has one length."""
+    rate = 0.5
+    torch.manual_seed(int(generator(0, "classifier").integers(1 << 62)))
+    before = Classifier(OPTIONS.channels, 2)
+    with ImageStore(results / "prepare/tiny/train.zip") as train:
+        after = fit(train, OPTIONS.model_copy(update={"steps": 1, "learning_rate": rate}), CPU)
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        moved = (new - old * (1 - rate * 0.05)).abs()
+        assert (moved - rate).abs().median() < 1e-4
 
 
 def test_saved_weights_give_the_same_features(tmp_path: Path) -> None:

@@ -73,7 +73,6 @@ def test_means_are_means() -> None:
     found = values(measured())
     assert found["ca-photos"] == 25
     assert found["chroma"] == 5
-    assert found["chroma-ratio"] == pytest.approx(0.5)
     assert found["diversity-lpips"] == pytest.approx(measured().own["diversity-lpips"].mean())
 
 
@@ -93,6 +92,14 @@ def test_what_was_not_measured_gives_no_score() -> None:
     }
 
 
+def test_chroma_ratio_is_a_ratio_of_means() -> None:
+    own, originals = np.random.default_rng(1).uniform(1, 20, (2, 80))
+    entry = score(measured(chroma=own, originals_chroma=originals), "photos", Settings())["chroma-ratio"]
+    assert entry["value"] == pytest.approx(own.sum() / originals.sum())
+    assert abs(np.mean(own / originals) - entry["value"]) > 0.1
+    assert entry["low"] < entry["value"] < entry["high"]
+
+
 def test_gray_originals_have_no_ratio() -> None:
     assert "chroma-ratio" not in values(measured(originals_chroma=np.zeros(80)))
 
@@ -100,13 +107,38 @@ def test_gray_originals_have_no_ratio() -> None:
 def test_a_reference_of_its_own_is_what_sets_are_compared_with() -> None:
     def moved(by: float) -> dict[str, npt.NDArray[Any]]:
         originals = measured().originals
-        return {"features": originals["features"][:50] + np.float32(by), "spatial": originals["spatial"][:50]}
+        return {
+            "item": originals["item"][:50],
+            "features": originals["features"][:50] + np.float32(by),
+            "spatial": originals["spatial"][:50],
+        }
 
     near, far = (values(measured(reference=moved(by))) for by in (0, 3))
     for name in ("fd-photos", "kid-photos"):
         assert far[name] > near[name]
     assert far["precision-photos"] == far["recall-photos"] == 0
     assert far["pd-photos"] == near["pd-photos"]
+
+
+def test_originals_have_no_distance_to_themselves() -> None:
+    originals = measured().originals
+    for name in ("fd-photos", "kid-photos"):
+        entry = score(Measured(originals, originals), "photos", Settings())[name]
+        np.testing.assert_allclose([entry["value"], entry["low"], entry["high"]], 0, atol=1e-9)
+
+
+def test_originals_by_another_name_are_paired_too() -> None:
+    own = measured()
+    scores, expected = (score(Measured(own.own, own.originals, r), "photos", Settings()) for r in (own.originals, None))
+    assert scores == expected
+
+
+def test_only_a_distance_that_can_be_negative_has_a_negative_limit() -> None:
+    rng = np.random.default_rng(1)
+    own, originals = ({"features": rng.standard_normal((80, 1))} for _ in range(2))
+    scores = score(Measured(own, originals), "photos", Settings())
+    assert scores["fd-photos"]["low"] == 0
+    assert scores["kid-photos"]["low"] < 0
 
 
 def test_infinite_psnr_is_null() -> None:

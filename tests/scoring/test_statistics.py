@@ -11,6 +11,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from palette.scoring import statistics
+from palette.scoring.metrics import METRICS, Measured, Settings
 from palette.scoring.statistics import (
     GROUPS,
     bootstrap,
@@ -20,7 +21,7 @@ from palette.scoring.statistics import (
     jackknife,
     jackknife_groups,
     kernel_distance,
-    kernel_distances,
+    kernel_sums,
 )
 
 
@@ -55,11 +56,89 @@ def left_out(statistic: Callable[[npt.NDArray[np.bool_]], float], count: int) ->
     return [statistic(np.ones(count, bool))] + [statistic(groups != group) for group in range(GROUPS)]
 
 
+def kernels(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(x·y/D + 1)³ of each pair of rows [N,M]."""
+    return (np.einsum("id,jd->ij", a, b) / a.shape[1] + 1) ** 3
+
+
+def paired_distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """The mean of k(a,a') + k(b,b') - k(a,b') - k(a',b) over pairs of different items: 0 for equal sets, term by term."""
+    summands = kernels(a, a) + kernels(b, b) - kernels(a, b) - kernels(b, a)
+    return float(summands[~np.eye(len(a), dtype=bool)].mean())
+
+
+def test_kernel_distance_of_pairs_leaves_out_each_outputs_own_original() -> None:
+    a, b = features(0, 90), features(1, 90)
+    assert kernel_sums(a, b, paired=True).distance == pytest.approx(paired_distance(a, b), rel=1e-9)
+    assert kernel_sums(a, a, paired=True).distance == pytest.approx(0, abs=1e-9)
+
+
+def interaction(sums: npt.NDArray[np.float64]) -> float:
+    """The residual sum of squares of an analysis of variance with two factors, by least squares."""
+    rows, columns = np.indices(sums.shape).reshape(2, -1)
+    design = np.hstack([np.eye(len(sums))[rows], np.eye(sums.shape[1])[columns]])
+    return float(np.sum((sums.ravel() - design @ np.linalg.lstsq(design, sums.ravel(), rcond=None)[0]) ** 2))
+
+
 @pytest.mark.parametrize("paired", [True, False])
-def test_kernel_distances_without_groups_equal_those_of_the_remaining_images(paired: bool) -> None:
-    a, b = features(0, 100), features(1, 100 if paired else 70)
-    expected = left_out(lambda kept: kernel_distance(a[kept], b[kept] if paired else b), 100)
-    np.testing.assert_allclose(kernel_distances(a, b, jackknife_groups(100), paired), expected, rtol=1e-9)
+def test_standard_error_of_a_kernel_distance_is_the_jackknifes_less_what_it_counts_twice(paired: bool) -> None:
+    a = features(0, 100)
+    b = features(1, 100 if paired else 140)
+    groups = [np.eye(GROUPS)[jackknife_groups(len(x))] for x in (a, b)]
+
+    def variance(statistic: Callable[[npt.NDArray[np.bool_]], float], count: int) -> float:
+        without = left_out(statistic, count)[1:]
+        return (GROUPS - 1) / GROUPS * sum((value - np.mean(without)) ** 2 for value in without)
+
+    def squares(x: int, y: int, matrix: npt.NDArray[np.float64], pairs: int) -> float:
+        return interaction(groups[x].T @ matrix @ groups[y] / pairs)
+
+    inside = [kernels(x, x) * ~np.eye(len(x), dtype=bool) for x in (a, b)]
+    if paired:
+        everything = inside[0] + inside[1] - (kernels(a, b) + kernels(b, a)) * ~np.eye(100, dtype=bool)
+        total = variance(lambda kept: paired_distance(a[kept], b[kept]), 100)
+        twice = 2 * squares(0, 0, everything, 100 * 99)
+    else:
+        total = variance(lambda kept: kernel_distance(a[kept], b), 100)
+        total += variance(lambda kept: kernel_distance(a, b[kept]), 140)
+        twice = 2 * squares(0, 0, inside[0], 100 * 99) + 2 * squares(1, 1, inside[1], 140 * 139)
+        twice += 4 * squares(0, 1, kernels(a, b), 100 * 140)
+    assert 0 < twice < total / 2
+    assert kernel_sums(a, b, paired).standard_error == pytest.approx(np.sqrt(total - twice), rel=1e-9)
+
+
+def mean_kernel(dimensions: int, shift: float, other: float) -> float:
+    """E (x·y/D + 1)³ of independent normal vectors around `shift` and `other` in each dimension."""
+    product, square = dimensions * shift * other, dimensions * shift**2
+    spread = dimensions * other**2 + dimensions
+    first = product
+    second = product**2 + square + spread
+    third = product**3 + 3 * product * square + 3 * product * (spread + 2)
+    return third / dimensions**3 + 3 * second / dimensions**2 + 3 * first / dimensions + 1
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+@pytest.mark.parametrize("paired", [True, False])
+def test_kernel_distance_is_unbiased_and_its_interval_covers_the_truth(paired: bool, shift: float) -> None:
+    """Over draws of outputs and of what they are compared with; paired ones resemble each other."""
+    dimensions, draws, rng = 32, 300, np.random.default_rng(0)
+    truth = (
+        mean_kernel(dimensions, shift, shift) + mean_kernel(dimensions, 0, 0) - 2 * mean_kernel(dimensions, shift, 0)
+    )
+    found, covered = [], []
+    for _ in range(draws):
+        originals = rng.standard_normal((100 if paired else 150, dimensions))
+        outputs = rng.standard_normal((100, dimensions))
+        if paired:
+            outputs = 0.8 * originals + 0.6 * outputs
+        own, against = ({"item": np.arange(len(x)), "features": x} for x in (outputs + shift, originals))
+        score = METRICS["kid"].function(Measured(own, against, None if paired else against), Settings())
+        assert score is not None
+        assert score.interval is not None
+        found.append(score.value)
+        covered.append(score.interval[0] <= truth <= score.interval[1])
+    assert abs(np.mean(found) - truth) < 2 * np.std(found) / np.sqrt(draws)
+    assert 0.93 <= np.mean(covered) <= 0.97
 
 
 def test_blocks_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +146,8 @@ def test_blocks_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = jackknife_groups(90)
 
     def everything() -> npt.NDArray[np.float64]:
-        scores = [*kernel_distances(a, b, groups, paired=True), *inception_scores(p, 3, groups)]
+        sums = kernel_sums(a, b, paired=True)
+        scores = [sums.distance, sums.standard_error, *inception_scores(p, 3, groups)]
         return np.array([*scores, *inside(a, b), *inside(b, a)], float)
 
     whole = everything()

@@ -1,0 +1,73 @@
+"""Run stages, each in a process of its own, and tell which functions of palette they call.
+
+`python -m tests.tracing SPEC …` prints JSON: kind of stage → module → first lines of the functions.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections import defaultdict
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import palette
+from palette.graph import SHARD_ARTIFACTS
+from palette.spec import KINDS
+from palette.stage import Stage
+
+PACKAGE = Path(palette.__file__).parent
+Lines = dict[str, list[int]]
+
+
+def traced(spec_file: Path) -> Lines:
+    """Run a stage; return module → first lines of the functions that it called."""
+    stage = Stage.read(spec_file)
+    run = import_module(f"palette.verbs.{stage.spec.kind}").run
+    called: set[tuple[str, int]] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            called.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    if stage.spec.kind in SHARD_ARTIFACTS:
+        run(stage, 0)
+    else:
+        run(stage)
+    sys.setprofile(None)
+    lines = defaultdict(list)
+    for name, line in called:
+        if Path(name).is_relative_to(PACKAGE) and name.endswith(".py"):  # and not a template, whose bytes count
+            module = ".".join(("palette", *Path(name).relative_to(PACKAGE).with_suffix("").parts))
+            lines[module.removesuffix(".__init__")].append(line)
+    return lines
+
+
+def forked(spec_file: Path) -> Lines:
+    """The same in a process of its own, so that nothing is kept from an earlier stage."""
+    with tempfile.NamedTemporaryFile("r+") as file:
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                Path(file.name).write_text(json.dumps(traced(spec_file)))
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0, spec_file
+        return dict(json.load(file))
+
+
+if __name__ == "__main__":
+    for kind in KINDS:
+        import_module(f"palette.verbs.{kind}")  # once for all children
+    found: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for name in sys.argv[1:]:
+        for module, lines in forked(Path(name)).items():
+            found[Stage.read(Path(name)).spec.kind][module] |= set(lines)
+    print(json.dumps({kind: {m: sorted(x) for m, x in modules.items()} for kind, modules in found.items()}))
