@@ -142,11 +142,10 @@ def test_photos_take_turns(stage_of: StageOf, photos: Stage[Any]) -> None:
     summary = json.loads(stage.path("prepare.json").read_text())
     assert summary["train"]["per_class"] == dict(zip(train.classes, [4, 4, 3, 3, 3, 3], strict=True))
     assert summary["test"]["images"] == 9
-    assert set(json.loads(stage.path("card.json").read_text())["artifacts"]) == {
-        "train.zip",
-        "test.zip",
-        "prepare.json",
-    }
+    names = {"train.zip", "test.zip", "train-conditions.zip", "test-conditions.zip", "prepare.json"}
+    assert set(json.loads(stage.path("card.json").read_text())["artifacts"]) == names
+    with ImageStore(stage.path("train-conditions.zip")) as none:  # these are no pairs
+        assert len(none) == 0
 
 
 def test_number_of_threads_changes_no_byte(stage_of: StageOf, photos: Stage[Any]) -> None:
