@@ -90,3 +90,15 @@ def test_what_a_disk_refuses_is_one_message(
     told = capsys.readouterr().err
     assert f"{tmp_path / 'card.json'}: {os.strerror(number)}" in told
     assert says in told
+
+
+def test_out_of_memory_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.\nMore lines.")
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert cli.main(["sample", "-c", "spec.yaml"]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("palette sample: CUDA out of memory. Tried to allocate 2 GiB. This does not fit")
+    assert "`sample.batch_size`" in told
+    assert told.count("\n") == 1
