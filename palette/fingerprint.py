@@ -15,6 +15,7 @@ DECIDE_NOTHING = {
     "palette.errors",  # said when there is no result
     "palette.files",  # writes whole files; their content comes from the caller
     "palette.fingerprint",
+    "palette.locks",  # one process at a time, or another waits
     "palette.jobs",  # tells people what runs where
     "palette.processor",  # cores and memory change no result beyond rounding
     "palette.progress",  # lines on the screen

@@ -116,7 +116,9 @@ class Plan(Graph):
     def _mask(self, task: Task, prepare: PrepareSpec) -> MaskSpec | None:
         if (mask := task.evaluation_mask) is None:
             return None
-        named = task.masks is not None and task.masks.is_dir() and task.masks_by != "position"
+        named = (
+            task.masks is not None and task.masks_by != "position"
+        )  # not whether it is a folder: a job may not see it
         return self._add(
             MaskSpec(
                 name=f"{prepare.name}-{mask}",

@@ -161,3 +161,15 @@ def test_only_a_verb_promises_to_go_on(
     monkeypatch.setattr(cli, "_run", stop)
     assert cli.main(command) == 75
     assert ("goes on" in capsys.readouterr().err) == goes_on
+
+
+def test_out_of_memory_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.\nMore lines.")
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert cli.main(["sample", "-c", "spec.yaml"]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("palette sample: CUDA out of memory. Tried to allocate 2 GiB. This does not fit")
+    assert "`sample.batch_size`" in told
+    assert told.count("\n") == 1

@@ -242,9 +242,6 @@ def test_several_datasets_are_parents_with_their_shares() -> None:
 
 
 def test_a_folder_of_masks_waits_for_the_names_of_the_test_images(tmp_path: Path) -> None:
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks.npz").touch()
-
     def parents(file: str, **options: str) -> dict[str, str]:
         hole = {"degradation": "inpainting", "masks": str(tmp_path / file), **options}
         made = plan(tasks={**SMALL["tasks"], "hole": hole})
@@ -254,4 +251,4 @@ def test_a_folder_of_masks_waits_for_the_names_of_the_test_images(tmp_path: Path
 
     (prepare,) = plan().of_kind("prepare")
     assert parents("masks") == parents("masks", masks_by="originals") == {"prepare": prepare.folder}
-    assert parents("masks", masks_by="position") == parents("masks.npz", mask="free-form-10-20") == {}
+    assert parents("masks", masks_by="position") == {}
