@@ -82,14 +82,14 @@ def load(model: str | os.PathLike[str], device: str | torch.device | None = None
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """Return the device of that name. Raises ConfigError for what is none, or not in this machine."""
+    """Return the device of that name. Raises ConfigError for a name of none, or of one that this machine lacks."""
     try:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
         reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"device {name!r}: {reason}. It is `cpu`, `cuda`, or `cuda:1`, …, where there is such a GPU."
+            f"device {name!r}: {reason}. Choose `cpu`, `cuda`, or `cuda:1` and so on where there is such a GPU."
         ) from None
 
 

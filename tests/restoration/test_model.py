@@ -70,7 +70,7 @@ def test_what_is_no_path(path: Any) -> None:
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", 1.5])
 def test_what_is_no_device(folder: Path, device: Any) -> None:
-    with pytest.raises(ConfigError, match=f"device {device!r}: .*It is `cpu`, `cuda`, or `cuda:1`"):
+    with pytest.raises(ConfigError, match=f"device {device!r}: .*Choose `cpu`, `cuda`, or `cuda:1`"):
         palette.load(folder, device)
 
 
