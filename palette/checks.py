@@ -1,4 +1,4 @@
-"""Wishes that cannot be fulfilled, found before anything runs. Each check yields the problems that it finds."""
+"""Checks of a config: what is rejected before any job starts. Each check yields the problems that it finds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from palette.config import Config
-from palette.config.datasets import Dataset, Prepare
+from palette.config.datasets import Dataset
 from palette.config.models import Network
 from palette.config.sampling import BASELINES, Experiment
 from palette.config_file import Places, Problem, closest, refuse, validate
 from palette.data.mask_files import pngs
 from palette.data.outputs import images_of
-from palette.data.selection import read_names
-from palette.dataset_checks import sources_exist, sources_fit
-from palette.errors import DataError
+from palette.dataset_checks import DATASET_CHECKS, sources_exist
 from palette.experiments import Single, choices, expand, singles
 from palette.publish.published import models, of_table
 
@@ -43,9 +41,8 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str) and name not in allowed:
                     choice = f" Defined: {', '.join(map(str, allowed)) or 'none'}."
-                    yield Problem(
-                        ("experiments", index, field), f"no {field} is called {name!r}.{closest(name, allowed)}{choice}"
-                    )
+                    text = f"no {field} is called {name!r}.{closest(name, allowed)}{choice}"
+                    yield Problem(("experiments", index, field), text)
 
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
@@ -264,44 +261,8 @@ def own_files_are_there(config: Config) -> Iterator[Problem]:
     if config.results.exists() and not config.results.is_dir():
         yield Problem(("results",), f"{config.results} is a file, and results need a folder.")
     if {"{", "}"} & {*str(config.results)}:
-        yield Problem(
-            ("results",), f"{config.results}: Snakemake reads braces as wildcards. Name a folder without them."
-        )
-
-
-def references_exist(config: Config) -> Iterator[Problem]:
-    """The dataset that another one is compared with is defined."""
-    for name, dataset in config.datasets.items():
-        if dataset.reference is not None and dataset.reference not in config.datasets:
-            text = f"no dataset is called {dataset.reference!r}.{closest(dataset.reference, config.datasets)}"
-            yield Problem(("datasets", name, "reference"), text)
-
-
-def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
-    """The embedded photographs are cut in a way of their own, and so are pairs."""
-    whole = {"photos": ("crop", "test_crop", "test_list", "train_images", "range"), "pairs": ("crop", "test_crop")}
-    why = {
-        "photos": "whose images are random squares of six photographs",
-        "pairs": "which cuts the middle squares of both pictures, as they belong together",
-    }
-    for name, dataset in config.datasets.items():
-        source, prepare = dataset.fetch.source, dataset.prepare
-        for option in whole.get(source, ()):
-            value, default = getattr(prepare, option), Prepare.model_fields[option].default
-            if value != default if option != "train_images" else value is None:
-                given = "null" if value is None else value
-                text = f"{given} has no meaning with `source: {source}`, {why[source]}. Leave it out."
-                yield Problem(("datasets", name, "prepare", option), text)
-
-
-def lists_are_readable(config: Config) -> Iterator[Problem]:
-    """Lists of test images have enough names."""
-    for name, dataset in config.datasets.items():
-        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
-            try:
-                read_names(dataset.prepare.test_list, dataset.prepare.test_images)
-            except DataError as error:
-                yield Problem(("datasets", name, "prepare", "test_list"), str(error))
+        text = f"{config.results}: Snakemake reads braces as wildcards. Name a folder without them."
+        yield Problem(("results",), text)
 
 
 def trainings_have_images(config: Config) -> Iterator[Problem]:
@@ -323,7 +284,7 @@ def trainings_have_images(config: Config) -> Iterator[Problem]:
 
 
 def steps_are_reached(config: Config) -> Iterator[Problem]:
-    """What a training is to do at certain steps lies within the longest training of its model."""
+    """Milestones and previews of a model come before the end of its longest training."""
     rows = singles(config)
     for name, model in config.models.items():
         train = model.train
@@ -363,16 +324,15 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
                 yield Problem(("tables", name, "experiments", index), text)
         for task in table.published:
             if task not in config.tasks:
-                yield Problem(
-                    ("tables", name, "published", task), f"no task is called {task!r}.{closest(task, config.tasks)}"
-                )
+                text = f"no task is called {task!r}.{closest(task, config.tasks)}"
+                yield Problem(("tables", name, "published", task), text)
 
 
 def tables_can_be_targets(config: Config) -> Iterator[Problem]:
     """`snakemake NAME` makes a table, so its name is that of no rule."""
     for name in config.tables:
         if name in RULES:
-            text = f"{name!r} is the name of a rule of the workflow; call the table otherwise."
+            text = f"{name!r} is the name of a rule of the workflow; rename the table."
             yield Problem(("tables", name), text)
 
 
@@ -410,10 +370,7 @@ CHECKS: tuple[Check, ...] = (
     quarters_divide,
     batches_divide,
     widths_are_kept,
-    sources_fit,
-    references_exist,
-    crops_have_a_meaning,
-    lists_are_readable,
+    *DATASET_CHECKS,
     trainings_have_images,
     steps_are_reached,
     masks_are_there,

@@ -49,20 +49,19 @@ COMMANDS = {
 }
 """What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
 FOREIGN_COMMANDS = {
-    "test": "`snakemake --configfile FILE` samples and scores all test images of a config, which `palette import` makes of a JSON "
-    "file; `palette restore` takes your own photographs",
+    "test": "`palette import` turns a JSON file into a config, and `snakemake --configfile FILE` samples and scores its test images; "
+    "`palette restore` takes your own photographs",
     "eval": "`snakemake` scores what it samples, and with `folders` in the config the images of another program (docs/tables.md)",
 }
 FOREIGN_OPTIONS = {
-    "-p": "the command itself says it: `palette train`",
+    "-p": "the command names the phase: `palette train`",
     "-b": "set `train.batch_size` in a config, or `batch_size` in the JSON",
-    "-gpu": "`--gpus N` takes N of the GPUs; CUDA_VISIBLE_DEVICES says which",
-    "--gpu": "`--gpus N` takes N of the GPUs; CUDA_VISIBLE_DEVICES says which",
+    **dict.fromkeys(("-gpu", "--gpu"), "`--gpus N` takes N of the GPUs; CUDA_VISIBLE_DEVICES says which"),
     "-chk": "set `path.resume_state` in the JSON, or `train.start_from` in a config",
     "-d": "for a short trial, set a small `train.steps`",
     "-P": "processes find a free port themselves; leave it out",
 }
-"""Of the unofficial code and its fork: what is here in their place."""
+"""Option of the unofficial code or its fork → what replaces it here."""
 SHARDED = ("sample", "features")
 FULL = "Free some space (`python -m palette gc` shows what may go) and run the same command again."
 CLOSED = "Let this user write there, or name another folder."
@@ -80,7 +79,7 @@ WAYS_OUT = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that takes no abbreviations: `--gpu 0` is not `--gpus 0`."""
+    """A parser that takes no abbreviations: `--gpu 0` is not `--gpus 0`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -107,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m palette",
         description="Palette: image-to-image diffusion models. Each verb runs one stage; `snakemake` runs them all.",
         epilog="Exit codes: 0 done, 1 `compare` found something worse, 2 config or usage, 3 data, "
-        "75 interrupted (a verb goes on with the same command).",
+        "75 interrupted (run a verb again to resume it).",
     )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
@@ -124,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _foreign(given: Sequence[str]) -> str:
-    """Return what to say of a command or an option of the unofficial code, or nothing."""
+    """Return a hint for a command or for options of the unofficial code; empty without any."""
     command = given[0] if given else ""
     if command in FOREIGN_COMMANDS:
         return f"{command}: a command of the unofficial code. Here, {FOREIGN_COMMANDS[command]}."

@@ -51,7 +51,7 @@ class Problem(NamedTuple):
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Return a YAML file's mapping. Raises ConfigError with file and line for what is not a config, or not a plain one."""
+    """Return a YAML file's mapping. Raises ConfigError with file and line for anything else, and for values that YAML misreads."""
     try:
         tree = _compose(file.read_text(encoding="utf-8"))
         walk = _Walk()
@@ -108,7 +108,7 @@ class _Walk:
             inner_count, inner_depth = self.visit(child, (*path, part))
             count, depth = count + inner_count, max(depth, inner_depth + 1)
         if count > MOST_VALUES or depth > DEEPEST:
-            text = f"it stands for more than {MOST_VALUES:,} values, or {DEEPEST} levels of them, with its aliases written out"
+            text = f"more than {MOST_VALUES:,} values or {DEEPEST} levels, with its aliases written out"
             raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
         self._sizes[node] = count, depth
         return count, depth
@@ -158,7 +158,7 @@ def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
 
 
 class Places:
-    """Where each option of a config was written: `places(path)` → `config.yaml:12`. Files are read when that is asked."""
+    """The places where the options of a config were written: `places(path)` → `config.yaml:12`. Files are read when first needed."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files

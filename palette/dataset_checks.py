@@ -1,15 +1,17 @@
-"""Checks of datasets before anything runs: of their sources as the config names them, and of what a look at their files found."""
+"""Checks of datasets before any job starts: their options, and the contents of their files as far as a plan looks at them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from palette.config import Config
-from palette.config.datasets import SOURCES, Dataset, Split
+from palette.config.datasets import SOURCES, Dataset, Prepare, Split
 from palette.config_file import Problem, closest
 from palette.data.pictures import FORMATS
 from palette.data.registry import built_in, registry
+from palette.data.selection import read_names
 from palette.data.sources.planned import Survey
 from palette.data.sources.splits import like_splits
+from palette.errors import DataError
 
 
 def sources_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -35,6 +37,44 @@ def sources_fit(config: Config) -> Iterator[Problem]:
         if source in published and dataset.fetch.splits:
             text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
             yield Problem(("datasets", name, "fetch", "splits"), text)
+
+
+def references_exist(config: Config) -> Iterator[Problem]:
+    """The dataset that another one is compared with is defined."""
+    for name, dataset in config.datasets.items():
+        if dataset.reference is not None and dataset.reference not in config.datasets:
+            text = f"no dataset is called {dataset.reference!r}.{closest(dataset.reference, config.datasets)}"
+            yield Problem(("datasets", name, "reference"), text)
+
+
+def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
+    """The embedded photographs are cut in a way of their own, and so are pairs."""
+    whole = {"photos": ("crop", "test_crop", "test_list", "train_images", "range"), "pairs": ("crop", "test_crop")}
+    why = {
+        "photos": "whose images are random squares of six photographs",
+        "pairs": "which cuts the middle squares of both pictures, as they belong together",
+    }
+    for name, dataset in config.datasets.items():
+        source, prepare = dataset.fetch.source, dataset.prepare
+        for option in whole.get(source, ()):
+            value, default = getattr(prepare, option), Prepare.model_fields[option].default
+            if value != default if option != "train_images" else value is None:
+                given = "null" if value is None else value
+                text = f"{given} has no meaning with `source: {source}`, {why[source]}. Leave it out."
+                yield Problem(("datasets", name, "prepare", option), text)
+
+
+def lists_are_readable(config: Config) -> Iterator[Problem]:
+    """Lists of test images have enough names."""
+    for name, dataset in config.datasets.items():
+        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
+            try:
+                read_names(dataset.prepare.test_list, dataset.prepare.test_images)
+            except DataError as error:
+                yield Problem(("datasets", name, "prepare", "test_list"), str(error))
+
+
+DATASET_CHECKS = (sources_fit, references_exist, crops_have_a_meaning, lists_are_readable)
 
 
 def too_few(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Problem]:

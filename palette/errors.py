@@ -6,6 +6,8 @@ UserError
 └── Interrupted  75   stopped by a signal; a stage goes on with the same command
 """
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """An error whose text names the file, the value, what is allowed and the next step."""
@@ -25,10 +27,22 @@ class Interrupted(UserError):
     exit_code = 75
 
 
+def listed(items: Sequence[str], most: int = 10) -> str:
+    """Return `a, b, c` for a message; of more than `most` the first ones, and how many more there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
+
+
+def indented(lines: Sequence[str], most: int = 10) -> str:
+    """Return lines for the end of a message; of more than `most` the first ones, and how many more there are."""
+    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return "".join(f"\n  {line}" for line in [*lines[:most], *more])
+
+
 OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED", "could not create a primitive", "bad_alloc")
 """Words of torch, CUDA, cuDNN, cuBLAS and oneDNN for it."""
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an exception means that memory ran out. torch has a class of its own for GPUs alone, and says the rest in words."""
+    """Return whether an exception means that memory ran out. torch has a class of its own for GPUs alone, and says the rest in words."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)

@@ -18,15 +18,14 @@ from palette.locks import held, open_lock, take
 from palette.stage import say
 
 
-def _uuids() -> list[str]:
-    """The UUIDs of the devices that `nvidia-smi` lists, by index; inside a cluster's job, those of the job."""
-    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+def nvidia_smi(field: str) -> list[str]:
+    """Return the `field` of each device that `nvidia-smi` lists, by index; inside a cluster's job, of those of the job."""
+    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     try:
-        return subprocess.run(
-            query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30
-        ).stdout.split()
+        found = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return []
+    return found.stdout.splitlines()
 
 
 def _has_driver() -> bool:
@@ -52,7 +51,7 @@ def _indices() -> list[str]:
 
 def visible() -> list[str]:
     """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all. By UUID, which means the same to every job."""
-    uuids, given = _uuids(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    uuids, given = nvidia_smi("uuid"), os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return uuids or _indices()
     names = [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _warned: set[int] = set()
-"""Devices without locks of which that was said."""
+"""Devices without locks, for which the warning was printed."""
 
 
 def open_lock(path: Path) -> int:
@@ -46,7 +46,7 @@ def take(descriptor: int, path: Path, *, shared: bool = False, wait: bool = Fals
 
 @contextmanager
 def held(path: Path, waiting: str = "") -> Iterator[bool]:
-    """Hold the lock `path` and yield whether another process had it first; `waiting` is said then.
+    """Hold the lock `path` and yield whether another process had it first; in that case print `waiting`.
 
     Its empty file stays: others may be waiting at it.
     """

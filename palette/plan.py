@@ -96,9 +96,8 @@ class Plan(Graph):
         runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
         published, prepare = known(self.config, options.fetch), options.prepare
         unsure = dataset not in self.classes and any(single.dataset == dataset for single in self.singles)
-        fetch = self._add(
-            FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
-        )
+        spec = FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
+        fetch = self._add(spec)
         return self._add(
             PrepareSpec(
                 name=dataset,
@@ -116,9 +115,8 @@ class Plan(Graph):
     def _mask(self, task: Task, prepare: PrepareSpec) -> MaskSpec | None:
         if (mask := task.evaluation_mask) is None:
             return None
-        named = (
-            task.masks is not None and task.masks_by != "position"
-        )  # not whether it is a folder: a job may not see it
+        # Not whether it is a folder: a job may not see it.
+        named = task.masks is not None and task.masks_by != "position"
         return self._add(
             MaskSpec(
                 name=f"{prepare.name}-{mask}",
@@ -237,9 +235,7 @@ class Plan(Graph):
 
     def _extractor(self, kind: ExtractorKind, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
         if kind == "photos" and prepare.prepare.train_images == 0:
-            text = (
-                "0, but the extractor `photos` learns from them. Give it some, or leave it out of `score.extractors`."
-            )
+            text = "0, but the extractor `photos` learns from them. Raise it, or drop `photos` from `score.extractors`."
             raise ConfigError(f"datasets.{dataset}.prepare.train_images: {text}")
         file, digest = self.weights.get(kind, (None, None))
         of_dataset = kind == "photos" or KINDS[kind].imagenet

@@ -156,7 +156,7 @@ def test_a_released_model_learns_nothing_here(problems: Problems, tmp_path: Path
 def test_an_extractor_that_would_learn_from_no_images(problems: Problems) -> None:
     photos = ("{source: folder, path: OWN}", "{source: photos}")
     row, score = ("model: palette, sampler: dpm", "model: input"), ("[pixels]", "[photos]")
-    says = "datasets.own.prepare.train_images: 0, but the extractor `photos` learns from them. Give it some, or leave"
+    says = "datasets.own.prepare.train_images: 0, but the extractor `photos` learns from them. Raise it, or drop"
     assert problems(photos, NONE, row, score)[0].startswith(says)
 
 
@@ -198,7 +198,5 @@ def test_masks_that_are_no_pngs(tmp_path: Path) -> None:
     """JPEG puts gray between black and white; the plan says so, not a job."""
     (tmp_path / "masks").mkdir()
     Image.new("L", (16, 16)).save(tmp_path / "masks/0.jpg")
-    with pytest.raises(
-        DataError, match=r"masks: has no masks that are PNGs, only \.jpg \(`masks` of a task\)\. Save them as"
-    ):
+    with pytest.raises(DataError, match=r"masks: has no PNGs, only \.jpg \(`masks` of a task\)\. Save the masks as"):
         digest(tmp_path / "masks")

@@ -93,7 +93,7 @@ def shown_briefly(plan: "Plan", files: Collection[str], gpus: int | None) -> str
 
 
 def shown_losses(plan: "Plan", files: Collection[str]) -> str:
-    """The trainings among the jobs that make any of `files` of which a change of code throws steps away; nothing without any."""
+    """Return what a change of code throws away of the trainings among the jobs that make any of `files`; empty if nothing."""
     from palette.costs import text
     from palette.costs.losses import losses
 
@@ -101,7 +101,7 @@ def shown_losses(plan: "Plan", files: Collection[str]) -> str:
 
 
 def jobs_that_make(plan: "Plan", files: Collection[str]) -> dict[str, list["Job"]]:
-    """Folder of a stage → its jobs that make any of `files`."""
+    """Return the jobs that make any of `files`, by the folder of their stage."""
     from palette.costs.made import jobs_of
 
     def runs(job: "Job") -> bool:

@@ -72,17 +72,16 @@ def run(arguments: argparse.Namespace) -> None:
     from palette.stage import say
 
     work = _plan(arguments)
-    interrupted = False
+    interrupted = True
     try:
-        try:
+        with suppress(KeyboardInterrupt):
             for photo, name in work.photos:
                 _restore(work, photo, name)
-        except KeyboardInterrupt:
-            interrupted = True
+            interrupted = False
         if work.done:
             _write_page(work)
             say(f"open {work.out / PAGE}")
-    except OSError as error:  # of the disk of the results: the next photo would fare no better
+    except OSError as error:  # of the disk of the results, which would fail the next photo too
         place, why = error.filename or work.out, error.strerror or error
         raise DataError(f"{place}: {why}. Finished results stay, and the same command goes on after them.") from None
     if interrupted:
@@ -112,18 +111,18 @@ class Work:
     photos: list[tuple[Path, str]]
     """Each with the name of its results."""
     kept: dict[str, int] = field(default_factory=dict)
-    """Name of results → how many samples an earlier run of the same command has left, the first ones."""
+    """Name of results → number of samples, the first ones, that an earlier run of the same command has left."""
     progress: "Progress" = field(init=False)
-    """In blocks of the network: an evaluation of a large photo takes minutes."""
+    """Counts blocks of the network, because an evaluation of a large photo takes minutes."""
     blocks: int = 0
-    """Of the network."""
-    now: str = ""
+    """Number of the network's blocks."""
+    current: str = ""
     """The photo that is being restored."""
     done: "list[Restored]" = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def missing(self, name: str) -> int:
-        """Evaluations of the network for the samples that are still to be made of one photo."""
+        """Return the number of evaluations of the network for the missing samples of one photo."""
         return (self.samples - self.kept.get(name, 0)) * (self.sampler.evaluations if self.sampler else 1)
 
     def results(self, name: str) -> list[Path]:
@@ -134,7 +133,7 @@ class Work:
 
     @cached_property
     def identity(self) -> str:
-        """What decides a result, apart from the photo and the number of the sample, as text."""
+        """Everything that decides a result but the photo and the number of the sample, as text."""
         from palette.files import sha256
         from palette.fingerprint import fingerprint
 
@@ -147,17 +146,18 @@ class Work:
         )
 
     def mark(self, photo: Path) -> str:
-        """What the results of a photo carry: a digest of all that they are made of."""
+        """Return a digest of all that the results of a photo are made of; they carry it."""
         from palette.files import sha256
 
         return hashlib.sha256(f"{self.identity} {sha256(photo)}".encode()).hexdigest()[:16]
 
 
 def _plan(arguments: argparse.Namespace) -> Work:
-    """All that can be found wrong before the first photo is."""
+    """Check all that can be checked before the first photo is read; return the work."""
     from palette import processor
+    from palette.errors import listed
     from palette.restoration import Request, load
-    from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names
+    from palette.restoration.files import PAGE, check_results, photos_in, result_names, skipped_files
     from palette.restoration.photo import pixels_of, require_range
     from palette.stage import say
 
@@ -184,19 +184,18 @@ def _plan(arguments: argparse.Namespace) -> Work:
     results = {path for _, name in work.photos for path in work.results(name)} | {work.out / PAGE}
     inputs = [*photos, model.weights, *([arguments.mask] if arguments.mask else [])]
     check_results(sorted(results), inputs, arguments.force, ours | ({work.out / PAGE} if ours else set()))
-    if others := passed_over(arguments.images, arguments.out):
-        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        say(f"no pictures by their endings, and passed over: {', '.join(others[:5])}{more}")
+    if skipped := skipped_files(arguments.images, arguments.out):
+        say(f"skipped (unsupported file extension): {listed(skipped, 5)}")
     say(f"{task}: {_count(len(photos), 'photo')}, {_count(work.samples, 'sample')} each, on {model.device}")
     if ours:
-        say(f"{_count(len(ours), 'result')} of the same command found, and kept")
-    _tell_time(work, arguments.hours)
+        say(f"keeping {_count(len(ours), 'result')} of an earlier run of the same command")
+    _estimate_time(work, arguments.hours)
     _show_progress(work)
     return work
 
 
 def _own_results(work: Work) -> set[Path]:
-    """The results that an earlier run of the same command has left; notes in `work.kept` how many of them need not be made."""
+    """Return the results that an earlier run of the same command has left; record in `work.kept` how many need not be made."""
     from palette.restoration.files import has_mark
 
     found: set[Path] = set()
@@ -208,7 +207,7 @@ def _own_results(work: Work) -> set[Path]:
     return found
 
 
-def _tell_time(work: Work, hours: float) -> None:
+def _estimate_time(work: Work, hours: float) -> None:
     """Say how long it will take, by estimate. Raises ConfigError for more than `hours`."""
     from palette.costs.text import duration
     from palette.errors import ConfigError, DataError
@@ -219,7 +218,7 @@ def _tell_time(work: Work, hours: float) -> None:
 
     counts: Counter[int] = Counter()  # pixels → evaluations
     for photo, name in work.photos:
-        with suppress(DataError):  # it is told when its turn comes
+        with suppress(DataError):  # reported when its turn comes
             if size := size_of(photo):
                 counts[work.model.pixels(*size, work.request)] += work.missing(name)
     if not counts.total():
@@ -231,8 +230,8 @@ def _tell_time(work: Work, hours: float) -> None:
     say(about)
     if seconds > 3600 * hours:
         raise ConfigError(
-            f"{about}. More than {hours:g} h are not begun without being asked for: choose a smaller --size, fewer --samples or "
-            f"--steps, or allow it with --hours {math.ceil(seconds / 3600)}."
+            f"{about}. That is more than {hours:g} h: choose a smaller --size, fewer --samples or --steps, or allow it with "
+            f"--hours {math.ceil(seconds / 3600)}."
         )
 
 
@@ -246,23 +245,25 @@ def _show_progress(work: Work) -> None:
     evaluations = sum(work.missing(name) for _, name in work.photos)
     work.progress = Progress("restore", evaluations * work.blocks, "blocks")
     for block in blocks:
-        block.register_forward_hook(lambda module, inputs, output: work.progress.advance(len(output), note=work.now))
+        block.register_forward_hook(
+            lambda module, inputs, output: work.progress.advance(len(output), note=work.current)
+        )
 
 
 def _restore(work: Work, photo: Path, name: str) -> None:
-    """Restore one photo and write its samples; what is wrong with it is noted."""
+    """Restore one photo and write its samples; record what is wrong with it."""
     import numpy as np
 
     from palette.errors import DataError
     from palette.restoration.photo import picture_of
     from palette.stage import say
 
-    work.now, before = str(photo), work.progress.done
+    work.current, before = str(photo), work.progress.done
     try:
         picture = picture_of(photo, value_range=work.value_range)
         ready = work.model.canvas(np.array(picture.pixels), work.request)
         if picture.lost:
-            say(f"{photo}: read as 8-bit RGB on white; worth a look: {picture.lost}")
+            say(f"{photo}: converted to 8-bit RGB on white, with losses: {picture.lost}")
         _hint(work, photo, min(picture.pixels.size), min(ready.width, ready.height))
         work.done.append(_drawn(work, photo, name, ready))
     except DataError as error:
@@ -272,7 +273,7 @@ def _restore(work: Work, photo: Path, name: str) -> None:
 
 
 def _drawn(work: Work, photo: Path, name: str, ready: "Canvas") -> "Restored":
-    """Write the samples that are missing."""
+    """Write the missing samples of a photo, and return its entry for the page."""
     from palette.publish.restored import Restored, shown
     from palette.restoration.files import write_png
     from palette.restoration.photo import pixels_of

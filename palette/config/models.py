@@ -187,5 +187,4 @@ class Outputs(Options):
     """Folder of images, one for each test image of a row: named as the originals or by number (docs/tables.md). They must have the
     size of the test images, and are scored as they are."""
     match_by: Literal["originals", "numbers"] | None = None
-    """Whether their names are those of the originals or numbers of test images. Default: whichever fits; it must be said where
-    both do."""
+    """Their names: those of the originals, or numbers of test images. Default: whichever fits; required where both do."""

@@ -18,7 +18,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9]
 Share = Annotated[float, Field(ge=0, le=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 MOST = 10**9
-"""No count is larger: whatever is more is a slip."""
+"""The largest count that a config may have; whatever is more is a slip."""
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Weight = Annotated[float, Field(gt=0, le=MOST)]

@@ -47,7 +47,7 @@ class Sample(Options):
 
 T = TypeVar("T")
 Several = Annotated[tuple[T, ...], Field(min_length=1)]
-"""A list for so many rows; an empty one would make none, in silence."""
+"""A list, one row per element; an empty one would silently make no rows."""
 
 
 class Experiment(Options):

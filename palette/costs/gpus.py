@@ -8,11 +8,12 @@ glennklockwood.com/garden/processors (B200, H100, H200), github.com/winston-zhan
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from palette.gpu import nvidia_smi
 
 UTILIZATION = 0.35
 """Share of the peak that a training of the paper's network is taken to reach where nothing has been measured."""
@@ -71,13 +72,7 @@ def key_of(recorded: str) -> str | None:
 
 def here() -> str:
     """The kind of this machine's GPUs; `cpu` without one that the table knows."""
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        names = subprocess.run(
-            query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30
-        ).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return "cpu"
+    names = nvidia_smi("name")
     return (key_of(names[0]) if names else None) or "cpu"
 
 

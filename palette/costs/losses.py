@@ -6,18 +6,18 @@ from typing import Any
 
 from palette.costs.estimate import Estimator
 from palette.costs.made import Job
-from palette.costs.reasons import HASHED, changed_code, flat, written_spec
+from palette.costs.reasons import HASHED, NOT_COMPARED, changed_code, flat, written_spec
 from palette.costs.work import last_state, newest_step
 from palette.plan import Plan
 from palette.spec.base import Spec, digest
 from palette.spec.stages import TrainSpec
 
 Facts = dict[str, Any]
-NOT_OPTIONS = {"kind", "hash", "name", "engine", "parents", "runtime", "steps"}
+NOT_OPTIONS = {*NOT_COMPARED, "steps"}
 
 
 def losses(plan: Plan, folders: Iterable[str], device: str) -> list[Facts]:
-    """The trainings in `folders` that begin at step 0 and would not but for a change of code: their lost steps, as JSON values.
+    """Return the trainings in `folders` that begin at step 0 only because of a change of code: their lost steps, as JSON values.
 
     Trainings that share a state count once, as the longest. device: key of `palette.costs.gpus.GPUS`, on which they run again.
     """
@@ -45,7 +45,7 @@ def _facts(spec: TrainSpec, steps: int, changes: list[str], estimator: Estimator
 
 
 def _earlier(plan: Plan, spec: TrainSpec) -> Iterator[tuple[int, list[str]]]:
-    """Steps of each training on disk that differs from `spec` in code alone, as many as it has itself; and what differs."""
+    """Yield the steps of each training on disk that differs from `spec` in code alone, as many as it has itself; and what differs."""
     for file in plan.results.glob(f"train/{spec.name}-*/spec.yaml"):
         folder, facts = file.parent, written_spec(file.parent)
         name = HASHED.fullmatch(folder.name)
@@ -56,7 +56,7 @@ def _earlier(plan: Plan, spec: TrainSpec) -> Iterator[tuple[int, list[str]]]:
 
 
 def _changes(plan: Plan, spec: Spec, earlier: Path, facts: Mapping[str, Any]) -> list[str] | None:
-    """What of the code differs between an earlier stage and `spec`, parents included; None if anything else does.
+    """Return how the code of an earlier stage differs from that of `spec`, parents included; None if anything else differs.
 
     An option that only one of the two versions knows is code.
     """
@@ -78,7 +78,7 @@ def _changes(plan: Plan, spec: Spec, earlier: Path, facts: Mapping[str, Any]) ->
 
 
 def _steps(results: Path, folder: Path, facts: Mapping[str, Any]) -> int:
-    """How far a training on disk has come."""
+    """Return the number of steps of a training on disk."""
     if (folder / "card.json").exists():
         return int(facts["steps"])
     key = digest({name: value for name, value in facts.items() if name not in ("hash", "name", "runtime", "steps")})

@@ -1,4 +1,4 @@
-"""What of a plan is made already, which jobs remain, and what they wait for."""
+"""The files of a plan that are made already, the jobs that remain, and the files that they wait for."""
 
 import os
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def done(plan: Plan, made: Made, job: Job) -> bool:
 
 
 class Waits:
-    """What each job of a plan waits for, as the results folder is now."""
+    """The files that each job of a plan waits for, by the present contents of the results folder."""
 
     def __init__(self, plan: Plan, made: Made) -> None:
         self.plan, self.made = plan, made
@@ -84,7 +84,7 @@ class Waits:
 
 
 def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
-    """The jobs that a plain `snakemake` would run: folder of the stage → its jobs; only stages with some.
+    """Return the jobs that a plain `snakemake` would run: folder of the stage → its jobs; only stages with some.
 
     That is the report if it is not done, and what makes the missing files that a job of these waits for.
     """

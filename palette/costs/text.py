@@ -32,7 +32,7 @@ def planned(facts: Facts) -> str:
 
 
 def lost(losses: Sequence[Facts]) -> list[str]:
-    """What a change of code throws away, and how to keep it; no lines where nothing is lost."""
+    """Return lines on what a change of code throws away, and how to keep it; none if nothing is lost."""
     if not losses:
         return []
     return [

@@ -13,15 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+)
 
 Range = tuple[float, float]
 """The values that become black and white."""
 ANY: Range = (0, 1)
-"""For readers that need the size and the values of a picture only."""
-BITS, PHOTOMETRIC, PLANES, FORMAT = 258, 262, 284, 339
-"""Tags of a TIFF."""
+"""A range for readers that need only the size and the values of a picture."""
 UNSIGNED, SIGNED = (1,), (2,)
-"""Values of the tag `FORMAT`."""
+"""Values of the tag `SAMPLEFORMAT`."""
 ROWS = 256
 """Rows that are scaled at a time: as floats they take eight times the memory."""
 SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
@@ -90,11 +94,11 @@ def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values
     tile: what Pillow was to decode first, and data: the whole file, for colors, of which Pillow keeps the high bytes.
     """
     tags = getattr(image, "tag_v2", {})
-    sign, inverted = tags.get(FORMAT, UNSIGNED), tags.get(PHOTOMETRIC) == 0
+    sign, inverted = tags.get(SAMPLEFORMAT, UNSIGNED), tags.get(PHOTOMETRIC_INTERPRETATION) == 0
     rawmode = _rawmode(tile)
     if image.format == "PPM" and tile and not isinstance(tile.args, str):
         return _of_ppm(image, tile, data)
-    if tags.get(PLANES) == 2 and max(tags.get(BITS, (8,))) > 8 and len(image.getbands()) > 1:
+    if tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITSPERSAMPLE, (8,))) > 8 and len(image.getbands()) > 1:
         raise ValueError(
             "colors of more than 8 bits, each in a plane of its own; save the colors of a pixel side by side"
         )
@@ -106,7 +110,7 @@ def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values
             raise ValueError("it has values that are NaN or infinite")
         return Values(pixels, 1, inverted=inverted)
     if image.mode.startswith("I"):
-        bits = max(tags.get(BITS, (16,)))
+        bits = max(tags.get(BITSPERSAMPLE, (16,)))
         white = (1 << bits - (sign == SIGNED)) - 1
         pixels = np.asarray(image).view(np.uint32) if bits == 32 and sign == UNSIGNED else np.asarray(image)
         return Values(pixels, white, sure=bits == 12, inverted=inverted)
@@ -114,23 +118,23 @@ def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values
 
 
 def _rawmode(tile: Any) -> str:
-    """How the pixels are stored: `RGB;16B`."""
+    """Return how the pixels are stored: `RGB;16B`."""
     arguments = tile.args if tile else ""
     return arguments if isinstance(arguments, str) else str(arguments[0])
 
 
-def _require(data: bytes) -> None:
-    """Raise ValueError without the file: of an image that Pillow opened, all that is to be had are the high bytes."""
+def _require_file(data: bytes) -> None:
+    """Raise ValueError without the file: an opened image has only the high byte of each value."""
     if not data:
-        raise ValueError("an image of more than 8 bits that Pillow makes 8 of; give the path of its file instead")
+        raise ValueError("Pillow keeps only 8 bits of each value of this image; give the path of its file instead")
 
 
 def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
-    """The header says which value is white. 65,535 is in all files of 16 bits, and says nothing."""
+    """Return the values of a PGM or PPM. Its header says which one is white; 65,535 is in all files of 16 bits, and says nothing."""
     white, bands = tile.args[1], 3 if image.mode == "RGB" else 1
     if image.mode not in ("I", "RGB") or white < 256:
         return None
-    _require(data)
+    _require_file(data)
     count = image.width * image.height * bands
     if tile.codec_name == "ppm_plain":
         pixels = np.array(data[tile.offset :].split()[:count], np.int64)
@@ -144,7 +148,7 @@ def _of_colors(image: Image.Image, rawmode: str, data: bytes) -> Values:
     """Decode the file once more, with the bytes of each value swapped, to get at the low ones."""
     if rawmode.startswith("RGBa"):
         raise ValueError("colors of 16 bits that are multiplied by their transparency; save them as they are")
-    _require(data)
+    _require_file(data)
     gray = rawmode == "LA;16B"
     swapped = "RGBA" if gray else rawmode[:-1] + SWAPPED[rawmode[-1]]
     with Image.open(io.BytesIO(data)) as again:

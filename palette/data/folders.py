@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from palette.data.pictures import FORMATS
-from palette.errors import DataError
+from palette.errors import DataError, indented
 
 
 def walk(folder: Path) -> Iterator[str]:
@@ -57,16 +57,11 @@ def pairs(targets: Path, conditions: Path) -> list[tuple[str, str]]:
         if len(files) > 1
     ]
     if problems:
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise DataError(
             f"{targets} and {conditions} (`path` and `conditions` of `fetch`) are not pairs of pictures; problems: "
-            f"{len(problems)}.\n  " + "\n  ".join(problems[:SHOWN]) + more
+            f"{len(problems)}.{indented(problems)}"
         )
     return [(found[targets][name][0], found[conditions][name][0]) for name in sorted(found[targets])]
-
-
-SHOWN = 10
-"""Problems that a message lists."""
 
 
 def _by_name(folder: Path) -> dict[str, list[str]]:

@@ -95,8 +95,8 @@ def pngs(folder: Path) -> list[str]:
     others = {Path(file).suffix.lower() for file in files} & {*FORMATS}
     if others and not masks:
         raise DataError(
-            f"{folder}: has no masks that are PNGs, only {' and '.join(sorted(others))} (`masks` of a task). Save them as PNGs "
-            "of black and white; JPEG puts gray between the two."
+            f"{folder}: has no PNGs, only {' and '.join(sorted(others))} (`masks` of a task). Save the masks as "
+            "PNGs in black and white; JPEG puts gray between the two."
         )
     return masks
 

@@ -1,4 +1,4 @@
-"""Whose file is which: files of the user's that belong to test images find them by their names.
+"""Matches files of the user's with the test images that they belong to, by name.
 
 They are named as the test images' originals (`n01440764/ILSVRC2012_val_00000293.png`, or the last part alone) or by their numbers
 (`00000017.png`, as `palette sample` and NVIDIA's tools number them). The ending does not count.
@@ -9,10 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from palette.data.store import ImageStore, image_name
-from palette.errors import DataError
-
-SHOWN = 10
-"""Names that a message lists."""
+from palette.errors import DataError, indented
 
 
 def _stem(path: str) -> str:
@@ -38,11 +35,11 @@ SCHEMES: Mapping[str, tuple[str, Scheme]] = {
 def matched(
     folder: Path, files: Sequence[str], tests: ImageStore, option: str, by: str | None, spare: bool = False
 ) -> list[str]:
-    """The file of each test image, in their order.
+    """Return the file of each test image, in their order.
 
     files: paths in `folder`. option: the field of the config that says `by`. by: `originals` or `numbers`; None: whichever fits.
     spare: there may be files of other originals too, and of other numbers where `by` says that they are numbers. Raises DataError
-    that names what is missing, too much or there twice, and for names that fit in two ways.
+    that names what is missing, superfluous or ambiguous, and for names that fit in two ways.
     """
     found: dict[str, list[str]] = {}
     for file in files:
@@ -72,10 +69,9 @@ def matched(
         problems += [f"of no test image: {found[name][0]}" for name in sorted(found.keys() - set(wanted))]
     problems += [f"which one: {' or '.join(found[name])}" for name in wanted if len(found.get(name, ())) > 1]
     if problems:
-        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         raise DataError(
             f"{folder}: not one file for each of the {len(tests)} test images of {tests.path}, named as {best}; problems: "
-            f"{len(problems)}.\n  " + "\n  ".join([*problems[:SHOWN], *more])
+            f"{len(problems)}.{indented(problems)}"
         )
     return [found[name][0] for name in wanted]
 

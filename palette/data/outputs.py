@@ -9,9 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from palette.data.folders import walk
-from palette.data.matching import SHOWN
 from palette.data.pictures import FORMATS, UNREADABLE, decode_picture
-from palette.errors import DataError
+from palette.errors import DataError, indented
 
 
 def images_of(folder: Path) -> list[str]:
@@ -31,7 +30,7 @@ def require_size(folder: Path, files: Sequence[str], size: int) -> None:
     if problems:
         raise DataError(
             f"{folder}: {len(problems)} of {len(files)} files are not images of {size} × {size} pixels, and they are scored as they "
-            "are:\n  " + "\n  ".join(problems[:SHOWN])
+            f"are:{indented(problems)}"
         )
 
 

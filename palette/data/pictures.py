@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import SAMPLESPERPIXEL
 
 from palette.config.datasets import Filter
 from palette.data.depth import Range, UnclearRange, Values, first_tile, in_words, values_of
@@ -17,7 +18,7 @@ from palette.data.jpeg import refuse_missing_blocks
 from palette.data.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.photos import Box
 from palette.data.png import SIGNATURE, without_side_chunks
-from palette.data.unread import SAMPLES, kind_of
+from palette.data.unread import kind_of
 
 KINDS = {
     ".avif": ("AVIF",),
@@ -51,7 +52,7 @@ UNREADABLE = (
 """What Pillow raises for files that are damaged, huge or no pictures."""
 GRAY = ("1", "L", "LA", "La", "I", "F")
 LOSSLESS = ("gray", "palette", "1 bit", "turned", "enlarged")
-"""Conversions that lose nothing, of which nobody needs to be told."""
+"""Conversions that lose nothing and need no message."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Picture:
 
     @property
     def lost(self) -> str:
-        """What was lost on the way, in words; nothing of most pictures."""
+        """The conversions that lost something, in words; empty for most pictures."""
         return ", ".join(note for note in self.converted if note not in LOSSLESS)
 
 
@@ -171,7 +172,7 @@ def _first_frame(image: Image.Image) -> list[str]:
 
 
 def _first_bands(image: Image.Image) -> list[str]:
-    bands: int = getattr(image, "tag_v2", {}).get(SAMPLES, 1)
+    bands: int = getattr(image, "tag_v2", {}).get(SAMPLESPERPIXEL, 1)
     return [f"first {len(image.getbands())} of {bands} bands"] if bands > len(image.getbands()) else []
 
 

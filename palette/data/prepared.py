@@ -108,7 +108,7 @@ def summary(
 
 
 def losses(facts: Mapping[str, Any]) -> str:
-    """What pictures lost on their way to 8-bit RGB, by the content of `prepare.json`: `transparency (3), CMYK (1)`."""
+    """Return the conversions to 8-bit RGB that lost something, counted from the content of `prepare.json`: `transparency (3), CMYK (1)`."""
     stores = [store for split in ("train", "test") for store in (facts[split], facts[split].get("conditions", {}))]
     found = sum((Counter(store.get("converted")) for store in stores), Counter[str]())
     return ", ".join(f"{note} ({count})" for note, count in found.most_common() if note not in LOSSLESS)

@@ -17,10 +17,8 @@ import numpy.typing as npt
 from palette.config.datasets import Squares
 from palette.data.manifest import Entry, Manifest
 from palette.data.sources.splits import read_flist
-from palette.errors import DataError
+from palette.errors import DataError, indented
 
-SHOWN = 10
-"""Names that a message lists."""
 SPLITS = ("", "train", "test")
 
 
@@ -182,9 +180,8 @@ def _refuse_unclear(manifest: Manifest, path: Path, found: Mapping[str, Sequence
         wrong = [*(f"{name}: no such picture" for name in missing), *(f"{name}: several pictures" for name in unclear)]
         raise DataError(
             f"{path} (`test_list` of `prepare`): {len(missing)} of {len(found)} names are of no readable picture of "
-            f"{manifest.path}, and {len(unclear)} are of several:\n  "
-            + "\n  ".join(wrong[:SHOWN])
-            + "\nWrite more of its path before a name that is not clear; what could not be read stands at the manifest's end."
+            f"{manifest.path}, and {len(unclear)} are of several:{indented(wrong)}\n"
+            "Write more of its path before a name that is not clear; what could not be read stands at the manifest's end."
         )
 
 

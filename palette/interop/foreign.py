@@ -35,7 +35,7 @@ def _inside(key: str) -> str:
 
 def _network(keys: set[str]) -> str | None:
     if "denoise_fn.noise_level_mlp.1.weight" in keys and "betas" in keys:
-        return f"a network of {SR3_CODE}, which is told the noise level as √γ. It cannot be imported. {OUR_OWN}."
+        return f"a network of {SR3_CODE}, which takes the noise level as √γ. It cannot be imported. {OUR_OWN}."
     if {"conv_in.weight", "time_embedding.linear_1.weight"} <= keys:
         return f"a U-Net of diffusers, whose blocks differ from those here. {IMPORTABLE}"
     if "time_embed.0.weight" in keys and not any(key.startswith("output_blocks.") for key in keys):

@@ -8,16 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from palette.errors import DataError
+from palette.errors import DataError, listed
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name → shape."""
-
-
-def listed(names: list[str], most: int = 10) -> str:
-    """`a, b, c`, or the first of them and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palette.errors import DataError
+from palette.errors import DataError, listed
 from palette.interop.foreign import kind_of, kind_of_path
-from palette.interop.layouts import listed
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 """How the files of torch 1.6 and newer begin, and those before."""

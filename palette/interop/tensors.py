@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from palette.config.models import Network
-from palette.errors import DataError
-from palette.interop.layouts import Layout, listed, their_name
+from palette.errors import DataError, listed
+from palette.interop.layouts import Layout, their_name
 from palette.model.blocks import head_count
 from palette.model.finite import require_finite
 from palette.model.networks import build

@@ -32,7 +32,7 @@ CLASSES = {
     "model.which_model.name": ("models.model", ("Palette",)),
     "model.which_networks.0.name": ("models.network", ("Network",)),
 }
-"""Where a class is named → the module of the unofficial code, and its classes there that are known here."""
+"""Path of a class name → the module of the unofficial code, and the classes in it that are known here."""
 LOSSES = {"mse_loss": "l2", "MSELoss": "l2", "l1_loss": "l1", "L1Loss": "l1"}
 LOSS_MODULES = ("", "models.loss", "palette.models.loss", "torch.nn", "torch.nn.functional")
 WITHOUT_EFFECT = {
@@ -110,7 +110,7 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
 
 def _own_class(source: Upstream, path: str, found: str, known: Iterable[str]) -> str:
     return (
-        f"{source.file}: {path}: {found} is none of {', '.join(known)}, and what it does is not known here. If it does the same, name "
+        f"{source.file}: {path}: {found} is not one of {', '.join(known)}, so it cannot be converted. If it does the same as one, name "
         "that one instead. Otherwise write a config of ours: docs/config.md has every option, and `source: pairs` with the task `paired` "
         "takes any two folders of images."
     )

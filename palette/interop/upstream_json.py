@@ -208,7 +208,7 @@ class Upstream:
         return self.class_of(path).rpartition(".")[2]
 
     def class_of(self, path: str) -> str:
-        """Return a class with its module, if that is said: `data.dataset.InpaintDataset`."""
+        """Return a class with its module, if that is given: `data.dataset.InpaintDataset`."""
         name = self._found(path)
         if isinstance(name, dict):  # with its arguments
             name = self._found(f"{path}.name")

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from palette.config.models import Network, Objective
-from palette.errors import ConfigError, DataError
+from palette.errors import ConfigError, DataError, listed
 from palette.interop.foreign import kind_of_path
-from palette.interop.layouts import Layout, listed, read_layout
+from palette.interop.layouts import Layout, read_layout
 from palette.interop.model_folder import Imported, Start, facts_of
 from palette.interop.pickles import read_pickle, state_dict
 from palette.interop.tensors import IMAGE_CHANNELS, INPUT_CHANNELS, converted, names, targets

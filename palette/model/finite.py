@@ -6,10 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from palette.errors import DataError
-
-SHOWN = 5
-"""Tensors that an error names."""
+from palette.errors import DataError, listed
 
 
 def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
@@ -20,8 +17,7 @@ def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
 def require_finite(tensors: Iterable[tuple[str, Tensor]], file: Path | str) -> None:
     """Raise DataError that names the tensors of `file` that have a NaN or an infinity in them."""
     if names := not_finite(tensors):
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         raise DataError(
-            f"{file}: NaN or infinite values in {', '.join(names[:SHOWN])}{more}. The training that made these weights diverged, or "
+            f"{file}: NaN or infinite values in {listed(names, 5)}. The training that made these weights diverged, or "
             "the file is damaged. Take an earlier checkpoint of that training, or get the file again."
         )

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -66,9 +67,10 @@ class Request:
             raise ConfigError("mask: missing. Inpainting needs one: as large as the photo, white where to generate.")
         if self.extend is not None and self.extend not in list(EXTENSIONS):
             raise ConfigError(f"extend {self.extend!r}: should be one of {', '.join(EXTENSIONS)}.")
-        if self.filter not in FILTERS:
+        if self.filter not in list(FILTERS):
             raise ConfigError(f"filter {self.filter!r}: should be one of {', '.join(FILTERS)}.")
-        if self.factor is not None and not FACTORS[0] <= self.factor <= FACTORS[1]:
+        whole = isinstance(self.factor, Integral)
+        if self.factor is not None and not (whole and FACTORS[0] <= self.factor <= FACTORS[1]):
             raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTORS[0]} to {FACTORS[1]}.")
 
 

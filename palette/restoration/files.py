@@ -32,8 +32,8 @@ def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
     return list(found.values())
 
 
-def passed_over(paths: Sequence[Path], out: Path) -> list[str]:
-    """The files in the folders of `paths` that are no pictures by their endings, HEIC among them."""
+def skipped_files(paths: Sequence[Path], out: Path) -> list[str]:
+    """Return the files in the folders of `paths` whose extension is not supported, HEIC among them."""
     names = (folder / name for folder in paths if folder.is_dir() for name in sorted(walk(folder)))
     others = (file for file in names if file.suffix.lower() not in FORMATS and file.name != PAGE)
     return [str(file) for file in others if out.resolve() not in file.resolve().parents]
@@ -76,7 +76,7 @@ def write_png(path: Path, pixels: Image, mark: str) -> None:
 
 
 def has_mark(path: Path, mark: str) -> bool:
-    """Whether a result is there and carries `mark`: the same command has made it."""
+    """Return whether a result is there and carries `mark`, so that the same command has made it."""
     try:
         with Pictures.open(path, formats=["PNG"]) as picture:
             return picture.info.get(MARK) == mark
@@ -103,8 +103,8 @@ def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, 
     if others and not force:
         more = f" and {len(others) - 1} more of the results" if len(others) > 1 else ""
         raise ConfigError(
-            f"{others[0]}{more}: there already, and not made by this command with these photos and options. "
-            "Add --force to replace what is there, or give another -o."
+            f"{others[0]}{more}: there already, but not made by this command from these photos with these options. "
+            "Add --force to replace them, or give another -o."
         )
 
 

@@ -1,4 +1,4 @@
-"""What fits into memory, and an error that says what to do for what does not."""
+"""Free memory, and an error with advice where it does not suffice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ def within_memory(otherwise: str) -> Iterator[None]:
 def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that Linux can still give to this process: of the machine, and within the limits of its cgroups; None elsewhere.
 
-    It would promise more, and end the process when it has to give it.
+    Linux would promise more, and kill the process when it uses it.
     """
     return min([*_of_machine(root), *_of_cgroups(root)], default=None)
 
@@ -34,7 +34,7 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 
 def _of_cgroups(root: Path) -> Iterator[int]:
-    """Of the process's own group and of those around it, as far as they have a limit. What a group keeps of files can go."""
+    """Yield what the process's group and those around it may still take, if they have limits. What a group caches of files can go."""
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, path = line.split(":", 2)

@@ -82,20 +82,21 @@ def load(model: str | os.PathLike[str], device: str | torch.device | None = None
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """Return the device of that name. Raises ConfigError for what is none, or not in this machine."""
+    """Return the device of that name. Raises ConfigError for a name of none, or of one that this machine lacks."""
     try:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
         reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"device {name!r}: {reason}. It is `cpu`, `cuda`, or `cuda:1`, …, where there is such a GPU."
+            f"device {name!r}: {reason}. Choose `cpu`, `cuda`, or `cuda:1` and so on where there is such a GPU."
         ) from None
 
 
-def _require_whole(name: str, value: object, least: int, choice: str = "") -> None:
+def _require_whole(name: str, value: object, least: int) -> None:
+    """Raise ConfigError unless an argument is a whole number of at least `least`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} {value!r}: should be a whole number, {least} or more{choice}.")
+        raise ConfigError(f"{name} {value!r}: should be a whole number, {least} or more.")
 
 
 class Model:
@@ -154,11 +155,8 @@ class Model:
 
         Raises ConfigError for what the model or the task cannot do, DataError for files that cannot be used.
         """
-        for name, number, least in (("samples", samples, 1), ("seed", seed, 0)):
-            _require_whole(name, number, least)
-        for name, given in (("batch", batch), ("factor", factor)):
-            if given is not None:
-                _require_whole(name, given, 1)
+        _require_whole("seed", seed, 0)
+        samples = self.samples_of(samples, batch)
         request = Request(self.task_of(task), size, mask, extend, factor, filter)
         chosen = self.sampler_of(sampler, steps)
         ready = self.canvas(pixels_of(photo, value_range=value_range), request)
@@ -197,8 +195,9 @@ class Model:
 
     def samples_of(self, samples: int, batch: int | None) -> int:
         """How many samples there will be. Raises ConfigError for numbers that make no sense."""
-        if samples < 1 or (batch is not None and batch < 1):
-            raise ConfigError(f"samples {samples}, batch {batch}: should be 1 or more.")
+        _require_whole("samples", samples, 1)
+        if batch is not None:
+            _require_whole("batch", batch, 1)
         return samples if self.stochastic else 1
 
     def canvas(self, photo: Image, request: Request) -> Canvas:

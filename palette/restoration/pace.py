@@ -1,4 +1,4 @@
-"""How long photographs will take: one evaluation of the network is timed, and the others follow from their FLOP."""
+"""Estimate of the time that photographs take: one evaluation is timed, and the others follow from their FLOP."""
 
 import time
 from contextlib import suppress

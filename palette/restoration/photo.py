@@ -34,9 +34,7 @@ ADVICE = "Say which ones are: `--range 0 4095`, or in Python `value_range=(0, 40
 def require_range(value_range: Range | None) -> None:
     """Raise ConfigError unless a range, if there is one, goes from a smaller value to a larger one."""
     if value_range is not None and not (np.isfinite(value_range).all() and value_range[0] < value_range[1]):
-        raise ConfigError(
-            f"range {in_words(value_range)}: should be two numbers, that of black first, which is the smaller one."
-        )
+        raise ConfigError(f"range {in_words(value_range)}: should be two numbers, black first and less than white.")
 
 
 def picture_of(

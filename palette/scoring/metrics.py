@@ -49,7 +49,7 @@ class Measured:
 
     @property
     def paired(self) -> bool:
-        """Whether item i of the set that is compared with is the original of image i, also where that set has a name of its own."""
+        """True if item i of the set compared with is the original of image i, also where that set has a name of its own."""
         return self.reference is None or np.array_equal(self.own["item"], self.reference["item"])
 
 

@@ -25,7 +25,7 @@ NEIGHBORS = 3
 Z95 = 1.959964
 """Half-width of a 95 % interval in standard errors."""
 T95 = 2.093024
-"""The same where the error itself is estimated from GROUPS groups: Student's distribution with GROUPS - 1 degrees of freedom."""
+"""Half-width where the error itself is estimated from GROUPS groups: Student's distribution with GROUPS - 1 degrees of freedom."""
 BLOCK = 2048
 """Images in memory at a time."""
 
@@ -80,7 +80,7 @@ class KernelSums:
 
     @property
     def standard_error(self) -> float | None:
-        """By the jackknife over the groups of both sets; paired images are left out together. None with too few images.
+        """The jackknife's, over the groups of both sets; paired images are left out together. None with too few images.
 
         The jackknife counts the interaction between images twice (Efron & Stein 1981), and of equal distributions there is nothing
         else. So it is taken off once, as it shows in the pairs of groups. It is at most half of the jackknife's variance.

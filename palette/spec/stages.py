@@ -18,7 +18,7 @@ PARTS = ".parts"
 
 
 class PrepareRuntime(Runtime):
-    """When a dataset cannot be gone on with, and where the list of its test images is."""
+    """The limits at which `prepare` stops, and the list of test images."""
 
     bad_limit: float = 0.001
     strict: bool = False

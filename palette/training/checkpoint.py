@@ -61,7 +61,7 @@ class States:
         for path in map(self.path, self.steps(last)):
             if (fault := flaw(path)) is None:
                 return path
-            say(f"{path}: {fault}, passed over. An earlier one or the start takes its place.")
+            say(f"{path}: {fault}, skipped; resuming from an earlier checkpoint, or from step 0.")
         return None
 
     @contextmanager

@@ -150,7 +150,7 @@ def pass_on(number: int, frame: FrameType | None) -> None:
 
 
 def _logs() -> "LogsSpecs":
-    """Logs as torch keeps them by itself, which it asks for when it starts the processes: from then on signals are theirs.
+    """Return torch's own logs. It asks for them when it starts the processes; from then on, signals are passed on to these.
 
     Until then a signal ends this process like any other. torch may be waiting for other nodes, and runs no handler meanwhile.
     """
@@ -166,7 +166,7 @@ def _logs() -> "LogsSpecs":
 
 
 def _config(processes: int, place: Nodes) -> "LaunchConfig":
-    """How torch launches `processes` on this machine. A machine that is alone needs no name that others could resolve."""
+    """Return how torch launches `processes` on this machine. A machine that is alone needs no name that others could resolve."""
     from torch.distributed.launcher.api import LaunchConfig
 
     alone = place.count == 1

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from palette.errors import ConfigError, DataError
@@ -39,7 +39,7 @@ def local(stores: list[Path], card: Path, scratch: str | None) -> Iterator[list[
         return
     known = {path.name: read_json(card)["artifacts"][path.name] for path in stores}
     place = resolve(scratch) / f"palette-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
-    with _alone(place):
+    with held(place.with_suffix(".lock")):
         place.mkdir(exist_ok=True)
         fits = sum(_copy(path, place / path.name, **known[path.name]) for path in stores) == len(stores)
         readers = open_lock(place / "readers")
@@ -49,11 +49,6 @@ def local(stores: list[Path], card: Path, scratch: str | None) -> Iterator[list[
     finally:
         _delete(place, readers)
         os.close(readers)
-
-
-def _alone(place: Path) -> AbstractContextManager[bool]:
-    """Hold a lock against processes that copy to this place or delete it."""
-    return held(place.with_suffix(".lock"))
 
 
 def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
@@ -94,6 +89,6 @@ def _copy_bytes(source: Path, target: Path) -> str:
 
 def _delete(place: Path, readers: int) -> None:
     """Delete the copies, unless another process reads them; without locks they stay, for nobody can tell."""
-    with _alone(place):
+    with held(place.with_suffix(".lock")):
         if take(readers, place / "readers"):
             shutil.rmtree(place, ignore_errors=True)

@@ -20,7 +20,7 @@ def not_ignored(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
 
 @dataclass
 class Signals:
-    """What was asked for since the last look.
+    """Requests since the last look.
 
     Only rank 0 does what is asked; the others go on, and lose it at their next exchange if it has stopped.
     """

@@ -10,7 +10,7 @@ from palette.data.manifest import Entry, Manifest, Opener, write_manifest
 from palette.data.sources.archive import list_archive
 from palette.data.sources.celeba import list_celeba, list_celeba_hq
 from palette.data.sources.checking import checked
-from palette.data.sources.files import PART
+from palette.data.sources.files import COMPLETE_IT
 from palette.data.sources.folders import list_folder, list_pairs
 from palette.data.sources.imagenet import list_imagenet
 from palette.data.sources.listing import Listing
@@ -77,13 +77,13 @@ def _entries(stage: Stage[FetchSpec], listing: Listing) -> Iterator[Entry]:
     """The listed files, checked."""
     opener = Opener([stage.path("") / container for container in listing.containers])
     known, fetch = stage.spec.known, stage.spec.fetch
-    listed = complete(opener, listing.entries, known.images if known else {})
+    listed = require_complete(opener, listing.entries, known.images if known else {})
     entries = checked(opener, listed, stage.spec.runtime.threads)
     entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
-    return same_shapes(opener, some(opener, entries, fetch.splits or (known.splits if known else {})))
+    return same_shapes(opener, require_pictures(opener, entries, fetch.splits or (known.splits if known else {})))
 
 
-def complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
+def require_complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
     """Yield the listed files. Raises DataError at their end unless each split has its published number of pictures."""
     found, containers = Counter[str](), dict[str, int]()
     for entry in entries:
@@ -97,10 +97,10 @@ def complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split,
         if found[split] != number:
             place = opener.containers[containers.get(split, 0)]
             what = f"pictures of the split `{split}`" if split else "pictures"
-            raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {PART}.")
+            raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {COMPLETE_IT}.")
 
 
-def some(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
+def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
     """Yield the entries. Raises DataError at their end if no picture was among them, or none in one of `splits`."""
     found, rejected = set[str](), list[Entry]()
     for entry in entries:

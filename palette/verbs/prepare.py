@@ -203,7 +203,7 @@ class Work:
             say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
         facts = summary(self.manifest, options, found, writers, conditions, self.bad, chosen.noticed)
         if lost := losses(facts):
-            say(f"{self.bad.place}: conversions to 8-bit RGB that are worth a look: {lost}")
+            say(f"{self.bad.place}: conversions to 8-bit RGB with losses: {lost}")
         return facts
 
     def writer(self, name: str) -> StoreWriter:

@@ -114,17 +114,17 @@ SCANS = saved(picture(), "JPEG", progressive=True)
 ENDED_SCANS = SCANS[: SCANS.rindex(b"\xff\xda") - 50] + b"\xff\xd9"
 ENDED_LAST = SCANS[:-50] + b"\xff\xd9"
 CORPUS = (
-    left_out("empty.jpg", "zero bytes", b"", "no picture, in spite of its ending"),
-    left_out("text.png", "text", b"not an image\n", "no picture, in spite of its ending"),
-    left_out("page.gif", "HTML, as a failed download leaves it", b"<!DOCTYPE html><html>", "no picture, in spite of its ending"),
+    left_out("empty.jpg", "zero bytes", b"", "not an image, despite its file extension"),
+    left_out("text.png", "text", b"not an image\n", "not an image, despite its file extension"),
+    left_out("page.gif", "HTML, as a failed download leaves it", b"<!DOCTYPE html><html>", "not an image, despite its file extension"),
     *(
         left_out(f"cut.{kind.lower()}", f"truncated {kind}", half(saved(picture(), kind)), "damaged")
         for kind in ("JPEG", "PNG", "WebP", "TIFF", "GIF", "BMP", "PPM")
     ),
-    left_out("cut.avif", "truncated AVIF", half(saved(picture(), "AVIF")), "no picture, in spite of its ending"),
-    left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "no picture, in spite of its ending"),
+    left_out("cut.avif", "truncated AVIF", half(saved(picture(), "AVIF")), "not an image, despite its file extension"),
+    left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "not an image, despite its file extension"),
     left_out("crc-pixels.png", "a flipped bit in the pixels of a PNG", flipped(saved(picture(), "PNG")), "damaged"),
-    left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "no picture, in spite of its ending"),
+    left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "not an image, despite its file extension"),
     left_out("nan.tif", "32-bit float with NaN or infinite values", tiff(NAN), "it has values that are NaN or infinite"),
     left_out("bands.tif", "TIFF of five bands", tiff(BANDS, photometric="minisblack"), "a TIFF of 5 bands of 8-bit integers"),
     left_out("cmyk-clear.tif", "TIFF of CMYK with transparency", CMYKA, "a TIFF of 5 bands of 8-bit integers"),
@@ -133,7 +133,7 @@ CORPUS = (
     left_out("twelve.jpg", "12-bit JPEG", TWELVE, "a JPEG of 12 bits, which is not read"),
     left_out("bomb.png", "decompression bomb: 30,000 × 30,000 in a kilobyte", png(30_000, 30_000, b"\0" * 99), "damaged"),
     left_out("huge.bmp", "a header that claims 2^31 pixels a side", HUGE, "damaged"),
-    left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "no picture, in spite of its ending"),
+    left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "not an image, despite its file extension"),
     left_out("large.png", "more than 89,478,485 pixels (9,460 × 9,460, in 10 kB)", png(9460, 9460, bytes(1184 * 9460), 1, 0), "damaged"),
     left_out("scans.jpg", "a JPEG of more than 100 scans, each of which goes over all pixels", with_scans(101), "damaged"),
     left_out("few-rows.png", "a whole PNG with fewer rows than it says", png(32, 24, b"\0" * 97), "damaged"),

@@ -237,7 +237,7 @@ def test_a_declared_range(tmp_path: Path, stage_of: StageOf, capsys: pytest.Capt
     for name, values in made.items():
         assert np.array_equal(found[name], np.rint(values / 4095 * 255))
     assert json.loads(stage.path("prepare.json").read_text())["range"] == [0, 4095]
-    assert "worth a look: more than 8 bits: 0 to 4095 (6)" in capsys.readouterr().err
+    assert "with losses: more than 8 bits: 0 to 4095 (6)" in capsys.readouterr().err
 
 
 def test_a_measured_range_is_that_of_the_training_images(tmp_path: Path, stage_of: StageOf) -> None:

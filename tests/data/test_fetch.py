@@ -196,7 +196,7 @@ def test_folder_without_a_picture_says_why(tmp_path: Path, stage_of: StageOf) ->
     with pytest.raises(DataError, match="it has no files"):
         fetched(stage_of, tmp_path)
     (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"a\.png: no picture, in spite of its ending"):
+    with pytest.raises(DataError, match=r"a\.png: not an image, despite its file extension"):
         fetched(stage_of, tmp_path)
 
 

@@ -166,7 +166,7 @@ def test_a_local_archive(tmp_path: Path, fetched: Fetched, kind: str) -> None:
     manifest = fetched(source="archive", path=path)
     assert facts(manifest) == {"a/1.png": ("a", None), "b/c/2.png": ("b", None), "3.png": ("x", None)}
     assert {entry["file"]: entry["reason"].split(":")[0] for entry in manifest.rejected()} == {
-        "bad.png": "no picture, in spite of its ending",
+        "bad.png": "not an image, despite its file extension",
         "notes.txt": "no picture by its ending; these are taken",
     }
     assert (manifest.containers[0] == path) == (kind != "x.tar.gz")
@@ -550,7 +550,7 @@ def test_celeba_of_kaggle(tmp_path: Path, fetched: Fetched, double: str) -> None
         "000001.jpg": "train", "000003.jpg": "test",
     }  # fmt: skip
     write(tmp_path, {"img_align_celeba/copies/000001.jpg": jpeg(9)})
-    with pytest.raises(DataError, match=r"picture 000001\.jpg is there twice: .* and .*\. Take one away"):
+    with pytest.raises(DataError, match=r"picture 000001\.jpg is there twice: .* and .*\. Remove one"):
         fetched(known, source="celeba", path=tmp_path)
 
 

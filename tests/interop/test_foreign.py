@@ -42,7 +42,7 @@ def an_optimizer(file: Path) -> None:
     [
         (
             sr3,
-            "a network of SR3 (Image-Super-Resolution-via-Iterative-Refinement), which is told the noise level as √γ",
+            "a network of SR3 (Image-Super-Resolution-via-Iterative-Refinement), which takes the noise level as √γ",
         ),
         (classifier, "ADM's classifier of noisy images, which makes none. Name the diffusion model"),
         (a_lightning_file, "a checkpoint of PyTorch Lightning. In the program that made it, save that part alone"),

@@ -53,13 +53,13 @@ def test_a_folder_becomes_samples_and_a_page(folder: Path, model: palette.Model,
         np.testing.assert_array_equal(read(out / f"cat-{number}.png"), expected)
 
 
-def test_what_is_passed_over_in_a_folder_is_told(
+def test_files_skipped_in_a_folder_are_named(
     folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "phone.heic").write_bytes(b"x")
     (photos / "index.html").write_text("an earlier page")
     assert restore(folder, photos, "--task", "jpeg", "-o", tmp_path / "out", samples=1) == 0
-    told = next(line for line in capsys.readouterr().err.splitlines() if "passed over" in line)
+    told = next(line for line in capsys.readouterr().err.splitlines() if "skipped" in line)
     assert "phone.heic" in told
     assert "cat.png" not in told
     assert "index.html" not in told
@@ -134,7 +134,7 @@ def test_the_same_command_goes_on(
     capsys.readouterr()
     assert restore(folder, *arguments, "-o", out, samples=3) == 0
     told = capsys.readouterr().err
-    assert "2 results of the same command found, and kept" in told
+    assert "keeping 2 results of an earlier run of the same command" in told
     assert "10 evaluations" in told  # two steps for each of the 2 and 3 that are missing, or stand after a missing one
     assert (out / "cat-0.png").stat().st_mtime_ns == first
     for file in (tmp_path / "whole").iterdir():
@@ -356,12 +356,14 @@ def test_what_is_lost_of_a_photo_is_told(
     assert restore(folder, "--task", "jpeg", *sorted(tmp_path.glob("*.*")), "-o", out, "--size", "full") == 3
     told = capsys.readouterr().err
     assert re.search(r"deep\.png: its values, \d+ to \d+, do not fill their type, .*`--range 0 4095`", told)
-    assert re.search(r"clear\.png: read as 8-bit RGB on white; worth a look: transparency$", told, re.MULTILINE)
-    assert re.search(r"pages\.tif: .*worth a look: first frame of several$", told, re.MULTILINE)
+    assert re.search(r"clear\.png: converted to 8-bit RGB on white, with losses: transparency$", told, re.MULTILINE)
+    assert re.search(r"pages\.tif: .*with losses: first frame of several$", told, re.MULTILINE)
     assert "gray.png: read as" not in told
     again = ["--task", "jpeg", tmp_path / "deep.png", "-o", out, "--size", "full", "--force", "--range"]
     assert restore(folder, *again, "0", "4080") == 0
-    assert "deep.png: read as 8-bit RGB on white; worth a look: more than 8 bits: 0 to 4080" in capsys.readouterr().err
+    assert (
+        "deep.png: converted to 8-bit RGB on white, with losses: more than 8 bits: 0 to 4080" in capsys.readouterr().err
+    )
     as_eight_bits = [(out / f"deep-{number}.png").read_bytes() for number in range(2)]
     assert restore(folder, "--task", "jpeg", tmp_path / "gray.png", "-o", out, "--size", "full", "--force") == 0
     assert [(out / f"gray-{number}.png").read_bytes() for number in range(2)] == as_eight_bits

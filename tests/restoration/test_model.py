@@ -70,7 +70,7 @@ def test_what_is_no_path(path: Any) -> None:
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", 1.5])
 def test_what_is_no_device(folder: Path, device: Any) -> None:
-    with pytest.raises(ConfigError, match=f"device {device!r}: .*It is `cpu`, `cuda`, or `cuda:1`"):
+    with pytest.raises(ConfigError, match=f"device {device!r}: .*Choose `cpu`, `cuda`, or `cuda:1`"):
         palette.load(folder, device)
 
 
@@ -85,6 +85,8 @@ def test_what_is_no_device(folder: Path, device: Any) -> None:
         ({"factor": "4", "task": "super-resolution"}, "factor '4': should be a whole number"),
         ({"extend": [], "task": "uncropping"}, r"extend \[\]: should be one of"),
         ({"task": []}, r"task \[\]: not one that this model was trained on"),
+        ({"filter": []}, r"filter \[\]: should be one of"),
+        ({"factor": 2.5, "task": "super-resolution"}, "factor 2.5: should be a whole number from 2 to 16"),
         ({"size": "big"}, "size 'big': should be a number of pixels"),
         ({"steps": "many"}, "steps 'many': a sampler is one of"),
         ({"sampler": 5}, "sampler 5: a sampler is one of"),

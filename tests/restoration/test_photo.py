@@ -140,5 +140,5 @@ def test_a_photo_of_twelve_bits_needs_a_range(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value_range", [(3, 3), (5, 3), (0, float("nan")), (0, float("inf"))])
 def test_ranges_that_are_none(photo: Pixels, value_range: tuple[float, float]) -> None:
-    with pytest.raises(ConfigError, match=r"range .*: should be two numbers, that of black first"):
+    with pytest.raises(ConfigError, match=r"range .*: should be two numbers, black first"):
         pixels_of(photo, value_range=value_range)

@@ -1,4 +1,4 @@
-"""Saved states: whole or passed over, the newest two kept, one trainer at a time."""
+"""Saved states: whole or skipped, the newest two kept, one trainer at a time."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def test_the_newest_two_stay_and_those_of_longer_trainings(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit", "empty"])
-def test_a_damaged_state_is_passed_over(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_state_is_skipped(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     states = States(tmp_path)
     states.save(state(10))
     states.save(state(20))
@@ -54,7 +54,7 @@ def test_a_damaged_state_is_passed_over(tmp_path: Path, damage: str, capsys: pyt
     states.path(20).write_bytes({"truncated": data[: len(data) // 2], "bit": data, "empty": b""}[damage])
     assert not readable(states.path(20))
     assert states.newest(100) == states.path(10)
-    assert "step-00000020.pt: damaged training state, passed over" in capsys.readouterr().err
+    assert "step-00000020.pt: damaged training state, skipped" in capsys.readouterr().err
 
 
 def test_milestones_stay(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_milestones_stay(tmp_path: Path) -> None:
     assert states.steps(1000) == [40, 20]
 
 
-def test_a_state_of_another_version_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_state_of_another_version_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     states = States(tmp_path)
     states.save(state(10))
     old = state(20)
@@ -75,20 +75,20 @@ def test_a_state_of_another_version_is_passed_over(tmp_path: Path, capsys: pytes
         archive.writestr("something", "else")
     assert states.newest(100) == states.path(10)
     said = capsys.readouterr().err
-    assert "step-00000020.pt: training state of another version (scaler more or less than here), passed over" in said
-    assert "step-00000030.pt: not a training state, passed over" in said
-    assert "step-00000040.pt: not a training state, passed over" in said
+    assert "step-00000020.pt: training state of another version (scaler more or less than here), skipped" in said
+    assert "step-00000030.pt: not a training state, skipped" in said
+    assert "step-00000040.pt: not a training state, skipped" in said
 
 
 @pytest.mark.parametrize("part", ["network", "averages", "by_width"])
-def test_a_state_with_nan_is_passed_over(tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_state_with_nan_is_skipped(tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]) -> None:
     states, broken = States(tmp_path), torch.tensor([1.0, float("nan")])
     states.save(state(10))
     states.save(
         state(20) | {part: {"network": {"w": broken}, "averages": [broken], "by_width": {0.05: [broken]}}[part]}
     )
     assert states.newest(100) == states.path(10)
-    assert "step-00000020.pt: training state with values that are not finite, passed over" in capsys.readouterr().err
+    assert "step-00000020.pt: training state with values that are not finite, skipped" in capsys.readouterr().err
 
 
 def test_a_state_that_this_machine_does_not_see(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ PARTITION = {"0": "train", "2": "test"}
 """CelebA's numbers of its own parts; 1 is for validation and not used."""
 ARCHIVE, PARTS = "img_align_celeba.zip", "list_eval_partition.txt"
 UNPACKED, TABLE = "img_align_celeba", "list_eval_partition.csv"
-"""The same in Kaggle's copy: the pictures in `img_align_celeba/img_align_celeba`, the parts in a table."""
+"""Their counterparts in Kaggle's copy: the pictures in `img_align_celeba/img_align_celeba`, the parts in a table."""
 HQ_IMAGES, HQ_TEST = 30_000, 27_000
 """Number of CelebA-HQ's images, and of the first test image: 27,000 before it and 3,000 from it on."""
 PART_MASKS = "CelebAMask-HQ-mask-anno"
@@ -75,7 +75,7 @@ def _aligned(found: Iterable[Entry], parts: dict[str, str]) -> Iterator[Entry]:
         if name not in parts:
             yield {"file": entry["file"], "reason": "not in CelebA's list of parts"}
         elif (first := places.setdefault(name, entry["file"])) != entry["file"]:
-            raise DataError(f"CelebA's picture {name} is there twice: {first} and {entry['file']}. Take one away.")
+            raise DataError(f"CelebA's picture {name} is there twice: {first} and {entry['file']}. Remove one of them.")
         elif parts[name] in PARTITION:
             yield {**entry, "class": "face", "split": PARTITION[parts[name]]}
 
@@ -105,7 +105,7 @@ def count_faces(place: Path) -> int | None:
 def _numbered(place: Path, found: Iterable[Entry]) -> Iterator[Entry]:
     """Yield the files of a folder or archive, those that are CelebA-HQ's images with their split.
 
-    Part masks are passed over. Raises DataError for a number that is not one of CelebA-HQ's, or that two images have.
+    Part masks are skipped. Raises DataError for a number that is not one of CelebA-HQ's, or that two images have.
     """
     owner = dict[int, str]()
     for entry in found:

@@ -41,7 +41,7 @@ def check_one(opener: Opener, entry: Entry) -> Entry:
         if not reason:
             return _complete(entry, opener.read(entry))
     except UnidentifiedImageError:
-        reason = "no picture, in spite of its ending"
+        reason = "not an image, despite its file extension"
     except zlib.error as error:
         reason = f"damaged in its archive ({error})"
     except UNREADABLE as error:

@@ -92,7 +92,7 @@ def other_size(file: DataFile, folder: Path) -> str:
     return "" if size is None or file.bytes in (None, size) else f"{size:,} bytes instead of {file.bytes:,}"
 
 
-PART = "complete it, or take `source: folder` with `splits` for a part of the dataset"
+COMPLETE_IT = "complete it, or take `source: folder` with `splits` for a part of the dataset"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Missing:
     def __str__(self) -> str:
         size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""
         terms = f"\n    license: {self.license}" if self.license else ""
-        what, then = ("file", "delete it and get it again") if self.path.is_file() else ("folder", PART)
+        what, then = ("file", "delete it and get it again") if self.path.is_file() else ("folder", COMPLETE_IT)
         wrong = f"\n    not the known {what}: {self.wrong}; {then}" if self.wrong else ""
         return f"dataset {self.dataset}: {self.path}{size}{wrong}\n    {self.source}{terms}"
 

@@ -26,11 +26,11 @@ from palette.stage import Stage
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → the folder of an unpacked archive."""
 KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
-"""Where these folders lie in Kaggle's copy, from its root or a folder inside on."""
+"""Their parent folder in Kaggle's copy, as seen from its root or from a folder inside."""
 LABELS = ("imagenet_2012_validation_synset_labels.txt", "ILSVRC2012_validation_synset_labels.txt")
 """Names under which the list of the validation images' WordNet IDs is known."""
 SOLUTION = "LOC_val_solution.csv"
-"""The same list in Kaggle's copy: `ILSVRC2012_val_00000001,n01751748 111 108 428 366` and so on, in no order."""
+"""Kaggle's name for that list: `ILSVRC2012_val_00000001,n01751748 111 108 428 366` and so on, in no order."""
 KIT = "ILSVRC2012_devkit_t12/data"
 WORDNET = re.compile(r"n\d{8}")
 

@@ -27,7 +27,7 @@ from palette.spec.stages import FetchSpec
 
 
 class Unpacked(NamedTuple):
-    """What a reader takes instead of a published dataset's files."""
+    """Functions that find unpacked copies of a published dataset, which stand in for its files."""
 
     needed: Callable[[tuple[DataFile, ...], Path], list[DataFile]]
     """Files, folder → those that nothing in the folder stands in for."""
@@ -42,7 +42,7 @@ UNPACKED: Mapping[str, Unpacked] = {
     "places365": Unpacked(places.needed, places.trees, places.lists),
     "celeba": Unpacked(celeba.needed, celeba.trees, celeba.lists),
 }
-"""Reader → what it takes instead of files; the others need them all."""
+"""Reader → its functions; the other readers need all files."""
 
 
 def missing(spec: FetchSpec, results: Path) -> list[Missing]:
@@ -93,7 +93,7 @@ class Survey:
     splits: Mapping[Split, int] = field(default_factory=dict)
     """Number of pictures in each of the splits that the config names, where it is known."""
     advice: str = ""
-    """What other files are there that hold images, and what to do with them."""
+    """Hint on other files there that hold images."""
     short: Mapping[str, str] = field(default_factory=dict)
     """Unpacked copies of published datasets that are not complete: path → what is wrong."""
 
@@ -129,7 +129,7 @@ class Contents:
     splits: Counter[str] = field(default_factory=Counter)
     """Split → number of its pictures; without splits all are of ""."""
     endings: Counter[str] = field(default_factory=Counter)
-    """Of the files that are no pictures."""
+    """File extensions of those that are no pictures, counted."""
 
     def survey(self, digest: str | None, named: Iterable[Split]) -> Survey:
         """Return what a plan has to know of them. named: the splits that the config names."""

@@ -20,7 +20,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     PHOTOS: (".heic", ".heif", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".psd", ".svg"),
     VIDEOS: (".mp4", ".mov", ".avi", ".mkv", ".webm"),
 }
-"""What such files are, and what to do → their endings."""
+"""Kind of files, with what to do → their file extensions."""
 FORM_OF = {ending: form for form, endings in FORMS.items() for ending in endings}
 
 
