@@ -84,7 +84,7 @@ def ways(folder: Path, threads: int) -> dict[str, Callable[[], object]]:
 
 def bytes_of(folder: Path, images: int) -> Iterator[tuple[str, float]]:
     """Bytes per image of each way's store."""
-    stores = [path for path in folder.rglob("*.zip") if path.parent.name != ".parts"]
+    stores = [path for path in folder.rglob("*.zip") if path.parent.name != ".parts" and "conditions" not in path.name]
     for path in stores:
         yield path.name, round(path.stat().st_size / (2 if path.name == "test.zip" else images), 1)
 

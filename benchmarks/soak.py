@@ -162,7 +162,8 @@ def faults(prepare: Spec, results: Path, count: int) -> list[str]:
     found = [f"lost: {name}" for name in expected - set(files)] + [
         f"twice: {n}" for n, times in files.items() if times > 1
     ]
-    return found + [f"left behind: {path}" for path in (results / prepare.folder).glob(".*")]
+    hidden = (path for path in (results / prepare.folder).glob(".*") if path.name != ".parts.lock")
+    return found + [f"left behind: {path}" for path in hidden]
 
 
 def soak(folder: Path, chosen: Namespace) -> dict[str, Any]:

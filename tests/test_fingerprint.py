@@ -122,7 +122,7 @@ def test_what_decides_nothing_exists() -> None:
         ("spec/pages.py", "min(16, 2048", "min(8, 2048", {"tabulate", "report"}),
         ("spec/pages.py", 'f"inputs/', 'f"in/', {"tabulate", "report"}),
         ("spec/pages.py", "> 1]", "> 2]", {"tabulate", "report"}),
-        ("config/models.py", "Field(64, ge=8,", "Field(32, ge=8,", set()),
+        ("config/models.py", "channels: int = Field(64,", "channels: int = Field(32,", set()),
         ("training/log.py", "rounded(mean, 6)", "rounded(mean, 5)", set()),
     ],
 )

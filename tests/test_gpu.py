@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -149,7 +150,7 @@ def test_who_waits_for_some_devices_holds_up_no_job_of_others(monkeypatch: pytes
             assert waiting.stderr is not None
             assert "waiting for 1" in waiting.stderr.readline()
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[1])
-            monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits"))
+            monkeypatch.setattr(gpu, "time", SimpleNamespace(sleep=lambda _: pytest.fail("waits")))
             with gpu.lease(1) as held:
                 assert held == [DEVICES[1]]
         finally:

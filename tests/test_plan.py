@@ -34,8 +34,8 @@ def plan(**changes: Any) -> Plan:
 @pytest.mark.parametrize(
     ("file", "kind", "above"),
     [
-        ("own/0.png", "fetch", "mask"),
-        ("names.txt", "prepare", "fetch mask"),
+        ("own/0.png", "fetch", ""),
+        ("names.txt", "prepare", "fetch"),
         ("masks/1.png", "mask", "fetch prepare train"),
         ("start.safetensors", "train", "fetch prepare mask"),
         ("outputs/1.png", "sample", "fetch prepare mask train"),

@@ -119,7 +119,8 @@ def _ordered(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
-ValueRange = Annotated[tuple[float, float], AfterValidator(_ordered)] | Literal["measured"]
+Value = Annotated[float, Field(ge=-1e38, le=1e38)]
+ValueRange = Annotated[tuple[Value, Value], AfterValidator(_ordered)] | Literal["measured"]
 
 
 class Conditions(Options):

@@ -364,8 +364,8 @@ def test_what_is_lost_of_a_photo_is_told(
     assert (
         "deep.png: converted to 8-bit RGB on white, with losses: more than 8 bits: 0 to 4080" in capsys.readouterr().err
     )
-    as_eight_bits = [(out / f"deep-{number}.png").read_bytes() for number in range(2)]
+    as_eight_bits = [np.array(Image.open(out / f"deep-{number}.png")) for number in range(2)]
     assert restore(folder, "--task", "jpeg", tmp_path / "gray.png", "-o", out, "--size", "full", "--force") == 0
-    assert [(out / f"gray-{number}.png").read_bytes() for number in range(2)] == as_eight_bits
+    assert np.array_equal([np.array(Image.open(out / f"gray-{number}.png")) for number in range(2)], as_eight_bits)
     assert restore(folder, *again, "9", "-1") == 2
     assert "range 9 to -1: should be two numbers" in capsys.readouterr().err
