@@ -108,7 +108,7 @@ class _Walk:
             inner_count, inner_depth = self.visit(child, (*path, part))
             count, depth = count + inner_count, max(depth, inner_depth + 1)
         if count > MOST_VALUES or depth > DEEPEST:
-            text = f"more than {MOST_VALUES:,} values or {DEEPEST} levels, with its aliases written out"
+            text = f"it stands for more than {MOST_VALUES:,} values, or {DEEPEST} levels of them, with its aliases written out"
             raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
         self._sizes[node] = count, depth
         return count, depth

@@ -119,8 +119,7 @@ def _ordered(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
-Value = Annotated[float, Field(ge=-1e38, le=1e38)]
-ValueRange = Annotated[tuple[Value, Value], AfterValidator(_ordered)] | Literal["measured"]
+ValueRange = Annotated[tuple[float, float], AfterValidator(_ordered)] | Literal["measured"]
 
 
 class Conditions(Options):

@@ -110,8 +110,8 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
 
 def _own_class(source: Upstream, path: str, found: str, known: Iterable[str]) -> str:
     return (
-        f"{source.file}: {path}: {found} is not one of {', '.join(known)}, so it cannot be converted. If it does the same as one, name "
-        "that one instead. Otherwise write a config of ours: docs/config.md has every option, and `source: pairs` with the task `paired` "
+        f"{source.file}: {path}: {found} is none of {', '.join(known)}, so it cannot be converted. If it does the same, name that one "
+        "instead. Otherwise write a config of ours: docs/config.md has every option, and `source: pairs` with the task `paired` "
         "takes any two folders of images."
     )
 

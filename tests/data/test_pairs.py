@@ -285,7 +285,7 @@ def test_a_damaged_picture_takes_its_partner_with_it(folders: Path) -> None:
     manifest = listed(folders)
     rejected = list(manifest.rejected())
     assert [entry["file"] for entry in rejected] == ["0/2.png", "1/5.png"]
-    assert rejected[1]["reason"].startswith("its condition 1/5.bmp: no picture")
+    assert rejected[1]["reason"].startswith("its condition 1/5.bmp: not an image")
     images = list(manifest.images())
     assert len(images) == PAIRS - 2
     assert all(set(e["condition"]) == {"file", "container", "bytes", "sha256", "size"} for e in images)

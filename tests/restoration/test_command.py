@@ -201,7 +201,7 @@ def test_the_time_is_told_and_hours_are_refused(
     told = capsys.readouterr().err.splitlines()
     assert told[1] == "jpeg: 2 photos, 2 samples each, on cpu"
     assert told[2] == "about 99.7 min: 8 evaluations of the network, of up to 748 s each"
-    assert re.search(r"More than 1 h are not begun .* allow it with --hours 2\.$", told[3])
+    assert re.search(r"That is more than 1 h: .* allow it with --hours 2\.$", told[3])
     assert not list((tmp_path / "out").iterdir())
     assert restore(folder, *arguments, "--hours", "2") == 0
     blocks = 8 * (
@@ -358,14 +358,15 @@ def test_what_is_lost_of_a_photo_is_told(
     assert re.search(r"deep\.png: its values, \d+ to \d+, do not fill their type, .*`--range 0 4095`", told)
     assert re.search(r"clear\.png: converted to 8-bit RGB on white, with losses: transparency$", told, re.MULTILINE)
     assert re.search(r"pages\.tif: .*with losses: first frame of several$", told, re.MULTILINE)
-    assert "gray.png: read as" not in told
+    assert "gray.png: converted" not in told
     again = ["--task", "jpeg", tmp_path / "deep.png", "-o", out, "--size", "full", "--force", "--range"]
     assert restore(folder, *again, "0", "4080") == 0
     assert (
         "deep.png: converted to 8-bit RGB on white, with losses: more than 8 bits: 0 to 4080" in capsys.readouterr().err
     )
-    as_eight_bits = [np.array(Image.open(out / f"deep-{number}.png")) for number in range(2)]
+    as_eight_bits = [read(out / f"deep-{number}.png") for number in range(2)]
     assert restore(folder, "--task", "jpeg", tmp_path / "gray.png", "-o", out, "--size", "full", "--force") == 0
-    assert np.array_equal([np.array(Image.open(out / f"gray-{number}.png")) for number in range(2)], as_eight_bits)
+    for number, pixels in enumerate(as_eight_bits):
+        np.testing.assert_array_equal(read(out / f"gray-{number}.png"), pixels)
     assert restore(folder, *again, "9", "-1") == 2
     assert "range 9 to -1: should be two numbers" in capsys.readouterr().err
