@@ -141,10 +141,9 @@ class Work:
         mask = self.request.mask
         request = {**vars(self.request), "mask": sha256(mask) if isinstance(mask, Path) else None}
         sampler = self.sampler.model_dump() if self.sampler else None
-        code = fingerprint("palette.diffusion.restore")
-        return json.dumps(
-            [sha256(self.model.weights), request, self.value_range, sampler, self.seed, code], sort_keys=True
-        )
+        code = fingerprint("palette.restoration.model")  # reading and resizing the photo among it
+        model = [sha256(self.model.weights), self.model.facts.model_dump(mode="json")]
+        return json.dumps([model, request, self.value_range, sampler, self.seed, code], sort_keys=True)
 
     def mark(self, photo: Path) -> str:
         """What the results of a photo carry: a digest of all that they are made of."""
@@ -158,7 +157,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     from palette import processor
     from palette.restoration import Request, load
     from palette.restoration.files import PAGE, check_results, passed_over, photos_in, result_names
-    from palette.restoration.photo import pixels_of, require_range
+    from palette.restoration.photo import hole_of, require_range
     from palette.stage import say
 
     processor.keep_memory()
@@ -167,7 +166,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     photos = photos_in(arguments.images, arguments.out)
     model = load(arguments.model)
     if arguments.mask:
-        pixels_of(arguments.mask)  # it concerns every photo, so it must be readable
+        hole_of(arguments.mask)  # it concerns every photo, so it must be one
     task = model.task_of(arguments.task)
     work = Work(
         model=model,
@@ -188,8 +187,8 @@ def _plan(arguments: argparse.Namespace) -> Work:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         say(f"no pictures by their endings, and passed over: {', '.join(others[:5])}{more}")
     say(f"{task}: {_count(len(photos), 'photo')}, {_count(work.samples, 'sample')} each, on {model.device}")
-    if ours:
-        say(f"{_count(len(ours), 'result')} of the same command found, and kept")
+    if kept := sum(work.kept.values()):
+        say(f"{_count(kept, 'result')} of the same command found, and kept")
     _tell_time(work, arguments.hours)
     _show_progress(work)
     return work
@@ -197,14 +196,15 @@ def _plan(arguments: argparse.Namespace) -> Work:
 
 def _own_results(work: Work) -> set[Path]:
     """The results that an earlier run of the same command has left; notes in `work.kept` how many of them need not be made."""
-    from palette.restoration.files import has_mark
+    from palette.restoration.files import has_mark, is_whole
 
     found: set[Path] = set()
     for photo, name in work.photos:
         there = [path for path in work.results(name) if path.exists()]
         mark = work.mark(photo) if there else ""
         found |= {path for path in there if has_mark(path, mark)}
-        work.kept[name] = sum(1 for _ in takewhile(found.__contains__, work.results(name)))
+        whole = (path in found and is_whole(path) for path in work.results(name))
+        work.kept[name] = sum(takewhile(bool, whole))
     return found
 
 
@@ -229,7 +229,7 @@ def _tell_time(work: Work, hours: float) -> None:
     evaluations = f"{_count(counts.total(), 'evaluation')} of the network, of up to {rounded(slowest)} s each"
     about = f"about {duration(max(1, seconds))}: {evaluations}"
     say(about)
-    if seconds > 3600 * hours:
+    if not seconds <= 3600 * hours:  # of NaN too
         raise ConfigError(
             f"{about}. More than {hours:g} h are not begun without being asked for: choose a smaller --size, fewer --samples or "
             f"--steps, or allow it with --hours {math.ceil(seconds / 3600)}."

@@ -83,23 +83,30 @@ def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str)
     return Pictures.fromarray(np.ascontiguousarray(array))
 
 
-def mask_of(mask: Photo, height: int, width: int) -> Mask:
-    """bool [height, width], True where the mask is white: where to generate. Raises DataError for one that does not fit.
+def hole_of(mask: Photo) -> Mask:
+    """bool [H, W], True where to generate. Raises DataError for a mask that cannot be read, or that hides all or nothing.
 
     `hole_levels` has the rule; a level of 128 or more is a hole.
     """
     name = name_of(mask, "mask")
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
-        white: Mask = mask.astype(np.bool_)
+        hole: Mask = mask.astype(np.bool_)
     else:
         try:
-            white = hole_levels(picture_of(mask, name, advice="Save the mask with 0 and 255.")) >= 128
+            hole = hole_levels(picture_of(mask, name, advice="Save the mask with 0 and 255.")) >= 128
         except ValueError as error:
             raise DataError(f"{name}: {error}.") from None
-    if white.shape != (height, width):
-        size = f"{white.shape[1]}×{white.shape[0]}"
-        raise DataError(f"{name}: {size} pixels, but the photo has {width}×{height}. A mask is as large as its photo.")
-    if white.all() or not white.any():
-        what = "white everywhere, so nothing of the photo is known" if white.all() else "nowhere white"
+    if hole.all() or not hole.any():
+        what = "white everywhere, so nothing of the photo is known" if hole.all() else "nowhere white"
         raise DataError(f"{name}: {what}. Paint white (255) where the model shall generate, black elsewhere.")
-    return white
+    return hole
+
+
+def mask_of(mask: Photo, height: int, width: int) -> Mask:
+    """bool [height, width], as `hole_of`. Raises DataError for a mask that does not fit, too."""
+    hole = hole_of(mask)
+    if hole.shape != (height, width):
+        size = f"{hole.shape[1]}×{hole.shape[0]}"
+        text = f"{size} pixels, but the photo has {width}×{height}. A mask is as large as its photo."
+        raise DataError(f"{name_of(mask, 'mask')}: {text}")
+    return hole
