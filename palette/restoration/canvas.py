@@ -57,7 +57,8 @@ class Request:
     filter: str = "lanczos"
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size != "full" and (not isinstance(self.size, int) or self.size < 1):
+        whole = isinstance(self.size, int) and not isinstance(self.size, bool)
+        if self.size is not None and self.size != "full" and (not whole or self.size < 1):
             raise ConfigError(f"size {self.size!r}: should be a number of pixels, 1 or more, or 'full'.")
         for option, task in (("mask", "inpainting"), ("extend", "uncropping"), ("factor", "super-resolution")):
             if getattr(self, option) is not None and self.task != task:
@@ -66,7 +67,7 @@ class Request:
             raise ConfigError("mask: missing. Inpainting needs one: as large as the photo, white where to generate.")
         if self.extend is not None and self.extend not in list(EXTENSIONS):
             raise ConfigError(f"extend {self.extend!r}: should be one of {', '.join(EXTENSIONS)}.")
-        if self.filter not in FILTERS:
+        if self.filter not in list(FILTERS):  # an unhashable one too
             raise ConfigError(f"filter {self.filter!r}: should be one of {', '.join(FILTERS)}.")
         if self.filter != "lanczos" and self.task == "super-resolution":
             raise ConfigError(

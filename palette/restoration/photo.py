@@ -1,6 +1,7 @@
 """Photographs and masks as users give them: a file, a Pillow image or an array."""
 
 import os
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,16 @@ ADVICE = "Say which ones are: `--range 0 4095`, or in Python `value_range=(0, 40
 
 def require_range(value_range: Range | None) -> None:
     """Raise ConfigError unless a range, if there is one, goes from a smaller value to a larger one."""
-    if value_range is not None and not (np.isfinite(value_range).all() and value_range[0] < value_range[1]):
-        raise ConfigError(
-            f"range {in_words(value_range)}: should be two numbers, that of black first, which is the smaller one."
-        )
+    match value_range:
+        case None:
+            return
+        case (Real() as black, Real() as white):
+            if np.isfinite(value_range).all() and black < white:
+                return
+            shown = in_words(value_range)
+        case _:
+            shown = repr(value_range)
+    raise ConfigError(f"range {shown}: should be two numbers, that of black first, which is the smaller one.")
 
 
 def picture_of(
