@@ -11,7 +11,7 @@ from palette.config.datasets import Dataset
 from palette.config.models import Network
 from palette.config.sampling import BASELINES, Experiment
 from palette.config_file import Places, Problem, closest, refuse, validate
-from palette.data.mask_files import pngs
+from palette.data.mask_files import RELEASED, pngs
 from palette.data.outputs import images_of
 from palette.dataset_checks import DATASET_CHECKS, sources_exist
 from palette.experiments import Single, choices, expand, singles
@@ -306,7 +306,10 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
         if task.masks.is_file() and task.masks_by is not None:
             text = f"goes with a folder of masks; those in {task.masks} have no names. Leave it out."
             yield Problem(("tasks", name, "masks_by"), text)
-        found = len(pngs(task.masks)) if task.masks.is_dir() else None
+        if task.masks.is_file() and task.mask is None:
+            text = f"missing. {task.masks} is an archive of masks of several areas; say which: {', '.join(RELEASED)}."
+            yield Problem(("tasks", name, "mask"), text)
+        found = len(pngs(task.masks, task.masks_by == "position")) if task.masks.is_dir() else None
         for dataset in dict.fromkeys(row.dataset for row in singles(config) if row.task == name):
             wanted = config.datasets[dataset].prepare.test_images if dataset in config.datasets else 0
             if found is not None and found < wanted:

@@ -192,6 +192,13 @@ def test_how_masks_are_dealt_out(problems: Problems, tmp_path: Path) -> None:
     (tmp_path / "masks.npz").touch()
     packed = f"{by}, mask: free-form-10-20, masks: TMP/masks.npz"
     assert "those in" in problems(("degradation: inpainting", packed))[0]
+    (line,) = problems(("degradation: inpainting", "degradation: inpainting, masks: TMP/masks.npz"))
+    assert "tasks.holes.mask: missing." in line
+    (tmp_path / "masks/more").mkdir(parents=True)
+    for number in range(2):
+        Image.new("1", (16, 16), number).save(tmp_path / f"masks/more/{number}.png")
+    (line,) = problems(("degradation: inpainting", f"{by}, masks: TMP/masks"))
+    assert "has 0 PNGs" in line  # by position only those that lie in the folder itself
 
 
 def test_masks_that_are_no_pngs(tmp_path: Path) -> None:

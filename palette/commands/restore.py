@@ -140,10 +140,9 @@ class Work:
         mask = self.request.mask
         request = {**vars(self.request), "mask": sha256(mask) if isinstance(mask, Path) else None}
         sampler = self.sampler.model_dump() if self.sampler else None
-        code = fingerprint("palette.diffusion.restore")
-        return json.dumps(
-            [sha256(self.model.weights), request, self.value_range, sampler, self.seed, code], sort_keys=True
-        )
+        code = fingerprint("palette.restoration.model")  # reading and resizing the photo among it
+        model = [sha256(self.model.weights), self.model.facts.model_dump(mode="json")]
+        return json.dumps([model, request, self.value_range, sampler, self.seed, code], sort_keys=True)
 
     def mark(self, photo: Path) -> str:
         """Return a digest of all that the results of a photo are made of; they carry it."""
@@ -158,7 +157,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     from palette.errors import listed
     from palette.restoration import Request, load
     from palette.restoration.files import PAGE, check_results, photos_in, result_names, skipped_files
-    from palette.restoration.photo import pixels_of, require_range
+    from palette.restoration.photo import hole_of, require_range
     from palette.stage import say
 
     processor.keep_memory()
@@ -167,7 +166,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     photos = photos_in(arguments.images, arguments.out)
     model = load(arguments.model)
     if arguments.mask:
-        pixels_of(arguments.mask)  # it concerns every photo, so it must be readable
+        hole_of(arguments.mask)  # it concerns every photo, so it must be one
     task = model.task_of(arguments.task)
     work = Work(
         model=model,
@@ -187,8 +186,8 @@ def _plan(arguments: argparse.Namespace) -> Work:
     if skipped := skipped_files(arguments.images, arguments.out):
         say(f"skipped (unsupported file extension): {listed(skipped, 5)}")
     say(f"{task}: {_count(len(photos), 'photo')}, {_count(work.samples, 'sample')} each, on {model.device}")
-    if ours:
-        say(f"keeping {_count(len(ours), 'result')} of an earlier run of the same command")
+    if kept := sum(work.kept.values()):
+        say(f"keeping {_count(kept, 'result')} of an earlier run of the same command")
     _estimate_time(work, arguments.hours)
     _show_progress(work)
     return work
@@ -196,14 +195,15 @@ def _plan(arguments: argparse.Namespace) -> Work:
 
 def _own_results(work: Work) -> set[Path]:
     """Return the results that an earlier run of the same command has left; record in `work.kept` how many need not be made."""
-    from palette.restoration.files import has_mark
+    from palette.restoration.files import has_mark, is_whole
 
     found: set[Path] = set()
     for photo, name in work.photos:
         there = [path for path in work.results(name) if path.exists()]
         mark = work.mark(photo) if there else ""
         found |= {path for path in there if has_mark(path, mark)}
-        work.kept[name] = sum(1 for _ in takewhile(found.__contains__, work.results(name)))
+        whole = (path in found and is_whole(path) for path in work.results(name))
+        work.kept[name] = sum(takewhile(bool, whole))
     return found
 
 
@@ -228,7 +228,7 @@ def _estimate_time(work: Work, hours: float) -> None:
     evaluations = f"{_count(counts.total(), 'evaluation')} of the network, of up to {rounded(slowest)} s each"
     about = f"about {duration(max(1, seconds))}: {evaluations}"
     say(about)
-    if seconds > 3600 * hours:
+    if not seconds <= 3600 * hours:  # of NaN too
         raise ConfigError(
             f"{about}. That is more than {hours:g} h: choose a smaller --size, fewer --samples or --steps, or allow it with "
             f"--hours {math.ceil(seconds / 3600)}."

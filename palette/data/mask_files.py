@@ -86,11 +86,11 @@ def own_masks(
         yield mask
 
 
-def pngs(folder: Path) -> list[str]:
-    """Paths of the PNGs in a folder and its sub-folders, sorted."""
+def pngs(folder: Path, flat: bool = False) -> list[str]:
+    """Paths of the PNGs in a folder and, unless `flat`, its sub-folders, sorted."""
     if not folder.is_dir():
         raise DataError(f"{folder}: neither a folder of PNGs nor an archive of masks (`masks` of a task).")
-    files = sorted(walk(folder))
+    files = sorted(file for file in walk(folder) if not (flat and "/" in file))
     masks = [file for file in files if file.lower().endswith(".png")]
     others = {Path(file).suffix.lower() for file in files} & {*FORMATS}
     if others and not masks:
@@ -103,7 +103,7 @@ def pngs(folder: Path) -> list[str]:
 
 def _by_position(folder: Path, count: int) -> list[str]:
     """The first `count` PNGs, sorted by name; if all names are numbers, by value, for `10.png` stands before `2.png` by name."""
-    files = [file for file in pngs(folder) if "/" not in file]
+    files = pngs(folder, flat=True)
     if all(Path(file).stem.isdecimal() for file in files):
         files.sort(key=lambda file: int(Path(file).stem))
     _refuse_too_few(folder, len(files), count)

@@ -47,7 +47,7 @@ class Request:
 
     task: one of `DEGRADATIONS`. size: short side of the result in pixels, or `full`: as the photo has it. Default: what the
     model was trained on; for super-resolution `full`. mask: for inpainting. extend: for uncropping, default `right`.
-    factor: for super-resolution, default 4. filter: of `FILTERS`, for the photo of tasks that enlarge nothing.
+    factor: for super-resolution, default 4. filter: of `FILTERS`, for the photo; super-resolution has its own.
     """
 
     task: str
@@ -58,7 +58,8 @@ class Request:
     filter: str = "lanczos"
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size != "full" and (not isinstance(self.size, int) or self.size < 1):
+        whole = isinstance(self.size, int) and not isinstance(self.size, bool)
+        if self.size is not None and self.size != "full" and (not whole or self.size < 1):
             raise ConfigError(f"size {self.size!r}: should be a number of pixels, 1 or more, or 'full'.")
         for option, task in (("mask", "inpainting"), ("extend", "uncropping"), ("factor", "super-resolution")):
             if getattr(self, option) is not None and self.task != task:
@@ -69,6 +70,10 @@ class Request:
             raise ConfigError(f"extend {self.extend!r}: should be one of {', '.join(EXTENSIONS)}.")
         if self.filter not in list(FILTERS):
             raise ConfigError(f"filter {self.filter!r}: should be one of {', '.join(FILTERS)}.")
+        if self.filter != "lanczos" and self.task == "super-resolution":
+            raise ConfigError(
+                "filter: has no meaning for super-resolution, which enlarges as in training. Leave it out."
+            )
         whole = isinstance(self.factor, Integral)
         if self.factor is not None and not (whole and FACTORS[0] <= self.factor <= FACTORS[1]):
             raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTORS[0]} to {FACTORS[1]}.")
@@ -114,7 +119,7 @@ def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
     height, width = photo.shape[:2]
     size = working_size(width, height, request, image_size)
     if request.task == "uncropping":
-        return extended(photo, EXTENSIONS[request.extend or "right"], *size)
+        return extended(photo, EXTENSIONS[request.extend or "right"], *size, FILTERS[request.filter])
     if request.task == "super-resolution":
         return Degraded(enlarged(photo, request.factor or 4, *size), None)
     image = resized(photo, *size, FILTERS[request.filter])
@@ -170,14 +175,14 @@ def enlarged(photo: Image, factor: int, width: int, height: int) -> Image:
     return resized(small, width, height, Pictures.Resampling.BICUBIC)
 
 
-def extended(photo: Image, side: Side, width: int, height: int) -> Degraded:
+def extended(photo: Image, side: Side, width: int, height: int, filter_: Pictures.Resampling) -> Degraded:
     """The photo on a canvas of `width` × `height`, mid-grey and to be generated where it is new."""
     kept_width, kept_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
     left, above = int((width - kept_width) * side.left), int((height - kept_height) * side.above)
     image = np.full((height, width, 3), HOLE, np.uint8)
     mask = np.ones((height, width), np.bool_)
     place = slice(above, above + kept_height), slice(left, left + kept_width)
-    image[place] = resized(photo, kept_width, kept_height)
+    image[place] = resized(photo, kept_width, kept_height, filter_)
     mask[place] = False
     return Degraded(image, mask)
 

@@ -8,7 +8,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from palette.data.degraded import Image
 from palette.data.folders import walk
-from palette.data.pictures import FORMATS, UNREADABLE
+from palette.data.pictures import FORMATS, UNREADABLE, decode_picture
 from palette.errors import ConfigError, DataError
 from palette.files import replacing
 
@@ -82,6 +82,15 @@ def has_mark(path: Path, mark: str) -> bool:
             return picture.info.get(MARK) == mark
     except UNREADABLE:
         return False
+
+
+def is_whole(path: Path) -> bool:
+    """Whether all pixels of a result are there: its mark stands before them."""
+    try:
+        decode_picture(path.read_bytes())
+    except UNREADABLE:
+        return False
+    return True
 
 
 def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, ours: Collection[Path] = ()) -> None:

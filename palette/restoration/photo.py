@@ -1,6 +1,7 @@
 """Photographs and masks as users give them: a file, a Pillow image or an array."""
 
 import os
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,16 @@ ADVICE = "Say which ones are: `--range 0 4095`, or in Python `value_range=(0, 40
 
 def require_range(value_range: Range | None) -> None:
     """Raise ConfigError unless a range, if there is one, goes from a smaller value to a larger one."""
-    if value_range is not None and not (np.isfinite(value_range).all() and value_range[0] < value_range[1]):
-        raise ConfigError(f"range {in_words(value_range)}: should be two numbers, black first and less than white.")
+    match value_range:
+        case None:
+            return
+        case (Real() as black, Real() as white):
+            if np.isfinite(value_range).all() and black < white:
+                return
+            shown = in_words(value_range)
+        case _:
+            shown = repr(value_range)
+    raise ConfigError(f"range {shown}: should be two numbers, black first and less than white.")
 
 
 def picture_of(
@@ -81,23 +90,30 @@ def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str)
     return Pictures.fromarray(np.ascontiguousarray(array))
 
 
-def mask_of(mask: Photo, height: int, width: int) -> Mask:
-    """bool [height, width], True where the mask is white: where to generate. Raises DataError for one that does not fit.
+def hole_of(mask: Photo) -> Mask:
+    """bool [H, W], True where to generate. Raises DataError for a mask that cannot be read, or that hides all or nothing.
 
     `hole_levels` has the rule; a level of 128 or more is a hole.
     """
     name = name_of(mask, "mask")
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
-        white: Mask = mask.astype(np.bool_)
+        hole: Mask = mask.astype(np.bool_)
     else:
         try:
-            white = hole_levels(picture_of(mask, name, advice="Save the mask with 0 and 255.")) >= 128
+            hole = hole_levels(picture_of(mask, name, advice="Save the mask with 0 and 255.")) >= 128
         except ValueError as error:
             raise DataError(f"{name}: {error}.") from None
-    if white.shape != (height, width):
-        size = f"{white.shape[1]}×{white.shape[0]}"
-        raise DataError(f"{name}: {size} pixels, but the photo has {width}×{height}. A mask is as large as its photo.")
-    if white.all() or not white.any():
-        what = "white everywhere, so nothing of the photo is known" if white.all() else "nowhere white"
+    if hole.all() or not hole.any():
+        what = "white everywhere, so nothing of the photo is known" if hole.all() else "nowhere white"
         raise DataError(f"{name}: {what}. Paint white (255) where the model shall generate, black elsewhere.")
-    return white
+    return hole
+
+
+def mask_of(mask: Photo, height: int, width: int) -> Mask:
+    """bool [height, width], as `hole_of`. Raises DataError for a mask that does not fit, too."""
+    hole = hole_of(mask)
+    if hole.shape != (height, width):
+        size = f"{hole.shape[1]}×{hole.shape[0]}"
+        text = f"{size} pixels, but the photo has {width}×{height}. A mask is as large as its photo."
+        raise DataError(f"{name_of(mask, 'mask')}: {text}")
+    return hole

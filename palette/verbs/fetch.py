@@ -95,7 +95,8 @@ def require_complete(opener: Opener, entries: Iterable[Entry], published: Mappin
     expected = {"": sum(published.values())} if "" in found else published
     for split, number in expected.items() if published else ():
         if found[split] != number:
-            place = opener.containers[containers.get(split, 0)]
+            there = [opener.containers[containers[split]]] if split in containers else opener.containers
+            place = ", ".join(map(str, there))
             what = f"pictures of the split `{split}`" if split else "pictures"
             raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {COMPLETE_IT}.")
 

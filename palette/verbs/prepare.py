@@ -201,7 +201,7 @@ class Work:
         }
         if self.bad.count:
             say(f"{self.bad.place}: {self.bad.count} of {self.bad.total} files left out:{self.bad.shown}")
-        facts = summary(self.manifest, options, found, writers, conditions, self.bad, chosen.noticed)
+        facts = summary(self.manifest, options, found, writers, conditions if paired else {}, self.bad, chosen.noticed)
         if lost := losses(facts):
             say(f"{self.bad.place}: conversions to 8-bit RGB with losses: {lost}")
         return facts

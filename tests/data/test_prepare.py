@@ -146,6 +146,7 @@ def test_photos_take_turns(stage_of: StageOf, photos: Stage[Any]) -> None:
     assert set(json.loads(stage.path("card.json").read_text())["artifacts"]) == names
     with ImageStore(stage.path("train-conditions.zip")) as none:  # these are no pairs
         assert len(none) == 0
+    assert "conditions" not in {*summary, *summary["train"], *summary["test"]}
 
 
 def test_number_of_threads_changes_no_byte(stage_of: StageOf, photos: Stage[Any]) -> None:

@@ -318,6 +318,9 @@ def test_imagenet_with_a_list_instead_of_the_kit(tmp_path: Path, fetched: Fetche
     labels.write_text("cat\n")
     with pytest.raises(DataError, match="'cat' is no WordNet ID"):
         fetched(imagenet, source="imagenet", path=folder)
+    labels.write_text(f"{IDS[0]}\n")
+    with pytest.raises(DataError, match=rf"synset_labels\.txt: has 1 labels for {len(LABELED)} validation images"):
+        fetched(imagenet, source="imagenet", path=folder)
 
 
 def damaged_kit(mat: bytes) -> bytes:

@@ -215,5 +215,9 @@ def test_label_maps_keep_their_colors() -> None:
     assert shown.shape == (16, 20, 3)
     assert np.array_equal(shown, np.asarray(Image.fromarray(labels).resize((20, 16), Image.Resampling.NEAREST)))
     assert np.array_equal(degrade(labels, Request("paired"), 16).image, lanczos(labels, 20, 16))
+    beside = degrade(labels, Request("uncropping", size=32, extend="bottom", filter="nearest"), 16).image
+    assert np.array_equal(beside[:26], np.asarray(Image.fromarray(labels).resize((32, 26), Image.Resampling.NEAREST)))
+    with pytest.raises(ConfigError, match="filter: has no meaning for super-resolution"):
+        Request("super-resolution", filter="nearest")
     with pytest.raises(ConfigError, match=r"filter 'area': should be one of lanczos, .*nearest"):
         Request("paired", filter="area")

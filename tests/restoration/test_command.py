@@ -1,6 +1,8 @@
 """`palette restore`: files in, samples and a page out, and nothing of the user's is lost."""
 
 import errno
+import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,8 +16,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import palette
-from palette import cli
+from palette import cli, fingerprint
 from palette.commands import restore as command
+from palette.fingerprint import modules
 from palette.restoration import files, pace
 from palette.restoration.files import result_names
 from tests.restoration.models import weights, write_model
@@ -129,12 +132,13 @@ def test_the_same_command_goes_on(
     out = tmp_path / "out"
     assert restore(folder, *arguments, "-o", out) == 0
     first = (out / "cat-0.png").stat().st_mtime_ns
-    for name in ("cat-1.png", "a #1-0.png", "index.html"):
+    os.truncate(out / "cat-1.png", (out / "cat-1.png").stat().st_size // 2)  # as a copy that broke off leaves it
+    for name in ("a #1-0.png", "index.html"):
         (out / name).unlink()
     capsys.readouterr()
     assert restore(folder, *arguments, "-o", out, samples=3) == 0
     told = capsys.readouterr().err
-    assert "keeping 2 results of an earlier run of the same command" in told
+    assert "keeping 1 result of an earlier run of the same command" in told
     assert "10 evaluations" in told  # two steps for each of the 2 and 3 that are missing, or stand after a missing one
     assert (out / "cat-0.png").stat().st_mtime_ns == first
     for file in (tmp_path / "whole").iterdir():
@@ -143,9 +147,9 @@ def test_the_same_command_goes_on(
     assert "evaluations" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["photo", "model", "steps", "size", "mask"])
+@pytest.mark.parametrize("change", ["photo", "model", "facts", "code", "steps", "size", "mask"])
 def test_results_of_anything_else_are_not_taken_for_finished(
-    folder: Path, photo: Pixels, photos: Path, tmp_path: Path, change: str
+    folder: Path, photo: Pixels, photos: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mask, model = tmp_path / "mask.png", tmp_path / "model"
     Image.fromarray(np.eye(33, 21) > 0).save(mask)
@@ -157,6 +161,11 @@ def test_results_of_anything_else_are_not_taken_for_finished(
         Image.fromarray(photo[:, ::-1].copy()).save(photos / "cat.png")
     elif change == "model":
         save_file(weights(NETWORK, seed=1), model / "model.safetensors")
+    elif change == "facts":
+        facts = json.loads((model / "model.json").read_text())
+        (model / "model.json").write_text(json.dumps({**facts, "precision": "bf16"}))
+    elif change == "code":  # of reading a photo
+        monkeypatch.setattr(fingerprint, "fingerprint", lambda entry: str("palette.data.pictures" in modules(entry)))
     elif change == "mask":
         Image.fromarray(np.eye(33, 21) == 0).save(mask)
     more = {"steps": ["--steps", "3"], "size": ["--size", "full"]}.get(change, [])
@@ -202,7 +211,9 @@ def test_the_time_is_told_and_hours_are_refused(
     assert told[1] == "jpeg: 2 photos, 2 samples each, on cpu"
     assert told[2] == "about 99.7 min: 8 evaluations of the network, of up to 748 s each"
     assert re.search(r"That is more than 1 h: .* allow it with --hours 2\.$", told[3])
+    assert restore(folder, *arguments, "--hours", "nan") == 2
     assert not list((tmp_path / "out").iterdir())
+    capsys.readouterr()
     assert restore(folder, *arguments, "--hours", "2") == 0
     blocks = 8 * (
         2 + 2 + 4 + 2
@@ -263,6 +274,17 @@ def test_a_mask_goes_with_photos_of_its_size(
     mask.write_bytes(b"no picture")
     assert restore(folder, "--task", "inpainting", photos, "--mask", mask, "-o", tmp_path / "none") == 3
     assert not (tmp_path / "none").exists()
+
+
+def test_a_mask_of_few_of_its_levels_is_no_matter_of_the_range_of_photos(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 and 255 in a file of 16 bits: the advice is one that helps, and comes before any photo."""
+    mask = tmp_path / "mask.png"
+    Image.fromarray((np.eye(33, 21) * 255).astype(np.uint16)).save(mask)
+    assert restore(folder, "--task", "inpainting", photos, "--mask", mask, "-o", tmp_path / "out") == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Save the mask with 0 and 255.")
 
 
 @pytest.mark.parametrize(

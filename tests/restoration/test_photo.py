@@ -85,7 +85,7 @@ def test_a_mask_is_white_where_to_generate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mask", "says"),
     [
-        (np.ones((8, 6), np.bool_), "6×8 pixels, but the photo has 8×6"),
+        (np.eye(8, 6, dtype=np.bool_), "6×8 pixels, but the photo has 8×6"),
         (np.zeros((6, 8), np.bool_), "nowhere white"),
         (np.eye(6, 8, dtype=np.uint8), "nowhere white"),  # 0 and 1 instead of 0 and 255
         (np.ones((6, 8), np.bool_), "white everywhere"),

@@ -84,7 +84,7 @@ def list_imagenet(stage: Stage[FetchSpec]) -> Listing:
         test = _by_folder(containers[1], "test")
     else:
         found = members(containers[1]) if "test" in archives else ({"file": file} for file in walk(containers[1]))
-        test = _validation(found, _labels(folder, archives))
+        test = _validation(found, _labels(folder, archives, known.images.get("test", 0)))
     entries = ({**entry, "container": number} for number, split in enumerate((train, test)) for entry in split)
     return Listing("imagenet", [path.resolve() for path in containers], entries, total=sum(known.images.values()))
 
@@ -120,8 +120,8 @@ def _by_folder(tree: Path, split: Split) -> Iterator[Entry]:
         yield entry
 
 
-def _labels(folder: Path, archives: Mapping[Split | None, Path]) -> dict[int, str]:
-    """Return the WordNet ID of each validation image, by its number."""
+def _labels(folder: Path, archives: Mapping[Split | None, Path], published: int) -> dict[int, str]:
+    """Return the WordNet ID of each validation image, by its number. published: how many there are."""
     file = label_list(folder)
     if file is None and None in archives:
         return dict(enumerate(kit_labels(archives[None]), 1))
@@ -134,6 +134,8 @@ def _labels(folder: Path, archives: Mapping[Split | None, Path]) -> dict[int, st
     wrong = next((label for label in labels.values() if not WORDNET.fullmatch(label)), None)
     if wrong is not None:
         raise DataError(f"{file}: {wrong!r} is no WordNet ID. It needs one for each validation image, one a line.")
+    if len(labels) < published:
+        raise DataError(f"{file}: has {len(labels):,} labels for {published:,} validation images. Get it again.")
     return labels
 
 
