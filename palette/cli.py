@@ -75,6 +75,7 @@ WAYS_OUT = {
     errno.EROFS: CLOSED,
     errno.EACCES: CLOSED,
     errno.EPERM: CLOSED,
+    errno.ENAMETOOLONG: "Choose a shorter path.",
 }
 """What a disk refuses → what to do."""
 
@@ -125,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _foreign(given: Sequence[str]) -> str:
     """Return what to say of a command or an option of the unofficial code, or nothing."""
-    command = given[0] if given else ""
+    command = next(iter(given[1:] if given[:1] == ["-p"] else given), "")
     if command in FOREIGN_COMMANDS:
         return f"{command}: a command of the unofficial code. Here, {FOREIGN_COMMANDS[command]}."
     words = [word.partition("=")[0] for word in given] if command == "train" else []

@@ -30,7 +30,7 @@ def test_all_rules_with_gpus_ask_for_them_in_the_words_of_the_plugin(name: str) 
     plan = Plan(
         read_config(yaml.safe_load((CHECKOUT / "workflow/presets/smoke.yaml").read_text()), [Path("config.yaml")])
     )
-    rules = {spec.kind for spec in plan.stages.values() if spec.runtime.gpus} | {"train_with_averages"}
+    rules = {spec.kind for spec in plan.stages.values() if spec.runtime.gpus}
     assert set(profile["set-resources"]) == rules
 
 
