@@ -74,6 +74,7 @@ WAYS_OUT = {
     errno.EROFS: CLOSED,
     errno.EACCES: CLOSED,
     errno.EPERM: CLOSED,
+    errno.ENAMETOOLONG: "Choose a shorter path.",
 }
 """What a disk refuses → what to do."""
 
@@ -124,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _foreign(given: Sequence[str]) -> str:
     """Return a hint for a command or for options of the unofficial code; empty without any."""
-    command = given[0] if given else ""
+    command = next(iter(given[1:] if given[:1] == ["-p"] else given), "")
     if command in FOREIGN_COMMANDS:
         return f"{command}: a command of the unofficial code. Here, {FOREIGN_COMMANDS[command]}."
     words = [word.partition("=")[0] for word in given] if command == "train" else []

@@ -20,6 +20,8 @@ Path_ = tuple[str | int, ...]
 """Where something stands in a config: ("models", "palette", "train", "steps")."""
 DEEPEST, MOST_VALUES = 32, 1_000_000
 """Bounds of a config: levels and values, with all aliases and merges written out."""
+PLAIN = {"str", "int", "float", "bool", "null", "timestamp", "seq", "map", "merge"}
+"""YAML's types of values that a config may have."""
 
 
 WORDS = {
@@ -102,6 +104,8 @@ class _Walk:
         """Return how many values a node stands for, and how deep they are nested. Raises MarkedYAMLError for too many."""
         if node in self._sizes:
             return self._sizes[node]
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in PLAIN:
+            raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}; write a plain value", problem_mark=node.start_mark)
         self._sizes[node] = MOST_VALUES, DEEPEST  # what contains itself has no end
         count, depth = 1, 0
         for part, child in self._children(node, path):

@@ -146,9 +146,8 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     What must be supplied by hand is only said, so that one can plan without it; `start` refuses to run then.
     Raises ConfigError for every mistake in the config; DataError for pictures without their partner in a dataset of pairs.
     """
-    for file in files:
-        read_yaml(file)  # for keys that stand twice, of which Snakemake's reader silently keeps the last
-    config = read_config(raw if raw is not None else read_yaml(files[-1]), files, [own_files_are_there])
+    read = [read_yaml(file) for file in files]  # in any case: Snakemake's reader silently takes keys that stand twice
+    config = read_config(raw if raw is not None else read[-1], files, [own_files_are_there])
     surveys = _surveys(config)
     classes = {name: found.classes for name, found in surveys.items() if found.classes}
     refuse(list(too_few(config, surveys)), Places(files))

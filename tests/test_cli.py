@@ -44,6 +44,7 @@ def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "says"),
     [
         (["test", "-c", "x.json"], "`palette restore` takes your own photographs"),
+        (["-p", "test", "-c", "x.json"], "test: a command of the unofficial code"),
         (["eval", "-s", "a", "-d", "b"], "`folders` in the config"),
         (
             ["train", "-c", "x.json", "-gpu", "0,1"],

@@ -115,6 +115,7 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("{steps: 4}", "{steps: 4, eta: 0.5}", 11, "goes with `kind: ddim`"),
         ("  palette:\n", "  palette:\n    mix: {jpeg: 1}\n", 14, "it never sees colorization"),
         ("{steps: 10}", "{steps: yes}", 9, "train.steps: is YAML's yes or no here"),
+        ("{multipliers: [1, 2]}", "{multipliers: [yes, 2]}", 8, "network.multipliers: is YAML's yes or no here"),
         ("{steps: 10}", "{steps: 1.5}", 9, "should be a whole number (given: 1.5)"),
         ("{steps: 10}", "{learning_rate: .inf}", 9, "should be a finite number"),
         ("{steps: 10}", "{start_from: /nowhere/x.safetensors}", 9, "no file /nowhere/x.safetensors"),
@@ -229,6 +230,8 @@ def test_wrong_tables_of_the_paper_are_refused(write: Callable[[str], Path], tab
         (SMALL + "tasks: {}\n", "14: tasks: duplicate key"),
         ("datasets: [\n", "not valid YAML for a config"),
         ("just text", "a config is a mapping of sections"),
+        ("results: !!binary aGVsbG8=\n" + SMALL, "1: not valid YAML for a config: the tag tag:yaml.org,2002:binary"),
+        ('results: "a\\0b"\n' + SMALL, "1: results: has characters that no file can hold"),
         ("\xff\xfe", "mapping of sections"),
     ],
 )

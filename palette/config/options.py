@@ -46,8 +46,14 @@ class Options(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse YAML's `yes` and `no` for numbers, which Python takes for 1 and 0, and for names."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+    def value_is_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse text that cannot be written, and YAML's `yes` and `no` for numbers, which Python takes for 1 and 0, and for names."""
+        entries = value if isinstance(value, list | tuple) else [value]
+        if (
+            any(isinstance(entry, bool) for entry in entries)
+            and cls.model_fields[str(info.field_name)].annotation is not bool
+        ):
             raise ValueError("is YAML's yes or no here; a word in quotes stays a word")
+        if isinstance(value, str) and re.search("[\\0\ud800-\udfff]", value):
+            raise ValueError("has characters that no file can hold: NUL, or half of a surrogate pair")
         return value

@@ -70,15 +70,15 @@ class Waits:
                 if card in made and (gone := [file for file in files if file not in made]):
                     self._gone[card] = gone
 
-    def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """The files that the job of a stage waits for.
+    def inputs(self, folder: str, shard: str | None = None, again: bool = False) -> list[str]:
+        """The files that the job of a stage waits for. again: it runs although it may be done.
 
         Snakemake makes a missing input again and then runs whatever waits for it. So a job that is done names only those
         of its inputs that are there: others may be deleted, and are made again when a job needs them that is not done.
         Such a job also waits for what is gone beside a card.
         """
         files = self.plan.inputs(folder, shard)
-        if done(self.plan, self.made, Job(folder, shard)):
+        if not again and done(self.plan, self.made, Job(folder, shard)):
             return [file for file in files if file in self.made]
         return files + [file for card in files if card in self._gone for file in self._gone[card] if file not in files]
 

@@ -58,6 +58,7 @@ def test_a_done_job_names_what_is_there_of_its_inputs_alone(make: Make) -> None:
     delete(plan, "prepare/*/*.zip")
     kept = Waits(plan, Made(plan.results)).inputs(train.folder)
     assert kept == [file for file in every if not file.endswith(".zip")] != every
+    assert Waits(plan, Made(plan.results)).inputs(train.folder, again=True) == every  # as with --forcerun
     (plan.results / train.card).unlink()
     assert Waits(plan, Made(plan.results)).inputs(train.folder) == every
 

@@ -78,16 +78,23 @@ def made(folder, shard=None):
     return [results / file for file in plan.outputs(folder, shard)]
 
 
-def awaited(folder, shard=None):
+def awaited(folder, shard=None, again=False):
     """All files that a job of a stage waits for."""
-    return [ancient(start_of_paths + file) for file in waits.inputs(folder, shard)]
+    return [
+        ancient(start_of_paths + file) for file in waits.inputs(folder, shard, again)
+    ]
 
 
 def needed(kind):
     """Input function: the same of the stage of this kind that the wildcards name."""
     return lambda wildcards: awaited(
-        f"{kind}/{wildcards.stage}", wildcards.get("shard")
+        f"{kind}/{wildcards.stage}", wildcards.get("shard"), forced(kind)
     )
+
+
+def forced(kind):
+    """Whether the jobs of a kind run although they are done: of `--forceall`, or of `--forcerun` with the name of their rule."""
+    return workflow.dag_settings.forceall or kind in workflow.dag_settings.forcerun
 
 
 def threads_of(kind):
