@@ -14,7 +14,6 @@ from palette.checks import own_files_are_there, read_config
 from palette.config import Config
 from palette.config.scores import Score
 from palette.config_file import Places, read_yaml, refuse
-from palette.costs import page as cost_page
 from palette.costs import runs
 from palette.costs.budget import keep_within_budget
 from palette.costs.disk import full_disk
@@ -249,6 +248,8 @@ def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
 
     logs: the files in which Snakemake logged it, its own first.
     """
+    from palette.costs import page as cost_page  # here: jinja2 is slow to import, and most plans write no page
+
     try:
         cost_page.write(plan)
     except (OSError, UserError) as error:

@@ -16,7 +16,7 @@ from palette.spec.stages import TrainSpec
 from tests.costs.conftest import RAW, Make, finish
 
 NAMES = {"photos-jpeg-palette-s0", "photos-inpainting-palette-s0"}
-CHANGED = "palette/training/log.py"
+CHANGED = "palette/training/trainer.py"
 
 
 @pytest.fixture

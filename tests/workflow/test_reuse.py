@@ -119,7 +119,7 @@ def test_results_moved_elsewhere_rerun_nothing(finished: Project, tmp_path: Path
 def test_the_plan_as_a_target_and_the_budget(project: Project) -> None:
     project.change(lambda c: c["models"]["palette"]["train"].update(learning_rate=2e-3))
     project.change(lambda c: c.update(budget={"gpu": "h100", "gpu_hours": 0}))
-    with (project.folder / "palette/training/log.py").open("a") as file:
+    with (project.folder / "palette/training/trainer.py").open("a") as file:
         file.write("\nANOTHER = 1\n")
     before = {file for file in project.results.rglob("*") if not {".cost", "logs"} & set(file.parts)}
     shown = project.snakemake("plan").stdout
@@ -128,7 +128,7 @@ def test_the_plan_as_a_target_and_the_budget(project: Project) -> None:
     assert "Done. Look at" not in shown
     lost = "photos-colorization-regression-s0: 8 of 8 steps, about "  # of the other model an option has changed too
     assert shown.count(" of 8 steps") == shown.count(lost) == 1
-    assert "engine: palette/training/log.py changed" in shown
+    assert "engine: palette/training/trainer.py changed" in shown
     refused = project.snakemake(check=False)
     assert refused.returncode != 0
     assert "above budget.gpu_hours: 0" in refused.stderr
