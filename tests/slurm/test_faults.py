@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 ERROR = re.compile(r"^Error in rule train:(?:\n    .*)*", re.MULTILINE)
 """One of Snakemake's reports of a failed training."""
-TWO_MINUTES = "train:runtime=2 if 'out-of-time' in wildcards.stage else 15"
+THREE_MINUTES = "train:runtime=3 if 'out-of-time' in wildcards.stage else 15"
 
 OWN_ARRAY = """#!/bin/sh
 task=$SLURM_ARRAY_TASK_ID
@@ -119,7 +119,7 @@ def restart_controller(run: Disturbed) -> None:
 
 
 def run_out_of_time(run: Disturbed) -> None:
-    """The training is held still until its two minutes are nearly over, as on a slow node; on a slower one they are already."""
+    """The training is held still until its three minutes are nearly over, as on a slow node; on a slower one they are already."""
     job = run.in_the_middle("out-of-time")
     trainer = int(json.loads((run.state("out-of-time") / "heartbeat.json").read_text())["pid"])
     with suppress(ProcessLookupError):
@@ -127,7 +127,7 @@ def run_out_of_time(run: Disturbed) -> None:
     until(
         lambda: seconds_of(run.cluster.run("squeue", "-h", "-j", job, "-o", "%L")) in (0, 1, 2, math.inf),
         "the end",
-        150,
+        210,
     )
     with suppress(ProcessLookupError):
         os.kill(trainer, signal.SIGCONT)
@@ -148,7 +148,7 @@ def disturbed(
     log = project.folder / "snakemake.log"
     with log.open("w") as out:
         snakemake = subprocess.Popen(
-            command("models", "--set-resources", TWO_MINUTES),
+            command("models", "--set-resources", THREE_MINUTES),
             cwd=project.folder,
             env=environment(project, cluster),
             stdout=out,
