@@ -79,9 +79,14 @@ def _digests(config: Config) -> dict[str, str]:
 
 
 def _to_fetch(plan: Plan) -> list[FetchSpec]:
-    """Return the datasets that a run will fetch."""
-    to_run = remaining(plan, Made(plan.results))
-    return [spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec) and spec.folder in to_run]
+    """Return the datasets of files that a run will fetch. The whole graph is walked only if some are not there yet."""
+    made = Made(plan.results)
+    fetches = [
+        spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec) and (spec.known or spec.fetch.files)
+    ]
+    absent = [spec for spec in fetches if not done(plan, made, Job(spec.folder))]
+    to_run = remaining(plan, made) if absent else {}
+    return [spec for spec in absent if spec.folder in to_run]
 
 
 def missing_data(plan: Plan) -> list[Missing]:
