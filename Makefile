@@ -8,7 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= 2
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-IN_ENV = PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+# Some images forbid Python to write byte code: each of a hundred jobs would compile the package again.
+IN_ENV = env -u PYTHONDONTWRITEBYTECODE PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+# In the order of collection, which begins with the files that take longest; xdist's own begins with those of most tests.
+PYTEST = OMP_NUM_THREADS=1 pytest --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test slow check generated lock env clean
 
@@ -17,11 +20,11 @@ demo: env
 	$(IN_ENV) snakemake --cores $(CORES) --report results/report.html
 
 test: env
-	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m "not slow" --numprocesses $(CORES) --dist loadfile
+	$(IN_ENV) $(PYTEST) -m "not slow" --numprocesses $(CORES)
 
 # Two files at a time: those on the cluster mostly wait.
 slow: env
-	$(IN_ENV) OMP_NUM_THREADS=1 pytest -m slow --numprocesses 2 --dist loadfile
+	$(IN_ENV) $(PYTEST) -m slow --numprocesses 2
 
 check: env
 	$(IN_ENV) ruff format --check .
@@ -50,7 +53,7 @@ $(VENV)/ready: envs/lock.txt envs/bootstrap.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments: its venv module is missing (Debian, Ubuntu: sudo apt install python3-venv)."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
-	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --require-hashes -r envs/lock.txt || $(VENV)/bin/python -m pip install --require-hashes -r envs/lock.txt
+	$(VENV)/bin/uv pip install --compile-bytecode --python $(VENV)/bin/python --require-hashes -r envs/lock.txt || $(VENV)/bin/python -m pip install --require-hashes -r envs/lock.txt
 	$(VENV)/bin/uv pip install --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.workflow.project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 GIGABYTES = 3
 

@@ -27,7 +27,7 @@ from tests.slurm.conftest import FAULTS, command, environment, with_data_of
 from tests.slurm.lab import Lab, until
 from tests.workflow.project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 ERROR = re.compile(r"^Error in rule train:(?:\n    .*)*", re.MULTILINE)

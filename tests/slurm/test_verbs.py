@@ -13,7 +13,7 @@ from tests.slurm.conftest import on_slurm, with_data_of
 from tests.slurm.lab import Lab
 from tests.workflow.project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 Finished = tuple[Project, str]
 """The project, and what Snakemake said."""
 TOO_LITTLE = 0.1
