@@ -13,7 +13,7 @@ from typing import Any
 
 from palette.errors import DataError
 from palette.files import read_json
-from palette.graph import ARTIFACTS, SHARD_ARTIFACTS
+from palette.graph import SHARD_ARTIFACTS
 from palette.jobs import place, suffix
 from palette.progress import clock
 from palette.spec import read_spec
@@ -103,13 +103,9 @@ def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[
 
 
 def is_made(results: Path, spec: Spec, shard: int | None) -> bool:
-    """Whether the files of a job are there."""
-    if shard is not None:
-        return all(
-            (results / spec.folder / name.format(shard=f"{shard:03}")).exists() for name in SHARD_ARTIFACTS[spec.kind]
-        )
-    files = [f"{spec.folder}/{name}" for name in ARTIFACTS.get(spec.kind, ())]
-    return all((results / file).exists() for file in (*files, spec.card))
+    """Whether a job has ended. Its card is written last, and stays when its files are deleted to make room."""
+    card = spec.card if shard is None else f"{spec.folder}/{SHARD_ARTIFACTS[spec.kind][-1].format(shard=f'{shard:03}')}"
+    return (results / card).exists()
 
 
 def read_if_there(file: Path) -> dict[str, Any]:

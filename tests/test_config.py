@@ -115,6 +115,7 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("  palette:\n", "  palette:\n    mix: {jpeg: 1}\n", 14, "it never sees colorization"),
         ("{steps: 10}", "{steps: yes}", 9, "train.steps: is YAML's yes or no here"),
         ("{multipliers: [1, 2]}", "{multipliers: [yes, 2]}", 8, "network.multipliers: is YAML's yes or no here"),
+        ("  palette:\n", "  palette:\n    train_on: {photos: yes}\n", 8, "train_on: is YAML's yes or no here"),
         ("{steps: 10}", "{steps: 1.5}", 9, "should be a whole number (given: 1.5)"),
         ("{steps: 10}", "{learning_rate: .inf}", 9, "should be a finite number"),
         ("{steps: 10}", "{start_from: /nowhere/x.safetensors}", 9, "no file /nowhere/x.safetensors"),

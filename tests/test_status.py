@@ -80,6 +80,17 @@ def test_a_run_that_has_just_begun(plan: Plan) -> None:
     assert found["jobs"] == []
 
 
+def test_what_was_deleted_to_make_room_is_finished(plan: Plan) -> None:
+    for store in plan.results.glob("prepare/*/*.zip"):
+        store.unlink()
+    sample = plan.of_kind("sample")[0]
+    for shard in plan.shards(sample):
+        make(plan, sample.folder, shard)
+        (plan.results / sample.folder / f"shard-{shard}.zip").unlink()
+    finished = status.of_results(plan.results, NOW)["finished"]
+    assert finished == {"fetch": 1, "prepare": 1, "sample": len(plan.shards(sample))}
+
+
 def test_a_training_tells_how_far_it_is_and_where(plan: Plan) -> None:
     begin(plan, training(plan, 0))
     found = status.of_results(plan.results, NOW)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -39,6 +39,11 @@ def _absolute(path: Path) -> Path:
 Folder = Annotated[Path, AfterValidator(_absolute)]
 
 
+def _takes_names(annotation: Any) -> bool:
+    """Return whether a field takes a mapping of the user's own names, not of options."""
+    return get_origin(annotation) is dict or any(map(_takes_names, get_args(annotation)))
+
+
 class Options(BaseModel):
     """Base of every section: unknown keys are refused, values never change after reading."""
 
@@ -48,11 +53,11 @@ class Options(BaseModel):
     @classmethod
     def value_is_meant(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse text that cannot be written, and YAML's `yes` and `no` for numbers, which Python takes for 1 and 0, and for names."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
         entries = value if isinstance(value, list | tuple) else [value]
-        if (
-            any(isinstance(entry, bool) for entry in entries)
-            and cls.model_fields[str(info.field_name)].annotation is not bool
-        ):
+        if isinstance(value, dict) and _takes_names(annotation):
+            entries = list(value.values())
+        if any(isinstance(entry, bool) for entry in entries) and annotation is not bool:
             raise ValueError("is YAML's yes or no here; a word in quotes stays a word")
         if isinstance(value, str) and re.search("[\\0\ud800-\udfff]", value):
             raise ValueError("has characters that no file can hold: NUL, or half of a surrogate pair")
