@@ -140,10 +140,9 @@ class Reasons:
                 yield f"{self._option(spec, key)}{_change(before_flat.get(key), now_flat.get(key))}"
         if facts.get("engine") != spec.engine:
             yield from changed_code(spec.kind, earlier)
-        before, after = facts.get("parents", {}), spec.parents
-        for role in after:
-            if before.get(role) != after[role]:
-                yield f"{self.plan.stages[after[role]].kind} {self.plan.stages[after[role]].name} is another"
+        before = set(facts.get("parents", {}).values())
+        for parent in [self.plan.stages[folder] for folder in spec.parents.values() if folder not in before]:
+            yield f"{parent.kind} {parent.name} is another"
 
     def _option(self, spec: Spec, key: str) -> str:
         """`models.palette.train.learning_rate` for `learning_rate` of a training."""

@@ -58,6 +58,12 @@ def test_a_new_row_is_named(make: Make) -> None:
     assert "experiments.photos-jpeg-input is new" in why(make(experiments=more))["tabulate scores"]
 
 
+def test_a_row_that_is_gone_makes_no_other_another(make: Make) -> None:
+    finish(make())
+    fewer = [{**RAW["experiments"][0], "task": "hole"}]
+    assert why(make(experiments=fewer))["tabulate scores"] == ["experiments.photos-jpeg-palette-dpm-s0 is gone"]
+
+
 def test_the_changed_module_is_named(make: Make) -> None:
     plan = make()
     finish(plan, modules={"palette/diffusion/samplers.py": "0000000000"})
