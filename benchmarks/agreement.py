@@ -29,10 +29,10 @@ from torchvision import models
 from benchmarks.reference import inception
 from benchmarks.scoring import CPU, pairs, pictures
 from benchmarks.timing import parser, write
+from palette.scoring.extractor_facts import CLASSES, FIRST_CLASS, LAST_CLASS
+from palette.scoring.extractors import load_network
 from palette.scoring.features import Pair, measure
 from palette.scoring.frechet import frechet_distance
-from palette.scoring.kinds import CLASSES, FIRST_CLASS, LAST_CLASS
-from palette.scoring.networks import load_network
 from palette.scoring.statistics import inception_score, inside, kernel_distance
 
 MODES = {

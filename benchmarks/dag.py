@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from benchmarks.timing import parser, write
-from palette.plan import Plan
-from palette.workflow import plan_of
+from palette.planning.plan import Plan
+from palette.running.start import plan_of
 
 CHECKOUT = Path(__file__).parents[1]
 SHARDS = 20

@@ -14,11 +14,11 @@ from PIL import Image
 
 from benchmarks.timing import parser, seconds, spread, write
 from benchmarks.training import CPU, DEFAULT, TINY, Case, our_step, our_trainer
-from palette import processor
-from palette.data.pictures import cut_square
-from palette.data.randomness import generator
-from palette.data.store import ImageStore, StoredImage, image_name, write_store
+from palette.data.images.pictures import cut_square
+from palette.data.store.store import ImageStore, StoredImage, image_name, write_store
 from palette.data.tasks import TASKS
+from palette.system import devices
+from palette.system.randomness import generator
 from palette.training.stream import Stream, batches, collate
 
 IMAGES = 64
@@ -76,7 +76,7 @@ def share_of_waiting(store: Path, case: Case, steps: int) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = parser(__doc__).parse_args(arguments)
-    processor.use(chosen.threads)
+    devices.use(chosen.threads)
     cases = [Case(TINY, 16, 2)] if chosen.quick else [Case(DEFAULT, 64, 4), Case(DEFAULT, 256, 1)]
     repeats = 1 if chosen.quick else chosen.repeats
     found: dict[str, dict[str, object]] = {}

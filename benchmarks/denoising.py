@@ -7,11 +7,11 @@ from torch import Tensor
 
 from benchmarks.timing import Work, compare, parser, peak_memory, write
 from benchmarks.training import CPU, DEFAULT, TINY, Case, examples, on, reference_network, settings
-from palette import processor
 from palette.diffusion.denoiser import Denoiser
 from palette.diffusion.samplers import ancestral, paper_steps
 from palette.diffusion.schedule import inference_gammas
 from palette.model import networks
+from palette.system import devices
 
 T = 200
 """The step, of 1000: far from both ends."""
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--image-size", type=int, default=64, help="side in pixels (default: %(default)s)")
     options.add_argument("--batch-size", type=int, default=4, help="images at a time (default: %(default)s)")
     chosen = options.parse_args(arguments)
-    processor.use(chosen.threads)
+    devices.use(chosen.threads)
     case = Case(TINY, 16, 2) if chosen.quick else Case(DEFAULT, chosen.image_size, chosen.batch_size)
     repeats = 2 if chosen.quick else chosen.repeats
     comparison = compare(reference_denoising(case), our_denoising(case), repeats, case.device)

@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import Comparison, parser, peak_memory, spread, write
-from palette.data.archives import members
-from palette.data.folders import walk
-from palette.data.manifest import Entry, Opener, write_manifest
 from palette.data.sources.checking import checked
+from palette.data.sources.manifest import Entry, Opener, write_manifest
+from palette.data.sources.members import members
+from palette.data.sources.walk import walk
 
 THREADS = 2
 

@@ -24,12 +24,12 @@ from scipy.optimize import nnls
 from benchmarks.timing import parser, write
 from palette.config import Config
 from palette.costs.estimate import Estimator
-from palette.costs.made import jobs_of
 from palette.costs.work import Work
-from palette.files import sha256
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import jobs_of
 from palette.spec.base import Spec
 from palette.spec.stages import FeaturesSpec, ReleasedRuntime, ReleasedSpec, SampleSpec, TrainSpec
+from palette.system.files import sha256
 
 SIZES, COUNTS = (64, 256), (32, 128)
 QUICK = (16,), (4, 8)

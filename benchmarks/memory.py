@@ -1,4 +1,4 @@
-"""`python -m benchmarks.memory`: with freed memory kept (`palette.processor`), beside glibc's usual way of giving it back.
+"""`python -m benchmarks.memory`: with freed memory kept (`palette.system.devices`), beside glibc's usual way of giving it back.
 
 Training and denoising of the unofficial code's default network and of the default run's. glibc takes the setting for good, so
 each way has a process of its own; they take turns.
@@ -15,9 +15,9 @@ import yaml
 
 from benchmarks.timing import Comparison, Work, parser, resident, seconds, write
 from benchmarks.training import CPU, DEFAULT, TINY, Case, examples, our_step
-from palette import processor
 from palette.config.models import Network
 from palette.model import networks
+from palette.system import devices
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8"))
 SMALL = Network.model_validate(CONFIG["models"]["palette"]["network"])
@@ -55,7 +55,7 @@ def _begin(kept: bool, threads: int, make: Make, case: Case) -> None:
     global _work
     torch.set_num_threads(threads)
     if kept:
-        processor.keep_memory()
+        devices.keep_memory()
     _work = make(case)
 
 

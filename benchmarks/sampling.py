@@ -15,17 +15,17 @@ from matplotlib.figure import Figure
 
 from benchmarks.timing import parser, seconds, write
 from palette.config.sampling import Sampler
-from palette.diffusion.restore import Restorer
+from palette.diffusion.inference import Restorer
 from palette.errors import DataError, UserError
-from palette.files import read_json
-from palette.publish.plots import COLORS, save
+from palette.publish.figures.style import COLORS, save
 from palette.scoring.device import device
+from palette.scoring.extractors import load_network
 from palette.scoring.features import Pair, measure
 from palette.scoring.metrics import Measured, Settings, score
-from palette.scoring.networks import load_network
 from palette.spec import read_spec
 from palette.spec.stages import SampleSpec
 from palette.stage import Stage
+from palette.system.files import read_json
 from palette.verbs import sample
 
 EVALUATIONS = (5, 10, 20, 50, 100)

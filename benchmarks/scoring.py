@@ -21,11 +21,11 @@ from PIL import Image
 
 from benchmarks.reference import inception
 from benchmarks.timing import compare, parser, write
-from palette.data.pictures import cut_square
-from palette.data.randomness import generator
+from palette.data.images.pictures import cut_square
+from palette.scoring.extractors import Network, load_network
 from palette.scoring.features import Pair, measure
 from palette.scoring.frechet import Rows, distance, frechet_distance, gaussian, standard_error
-from palette.scoring.networks import Network, load_network
+from palette.system.randomness import generator
 
 CPU = torch.device("cpu")
 WARM = 32

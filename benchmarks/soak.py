@@ -28,7 +28,7 @@ from PIL import Image
 
 from benchmarks.timing import parser, write
 from palette.config.datasets import Fetch, Squares
-from palette.data.store import ImageStore
+from palette.data.store.store import ImageStore
 from palette.spec.base import Runtime, Spec
 from palette.spec.stages import FetchSpec, MaskSpec, PrepareSpec
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from palette import processor
+from palette.system import devices
 
 Work = Callable[[], object]
 
@@ -126,7 +126,7 @@ def resident(key: str) -> float | None:
 
 
 def _peak(make: Callable[..., Work], arguments: tuple[Any, ...]) -> float | None:
-    processor.use(1)
+    devices.use(1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what all optimizers share
     before = resident("VmRSS")
     work = make(*arguments)

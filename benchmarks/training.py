@@ -2,7 +2,7 @@
 
 Both train the unofficial code's default network by ε-prediction on the same images and noise. The reference's step is its
 mathematics and its way of doing it: a loop of new tensors for the EMA, plain Adam, the loss read after every step. Freed memory
-is kept, as the product does it (`palette.processor`); the reference profits too.
+is kept, as the product does it (`palette.system.devices`); the reference profits too.
 """
 
 import copy
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from benchmarks.reference import guided_diffusion
 from benchmarks.timing import Work, compare, parser, peak_memory, write
-from palette import processor
 from palette.config.models import Network, Objective, Train
 from palette.diffusion.objective import Batch, stratified
 from palette.diffusion.schedule import training_gammas
 from palette.model import ema
 from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.system import devices
 from palette.training import trainer
 from palette.training.distributed import World
 
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--image-size", type=int, default=64, help="side in pixels (default: %(default)s)")
     options.add_argument("--batch-size", type=int, default=4, help="images a step (default: %(default)s)")
     chosen = options.parse_args(arguments)
-    processor.use(chosen.threads)
+    devices.use(chosen.threads)
     case = Case(TINY, 16, 2) if chosen.quick else Case(DEFAULT, chosen.image_size, chosen.batch_size)
     found = {}
     for name, (reference, ours) in PARTS.items():

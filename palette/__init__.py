@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from palette.restoration import Model, load
+    from palette.restore import Model, load
 
 __version__ = "0.1.0"
 __all__ = ["Model", "__version__", "load"]
@@ -17,5 +17,5 @@ __all__ = ["Model", "__version__", "load"]
 def __getattr__(name: str) -> object:
     """`load` and `Model`, whose imports take seconds, when they are first asked for."""
     if name in ("Model", "load"):
-        return getattr(import_module("palette.restoration"), name)
+        return getattr(import_module("palette.restore"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

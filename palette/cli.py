@@ -135,8 +135,8 @@ def _foreign(given: Sequence[str]) -> str:
 
 def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> None:
     from palette.fingerprint import fingerprint
-    from palette.gpu import lease
     from palette.stage import Stage
+    from palette.system.gpu_lease import lease
 
     stage = Stage.read(file)
     spec = stage.spec

@@ -11,14 +11,14 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 DECIDE_NOTHING = {
-    "palette.download",  # the bytes it brings are checked against their digest
+    "palette.system.download",  # the bytes it brings are checked against their digest
     "palette.errors",  # said when there is no result
-    "palette.files",  # writes whole files; their content comes from the caller
+    "palette.system.files",  # writes whole files; their content comes from the caller
     "palette.fingerprint",
-    "palette.locks",  # one process at a time, or another waits
+    "palette.system.locks",  # one process at a time, or another waits
     "palette.jobs",  # tells people what runs where
-    "palette.processor",  # cores and memory change no result beyond rounding
-    "palette.progress",  # lines on the screen
+    "palette.system.devices",  # cores and memory change no result beyond rounding
+    "palette.system.progress",  # lines on the screen
     "palette.spec",  # reads a spec, whose content is in the hash itself
     "palette.stage",  # paths and cards
     "palette.training.allocation",  # asks the cluster for more time

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from palette.errors import Interrupted, UserError
-from palette.files import write_json
 from palette.spec.base import Spec
+from palette.system.files import write_json
 
 SCHEDULERS = ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "JOB_ID")
 """Where schedulers tell a job its number."""

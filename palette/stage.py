@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from palette import __version__
 from palette.errors import DataError
-from palette.files import read_json, sha256, write_json
 from palette.fingerprint import digests
 from palette.spec import read_spec
 from palette.spec.base import Spec
+from palette.system.files import read_json, sha256, write_json
 
 S = TypeVar("S", bound=Spec)
 
@@ -139,8 +139,3 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if dirty else "")
-
-
-def say(message: str) -> None:
-    """One line for the person watching; goes to standard error, at once."""
-    print(message, file=sys.stderr, flush=True)

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from palette.data.mask_files import digest
+from palette.data.masks.supplied import digest
 from palette.errors import ConfigError, DataError
-from palette.workflow import plan_of
+from palette.running.start import plan_of
 
 CONFIG = """\
 datasets:

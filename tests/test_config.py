@@ -14,10 +14,10 @@ import jsonschema
 import pytest
 import yaml
 
-from palette import checks, config_docs
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.workflow import jobs_use, plan_of, refuse_read_only, start
+from palette.planning import checks, config_reference
+from palette.running.start import jobs_use, plan_of, refuse_read_only, start
 
 SMALL = """\
 datasets:
@@ -421,7 +421,7 @@ def test_a_config_is_refused_without_slow_imports_and_traceback(write: Callable[
 
 @pytest.mark.parametrize(
     ("file", "made"),
-    [("workflow/schemas/config.schema.json", config_docs.schema), ("docs/config.md", config_docs.reference)],
+    [("workflow/schemas/config.schema.json", config_reference.schema), ("docs/config.md", config_reference.reference)],
 )
 def test_generated_files_are_true(checkout: Path, file: str, made: Callable[[], str]) -> None:
     assert (checkout / file).read_text() == made(), "run `make generated`"
@@ -432,7 +432,7 @@ def configs(checkout: Path) -> list[Path]:
 
 
 def test_shipped_configs_are_valid_by_the_schema_and_by_the_checks(checkout: Path) -> None:
-    schema = json.loads(config_docs.schema())
+    schema = json.loads(config_reference.schema())
     for file in configs(checkout):
         raw = yaml.safe_load(file.read_text())
         jsonschema.validate(raw, schema)
@@ -440,14 +440,14 @@ def test_shipped_configs_are_valid_by_the_schema_and_by_the_checks(checkout: Pat
 
 
 def test_every_option_has_a_meaning() -> None:
-    for section in config_docs.SECTIONS:
+    for section in config_reference.SECTIONS:
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name}"
 
 
 def test_reference_knows_every_section() -> None:
     definitions: dict[str, Any] = Config.model_json_schema()["$defs"]
-    assert {section.__name__ for section in config_docs.SECTIONS} == {*definitions, "Config"}
+    assert {section.__name__ for section in config_reference.SECTIONS} == {*definitions, "Config"}
 
 
 def test_no_table_is_called_as_a_rule(checkout: Path) -> None:
@@ -470,7 +470,7 @@ def test_the_lock_of_another_user_is_named(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
-    monkeypatch.setattr("palette.workflow.os.open", refuse)
+    monkeypatch.setattr("palette.running.start.os.open", refuse)
     with pytest.raises(ConfigError, match=r"results/\.lock: cannot be written \(Permission denied\)"):
         start(plan)
 
@@ -479,7 +479,7 @@ def test_read_only_results_are_told_in_one_line_where_pages_are_old(
     write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
-    monkeypatch.setattr("palette.workflow.os.access", lambda *_: False)
+    monkeypatch.setattr("palette.running.start.os.access", lambda *_: False)
     refuse_read_only(plan)  # nothing is there that Snakemake would list
     (tmp_path / "results/report").mkdir(parents=True)
     (tmp_path / "results/report/index.html").touch()

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palette import download as module
-from palette.download import ATTEMPTS, Remote, download, part_of, pinned
 from palette.errors import DataError
+from palette.system import download as module
+from palette.system.download import ATTEMPTS, Remote, download, part_of, pinned
 from tests.web import (
     Answer,
     Site,
@@ -248,7 +248,7 @@ def test_one_of_several_runs_downloads(site: Site, tmp_path: Path) -> None:
 
 def test_a_killed_download_leaves_no_file_and_no_lock(site: Site, tmp_path: Path) -> None:
     url = site.offer("/f", CONTENT, stall(40_000))
-    code = f"from palette.download import *; download(Remote('f', ({url!r},), sha256={SHA!r}), Path({str(tmp_path / 'f')!r}))"
+    code = f"from palette.system.download import *; download(Remote('f', ({url!r},), sha256={SHA!r}), Path({str(tmp_path / 'f')!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     for _ in range(2000):
         if part_of(tmp_path / "f").exists() and part_of(tmp_path / "f").stat().st_size:

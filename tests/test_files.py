@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from palette.errors import DataError
-from palette.files import read_json, replacing, write_json
+from palette.system.files import read_json, replacing, write_json
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

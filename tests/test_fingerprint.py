@@ -12,7 +12,7 @@ import yaml
 
 from palette import fingerprint
 from palette.config import Config
-from palette.plan import Plan
+from palette.planning.plan import Plan
 from palette.spec import KINDS
 
 
@@ -105,7 +105,7 @@ def test_modules_follow_the_imports_and_no_others() -> None:
 def test_plumbing_does_not_count() -> None:
     for kind in KINDS:
         counted = set(fingerprint.modules(f"palette.verbs.{kind}"))
-        assert not {"palette.config", "palette.plan", "palette.cli", "palette.stage"} & counted
+        assert not {"palette.config", "palette.planning.plan", "palette.cli", "palette.stage"} & counted
         assert ("palette.spec.pages" in counted) == (kind in ("tabulate", "report"))
 
 

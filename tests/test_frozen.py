@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from palette.errors import DataError
-from palette.frozen import freeze, thaw
-from palette.plan import Plan
-from palette.workflow import plan_of
+from palette.planning.plan import Plan
+from palette.running.frozen import freeze, thaw
+from palette.running.start import plan_of
 
 PRESETS = sorted((Path(__file__).parents[1] / "workflow/presets").glob("*.yaml"))
 

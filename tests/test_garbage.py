@@ -13,11 +13,11 @@ import pytest
 from palette.cli import main
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.garbage import find
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.running.cleanup import find
+from palette.running.start import start
+from palette.running.status import SILENCE
 from palette.spec.stages import PrepareSpec, ReleasedSpec, TrainSpec
-from palette.status import SILENCE
-from palette.workflow import start
 from tests.costs.conftest import RAW, finish
 
 LONGER = {"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "learning_rate": 1e-3}}}
@@ -184,7 +184,7 @@ def test_without_file_locks_the_heartbeat_tells(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr("palette.locks._warned", set())
+    monkeypatch.setattr("palette.system.locks._warned", set())
     states = list((old.parent / "results/state").iterdir())
     for state in states:
         if not beats:

@@ -10,12 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from palette import gpu
+from palette.system import gpu_lease
 
 DEVICES = [f"GPU-{letter * 8}" for letter in "abcd"]
-HOLD = (
-    "import time; from palette.gpu import lease\nwith lease({count}) as held: print(*held, flush=True); time.sleep(60)"
-)
+HOLD = "import time; from palette.system.gpu_lease import lease\nwith lease({count}) as held: print(*held, flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def test_jobs_get_different_devices_and_a_killed_one_frees_its_own() -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_only_the_leased_devices_are_visible() -> None:
-    with gpu.lease(2) as held:
+    with gpu_lease.lease(2) as held:
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(held)
         assert len(held) == 2
 
@@ -76,22 +74,22 @@ def test_only_the_leased_devices_are_visible() -> None:
 )
 def test_the_pool_is_what_the_parent_allows(given: str, pool: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert gpu.visible() == pool
-    with gpu.lease(8) as held:
+    assert gpu_lease.visible() == pool
+    with gpu_lease.lease(8) as held:
         assert sorted(held) == sorted(pool)
 
 
 def test_without_devices_a_job_runs_at_once_and_sees_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with gpu.lease(4) as held:
+    with gpu_lease.lease(4) as held:
         assert held == []
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 @pytest.mark.usefixtures("machine")
 def test_a_job_that_asks_for_none_sees_none() -> None:
-    with gpu.lease(0):
+    with gpu_lease.lease(0):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
@@ -143,15 +141,15 @@ def test_who_dies_while_waiting_holds_up_nobody() -> None:
 @pytest.mark.usefixtures("machine")
 def test_who_waits_for_some_devices_holds_up_no_job_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[0])
-    with gpu.lease(1):
+    with gpu_lease.lease(1):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[0])
         waiting = hold(1)
         try:
             assert waiting.stderr is not None
             assert "waiting for 1" in waiting.stderr.readline()
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[1])
-            monkeypatch.setattr(gpu, "time", SimpleNamespace(sleep=lambda _: pytest.fail("waits")))
-            with gpu.lease(1) as held:
+            monkeypatch.setattr(gpu_lease, "time", SimpleNamespace(sleep=lambda _: pytest.fail("waits")))
+            with gpu_lease.lease(1) as held:
                 assert held == [DEVICES[1]]
         finally:
             waiting.kill()
@@ -168,8 +166,8 @@ def test_without_nvidia_smi_the_devices_are_those_that_torch_finds(
     (machine / "torch.py").write_text(FAKE_TORCH)
     monkeypatch.setenv("PATH", str(machine / "empty"))
     monkeypatch.setenv("PYTHONPATH", str(machine))
-    monkeypatch.setattr(gpu, "_has_driver", lambda: driver)
-    with gpu.lease(8) as held:
+    monkeypatch.setattr(gpu_lease, "_has_driver", lambda: driver)
+    with gpu_lease.lease(8) as held:
         assert held == (["0", "1"] if driver else [])
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ("0,1" if driver else "")
 
@@ -179,8 +177,8 @@ def test_a_job_of_slurm_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> N
     """Its devices are its own, though they be called 0 in each job."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with gpu.lease(1) as here:
+    with gpu_lease.lease(1) as here:
         monkeypatch.setenv("SLURM_JOB_ID", "8")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-        with gpu.lease(1) as there:
+        with gpu_lease.lease(1) as there:
             assert here == there

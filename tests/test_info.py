@@ -11,14 +11,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from palette import info
 from palette.cli import main
 from palette.config.models import Network
+from palette.costs import models
 from palette.model import adm
 from palette.model.blocks import Attention
 from palette.model.cost import Cost, cost
 from palette.model.networks import build
-from palette.scale import scaled
+from palette.system.units import scaled
 from palette.verbs import train
 from tests.tiny import NETWORK, SIZE, prepared, stage, train_spec
 
@@ -162,7 +162,7 @@ def test_the_papers_network_without_its_memory(tmp_path: Path) -> None:
 
 
 def test_a_config_is_counted_by_trainings_and_samplers(tmp_path: Path) -> None:
-    one, mix, regression = info.of_config(written(tmp_path / "c.yaml"))["models"]
+    one, mix, regression = models.of_config(written(tmp_path / "c.yaml"))["models"]
     found: Cost = cost(NETWORK, SIZE)
     assert (one["model"], one["trainings"], mix["trainings"], regression["trainings"]) == ("one", 8, 1, 1)
     assert one["training_flops"] == 100 * 8 * 3 * found.flops
@@ -186,7 +186,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("file", ["", "model.safetensors", "model.json", "averages.safetensors"])
 def test_a_model_tells_what_it_is(trained: Path, file: str) -> None:
-    facts = info.of_model(trained / file)
+    facts = models.of_model(trained / file)
     card = json.loads((trained / "card.json").read_text())
     assert facts["parameters"] == json.loads((trained / "model.json").read_text())["parameters"]
     assert facts["mix"] == {"colorization": 1.0, "inpainting": 1.0}
@@ -195,7 +195,7 @@ def test_a_model_tells_what_it_is(trained: Path, file: str) -> None:
     assert {key: facts[key] for key in ("training_seconds", "device", "versions")} == {
         key: card[key] for key in ("training_seconds", "device", "versions")
     }
-    text = info.model_text(facts)
+    text = models.model_text(facts)
     assert "colorization (1), inpainting (1); dataset tiny" in text
     assert "2 steps, 16 images, 0:0" in text
     assert "decay 0.9; widths 0.05, 0.1" in text
@@ -204,9 +204,9 @@ def test_a_model_tells_what_it_is(trained: Path, file: str) -> None:
 def test_the_weights_alone_are_enough(trained: Path, tmp_path: Path) -> None:
     alone = tmp_path / "mine.safetensors"
     alone.write_bytes((trained / "model.safetensors").read_bytes())
-    facts = info.of_model(alone)
+    facts = models.of_model(alone)
     assert (facts["network"], facts["steps"]) == (NETWORK.model_dump(mode="json"), 2)
-    assert "2 steps" in info.model_text(facts)
+    assert "2 steps" in models.model_text(facts)
 
 
 def test_an_imported_model_says_where_it_is_from(trained: Path, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_an_imported_model_says_where_it_is_from(trained: Path, tmp_path: Path) 
     }
     facts = json.loads((trained / "model.json").read_text()) | {"step": None, "images": None, "imported": imported}
     (tmp_path / "model.json").write_text(json.dumps(facts))
-    text = info.model_text(info.of_model(tmp_path))
+    text = models.model_text(models.of_model(tmp_path))
     assert "trained for         unknown" in text
     assert "mapped            1 tensors" in text
     assert "32 channels a head" in text
@@ -230,10 +230,10 @@ def test_an_imported_model_says_where_it_is_from(trained: Path, tmp_path: Path) 
 
 def test_the_command_prints_json(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json", str(trained)]) == 0
-    assert json.loads(capsys.readouterr().out) == info.of_model(trained)
+    assert json.loads(capsys.readouterr().out) == models.of_model(trained)
     config = written(tmp_path / "c.yaml")
     assert main(["info", "--json", "-c", str(config)]) == 0
-    assert json.loads(capsys.readouterr().out) == info.of_config(config)
+    assert json.loads(capsys.readouterr().out) == models.of_config(config)
 
 
 def test_what_is_not_a_model(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

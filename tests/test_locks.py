@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from palette import locks
-from palette.data.store import write_store
-from palette.download import alone
-from palette.garbage import alone as without_snakemake
-from palette.locks import held, open_lock, take
+from palette.data.store.store import write_store
+from palette.running.cleanup import alone as without_snakemake
+from palette.system import locks
+from palette.system.download import alone
+from palette.system.locks import held, open_lock, take
 from palette.training.checkpoint import States
 from palette.training.scratch import local
 from tests.tiny import named, pictures

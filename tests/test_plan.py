@@ -10,10 +10,10 @@ from PIL import Image
 from palette.config import Config
 from palette.config.models import Model, Objective
 from palette.config.sampling import Sampler
-from palette.experiments import evaluations
-from palette.plan import Plan
+from palette.planning.experiments import evaluations
+from palette.planning.plan import Plan
+from palette.running.start import plan_of
 from palette.spec.stages import TrainSpec
-from palette.workflow import plan_of
 
 SMALL: dict[str, Any] = yaml.safe_load(
     """

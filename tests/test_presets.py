@@ -10,14 +10,14 @@ import yaml
 from palette.commands.plan import shown_briefly
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GPUS
-from palette.costs.made import jobs_of
 from palette.costs.schedule import simulate
 from palette.errors import ConfigError
-from palette.plan import Plan
-from palette.publish.published import ANY, PARAMETERS, Number, of_table
+from palette.planning.plan import Plan
+from palette.planning.remaining import jobs_of
+from palette.publish.tables.published import ANY, PARAMETERS, Number, of_table
+from palette.running.start import plan_of, start, to_supply
 from palette.spec.pages import Row, TabulateSpec
 from palette.spec.stages import SampleSpec, TrainSpec
-from palette.workflow import plan_of, start, to_supply
 
 PRESETS = ("paper", "lite")
 

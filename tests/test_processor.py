@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from palette import processor
+from palette.system import devices
 
 FAULTS = """
 import ctypes, resource
-from palette import processor
+from palette.system import devices
 
 {setting}
 libc = ctypes.CDLL(None)
@@ -41,13 +41,13 @@ def faults_of_a_step(setting: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_a_step_gets_the_memory_of_the_last() -> None:
     assert faults_of_a_step("") > 10_000
-    assert faults_of_a_step("processor.keep_memory()") < 1000
+    assert faults_of_a_step("devices.keep_memory()") < 1000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(processor.ctypes, "CDLL", lambda _: pytest.fail("was asked"))
-    processor.keep_memory()
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: pytest.fail("was asked"))
+    devices.keep_memory()
 
 
 @pytest.mark.parametrize(("devices", "says"), [("GPU-aaaa", True), ("", False), (None, False)])
@@ -58,5 +58,5 @@ def test_a_gpu_that_torch_cannot_use_is_told(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if devices is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
-    assert not processor.has_gpu()
+    assert not devices.has_gpu()
     assert ("CUDA_VISIBLE_DEVICES=GPU-aaaa): computing on the CPU" in capsys.readouterr().err) == says

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from palette import requests
-from palette.checks import read_config
 from palette.errors import ConfigError
-from palette.plan import Plan
+from palette.planning.checks import read_config
+from palette.planning.plan import Plan
+from palette.running import resources
 
 CONFIG: dict[str, Any] = {
     "datasets": {"photos": {"prepare": {"image_size": 16}}},
@@ -30,13 +30,13 @@ class Resources(dict[str, Any]):
     __getattr__ = dict.__getitem__
 
 
-def resources(cluster: dict[str, Any], kind: str, model: str, attempt: int = 1, slurm: bool = True) -> Resources:
+def requested(cluster: dict[str, Any], kind: str, model: str, attempt: int = 1, slurm: bool = True) -> Resources:
     """Those of the job of one model's stage."""
     plan = Plan(read_config({**CONFIG, "cluster": cluster}, [Path("config.yaml")]))
     (spec,) = (spec for spec in plan.of_kind(kind) if f"-{model}-" in spec.name)
     wildcards = Resources(stage=spec.folder.partition("/")[2])
     found = Resources()
-    for name, value in requests.asked(plan, kind, lambda: slurm).items():
+    for name, value in resources.asked(plan, kind, lambda: slurm).items():
         if callable(value):
             value = value(wildcards, attempt) if name == "mem_mb" else value(wildcards)
         if value is not None:
@@ -69,7 +69,7 @@ def submitted(found: Resources, threads: int = 1) -> str:
     ids=["gpus", "gpus-model", "gres", "gres-model", "constraint"],
 )
 def test_three_ways_to_ask_for_gpus(cluster: dict[str, Any], wanted: list[str]) -> None:
-    line = submitted(resources(cluster, "train", "one"), threads=16)
+    line = submitted(requested(cluster, "train", "one"), threads=16)
     assert all(part in line for part in wanted), line
     assert " --cpus-per-task=16 " in line
     assert ("--gres" in line) != ("--gpus=" in line)
@@ -79,20 +79,20 @@ def test_three_ways_to_ask_for_gpus(cluster: dict[str, Any], wanted: list[str]) 
 def test_a_number_of_gpus_that_all_jobs_share_is_no_function() -> None:
     """Of which Snakemake would call one in each of thousands of jobs."""
     plan = Plan(read_config(CONFIG, [Path("config.yaml")]))
-    assert requests.asked(plan, "sample", lambda: False)["gpu"] == 1
-    assert callable(requests.asked(plan, "train", lambda: False)["gpu"])  # one model's nodes are asked for otherwise
+    assert resources.asked(plan, "sample", lambda: False)["gpu"] == 1
+    assert callable(resources.asked(plan, "train", lambda: False)["gpu"])  # one model's nodes are asked for otherwise
 
 
 @pytest.mark.parametrize("dialect", ["gpus", "gres"])
 def test_several_nodes_are_asked_for_by_node(dialect: str) -> None:
-    line = submitted(resources({"gpus": dialect}, "train", "many"), threads=8)
+    line = submitted(requested({"gpus": dialect}, "train", "many"), threads=8)
     for part in (" --nodes=2 ", " --ntasks=2 ", " --cpus-per-task=8 ", " --gres=gpu:4 "):
         assert part in line, line
     assert "--gpus=" not in line
 
 
 def test_outside_of_slurm_a_training_on_several_nodes_is_one_of_this_machine() -> None:
-    found = resources({"gpus": "gres"}, "train", "many", slurm=False)
+    found = requested({"gpus": "gres"}, "train", "many", slurm=False)
     assert found["gpu"] == 4
     assert not {"nodes", "mpi", "gres", "tasks"} & set(found)
 
@@ -102,9 +102,9 @@ def test_what_one_verb_asks_for_wins_over_what_all_do() -> None:
         "jobs": {"partition": "short", "account": "vision", "hours": 2},
         "train": {"partition": "long", "qos": "high"},
     }
-    assert " -p long " in submitted(found := resources(cluster, "train", "one"))
+    assert " -p long " in submitted(found := requested(cluster, "train", "one"))
     assert (found["slurm_account"], found["qos"], found["runtime"]) == ("vision", "high", 120)
-    assert resources(cluster, "sample", "one")["slurm_partition"] == "short"
+    assert requested(cluster, "sample", "one")["slurm_partition"] == "short"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_one_verb_asks_for_wins_over_what_all_do() -> None:
     ],
 )
 def test_hours_become_minutes_that_are_not_fewer(hours: Any, minutes: int) -> None:
-    assert resources({"train": {"hours": hours}}, "train", "one")["runtime"] == minutes
+    assert requested({"train": {"hours": hours}}, "train", "one")["runtime"] == minutes
 
 
 @pytest.mark.parametrize("hours", [86_400, 3600, "1e9", 10**400, 0, 0.001, -1, "0:00:59", "24:00", "1:60:00", "long"])
@@ -132,7 +132,7 @@ def test_hours_that_no_scheduler_should_get_are_refused(hours: Any) -> None:
     with pytest.raises(
         ConfigError, match=r'cluster\.train\.hours: must be hours, from 1/60 to 1000, .*"24:00:00" \(given'
     ):
-        resources({"train": {"hours": hours}}, "train", "one")
+        requested({"train": {"hours": hours}}, "train", "one")
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ def test_quantities_that_no_scheduler_has_are_refused(changes: dict[str, Any], f
 
 def test_each_attempt_asks_for_twice_the_memory() -> None:
     cluster = {"sample": {"memory_gb": 8}}
-    assert [resources(cluster, "sample", "one", attempt)["mem_mb"] for attempt in (1, 2, 3)] == [8000, 16000, 32000]
-    assert resources({}, "train", "one")["mem_mb"] == 4 * resources({}, "sample", "one")["mem_mb"]
+    assert [requested(cluster, "sample", "one", attempt)["mem_mb"] for attempt in (1, 2, 3)] == [8000, 16000, 32000]
+    assert requested({}, "train", "one")["mem_mb"] == 4 * requested({}, "sample", "one")["mem_mb"]
 
 
 def test_only_a_job_of_several_nodes_is_started_by_srun() -> None:
     plan = Plan(read_config(CONFIG, [Path("config.yaml")]))
     one, many = plan.of_kind("train")
-    assert requests.launcher(one, in_job=True) == requests.launcher(many, in_job=False) == ""
-    assert requests.launcher(many, in_job=True).startswith("srun --nodes=2 --ntasks=2 --ntasks-per-node=1")
+    assert resources.launcher(one, in_job=True) == resources.launcher(many, in_job=False) == ""
+    assert resources.launcher(many, in_job=True).startswith("srun --nodes=2 --ntasks=2 --ntasks-per-node=1")

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from palette import jobs, status
-from palette.checks import read_config
+from palette import jobs
 from palette.cli import main
 from palette.errors import DataError
-from palette.files import write_json
-from palette.plan import Plan
+from palette.planning.checks import read_config
+from palette.planning.plan import Plan
+from palette.running import status
 from palette.spec.stages import TrainSpec
+from palette.system.files import write_json
 from tests.test_requests import CONFIG
 
 NOW = 1_000_000.0

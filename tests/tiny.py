@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from palette.config.models import Network, Objective
 from palette.config.sampling import Sampler
-from palette.data.randomness import generator
-from palette.data.store import StoredImage, write_store
+from palette.data.store.store import StoredImage, write_store
 from palette.spec.base import Spec
 from palette.spec.stages import SampleSpec, TrainRuntime, TrainSpec
 from palette.stage import Stage
+from palette.system.randomness import generator
 
 SIZE = 16
 NETWORK = Network(channels=8, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=8)

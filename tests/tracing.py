@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import palette
-from palette.graph import SHARD_ARTIFACTS
+from palette.planning.graph import SHARD_ARTIFACTS
 from palette.spec import KINDS
 from palette.stage import Stage
 

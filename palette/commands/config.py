@@ -23,12 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check the config, or print the schema or the reference."""
-    from palette import config_docs, workflow
+    from palette.planning import config_reference
+    from palette.running import start
 
     if arguments.schema:
-        print(config_docs.schema(), end="")
+        print(config_reference.schema(), end="")
     elif arguments.reference:
-        print(config_docs.reference(), end="")
+        print(config_reference.reference(), end="")
     else:
-        plan = workflow.plan_of([arguments.config])
+        plan = start.plan_of([arguments.config])
         print(f"{arguments.config}: {len(plan.rows)} experiments, {len(plan.stages)} stages, no mistakes.")

@@ -29,11 +29,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print it. Downloads nothing."""
-    from palette.checks import read_config
-    from palette.config_file import closest, read_yaml
-    from palette.data.registry import registry
     from palette.data.sources.files import data_folder
+    from palette.data.sources.registry import registry
     from palette.errors import ConfigError
+    from palette.planning.checks import read_config
+    from palette.planning.config_file import closest, read_yaml
 
     config = read_config(read_yaml(arguments.config), [arguments.config]) if arguments.config else None
     known = registry(config)

@@ -17,9 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Show, and delete if asked to."""
     from palette.errors import ConfigError
-    from palette.garbage import alone, delete, find
-    from palette.scale import scaled
-    from palette.workflow import plan_of
+    from palette.running.cleanup import alone, delete, find
+    from palette.running.start import plan_of
+    from palette.system.units import scaled
 
     if not arguments.keep_days >= 0:
         raise ConfigError(f"--keep-days {arguments.keep_days:g}: should be a number of days, 0 or more.")

@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _import_config(arguments: argparse.Namespace) -> None:
     from palette.errors import ConfigError
-    from palette.files import write_text
     from palette.interop.resume import converted
+    from palette.system.files import write_text
 
     output: Path = arguments.output
     for option in ("config", "task", "which", "head_channels", "image_size", "origin"):
@@ -69,12 +69,12 @@ def _import_config(arguments: argparse.Namespace) -> None:
 
 def _import_model(arguments: argparse.Namespace) -> None:
     from palette.config.tasks import DEGRADATIONS
-    from palette.config_file import closest
     from palette.errors import ConfigError
     from palette.interop.adm_weights import import_adm, is_adm_file
     from palette.interop.model_folder import report, write_model
     from palette.interop.upstream_json import read_config
     from palette.interop.upstream_weights import Wishes, import_upstream
+    from palette.planning.config_file import closest
 
     if arguments.task not in (None, *DEGRADATIONS):
         choice = f"{closest(arguments.task, DEGRADATIONS)} Tasks: {', '.join(DEGRADATIONS)}."

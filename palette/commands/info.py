@@ -23,13 +23,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Print it. Runs nothing, needs no GPU, and no memory for the weights."""
     import json
 
-    from palette import info
+    from palette.costs import models
     from palette.errors import ConfigError
 
     if (arguments.model is None) == (arguments.config is None):
         raise ConfigError("name one thing: a model, or a config with `-c FILE`.")
     if arguments.config is not None:
-        facts, text = info.of_config(arguments.config), info.config_text
+        facts, text = models.of_config(arguments.config), models.config_text
     else:
-        facts, text = info.of_model(arguments.model), info.model_text
+        facts, text = models.of_model(arguments.model), models.model_text
     print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else text(facts))

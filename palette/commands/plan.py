@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from palette.errors import ConfigError
 
 if TYPE_CHECKING:
-    from palette.costs.made import Job
-    from palette.plan import Plan
+    from palette.planning.plan import Plan
+    from palette.planning.remaining import Job
 
 HELP = "tell what a config would run now, why, and what it would cost; run nothing"
 EXAMPLE = "python -m palette plan -c my.yaml --gpu h100 --gpus 8"
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print it. Runs nothing."""
-    from palette.workflow import plan_of, write_specs
+    from palette.running.start import plan_of, write_specs
 
     plan = plan_of([arguments.config])
     if arguments.write:
@@ -102,7 +102,7 @@ def shown_losses(plan: "Plan", files: Collection[str]) -> str:
 
 def jobs_that_make(plan: "Plan", files: Collection[str]) -> dict[str, list["Job"]]:
     """Return the jobs that make any of `files`, by the folder of their stage."""
-    from palette.costs.made import jobs_of
+    from palette.planning.remaining import jobs_of
 
     def runs(job: "Job") -> bool:
         return str(plan.results / plan.outputs(job.folder, job.shard)[0]) in files

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from palette.config.sampling import Sampler
-    from palette.data.depth import Range
-    from palette.progress import Progress
-    from palette.publish.restored import Restored
-    from palette.restoration import Canvas, Model, Request
+    from palette.data.images.depth import Range
+    from palette.restore import Canvas, Model, Request
+    from palette.restore.page import Restored
+    from palette.system.progress import Progress
 
 HELP = "restore your own photographs with a trained model"
 EXAMPLE = "python -m palette restore --model results/train/photos-jpeg-palette-s0-1a2b3c4d5e photo.jpg -o restored"
@@ -68,8 +68,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Restore all photos, as far as they can be read, and write the page."""
     from palette.errors import DataError, Interrupted
-    from palette.restoration.files import PAGE
-    from palette.stage import say
+    from palette.restore.files import PAGE
+    from palette.system.progress import say
 
     work = _plan(arguments)
     interrupted = True
@@ -127,40 +127,40 @@ class Work:
 
     def results(self, name: str) -> list[Path]:
         """The files of one photo's samples."""
-        from palette.restoration.files import result_path
+        from palette.restore.files import result_path
 
         return [result_path(self.out, name, number) for number in range(self.samples)]
 
     @cached_property
     def identity(self) -> str:
         """Everything that decides a result but the photo and the number of the sample, as text."""
-        from palette.files import sha256
         from palette.fingerprint import fingerprint
+        from palette.system.files import sha256
 
         mask = self.request.mask
         request = {**vars(self.request), "mask": sha256(mask) if isinstance(mask, Path) else None}
         sampler = self.sampler.model_dump() if self.sampler else None
-        code = fingerprint("palette.restoration.model")  # reading and resizing the photo among it
+        code = fingerprint("palette.restore.model")  # reading and resizing the photo among it
         model = [sha256(self.model.weights), self.model.facts.model_dump(mode="json")]
         return json.dumps([model, request, self.value_range, sampler, self.seed, code], sort_keys=True)
 
     def mark(self, photo: Path) -> str:
         """Return a digest of all that the results of a photo are made of; they carry it."""
-        from palette.files import sha256
+        from palette.system.files import sha256
 
         return hashlib.sha256(f"{self.identity} {sha256(photo)}".encode()).hexdigest()[:16]
 
 
 def _plan(arguments: argparse.Namespace) -> Work:
     """Check all that can be checked before the first photo is read; return the work."""
-    from palette import processor
     from palette.errors import listed
-    from palette.restoration import Request, load
-    from palette.restoration.files import PAGE, check_results, photos_in, result_names, skipped_files
-    from palette.restoration.photo import hole_of, require_range
-    from palette.stage import say
+    from palette.restore import Request, load
+    from palette.restore.files import PAGE, check_results, photos_in, result_names, skipped_files
+    from palette.restore.photo import hole_of, require_range
+    from palette.system import devices
+    from palette.system.progress import say
 
-    processor.keep_memory()
+    devices.keep_memory()
     value_range = tuple(arguments.range) if arguments.range else None
     require_range(value_range)
     photos = photos_in(arguments.images, arguments.out)
@@ -195,7 +195,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
 
 def _own_results(work: Work) -> set[Path]:
     """Return the results that an earlier run of the same command has left; record in `work.kept` how many need not be made."""
-    from palette.restoration.files import has_mark, is_whole
+    from palette.restore.files import has_mark, is_whole
 
     found: set[Path] = set()
     for photo, name in work.photos:
@@ -211,10 +211,10 @@ def _estimate_time(work: Work, hours: float) -> None:
     """Say how long it will take, by estimate. Raises ConfigError for more than `hours`."""
     from palette.costs.text import duration
     from palette.errors import ConfigError, DataError
-    from palette.restoration.pace import measure
-    from palette.restoration.photo import size_of
-    from palette.scale import rounded
-    from palette.stage import say
+    from palette.restore.pace import measure
+    from palette.restore.photo import size_of
+    from palette.system.progress import say
+    from palette.system.units import rounded
 
     counts: Counter[int] = Counter()  # pixels → evaluations
     for photo, name in work.photos:
@@ -238,7 +238,7 @@ def _estimate_time(work: Work, hours: float) -> None:
 def _show_progress(work: Work) -> None:
     """Count each block of the network as it is computed."""
     from palette.model.blocks import Block
-    from palette.progress import Progress
+    from palette.system.progress import Progress
 
     blocks = [module for module in work.model.network.modules() if isinstance(module, Block)]
     work.blocks = len(blocks)
@@ -255,8 +255,8 @@ def _restore(work: Work, photo: Path, name: str) -> None:
     import numpy as np
 
     from palette.errors import DataError
-    from palette.restoration.photo import picture_of
-    from palette.stage import say
+    from palette.restore.photo import picture_of
+    from palette.system.progress import say
 
     work.current, before = str(photo), work.progress.done
     try:
@@ -274,9 +274,9 @@ def _restore(work: Work, photo: Path, name: str) -> None:
 
 def _drawn(work: Work, photo: Path, name: str, ready: "Canvas") -> "Restored":
     """Write the missing samples of a photo, and return its entry for the page."""
-    from palette.publish.restored import Restored, shown
-    from palette.restoration.files import write_png
-    from palette.restoration.photo import pixels_of
+    from palette.restore.files import write_png
+    from palette.restore.page import Restored, shown
+    from palette.restore.photo import pixels_of
 
     paths, kept, mark = work.results(name), work.kept.get(name, 0), work.mark(photo)
     drawn = work.model.draw(ready, work.samples, work.seed, work.sampler, work.batch, first=kept)
@@ -293,7 +293,7 @@ def _drawn(work: Work, photo: Path, name: str, ready: "Canvas") -> "Restored":
 
 def _hint(work: Work, photo: Path, before: int, after: int) -> None:
     """Artifacts of JPEG are as large as pixels."""
-    from palette.stage import say
+    from palette.system.progress import say
 
     if work.request.task == "jpeg" and work.request.size is None and after < before and not work.done:
         say(
@@ -302,10 +302,10 @@ def _hint(work: Work, photo: Path, before: int, after: int) -> None:
 
 
 def _write_page(work: Work) -> None:
-    from palette.files import write_text
-    from palette.publish.lines import TITLES
-    from palette.publish.restored import render
-    from palette.restoration.files import PAGE
+    from palette.publish.tables.results import TITLES
+    from palette.restore.files import PAGE
+    from palette.restore.page import render
+    from palette.system.files import write_text
 
     weights, sampler = work.model.weights, work.sampler
     facts = [

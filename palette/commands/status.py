@@ -25,8 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
     import json
     import time
 
-    from palette import status
     from palette.errors import ConfigError
+    from palette.running import status
 
     if arguments.watch is not None and not 0 < arguments.watch < 1e6:
         raise ConfigError(f"--watch {arguments.watch:g}: should be a number of seconds above 0, 10 for example.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from palette.errors import ConfigError
 
 if TYPE_CHECKING:
-    from palette.plan import Plan
+    from palette.planning.plan import Plan
     from palette.spec.base import Spec
 
 
@@ -22,7 +22,7 @@ def run(file: Path, experiment: str | None, gpus: int | None) -> None:
     for an experiment that is not there or needs no training.
     """
     from palette.interop.upstream_json import is_upstream_config
-    from palette.workflow import plan_of
+    from palette.running.start import plan_of
 
     config = _translated(file) if file.is_file() and is_upstream_config(file) else file
     plan = plan_of([config])
@@ -33,8 +33,8 @@ def run(file: Path, experiment: str | None, gpus: int | None) -> None:
 
 def _translated(file: Path) -> Path:
     """The YAML config that the JSON config became, beside the weights that it starts from."""
-    from palette.files import write_text
-    from palette.stage import say
+    from palette.system.files import write_text
+    from palette.system.progress import say
 
     folder = Path("results/imported")
     # By name, so that the command line as a whole does not depend on torch.
@@ -47,7 +47,7 @@ def _translated(file: Path) -> Path:
 
 def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
     """The folder of the train stage that was asked for."""
-    from palette.config_file import closest
+    from palette.planning.config_file import closest
 
     trained = {row.experiment: row.training for row in plan.rows if row.training}
     names = "".join(f"\n  {name}" for name in trained)
@@ -67,7 +67,8 @@ def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
 
 def _make(plan: "Plan", spec: "Spec", gpus: int | None) -> None:
     """Run the stage `spec` after those that it reads, unless what it makes is there."""
-    from palette.stage import Stage, say
+    from palette.stage import Stage
+    from palette.system.progress import say
 
     if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
         say(f"{spec.folder}: done")
@@ -76,7 +77,7 @@ def _make(plan: "Plan", spec: "Spec", gpus: int | None) -> None:
         _make(plan, plan.stages[parent], gpus)
     say(f"{spec.folder}: {spec.verb}")
     stage = Stage.read(spec.write(plan.results))
-    from palette.gpu import lease
+    from palette.system.gpu_lease import lease
 
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):

@@ -1,7 +1,7 @@
 """Every option of the workflow, once: name, type, range, default, meaning. A module for each part of the config.
 
 The JSON schema for editors (`workflow/schemas/config.schema.json`) and the reference in `docs/config.md` are generated from
-these classes. Reading a config file, with all its mistakes reported at once, is in `palette/config_file.py`.
+these classes. Reading a config file, with all its mistakes reported at once, is in `palette/planning/config_file.py`.
 """
 
 from pathlib import Path

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from palette.costs.gpus import GPUS, here
 from palette.costs.summary import gpu_hours
 from palette.errors import ConfigError
-from palette.plan import Plan
-from palette.scale import rounded
+from palette.planning.plan import Plan
+from palette.system.units import rounded
 
 
 def on_terminal() -> bool:

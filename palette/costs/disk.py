@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 
 from palette.config.models import Network
-from palette.costs.made import Made, remaining
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Made, remaining
 from palette.spec.pages import ReportSpec
 from palette.spec.stages import FeaturesSpec, PrepareSpec, SampleSpec, StatisticsSpec, TrainSpec
 

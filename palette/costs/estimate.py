@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 
 from palette.costs.gpus import GPUS, same_device, utilization
-from palette.costs.made import Job
 from palette.costs.networks import footprint
 from palette.costs.records import NEWEST, Record, records, spec_at
 from palette.costs.work import (
@@ -23,7 +22,8 @@ from palette.costs.work import (
     seconds,
     train_work,
 )
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job
 from palette.spec.base import Spec
 from palette.spec.stages import ExtractorSpec, FeaturesSpec, FetchSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from palette.gpu import nvidia_smi
+from palette.system.gpu_lease import nvidia_smi
 
 UTILIZATION = 0.35
 """Share of the peak that a training of the paper's network is taken to reach where nothing has been measured."""

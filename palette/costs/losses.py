@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from palette.costs.estimate import Estimator
-from palette.costs.made import Job
 from palette.costs.reasons import HASHED, NOT_COMPARED, changed_code, flat, written_spec
 from palette.costs.work import last_state, newest_step
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job
 from palette.spec.base import Spec, digest
 from palette.spec.stages import TrainSpec
 

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 from palette.config.models import Network
-from palette.files import write_json
 from palette.fingerprint import digests
+from palette.system.files import write_json
 
 FOLDER = ".cost"
 """In the results folder."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from palette.costs.text import duration
 from palette.costs.truth import Truth, together, truth
-from palette.files import write_text
-from palette.plan import Plan
-from palette.publish.templating import template
+from palette.planning.plan import Plan
+from palette.publish.pages.templating import template
+from palette.system.files import write_text
 
 NAME = "cost.html"
 """Beside the report's `index.html`, which links to it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from palette.costs.schedule import Schedule
-from palette.files import replacing
+from palette.system.files import replacing
 
 COLORS = {"train": "#2f6299", "sample": "#e0a030", "features": "#4f9466", "extractor": "#b0594f"}
 SHADES = (1.0, 0.75, 0.5)

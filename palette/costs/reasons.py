@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from palette.costs.made import Made, done, jobs_of
 from palette.fingerprint import digests
-from palette.graph import SHARD_ARTIFACTS
-from palette.plan import Plan
+from palette.planning.graph import SHARD_ARTIFACTS
+from palette.planning.plan import Plan
+from palette.planning.remaining import Made, done, jobs_of
 from palette.spec.base import Loader, Spec
 from palette.spec.pages import Row
 

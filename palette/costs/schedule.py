@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from palette.costs.estimate import Estimate
-from palette.costs.made import Job
-from palette.graph import SHARD_ARTIFACTS
-from palette.plan import Plan
+from palette.planning.graph import SHARD_ARTIFACTS
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job
 from palette.spec.stages import TrainSpec
 
 

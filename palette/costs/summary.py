@@ -8,10 +8,10 @@ from typing import Any
 from palette.costs.disk import disk_bytes
 from palette.costs.estimate import ON_GPU, Estimate, Estimator, asked_devices
 from palette.costs.losses import losses
-from palette.costs.made import Job, Made, remaining
 from palette.costs.reasons import Reasons
 from palette.costs.schedule import Schedule, simulate
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job, Made, remaining
 
 Facts = dict[str, Any]
 

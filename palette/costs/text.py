@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from palette.costs.truth import Done, DoneJob, Truth, together
-from palette.scale import aligned, rounded, scaled
+from palette.system.units import aligned, rounded, scaled
 
 Facts = dict[str, Any]
 LISTED, MENTIONED = 20, 4

@@ -9,9 +9,9 @@ from typing import Any
 from palette.costs import runs
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GPUS, key_of
-from palette.costs.made import Job, Made, remaining
 from palette.costs.records import Record, records
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job, Made, remaining
 from palette.spec import KINDS
 from palette.spec.stages import TrainSpec
 

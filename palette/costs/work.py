@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palette.config.models import Model, Network, Objective
-from palette.costs.arithmetic import flops, training_flops
 from palette.costs.gpus import Gpu
 from palette.data.sources.planned import to_check
-from palette.experiments import evaluations
+from palette.model.flops import flops, training_flops
+from palette.planning.experiments import evaluations
 from palette.spec.base import Spec
 from palette.spec.pages import ReportSpec
 from palette.spec.stages import (

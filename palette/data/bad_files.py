@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from palette.data.manifest import Entry
-from palette.data.pictures import FORMATS
+from palette.data.images.pictures import FORMATS
+from palette.data.sources.manifest import Entry
 from palette.errors import DataError
 
 SHOWN = 10

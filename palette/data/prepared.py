@@ -9,11 +9,11 @@ from typing import Any
 
 from palette.config.datasets import Squares
 from palette.data.bad_files import BadFiles
-from palette.data.crops import Split
-from palette.data.journal import StoreWriter
-from palette.data.manifest import Manifest
-from palette.data.pictures import LOSSLESS
-from palette.data.ranges import Ranges
+from palette.data.images.crops import Split
+from palette.data.images.pictures import LOSSLESS
+from palette.data.images.ranges import Ranges
+from palette.data.sources.manifest import Manifest
+from palette.data.store.writer import StoreWriter
 
 SHOWN = 20
 """Pairs of duplicates that are listed; all of them stand in the store's manifest, or were left out."""

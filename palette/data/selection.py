@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palette.config.datasets import Squares
-from palette.data.manifest import Entry, Manifest
+from palette.data.sources.manifest import Entry, Manifest
 from palette.data.sources.splits import read_flist
 from palette.errors import DataError, indented
 

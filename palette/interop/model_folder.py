@@ -11,7 +11,7 @@ from torch import Tensor
 
 from palette.config.models import Network, Objective
 from palette.errors import ConfigError
-from palette.files import replacing, sha256, write_json
+from palette.system.files import replacing, sha256, write_json
 
 Weights = Mapping[str, Tensor]
 """Name → float32 tensor."""

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 from palette.errors import DataError
-from palette.files import sha256
 from palette.interop.converted import Converted
 from palette.interop.model_folder import FILES, report, write_model
 from palette.interop.upstream_config import convert, resume_state
 from palette.interop.upstream_json import Upstream, read_config
 from palette.interop.upstream_weights import Wishes, import_upstream, parts_of
-from palette.stage import say
+from palette.system.files import sha256
+from palette.system.progress import say
 
 
 def converted(file: Path, folder: Path, must_resume: bool) -> Converted:

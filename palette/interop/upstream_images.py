@@ -5,8 +5,8 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-from palette.data.folders import walk
-from palette.data.pictures import FORMATS
+from palette.data.images.pictures import FORMATS
+from palette.data.sources.walk import walk
 from palette.interop.converted import Converted
 from palette.interop.upstream_json import IMAGE_SIZE, Upstream
 

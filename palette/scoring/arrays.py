@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palette.errors import DataError
-from palette.files import replacing
+from palette.system.files import replacing
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from palette.errors import DataError
-from palette.files import replacing
 from palette.model.finite import require_finite
+from palette.system.files import replacing
 
 MOMENTUM = 0.2
 """Of the running statistics: they must settle within a short training too."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from palette.errors import ConfigError
-from palette.files import read_json
 from palette.spec import read_spec
 from palette.spec.pages import ReportSpec
+from palette.system.files import read_json
 
 Verdict = Literal["better", "worse", "other", "same", "unknown"]
 

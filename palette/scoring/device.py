@@ -2,7 +2,7 @@
 
 import torch
 
-from palette import processor
+from palette.system import devices
 
 
 def device(gpus: int) -> torch.device:
@@ -10,4 +10,4 @@ def device(gpus: int) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    return torch.device("cuda" if gpus and processor.has_gpu() else "cpu")
+    return torch.device("cuda" if gpus and devices.has_gpu() else "cpu")

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from palette.data.parallel import ordered
-from palette.scoring.networks import Arrays, Network, Pixels
+from palette.scoring.extractors import Arrays, Network, Pixels
 from palette.scoring.pixels import chroma, psnr, ssim
+from palette.system.parallel import ordered
 
 BATCH = 32
 """Images per pass of the network. The last batch is filled up, so that an image's features do not depend on its neighbors."""

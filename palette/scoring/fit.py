@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from palette.config.scores import Extractor
-from palette.data.randomness import generator
 from palette.errors import DataError
-from palette.progress import Progress
 from palette.scoring.classifier import Classifier, to_tensor
+from palette.system.progress import Progress
+from palette.system.randomness import generator
 
 SHIFT = 1 / 16
 """Largest random shift of a training crop, as a share of its side."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from palette.scoring.extractor_facts import KINDS
 from palette.scoring.frechet import Floats, distance, gaussian, standard_error
-from palette.scoring.kinds import KINDS
 from palette.scoring.reference import Statistics, summarize
 from palette.scoring.statistics import (
     T95,

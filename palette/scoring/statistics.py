@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from palette.data.randomness import generator
+from palette.system.randomness import generator
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating]

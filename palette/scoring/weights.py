@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.download import Remote, download
 from palette.errors import ConfigError, DataError
-from palette.files import sha256
+from palette.system.download import Remote, download
+from palette.system.files import sha256
 
 VARIABLE = "PALETTE_WEIGHTS"
 """Environment variable that names the folder of weights."""

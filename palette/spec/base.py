@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from palette.config.options import Options
-from palette.files import write_text
+from palette.system.files import write_text
 
 # Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from palette.jobs import SUBMITTED
-from palette.stage import say
+from palette.system.progress import say
 
 SHARE, MOST = 0.1, 300.0
 """The end is near when less is left than this share of the time that was left at the start, and than so many seconds."""

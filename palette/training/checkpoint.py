@@ -17,10 +17,10 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from palette.errors import DataError
-from palette.files import replacing
-from palette.locks import held
 from palette.model.finite import not_finite
-from palette.stage import say
+from palette.system.files import replacing
+from palette.system.locks import held
+from palette.system.progress import say
 
 PARTS = {"step", "earlier", "seconds", "skipped", "network", "averages", "by_width", "optimizer", "scaler"}
 """What a state holds. The position in the data is the step; random numbers belong to the step, so there is no generator."""

@@ -21,9 +21,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from palette import processor
 from palette.errors import Interrupted, UserError
-from palette.stage import say
+from palette.system import devices
+from palette.system.progress import say
 from palette.training.signals import SAVE, not_ignored
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def under_torchrun() -> bool:
 
 def local_device() -> torch.device:
     """The GPU of this process where there are GPUs, else the CPU."""
-    if processor.has_gpu():
+    if devices.has_gpu():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 

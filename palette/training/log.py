@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from palette.files import write_text
+from palette.system.files import write_text
 from palette.training.board import Board
 from palette.training.trainer import Trainer, learning_rate
 

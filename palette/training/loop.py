@@ -8,9 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from palette.errors import Interrupted
-from palette.progress import Progress
 from palette.spec.stages import TrainSpec
-from palette.stage import say
+from palette.system.progress import Progress, say
 from palette.training import start
 from palette.training.allocation import Allocation, allocation
 from palette.training.checkpoint import States

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from palette.config.sampling import Sampler
 from palette.diffusion.denoiser import Denoiser
+from palette.diffusion.inference import to_pixels
 from palette.diffusion.objective import Batch
-from palette.diffusion.restore import to_pixels
 from palette.diffusion.samplers import sampler_for, steps_for
-from palette.files import replacing
 from palette.spec.stages import TrainSpec
+from palette.system.files import replacing
 from palette.training.stream import Images, collate, moved
 from palette.training.trainer import Trainer
 from palette.training.validation import Part, fixed_stream

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from palette.errors import ConfigError, DataError
-from palette.files import read_json
-from palette.locks import held, open_lock, take
-from palette.stage import say
+from palette.system.files import read_json
+from palette.system.locks import held, open_lock, take
+from palette.system.progress import say
 
 BLOCK = 16 << 20
 """Bytes that are copied at a time."""

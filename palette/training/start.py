@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from palette.errors import DataError
-from palette.files import sha256
 from palette.model.finite import require_finite
+from palette.system.files import sha256
 from palette.training.trainer import Trainer, like
 
 PARTS = ("network", "averages", "exp_avg", "exp_avg_sq")

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from palette.config.tasks import Degradation
-from palette.data.degraded import condition, in_units
-from palette.data.randomness import generator
-from palette.data.store import ImageStore, PairStore
+from palette.data.images.degraded import condition, in_units
+from palette.data.store.store import ImageStore, PairStore
 from palette.data.tasks import TASKS
 from palette.diffusion.objective import Batch, stratified
 from palette.errors import DataError
 from palette.spec.stages import TrainSpec
+from palette.system.randomness import generator
 
 PAIRED: Degradation = "paired"
 """The task that needs images with conditions."""

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from palette.data.randomness import generator
 from palette.errors import ConfigError
 from palette.spec.stages import TrainSpec
+from palette.system.randomness import generator
 from palette.training.stream import Images, Joined, Stream, collate, micro_batches, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
 

@@ -6,23 +6,24 @@
 from importlib.metadata import version
 from typing import Any
 
-from palette import processor
-from palette.data.store import ImageStore
+from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.files import read_json, sha256, write_json
 from palette.scoring.classifier import save_classifier
 from palette.scoring.device import device
+from palette.scoring.extractor_facts import KINDS
+from palette.scoring.extractors import RESIZES
 from palette.scoring.fit import accuracy, fit
-from palette.scoring.kinds import KINDS
-from palette.scoring.networks import RESIZES
 from palette.scoring.weights import WEIGHTS, fetch, missing, verify
 from palette.spec.stages import ExtractorSpec
-from palette.stage import Stage, say
+from palette.stage import Stage
+from palette.system import devices
+from palette.system.files import read_json, sha256, write_json
+from palette.system.progress import say
 
 
 def run(stage: Stage[ExtractorSpec]) -> None:
     """Make, download or check the network, and describe it."""
-    processor.use(stage.spec.runtime.threads)
+    devices.use(stage.spec.runtime.threads)
     kind = stage.spec.extractor
     facts, files = (_photos(stage), ["classifier.safetensors"]) if kind == "photos" else (_known(stage), [])
     write_json(stage.path("extractor.json"), {"kind": kind, "resize": RESIZES[kind], **facts})

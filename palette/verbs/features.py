@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from palette import processor
-from palette.data.store import ImageStore
+from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.files import read_json
-from palette.progress import track
 from palette.scoring.arrays import save_arrays
 from palette.scoring.device import device
+from palette.scoring.extractors import Pixels, load_network
 from palette.scoring.features import Pair, diversity, measure
-from palette.scoring.networks import Pixels, load_network
 from palette.spec.stages import FeaturesSpec
 from palette.stage import Stage
+from palette.system import devices
+from palette.system.files import read_json
+from palette.system.progress import track
 
 CHAINED = "lpips"
 """The extractor that compares consecutive draws (Zhu et al. 2017), not the first with each other one (Guadarrama et al. 2017)."""
@@ -22,7 +22,7 @@ CHAINED = "lpips"
 def run(stage: Stage[FeaturesSpec], shard: int) -> None:
     """Measure test items `shard * shard_size` up to the next shard."""
     spec, name = stage.spec, f"shard-{shard:03}"
-    processor.use(spec.runtime.threads)
+    devices.use(spec.runtime.threads)
     file = stage.parent("extractor", "extractor.json")
     description = read_json(file)
     network = load_network(file.parent, description, spec.runtime.weights, device(spec.runtime.gpus))

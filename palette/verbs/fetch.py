@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 
 from palette.config.datasets import Split
-from palette.data.manifest import Entry, Manifest, Opener, write_manifest
 from palette.data.sources.archive import list_archive
 from palette.data.sources.celeba import list_celeba, list_celeba_hq
 from palette.data.sources.checking import checked
@@ -14,13 +13,14 @@ from palette.data.sources.files import COMPLETE_IT
 from palette.data.sources.folders import list_folder, list_pairs
 from palette.data.sources.imagenet import list_imagenet
 from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry, Manifest, Opener, write_manifest
 from palette.data.sources.photos import list_photos
 from palette.data.sources.places import list_places
 from palette.data.sources.splits import like_splits
 from palette.errors import DataError
-from palette.progress import track
 from palette.spec.stages import FetchSpec
-from palette.stage import Stage, say
+from palette.stage import Stage
+from palette.system.progress import say, track
 
 
 def _torchvision(stage: Stage[FetchSpec]) -> Listing:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from palette.data.degraded import Mask
-from palette.data.mask_files import own_masks
-from palette.data.masks import MASKS
-from palette.data.randomness import generator
-from palette.data.store import ImageStore, StoredImage, write_store
-from palette.files import replacing, write_json
-from palette.progress import track
+from palette.data.images.degraded import Mask
+from palette.data.masks.drawn import MASKS
+from palette.data.masks.supplied import own_masks
+from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.spec.stages import MaskSpec
 from palette.stage import Stage
+from palette.system.files import replacing, write_json
+from palette.system.progress import track
+from palette.system.randomness import generator
 
 ACROSS, SHOWN, SIDE, GAP = 12, 48, 96, 4
 """Of the sheet: masks in a row, masks, largest side of one, pixels between two."""

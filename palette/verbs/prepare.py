@@ -11,23 +11,23 @@ from typing import Any
 
 from palette.config.datasets import Filter, Squares
 from palette.data.bad_files import BadFiles
-from palette.data.crops import Crop, Split, photo_crops, square
-from palette.data.depth import Range
-from palette.data.duplicates import Looks, look
-from palette.data.journal import StoreWriter
-from palette.data.manifest import Entry, Manifest, opener
-from palette.data.parallel import ordered
-from palette.data.pictures import UNREADABLE, Picture, cut_square, read_picture
+from palette.data.images.crops import Crop, Split, photo_crops, square
+from palette.data.images.depth import Range
+from palette.data.images.lookalikes import Looks, look
+from palette.data.images.pictures import UNREADABLE, Picture, cut_square, read_picture
+from palette.data.images.ranges import ranges
 from palette.data.prepared import Noticed, losses, summary
-from palette.data.ranges import ranges
 from palette.data.selection import select
-from palette.data.store import encode, image_name
+from palette.data.sources.manifest import Entry, Manifest, opener
+from palette.data.store.store import encode, image_name
+from palette.data.store.writer import StoreWriter
 from palette.errors import DataError
-from palette.files import write_json
-from palette.locks import held
-from palette.progress import Progress
 from palette.spec.stages import PARTS, PrepareSpec
-from palette.stage import Stage, say
+from palette.stage import Stage
+from palette.system.files import write_json
+from palette.system.locks import held
+from palette.system.parallel import ordered
+from palette.system.progress import Progress, say
 
 SPLITS: tuple[Split, ...] = ("test", "train")
 """In the order of their making: training pictures are compared with the test images."""

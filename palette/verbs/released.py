@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from palette.download import Remote, download
 from palette.errors import DataError
-from palette.files import read_json, replacing, sha256
 from palette.spec.stages import ReleasedSpec
 from palette.stage import Stage
+from palette.system.download import Remote, download
+from palette.system.files import read_json, replacing, sha256
 
 
 def run(stage: Stage[ReleasedSpec]) -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from palette.files import replacing, write_text
-from palette.publish import curves, figures, gallery, page, panels, paper, plots, tradeoffs
-from palette.publish.lines import Block, blocks
-from palette.publish.tables import build
+from palette.publish.figures import curves, panels, samples, style, tradeoffs
+from palette.publish.pages import gallery, report
+from palette.publish.tables import paper_table
+from palette.publish.tables.config_table import build
+from palette.publish.tables.results import Block, blocks
 from palette.spec import read_spec
 from palette.spec.pages import PLOTS, ReportSpec, TabulateSpec
-from palette.stage import Stage, say
+from palette.stage import Stage
+from palette.system.files import replacing, write_text
+from palette.system.progress import say
 
 PLOTS_SHOW = {
     "steps": ("Quality over the training", "Scores of models at several steps of their training."),
@@ -36,21 +39,21 @@ def run(stage: Stage[ReportSpec]) -> None:
     tables = [_table(results, name) for name in spec.tables]
     made = blocks(spec.rows, results)
     in_gallery = gallery.write(spec, results, stage.path("gallery")) if spec.gallery_files else []
-    content = page.Page(
+    content = report.Page(
         title=spec.title,
         grids=[build(table, results) for table in tables if not table.table.paper],
-        sheets=[paper.build(table, results) for table in tables if table.table.paper],
+        sheets=[paper_table.build(table, results) for table in tables if table.table.paper],
         figures=[*(picture for block in made for picture in _pictures(stage, block)), *_masks(stage)],
         comparisons=[_comparison(stage, name, made) for name in PLOTS if f"{name}.svg" in spec.figures],
         curves=_curves(stage),
-        trainings=page.trainings(spec.rows, results),
-        sources=page.sources(spec.rows, results),
+        trainings=report.trainings(spec.rows, results),
+        sources=report.sources(spec.rows, results),
         rows=spec.rows,
         gallery=bool(in_gallery),
     )
     if "overview.png" in spec.figures:
-        panels.save(figures.overview(made, results), stage.path("figures/overview.png"))
-    write_text(stage.path("index.html"), page.render(content))
+        panels.save(samples.overview(made, results), stage.path("figures/overview.png"))
+    write_text(stage.path("index.html"), report.render(content))
     stage.write_card(["index.html", *_only(stage, in_gallery)])
     say(f"open {stage.path('index.html')}")
 
@@ -72,52 +75,52 @@ def _only(stage: Stage[ReportSpec], in_gallery: list[str]) -> list[str]:
     return kept
 
 
-def _pictures(stage: Stage[ReportSpec], block: Block) -> list[page.Picture]:
+def _pictures(stage: Stage[ReportSpec], block: Block) -> list[report.Picture]:
     """Of one task: its panels, several samples of one input, failure cases; those that the plan names."""
-    spec, results, name = stage.spec, stage.results, f"{figures.slug(block)}.png"
+    spec, results, name = stage.spec, stage.results, f"{samples.slug(block)}.png"
     title = f"{block.title} ({block.dataset})"
-    models = ", ".join(line.label for line in figures.outputs(block))
+    models = ", ".join(line.label for line in samples.outputs(block))
     pool = spec.draw_inputs
     every: list[tuple[str, str, str, Callable[[], Image.Image]]] = [
         (
             name,
             title,
             f"Rows: test images of different classes. Columns: the degraded input, the output of {models}, and the original.",
-            lambda: figures.figure(block, results, spec.inputs),
+            lambda: samples.figure(block, results, spec.inputs),
         ),
         (
             f"draws/{name}",
             f"{title}: several samples of one input",
             "The degraded input, samples from different noise, and the original.",
-            lambda: figures.draws(block, results, spec.inputs, pool, spec.draws),
+            lambda: samples.draws(block, results, spec.inputs, pool, spec.draws),
         ),
         (
             f"failures/{name}",
             f"{title}: failure cases",
             "The test images that each model does worst on, worst first: input, output, original.",
-            lambda: figures.failures(block, results),
+            lambda: samples.failures(block, results),
         ),
     ]
     shown = []
     for file, heading, about, draw in every:
         if file in spec.figures:
             panels.save(draw(), stage.path(f"figures/{file}"))
-            shown.append(page.Picture(stage.path(f"figures/{file}"), heading, about))
+            shown.append(report.Picture(stage.path(f"figures/{file}"), heading, about))
     return shown
 
 
-def _comparison(stage: Stage[ReportSpec], name: str, made: list[Block]) -> page.Picture:
+def _comparison(stage: Stage[ReportSpec], name: str, made: list[Block]) -> report.Picture:
     """A plot of quality against what it takes."""
     path = stage.path(f"figures/{name}.svg")
-    plots.save(tradeoffs.draw(name, made, stage.results), path)
-    return page.Picture(path, *PLOTS_SHOW[name])
+    style.save(tradeoffs.draw(name, made, stage.results), path)
+    return report.Picture(path, *PLOTS_SHOW[name])
 
 
-def _masks(stage: Stage[ReportSpec]) -> list[page.Picture]:
+def _masks(stage: Stage[ReportSpec]) -> list[report.Picture]:
     """The first evaluation masks of each kind."""
     sheets = []
     for name, row in stage.spec.mask_sheets.items():
-        sheets.append(page.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
+        sheets.append(report.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
         with replacing(sheets[-1].path) as temporary:
             shutil.copyfile(stage.results / str(row.mask) / "masks.png", temporary)
     return sheets
@@ -126,11 +129,11 @@ def _masks(stage: Stage[ReportSpec]) -> list[page.Picture]:
 MASKS = "The masks of the first test images, in rows; white is what the model must generate."
 
 
-def _curves(stage: Stage[ReportSpec]) -> list[page.Picture]:
+def _curves(stage: Stage[ReportSpec]) -> list[report.Picture]:
     """Training curves, of a config that trains."""
     logs = curves.curves(stage.spec.rows, stage.results)
     if not logs:
         return []
     path = stage.path("figures/training.svg")
-    plots.save(curves.draw(logs), path)
-    return [page.Picture(path, "Training loss", "Loss against optimizer step, one panel per model.")]
+    style.save(curves.draw(logs), path)
+    return [report.Picture(path, "Training loss", "Loss against optimizer step, one panel per model.")]

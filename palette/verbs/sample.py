@@ -5,19 +5,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palette.data.degraded import Image
-from palette.data.inputs import Inputs
-from palette.data.matching import matched
-from palette.data.outputs import images_of, read, require_size
-from palette.data.store import ImageStore, StoredImage, write_store
+from palette.data.evaluation_inputs import Inputs
+from palette.data.external_outputs import images_of, read, require_size
+from palette.data.images.degraded import Image
+from palette.data.sources.matching import matched
+from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
-from palette.files import read_json
-from palette.progress import track
 from palette.spec.stages import SampleSpec
 from palette.stage import Stage, verify
+from palette.system.files import read_json
+from palette.system.progress import track
 
 if TYPE_CHECKING:
-    from palette.diffusion.restore import Restorer
+    from palette.diffusion.inference import Restorer
 
 Job = tuple[int, int]
 """Test index, draw."""
@@ -70,12 +70,12 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
     """The trained model, ready to sample."""
     import torch  # here, for the baseline does without
 
-    from palette import processor
-    from palette.diffusion.restore import Restorer, load_network, weights_file
+    from palette.diffusion.inference import Restorer, load_network, weights_file
+    from palette.system import devices
 
-    processor.use(stage.spec.runtime.threads)
+    devices.use(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    device = torch.device("cuda" if processor.has_gpu() else "cpu")
+    device = torch.device("cuda" if devices.has_gpu() else "cpu")
     model = stage.parent("train", "model.json")
     sampler = stage.spec.sampler
     weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from palette.errors import DataError
-from palette.files import read_json, write_json
 from palette.scoring.arrays import Arrays, gather
 from palette.scoring.metrics import Measured, Settings, score
 from palette.scoring.reference import Statistics, load
 from palette.scoring.worst import first, rankings
 from palette.spec.stages import ScoreSpec
 from palette.stage import Stage
+from palette.system.files import read_json, write_json
 
 
 def run(stage: Stage[ScoreSpec]) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from palette import processor
-from palette.files import replacing, sha256, write_json
 from palette.model.finite import require_finite
 from palette.spec.stages import TrainSpec
 from palette.stage import Stage
+from palette.system import devices
+from palette.system.files import replacing, sha256, write_json
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
@@ -25,7 +25,7 @@ def run(stage: Stage[TrainSpec]) -> None:
     """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
     if relaunch(stage.spec.runtime.gpus, stage.path("spec.yaml")):
         return
-    processor.use(stage.spec.runtime.threads)
+    devices.use(stage.spec.runtime.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     with world() as processes:
         if processes.leads:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from palette.config import Config
-from palette.costs.made import jobs_of
 from palette.costs.networks import Footprint
 from palette.fingerprint import digests
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import jobs_of
 from palette.spec.stages import TrainSpec
 
 RAW: dict[str, Any] = {

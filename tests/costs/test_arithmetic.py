@@ -9,8 +9,8 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from palette.config.models import Network
-from palette.costs.arithmetic import attention_flops, flops, training_flops
 from palette.model import adm
+from palette.model.flops import attention_flops, flops, training_flops
 from palette.model.networks import build
 
 

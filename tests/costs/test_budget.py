@@ -5,8 +5,8 @@ import pytest
 from palette.costs.budget import keep_within_budget
 from palette.costs.summary import gpu_hours
 from palette.errors import ConfigError
-from palette.scale import rounded
-from palette.workflow import start
+from palette.running.start import start
+from palette.system.units import rounded
 from tests.costs.conftest import RAW, Make, finish
 
 LONG = {"palette": {**RAW["models"]["palette"], "train": {"steps": 10**9}}}

@@ -48,7 +48,7 @@ def test_briefly_of_the_jobs_of_a_dry_run_alone(make: Make) -> None:
 
 def test_a_dry_run_needs_no_torch(file: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from palette.commands.plan import shown_briefly; from palette.workflow import plan_of\n"
+        "import sys; from pathlib import Path; from palette.commands.plan import shown_briefly; from palette.running.start import plan_of\n"
         "plan = plan_of([Path(sys.argv[1])]); files = [str(plan.results / f) for s in plan.stages for f in plan.outputs(s)]\n"
         "print(shown_briefly(plan, files, 1)); assert 'torch' not in sys.modules"
     )

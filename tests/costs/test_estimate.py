@@ -11,13 +11,13 @@ from palette.config.cluster import GpuName
 from palette.config.datasets import Fetch
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
-from palette.costs.made import Job
 from palette.costs.summary import planned
 from palette.costs.work import HANDLING, Work, fetch_work, seconds
-from palette.data.manifest import write_manifest
-from palette.data.registry import built_in
+from palette.data.sources.manifest import write_manifest
 from palette.data.sources.planned import survey
-from palette.plan import Plan
+from palette.data.sources.registry import built_in
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job
 from palette.spec.stages import FetchSpec
 from tests.costs.conftest import FLOPS, FOOTPRINT, NOW, RAW, Make, finish
 

@@ -7,7 +7,7 @@ import pytest
 
 from palette.costs.reasons import OPTIONS
 from palette.costs.work import HANDLING
-from palette.requests import USUAL
+from palette.running.resources import USUAL
 from palette.spec import KINDS
 
 ROWS: dict[str, tuple[Mapping[str, Any], str]] = {
@@ -16,7 +16,7 @@ ROWS: dict[str, tuple[Mapping[str, Any], str]] = {
         "what its jobs take beside networks, as `benchmarks.handling` measures",
     ),
     "OPTIONS of palette/costs/reasons.py": (OPTIONS, "where the fields of its spec stand in the config"),
-    "USUAL of palette/requests.py": (USUAL, "the memory and hours that its jobs ask a cluster for"),
+    "USUAL of palette/running/resources.py": (USUAL, "the memory and hours that its jobs ask a cluster for"),
 }
 """Table → its rows, and what such a row tells."""
 

@@ -8,10 +8,10 @@ import pytest
 from palette.commands.plan import shown_losses
 from palette.costs import text
 from palette.costs.losses import losses
-from palette.costs.made import Made, remaining
 from palette.costs.summary import planned
 from palette.fingerprint import fingerprint
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Made, remaining
 from palette.spec.stages import TrainSpec
 from tests.costs.conftest import RAW, Make, finish
 
@@ -25,7 +25,8 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def edited(kind: str) -> None:
         monkeypatch.setattr(
-            "palette.plan.fingerprint", lambda entry: "0123456789" if entry.endswith(kind) else fingerprint(entry)
+            "palette.planning.plan.fingerprint",
+            lambda entry: "0123456789" if entry.endswith(kind) else fingerprint(entry),
         )
 
     return edited
@@ -89,10 +90,10 @@ def test_an_unfinished_training_is_lost_up_to_its_last_state(make: Make, edit: A
 
 
 def test_code_of_a_parent_counts_too(make: Make, edit: Any) -> None:
-    finish(make(), modules={"palette/data/store.py": "0000000000"})
+    finish(make(), modules={"palette/data/store/store.py": "0000000000"})
     edit("prepare")
     assert {loss["training"] for loss in lost(make())} == NAMES
-    assert lost(make())[0]["changed"] == ["engine: palette/data/store.py changed"]
+    assert lost(make())[0]["changed"] == ["engine: palette/data/store/store.py changed"]
 
 
 @pytest.mark.parametrize(

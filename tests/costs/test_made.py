@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from palette.costs.made import Made, Waits, remaining
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Made, Waits, remaining
+from palette.running.start import missing_data
 from palette.spec.stages import TrainSpec
-from palette.workflow import missing_data
 from tests.costs.conftest import RAW, Make, finish
 
 MORE_STEPS = {"dpm": {"steps": 5}}

@@ -2,9 +2,9 @@
 
 import shutil
 
-from palette.costs.made import Made, remaining
 from palette.costs.reasons import Reasons
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Made, remaining
 from tests.costs.conftest import RAW, Make, finish
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from palette.costs.estimate import Estimate, Estimator
-from palette.costs.made import Job, jobs_of
 from palette.costs.picture import COLORS, draw
 from palette.costs.schedule import Nodes, Schedule, dependencies, simulate
-from palette.plan import Plan
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job, jobs_of
 from tests.costs.conftest import RAW, Make
 
 

@@ -13,7 +13,7 @@ from palette.costs.records import NEWEST
 from palette.costs.text import compared
 from palette.costs.truth import truth
 from palette.costs.work import HANDLING
-from palette.plan import Plan
+from palette.planning.plan import Plan
 from tests.costs.conftest import FLOPS, NOW, RAW, Make, finish
 from tests.publish.chromium import Chromium, find
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from palette.costs.work import EXTRACTOR_FLOPS, PIXEL_FLOPS, photos_flops
-from palette.scoring.kinds import KINDS
+from palette.scoring.extractor_facts import KINDS
 
 FID = ("inception", "inception-legacy-tensorflow", "inception-legacy-pytorch")
 NEAR = 0.02

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palette.data.archives import expanded, members, read_member
-from palette.data.manifest import Entry, Opener
 from palette.data.sources.checking import check
+from palette.data.sources.manifest import Entry, Opener
+from palette.data.sources.members import expanded, members, read_member
 from palette.errors import DataError
 from tests.data.archives import make_tar, make_zip, png, tar_bytes
 

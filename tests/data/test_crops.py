@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from palette.config.datasets import Fetch, Squares
-from palette.data.store import ImageStore
+from palette.data.store.store import ImageStore
 from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage

@@ -13,9 +13,9 @@ import tifffile
 from PIL import Image
 
 from palette.config.datasets import Conditions, Fetch, Squares
-from palette.data.depth import UnclearRange
-from palette.data.pictures import develop, read_picture
-from palette.data.store import ImageStore
+from palette.data.images.depth import UnclearRange
+from palette.data.images.pictures import develop, read_picture
+from palette.data.store.store import ImageStore
 from palette.errors import DataError
 from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareSpec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from palette.data.duplicates import Looks
+from palette.data.images.lookalikes import Looks
 
 TEST = 0x0F0F_F00F_1234_ABCD
 

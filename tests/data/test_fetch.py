@@ -12,9 +12,9 @@ from PIL import Image
 
 from palette.config.datasets import Fetch
 from palette.data import photos
-from palette.data.crops import around
-from palette.data.manifest import Entry, Manifest, Opener
+from palette.data.images.crops import around
 from palette.data.photos import PHOTOS, photo_folder
+from palette.data.sources.manifest import Entry, Manifest, Opener
 from palette.data.sources.photos import copy_photo
 from palette.errors import DataError
 from palette.spec.base import Runtime, Spec

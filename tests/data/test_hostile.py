@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palette.config.datasets import Fetch, Squares
-from palette.data.manifest import Manifest
-from palette.data.pictures import UNREADABLE, read_picture
-from palette.data.store import ImageStore, StoredImage, write_store
+from palette.data.images.pictures import UNREADABLE, read_picture
+from palette.data.sources.manifest import Manifest
+from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec

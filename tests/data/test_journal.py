@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from palette.data.journal import SAVE_EVERY, StoreWriter
+from palette.data.store.writer import SAVE_EVERY, StoreWriter
 
 COUNT = SAVE_EVERY + 40
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palette.data import jpeg
-from palette.data.jpeg import scans
-from palette.data.pictures import read_picture
+from palette.data.images import jpeg
+from palette.data.images.jpeg import scans
+from palette.data.images.pictures import read_picture
 from tests.data.hostile import PIXELS, saved, with_scans
 
 END = b"\xff\xd9"

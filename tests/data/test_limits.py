@@ -6,9 +6,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from palette.data import limits
-from palette.data.pictures import read_picture
-from palette.data.png import PASSES
+from palette.data.images import limits
+from palette.data.images.pictures import read_picture
+from palette.data.images.png import PASSES
 from tests.data.hostile import PIXELS, png, saved, with_scans
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palette.data.manifest import Entry, Manifest, Opener, inflate, opener, write_manifest
+from palette.data.sources.manifest import Entry, Manifest, Opener, inflate, opener, write_manifest
 from palette.errors import DataError
 
 HEADER = {"source": "folder", "containers": ["pictures"]}

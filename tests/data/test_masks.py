@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palette.config.tasks import MaskKind
-from palette.data.mask_files import RELEASED, digest, own_masks
-from palette.data.masks import MASKS
-from palette.data.randomness import generator
-from palette.data.store import ImageStore, StoredImage, write_store
-from palette.data.strokes import (
+from palette.data.masks.drawn import MASKS
+from palette.data.masks.strokes import (
     STEP,
     STROKES,
     TURN,
@@ -28,10 +25,13 @@ from palette.data.strokes import (
     strokes,
     strokes_covering,
 )
+from palette.data.masks.supplied import RELEASED, digest, own_masks
+from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import ConfigError, DataError
 from palette.spec.base import Spec
 from palette.spec.stages import MaskRuntime, MaskSpec
 from palette.stage import Stage
+from palette.system.randomness import generator
 from palette.verbs import mask as verb
 
 BOUNDS = {"free-form-10-20": (0.1, 0.2), "free-form-20-30": (0.2, 0.3), "free-form-30-40": (0.3, 0.4)}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palette.data.matching import matched
-from palette.data.outputs import images_of, listing
-from palette.data.store import ImageStore, StoredImage, image_name, write_store
+from palette.data.external_outputs import images_of, listing
+from palette.data.sources.matching import matched
+from palette.data.store.store import ImageStore, StoredImage, image_name, write_store
 from palette.errors import DataError
 from palette.spec.stages import SampleRuntime
 from palette.verbs import sample

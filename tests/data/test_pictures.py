@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from palette.config.datasets import Filter
-from palette.data.depth import UnclearRange
-from palette.data.pictures import (
+from palette.data.images.depth import UnclearRange
+from palette.data.images.pictures import (
     UNREADABLE,
     area,
     centre_square,

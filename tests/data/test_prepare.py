@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palette.config.datasets import Fetch, Prepare
-from palette.data.crops import around, draw_crop
-from palette.data.manifest import Manifest, write_manifest
+from palette.data.images.crops import around, draw_crop
 from palette.data.photos import PHOTOS, Box, photo_folder
-from palette.data.randomness import generator
-from palette.data.store import ImageStore
+from palette.data.sources.manifest import Manifest, write_manifest
+from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.locks import held
 from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
+from palette.system.locks import held
+from palette.system.randomness import generator
 from palette.verbs import fetch, prepare
 
 StageOf = Callable[[Spec], Stage[Any]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from palette.data.randomness import generator
+from palette.system.randomness import generator
 
 
 def test_same_key_same_numbers_on_every_machine() -> None:

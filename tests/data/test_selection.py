@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from palette.config.datasets import Fetch, Squares
-from palette.data.manifest import Manifest
 from palette.data.selection import read_names
-from palette.data.store import ImageStore
+from palette.data.sources.manifest import Manifest
+from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.publish.noticed import noticed
+from palette.publish.pages.problems import noticed
 from palette.spec.base import Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage

@@ -15,19 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from palette import download
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Squares
-from palette.data.manifest import Manifest, opener
-from palette.data.registry import built_in
 from palette.data.sources.files import VARIABLE, Missing
 from palette.data.sources.imagenet import kit_labels
+from palette.data.sources.manifest import Manifest, opener
 from palette.data.sources.planned import downloads, missing, survey
+from palette.data.sources.registry import built_in
 from palette.data.sources.splits import read_flist, splits_of
-from palette.data.store import ImageStore, StoredImage, decode, write_store
+from palette.data.store.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
 from palette.spec.base import Runtime, Spec
 from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
 from palette.stage import Stage
+from palette.system import download
 from palette.verbs import fetch, prepare
 from tests.data.archives import jpeg, make_tar, make_zip, png, tar_bytes
 from tests.web import Site, drop, wrong_byte

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from palette.data.store import ImageStore, StoredImage, image_name, write_store
+from palette.data.store.store import ImageStore, StoredImage, image_name, write_store
 from palette.errors import DataError
 
 

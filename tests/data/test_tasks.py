@@ -12,14 +12,14 @@ from PIL import Image
 from scipy import stats
 
 from palette.config.tasks import DEGRADATIONS
-from palette.data.degraded import Degraded, Evaluation
-from palette.data.randomness import generator
-from palette.data.strokes import rectangles
+from palette.data.images.degraded import Degraded, Evaluation
+from palette.data.masks.strokes import rectangles
 from palette.data.tasks import TASKS, condition, find
 from palette.data.tasks.colorization import luma
 from palette.data.tasks.jpeg import compress, draw_quality
 from palette.data.tasks.super_resolution import FACTORS, coarsen
 from palette.data.tasks.uncropping import four_sides, one_side
+from palette.system.randomness import generator
 
 SIZES = st.integers(8, 96)
 
@@ -74,7 +74,7 @@ def test_a_new_file_is_a_new_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "upside_down.py").write_text(
-        "from palette.data.degraded import Degraded\n"
+        "from palette.data.images.degraded import Degraded\n"
         "def train(image, generator, condition=None):\n    return Degraded(image[::-1], None)\n"
         "def evaluate(image, generator, how):\n    return train(image, generator)\n"
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palette.data import zipped
-from palette.data.archives import members
-from palette.data.journal import StoreWriter
-from palette.data.manifest import Opener
-from palette.data.store import ImageStore, encode, image_name
+from palette.data.sources.manifest import Opener
+from palette.data.sources.members import members
+from palette.data.store import zip_reader
+from palette.data.store.store import ImageStore, encode, image_name
+from palette.data.store.writer import StoreWriter
 from tests.data.archives import png
 
 MANY = 65_600
@@ -103,16 +103,16 @@ def test_on_both_sides_of_4_gib(tmp_path: Path, offset: int) -> None:
     """A member begins at the last byte that 32 bits can name, at the value that says to look elsewhere, and behind."""
     path = tmp_path / "x.zip"
     with path.open("w+b") as file:
-        written = [zipped.append(file, "near.png", PNGS[0])]
+        written = [zip_reader.append(file, "near.png", PNGS[0])]
         file.seek(offset)
-        written += [zipped.append(file, name, data) for name, data in (("a.png", PNGS[1]), ("é.png", PNGS[2]))]
-        zipped.finish(file, written)
+        written += [zip_reader.append(file, name, data) for name, data in (("a.png", PNGS[1]), ("é.png", PNGS[2]))]
+        zip_reader.finish(file, written)
         file.flush()
-        found, listing = zipped.directory(file.fileno(), file.tell())
-        assert zipped.names(listing, len(found)) == ["near.png", "a.png", "é.png"]
+        found, listing = zip_reader.directory(file.fileno(), file.tell())
+        assert zip_reader.names(listing, len(found)) == ["near.png", "a.png", "é.png"]
         assert found.offset.tolist() == [member.offset for member in written]
         places = zip(found.offset.tolist(), found.size.tolist(), found.crc.tolist(), strict=True)
-        assert [zipped.read_member(file.fileno(), *place) for place in places] == PNGS[:3]
+        assert [zip_reader.read_member(file.fileno(), *place) for place in places] == PNGS[:3]
     with zipfile.ZipFile(path) as archive:
         assert [(info.filename, info.header_offset) for info in archive.infolist()] == [m[:2] for m in written]
         assert archive.testzip() is None

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from palette.config.models import Network
 from palette.config.sampling import Sampler
-from palette.data.degraded import Degraded, cut
+from palette.data.images.degraded import Degraded, cut
+from palette.diffusion.inference import Restorer
 from palette.diffusion.objective import level_range
-from palette.diffusion.restore import Restorer
 from palette.diffusion.samplers import SAMPLERS
 from palette.model.networks import build
 from palette.model.unet import UNet

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from palette.cli import main
 from palette.commands import train_from
-from palette.workflow import plan_of
+from palette.running.start import plan_of
 from tests.interop.checkpoints import guided, json_config, model, save, save_state
 from tests.interop.test_upstream_config import images
 from tests.interop.test_upstream_weights import difference
@@ -161,7 +161,7 @@ def test_fewer_gpus_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def __exit__(self, *error: object) -> None: ...
 
-    monkeypatch.setattr("palette.gpu.lease", Lease)
+    monkeypatch.setattr("palette.system.gpu_lease.lease", Lease)
     file = config(CONFIG.replace("batch_size: 2}", "batch_size: 2, gpus: 2}", 1))
     train_from.run(Path(file), None, 1)
     assert asked == [0, 0, 1]

@@ -10,14 +10,14 @@ from PIL import Image
 
 from palette.cli import main
 from palette.config import Config
-from palette.data.manifest import Manifest
+from palette.data.sources.manifest import Manifest
 from palette.errors import ConfigError
 from palette.interop.converted import Converted
 from palette.interop.upstream_config import convert
 from palette.interop.upstream_json import read_config
+from palette.running.start import plan_of
 from palette.stage import Stage
 from palette.verbs import fetch
-from palette.workflow import plan_of
 from tests.interop.checkpoints import guided, json_config, save
 from tests.workflow.project import Project
 

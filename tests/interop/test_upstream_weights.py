@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from palette.cli import main
 from palette.config.models import Network
 from palette.diffusion.schedule import log_snr_of_gamma
-from palette.files import sha256
 from palette.interop import model_folder
 from palette.interop.upstream_weights import BUFFERS
 from palette.spec.stages import TrainRuntime
+from palette.system.files import sha256
 from palette.training.distributed import World
 from palette.training.start import begin
 from palette.training.trainer import build

@@ -14,12 +14,12 @@ from palette.config.datasets import Fetch, Prepare
 from palette.config.models import Network, Objective
 from palette.config.sampling import Sampler
 from palette.config.scores import Table
-from palette.data.manifest import write_manifest
-from palette.data.store import StoredImage, write_store
-from palette.files import write_json, write_text
+from palette.data.sources.manifest import write_manifest
+from palette.data.store.store import StoredImage, write_store
 from palette.spec.base import Spec
 from palette.spec.pages import Evaluated, ReportSpec, Row, TabulateSpec
 from palette.spec.stages import FetchSpec, PrepareSpec, SampleSpec, TrainSpec
+from palette.system.files import write_json, write_text
 
 SIZE, TESTS, DRAWS = 16, 6, 3
 CLASSES = ("cat", "cup", "rocket")

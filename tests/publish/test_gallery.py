@@ -17,8 +17,8 @@ from PIL import Image
 from palette.config import Config
 from palette.config.scores import Table
 from palette.errors import DataError
-from palette.plan import Plan
-from palette.publish import gallery
+from palette.planning.plan import Plan
+from palette.publish.pages import gallery
 from palette.spec.pages import GalleryImages, ReportSpec
 from palette.stage import Stage
 from palette.verbs import report

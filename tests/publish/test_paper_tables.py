@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from palette.config.scores import Table
-from palette.files import write_json
-from palette.publish import paper
-from palette.publish.formats import to_csv, to_html, to_latex, to_markdown
-from palette.publish.paper_layout import keys
-from palette.publish.published import metrics, models, of_table
-from palette.publish.sheet import Sheet, SheetLine
+from palette.publish.tables import paper_table
+from palette.publish.tables.formats import to_csv, to_html, to_latex, to_markdown
+from palette.publish.tables.paper_layout import keys
+from palette.publish.tables.published import metrics, models, of_table
+from palette.publish.tables.sheet import Sheet, SheetLine
 from palette.spec.pages import Evaluated
+from palette.system.files import write_json
 from tests.publish.conftest import ABOUT, Results
 
 IMAGENET = Evaluated(published="imagenet", image_size=256, images=10_000, reference_images=50_000)
@@ -33,7 +33,7 @@ COLORIZATION = {"fid": 16.0, "is": 190.0, "ca-resnet50": 72.5, "pd": 40.0}
 
 def sheet_of(results: Results, paper_table: int, tested: Evaluated | None = IMAGENET, **options: object) -> Sheet:
     table = Table.model_validate({"paper": paper_table, **options})
-    return paper.build(results.tabulate_spec(f"table_{paper_table}", table, tested), results.folder)
+    return paper_table.build(results.tabulate_spec(f"table_{paper_table}", table, tested), results.folder)
 
 
 def lines(sheet: Sheet, section: int = 0) -> list[tuple[str, ...]]:
@@ -171,7 +171,7 @@ def test_datasets_are_groups_of_columns_and_masks_are_sections(results: Results)
     )
     places2 = IMAGENET.model_copy(update={"published": "places2", "images": 10_950})
     spec = spec.model_copy(update={"datasets": {"in": IMAGENET, "p2": places2}})
-    sheet = paper.build(spec, results.folder)
+    sheet = paper_table.build(spec, results.folder)
     assert sheet.groups == [("ImageNet", 5), ("Places2", 3)]
     assert [section.title for section in sheet.sections] == [
         *("Inpainting, mask free-form-10-20", "Inpainting, mask free-form-20-30", "Inpainting, mask free-form-30-40"),
@@ -320,4 +320,4 @@ def test_scores_by_the_papers_networks_come_first_among_the_keys_of_a_column() -
 
 
 def test_columns_of_every_table_have_a_heading() -> None:
-    assert {metric for number in range(1, 12) for metric in metrics(number)} == set(paper.HEADINGS)
+    assert {metric for number in range(1, 12) for metric in metrics(number)} == set(paper_table.HEADINGS)

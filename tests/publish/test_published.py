@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from palette.config.tasks import DEGRADATIONS, MaskKind
-from palette.publish.published import lookup, published
+from palette.publish.tables.published import lookup, published
 
 CONDITIONS = {"", "*", "unknown", "5", "10", "20", *get_args(MaskKind)}
 

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image, ImageFont
 
 from palette.config.scores import Table
-from palette.data.manifest import Manifest, write_manifest
+from palette.data.sources.manifest import Manifest, write_manifest
 from palette.errors import DataError
-from palette.files import read_json
-from palette.publish import curves, figures
-from palette.publish.lines import blocks
-from palette.publish.noticed import noticed
-from palette.publish.page import trainings
-from palette.publish.panels import Panel, compose, enlarge, shorten
+from palette.publish.figures import curves, samples
+from palette.publish.figures.panels import Panel, compose, enlarge, shorten
+from palette.publish.pages.problems import noticed
+from palette.publish.pages.report import trainings
+from palette.publish.tables.results import blocks
 from palette.stage import Stage
+from palette.system.files import read_json
 from palette.verbs import report
 from tests.publish.conftest import SIZE, Results, picture
 
@@ -143,7 +143,7 @@ def shows(image: Image.Image, pixels: npt.NDArray[np.uint8]) -> tuple[int, int] 
 def test_a_figure_shows_input_models_and_original_as_the_paper_does(colorization: Results) -> None:
     colorization.add("palette", {"fd-photos": 15.0}, steps=10)  # on the way: no column of its own
     (block,) = blocks(colorization.rows, colorization.folder)
-    panels = list(figures._panels(block, colorization.folder, [0, 1]))
+    panels = list(samples._panels(block, colorization.folder, [0, 1]))
     assert [(p.label, p.detail) for p in panels] == [("input", ""), ("regression", ""), ("palette", "dpm20")]
     gray = panels[0].images[0]
     assert gray is not None
@@ -153,7 +153,7 @@ def test_a_figure_shows_input_models_and_original_as_the_paper_does(colorization
 
 def test_several_samples_of_one_input_stand_side_by_side(colorization: Results) -> None:
     (block,) = blocks(colorization.rows, colorization.folder)
-    image = figures.draws(block, colorization.folder, count=2, pool=4, number=3)
+    image = samples.draws(block, colorization.folder, count=2, pool=4, number=3)
     places = [shows(image, pixels) for pixels in (picture(0), picture(0, 1), picture(0, 2))]
     assert None not in places
     assert [x for x, _ in places] == sorted(x for x, _ in places)  # type: ignore[misc]
@@ -162,7 +162,7 @@ def test_several_samples_of_one_input_stand_side_by_side(colorization: Results) 
 
 def test_failures_are_the_images_that_the_scores_name(colorization: Results) -> None:
     (block,) = blocks(colorization.rows, colorization.folder)
-    image = figures.failures(block, colorization.folder)
+    image = samples.failures(block, colorization.folder)
     places = [shows(image, picture(number)) for number in (5, 2, 0)]
     assert None not in places
     assert [x for x, _ in places] == sorted(x for x, _ in places)  # type: ignore[misc]
@@ -184,18 +184,18 @@ def test_each_row_of_a_table_leads_to_its_card_and_spec(page: str, colorization:
 
 def test_samples_are_found_in_their_shard(colorization: Results) -> None:
     row = colorization.rows[0]
-    np.testing.assert_array_equal(figures.sample(row, colorization.folder, 5), picture(5, 0, 0))
-    assert figures.sample(row, colorization.folder, 5, draw=9) is None
+    np.testing.assert_array_equal(samples.sample(row, colorization.folder, 5), picture(5, 0, 0))
+    assert samples.sample(row, colorization.folder, 5, draw=9) is None
 
 
 def test_inputs_cover_the_classes() -> None:
-    assert figures.first_of_each_class([0, 0, 0, 1, 1, 2], 4) == [0, 3, 5, 1]
-    assert figures.first_of_each_class([0, 0], 5) == [0, 1]
+    assert samples.first_of_each_class([0, 0, 0, 1, 1, 2], 4) == [0, 3, 5, 1]
+    assert samples.first_of_each_class([0, 0], 5) == [0, 1]
 
 
 def test_the_overview_prefers_lively_images() -> None:
     dull, lively = np.full((8, 8, 3), 90, np.uint8), picture(0)
-    assert figures.liveliest_of_each_class([dull, lively, dull], [0, 0, 1]) == [1, 2]
+    assert samples.liveliest_of_each_class([dull, lively, dull], [0, 0, 1]) == [1, 2]
 
 
 def test_panels_are_enlarged_pixel_by_pixel() -> None:

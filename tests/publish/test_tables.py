@@ -7,12 +7,12 @@ import pytest
 
 from palette.config.scores import Table
 from palette.errors import DataError
-from palette.files import read_json, write_json
-from palette.graph import TABLE_FORMATS
-from palette.publish.formats import escape, to_csv, to_latex, to_markdown
-from palette.publish.lines import blocks
-from palette.publish.tables import Grid, build
+from palette.planning.graph import TABLE_FORMATS
+from palette.publish.tables.config_table import Grid, build
+from palette.publish.tables.formats import escape, to_csv, to_latex, to_markdown
+from palette.publish.tables.results import blocks
 from palette.stage import Stage
+from palette.system.files import read_json, write_json
 from palette.verbs import tabulate
 from tests.publish.conftest import Results, entry
 

@@ -7,9 +7,9 @@ import pytest
 
 from palette.config.sampling import Sampler
 from palette.config.scores import Table
-from palette.publish import plots, tradeoffs
-from palette.publish.lines import Block, Cell, ScoreInfo, blocks
-from palette.publish.tradeoffs import Panel, Series, front
+from palette.publish.figures import style, tradeoffs
+from palette.publish.figures.tradeoffs import Panel, Series, front
+from palette.publish.tables.results import Block, Cell, ScoreInfo, blocks
 from palette.spec.pages import PLOTS
 from palette.stage import Stage
 from palette.verbs import report
@@ -100,20 +100,20 @@ def test_the_front_has_what_nothing_beats(better: str, expected: list[tuple[floa
 def test_plots_are_vectors_that_turn_light_on_a_dark_page(compared: Results, tmp_path: Path) -> None:
     made: list[Block] = blocks(compared.rows, compared.folder)
     for name in PLOTS:
-        plots.save(tradeoffs.draw(name, made, compared.folder), tmp_path / f"{name}.svg")
+        style.save(tradeoffs.draw(name, made, compared.folder), tmp_path / f"{name}.svg")
         text = (tmp_path / f"{name}.svg").read_text("utf-8")
         assert "prefers-color-scheme: dark" in text
         assert "<image" not in text
         drawn = re.sub(r"<style.*?</style>", "", text, flags=re.S)
         used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawn))
-        assert used <= {plots.INK, "#8a8f99", *(color.lower() for color in plots.COLORS)}
-        assert plots.INK in used
+        assert used <= {style.INK, "#8a8f99", *(color.lower() for color in style.COLORS)}
+        assert style.INK in used
         assert (tmp_path / f"{name}.png").exists()
 
 
 def test_equal_plots_are_equal_files(compared: Results, tmp_path: Path) -> None:
     made = blocks(compared.rows, compared.folder)
     for folder in ("a", "b"):
-        plots.save(tradeoffs.draw("cost", made, compared.folder), tmp_path / folder / "cost.svg")
+        style.save(tradeoffs.draw("cost", made, compared.folder), tmp_path / folder / "cost.svg")
     for ending in ("svg", "png"):
         assert (tmp_path / f"a/cost.{ending}").read_bytes() == (tmp_path / f"b/cost.{ending}").read_bytes()

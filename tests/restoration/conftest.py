@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import palette
-from palette.data.randomness import generator
+from palette.system.randomness import generator
 from tests.restoration.models import write_model
 
 

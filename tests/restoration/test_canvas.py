@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from palette.data.degraded import Degraded
-from palette.data.limits import PIXELS
-from palette.data.randomness import generator
+from palette.data.images.degraded import Degraded
+from palette.data.images.limits import PIXELS
 from palette.data.tasks.super_resolution import coarsen
 from palette.data.tasks.uncropping import four_sides, one_side
 from palette.errors import ConfigError, DataError
-from palette.restoration.canvas import Request, canvas, degrade, fitted, padded, working_size
+from palette.restore.canvas import Request, canvas, degrade, fitted, padded, working_size
+from palette.system.randomness import generator
 
 Pixels = npt.NDArray[np.uint8]
 SIDES = st.integers(1, 60)

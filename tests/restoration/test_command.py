@@ -19,8 +19,8 @@ import palette
 from palette import cli, fingerprint
 from palette.commands import restore as command
 from palette.fingerprint import modules
-from palette.restoration import files, pace
-from palette.restoration.files import result_names
+from palette.restore import files, pace
+from palette.restore.files import result_names
 from tests.restoration.models import weights, write_model
 from tests.tiny import NETWORK
 
@@ -165,7 +165,9 @@ def test_results_of_anything_else_are_not_taken_for_finished(
         facts = json.loads((model / "model.json").read_text())
         (model / "model.json").write_text(json.dumps({**facts, "precision": "bf16"}))
     elif change == "code":  # of reading a photo
-        monkeypatch.setattr(fingerprint, "fingerprint", lambda entry: str("palette.data.pictures" in modules(entry)))
+        monkeypatch.setattr(
+            fingerprint, "fingerprint", lambda entry: str("palette.data.images.pictures" in modules(entry))
+        )
     elif change == "mask":
         Image.fromarray(np.eye(33, 21) == 0).save(mask)
     more = {"steps": ["--steps", "3"], "size": ["--size", "full"]}.get(change, [])

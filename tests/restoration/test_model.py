@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 import palette
 from palette.config.sampling import Sampler
 from palette.errors import ConfigError, DataError
-from palette.restoration import model as module
-from palette.restoration.canvas import Request
+from palette.restore import model as module
+from palette.restore.canvas import Request
 from tests.restoration.models import TASKS, weights, write_model
 from tests.tiny import NETWORK, train_spec
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import palette
-from palette.diffusion.restore import Restorer
+from palette.diffusion.inference import Restorer
 from palette.errors import DataError, out_of_memory
-from palette.restoration import pace
-from palette.restoration.canvas import Request
-from palette.restoration.memory import free_memory, within_memory
+from palette.restore import pace
+from palette.restore.canvas import Request
+from palette.restore.memory import free_memory, within_memory
 from tests.costs.test_arithmetic import counter_of
 from tests.tiny import NETWORK
 

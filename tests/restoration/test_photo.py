@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from palette.errors import ConfigError, DataError
-from palette.restoration.photo import mask_of, pixels_of
+from palette.restore.photo import mask_of, pixels_of
 
 Pixels = npt.NDArray[np.uint8]
 

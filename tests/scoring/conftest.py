@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from palette.config.scores import Extractor
-from palette.data.store import StoredImage, write_store
+from palette.data.store.store import StoredImage, write_store
 from palette.spec.base import Spec
 from palette.spec.stages import ExtractorSpec, FeaturesSpec, ScoreSpec
 from palette.stage import Stage

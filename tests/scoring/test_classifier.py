@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from palette.data.randomness import generator
-from palette.data.store import ImageStore, StoredImage, write_store
+from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.scoring.classifier import Classifier, load_classifier, save_classifier, to_tensor
 from palette.scoring.fit import accuracy, augment, fit
+from palette.system.randomness import generator
 from tests.scoring.conftest import OPTIONS
 
 CPU = torch.device("cpu")

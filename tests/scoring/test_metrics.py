@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from palette.config.scores import ExtractorKind, Metric
-from palette.scoring.kinds import KINDS
+from palette.scoring.extractor_facts import KINDS
+from palette.scoring.extractors import NETWORKS, RESIZES
 from palette.scoring.metrics import METRICS, Measured, Settings, name_and_label, score
-from palette.scoring.networks import NETWORKS, RESIZES
 
 MIXED = Settings()
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.plan import Plan
-from palette.scoring import kinds
-from palette.scoring.kinds import is_imagenet, unable
+from palette.planning.plan import Plan
+from palette.running.start import plan_of
+from palette.scoring import extractor_facts
+from palette.scoring.extractor_facts import is_imagenet, unable
 from palette.spec.stages import ExtractorSpec, FeaturesSpec, ScoreSpec
-from palette.workflow import plan_of
 from tests.scoring.conftest import IMAGENET
 
 SMALL: dict[str, Any] = yaml.safe_load(
@@ -166,7 +166,7 @@ def test_nothing_that_can_measure_is_an_error() -> None:
 
 
 def test_a_missing_package_is_an_error_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "find_spec", lambda name: None)
+    monkeypatch.setattr(extractor_facts, "find_spec", lambda name: None)
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({**SMALL, "score": {"extractors": ["photos", "dinov2"]}}))
     with pytest.raises(ConfigError, match=r"needs the package timm.*palette-diffusion\[scores\]"):

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from palette.errors import DataError
-from palette.files import read_json
 from palette.scoring import frechet, statistics
 from palette.scoring.arrays import save_arrays
 from palette.scoring.metrics import METRICS, Measured, Settings, score
 from palette.scoring.reference import load, save, summarize
 from palette.spec.stages import FeaturesSpec, StatisticsSpec
+from palette.system.files import read_json
 from palette.verbs import score as score_verb
 from palette.verbs import statistics as statistics_verb
 from tests.scoring.conftest import score_spec, stage_of

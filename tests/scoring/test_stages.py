@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from palette.data.store import StoredImage, write_store
+from palette.data.store.store import StoredImage, write_store
 from palette.errors import DataError
-from palette.files import read_json
 from palette.scoring.arrays import save_arrays
-from palette.scoring.networks import load_network
+from palette.scoring.extractors import load_network
 from palette.scoring.weights import WEIGHTS, Weights
 from palette.spec.stages import ExtractorRuntime
+from palette.system.files import read_json
 from palette.verbs import extractor, features, score
 from tests.scoring.conftest import TESTS, extractor_spec, features_spec, score_spec, stage_of
 from tests.web import Site

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from palette.files import sha256
 from palette.jobs import SUBMITTED
+from palette.system.files import sha256
 from palette.training.allocation import seconds_of
 from tests.slurm.conftest import FAULTS, command, environment, with_data_of
 from tests.slurm.lab import Lab, until

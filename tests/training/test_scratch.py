@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palette.data.store import write_store
+from palette.data.store.store import write_store
 from palette.errors import ConfigError, DataError
-from palette.files import sha256
+from palette.system.files import sha256
 from palette.training import scratch
 from palette.training.scratch import local
 from palette.training.stream import Stream, open_images

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from palette.errors import DataError
-from palette.files import sha256
 from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.system.files import sha256
 from palette.training import start
 from palette.training.checkpoint import States
 from palette.training.distributed import World

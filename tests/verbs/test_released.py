@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from palette.config import Config
 from palette.errors import DataError
-from palette.files import read_json, sha256
-from palette.plan import Plan
+from palette.planning.plan import Plan
 from palette.spec.stages import ReleasedRuntime, ReleasedSpec
+from palette.system.files import read_json, sha256
 from palette.verbs import released, sample
 from tests.tiny import SIZE, prepared, sample_spec, stage, train_spec
 from tests.verbs.test_train import train

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from palette.config.models import Objective
 from palette.config.sampling import Sampler
-from palette.data.store import ImageStore, write_store
+from palette.data.store.store import ImageStore, write_store
 from palette.diffusion.samplers import SAMPLERS
 from palette.errors import ConfigError, DataError
 from palette.spec.stages import SampleSpec

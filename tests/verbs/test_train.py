@@ -15,11 +15,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from palette.data.store import write_store
+from palette.data.store.store import write_store
 from palette.errors import DataError
-from palette.files import read_json, sha256
 from palette.spec.stages import TrainRuntime, TrainSpec
 from palette.stage import verify
+from palette.system.files import read_json, sha256
 from palette.training import distributed
 from palette.training.distributed import World
 from palette.training.trainer import build

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from palette.files import sha256
+from palette.system.files import sha256
 
 CHECKOUT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "palette", "profiles", "envs/conda.yaml")

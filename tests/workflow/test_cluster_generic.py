@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from palette.checks import read_config
-from palette.plan import Plan
+from palette.planning.checks import read_config
+from palette.planning.plan import Plan
 from tests.workflow.project import CHECKOUT, Project
 
 PROFILES = sorted(CHECKOUT.glob("workflow/profiles/*/config.yaml"))

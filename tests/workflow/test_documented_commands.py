@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from palette.checks import RULES
 from palette.cli import parser
+from palette.planning.checks import RULES
 from tests.workflow.project import CHECKOUT, Project
 
 FILES = sorted(

@@ -25,7 +25,7 @@ rule four:
 """
 HOLD = """
 import os, signal, sys, time
-from palette.gpu import lease
+from palette.system.gpu_lease import lease
 with lease(int(sys.argv[1])) as held, open("record", "a") as record:
     assert os.environ["CUDA_VISIBLE_DEVICES"].split(",") == held
     began = time.time()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from palette.data.store import ImageStore
+from palette.data.store.store import ImageStore
 from tests.workflow.project import Project
 
 ROW = {"dataset": "photos", "task": "colorization", "model": "theirs"}

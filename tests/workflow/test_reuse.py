@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palette.files import read_json, sha256
+from palette.system.files import read_json, sha256
 from tests.workflow.project import CHECKOUT, Project
 
 IMPORTING = """
@@ -78,7 +78,7 @@ def test_another_workflow_imports_ours_out_of_a_git_repository(tiny: dict[str, A
     git = ["git", "-C", str(repository.folder), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for arguments in (["init", "-q", "-b", "trunk"], ["add", "-A"], ["commit", "-q", "-m", "All of it"]):
         subprocess.run([*git, *arguments], check=True)
-    (repository.folder / "palette/plan.py").write_text("not committed")
+    (repository.folder / "palette/planning/plan.py").write_text("not committed")
     own = tmp_path / "own"
     own.mkdir()
     (own / "own.json").write_text(json.dumps(tiny))

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from palette.config import Config
-from palette.files import sha256
-from palette.plan import Plan
+from palette.planning.plan import Plan
 from palette.spec.stages import TrainSpec
 from palette.stage import Stage
+from palette.system.files import sha256
 from palette.verbs import train
 from tests.workflow.project import Project
 from tests.workflow.test_crash import kill_all

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from palette.checks import RULES
+from palette.planning.checks import RULES
 from tests.workflow.project import CHECKOUT, Project
 
 

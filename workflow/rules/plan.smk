@@ -1,4 +1,4 @@
-# The config becomes the plan (palette/plan.py): one spec per stage. Each rule below looks its files up there.
+# The config becomes the plan (palette/planning/plan.py): one spec per stage. Each rule below looks its files up there.
 #
 # A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
 # and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
@@ -11,14 +11,14 @@ from snakemake.exceptions import WorkflowError
 
 from palette.cli import print_any_text
 from palette.commands.plan import options, shown, shown_briefly, shown_losses
-from palette.config_file import read_yaml
-from palette.costs.made import Made, Waits
-from palette import requests
+from palette.planning.config_file import read_yaml
+from palette.planning.remaining import Made, Waits
+from palette.running import resources
 from palette.errors import UserError
-from palette.frozen import thaw
+from palette.running.frozen import thaw
 from palette.jobs import SUBMITTED, scheduler_job
-from palette.requests import launcher
-from palette.workflow import (
+from palette.running.resources import launcher
+from palette.running.start import (
     end,
     jobs_use,
     page,
@@ -120,7 +120,7 @@ def launcher_of(kind):
 
 def asked(kind):
     """The resources of a kind's jobs. Which executor runs them is known only when they are started."""
-    return requests.asked(plan, kind, on_slurm=lambda: "slurm" in executor_name())
+    return resources.asked(plan, kind, on_slurm=lambda: "slurm" in executor_name())
 
 
 def executor_name():

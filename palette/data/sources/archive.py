@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from palette.data.archives import expanded, members, read_member
-from palette.data.manifest import Entry
 from palette.data.sources.files import obtain_all
 from palette.data.sources.folders import entry_of
 from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry
+from palette.data.sources.members import expanded, members, read_member
 from palette.data.sources.splits import Splits, splits_of
 from palette.errors import DataError
 from palette.spec.stages import FetchSpec

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from palette.config.datasets import DataFile, Split
-from palette.data.archives import expanded, members, zip_names
-from palette.data.folders import walk
-from palette.data.manifest import Entry
-from palette.data.pictures import FORMATS
+from palette.data.images.pictures import FORMATS
 from palette.data.sources.files import folder_of, obtain
 from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry
+from palette.data.sources.members import expanded, members, zip_names
 from palette.data.sources.splits import read_flist
+from palette.data.sources.walk import walk
 from palette.errors import DataError
 from palette.spec.stages import FetchSpec
 from palette.stage import Stage

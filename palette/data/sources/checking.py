@@ -7,10 +7,10 @@ from functools import partial
 
 from PIL import UnidentifiedImageError
 
-from palette.data.depth import ANY
-from palette.data.manifest import Entry, Opener
-from palette.data.parallel import ordered
-from palette.data.pictures import UNREADABLE, read_picture
+from palette.data.images.depth import ANY
+from palette.data.images.pictures import UNREADABLE, read_picture
+from palette.data.sources.manifest import Entry, Opener
+from palette.system.parallel import ordered
 
 LARGEST = 512 << 20
 """Bytes of the largest file that is taken for a picture; more would only be a way to fill the memory."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palette.config.datasets import DataFile, KnownDataset
-from palette.download import Remote, alone, checksums, download, mistake, pinned, sum_file
 from palette.errors import DataError
-from palette.files import write_text
 from palette.spec.stages import FetchSpec
-from palette.stage import Stage, say
+from palette.stage import Stage
+from palette.system.download import Remote, alone, checksums, download, mistake, pinned, sum_file
+from palette.system.files import write_text
+from palette.system.progress import say
 
 VARIABLE = "PALETTE_DATA"
 """Environment variable that names the folder of datasets."""

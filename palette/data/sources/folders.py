@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from palette.data.folders import pairs, walk
-from palette.data.manifest import Entry
-from palette.data.pictures import FORMATS
+from palette.data.images.pictures import FORMATS
 from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry
 from palette.data.sources.splits import Splits, splits_of
+from palette.data.sources.walk import pairs, walk
 from palette.errors import DataError
 from palette.spec.stages import FetchSpec
 from palette.stage import Stage

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from palette.config.datasets import DataFile, Split
-from palette.data.archives import members, read_member, tar_members
-from palette.data.folders import walk
-from palette.data.manifest import Entry
 from palette.data.sources.files import folder_of, obtain
 from palette.data.sources.folders import entry_of
 from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry
+from palette.data.sources.members import members, read_member, tar_members
 from palette.data.sources.splits import read_flist
+from palette.data.sources.walk import walk
 from palette.errors import DataError
 from palette.spec.stages import FetchSpec
 from palette.stage import Stage

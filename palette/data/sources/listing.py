@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from palette.data.manifest import Entry
+from palette.data.sources.manifest import Entry
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from palette.data.manifest import Entry
 from palette.data.photos import PHOTOS, Photo, photo_folder
 from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry
 from palette.errors import DataError
-from palette.files import replacing
 from palette.spec.stages import FetchSpec
 from palette.stage import Stage
+from palette.system.files import replacing
 
 
 def list_photos(stage: Stage[FetchSpec]) -> Listing:

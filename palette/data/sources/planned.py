@@ -10,20 +10,20 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Split
-from palette.data.archives import zip_names
-from palette.data.folders import pairs, walk
-from palette.data.manifest import Manifest
+from palette.data.images.pictures import FORMATS
 from palette.data.photos import PHOTOS
-from palette.data.pictures import FORMATS
 from palette.data.sources import celeba, imagenet, places
 from palette.data.sources.archive import nvidia_labels
 from palette.data.sources.files import Missing, folder_of, missing_files
 from palette.data.sources.folders import class_of
+from palette.data.sources.manifest import Manifest
+from palette.data.sources.members import zip_names
 from palette.data.sources.splits import Splits, list_file, splits_of
 from palette.data.sources.unsupported import advice
+from palette.data.sources.walk import pairs, walk
 from palette.errors import ConfigError, DataError
-from palette.files import sha256
 from palette.spec.stages import FetchSpec
+from palette.system.files import sha256
 
 
 class Unpacked(NamedTuple):

@@ -15,15 +15,15 @@ from PIL import Image
 from torchvision import datasets
 
 from palette.config.datasets import Split
-from palette.data.archives import members
-from palette.data.manifest import Entry
 from palette.data.sources.files import folder_of, obtain_all
 from palette.data.sources.listing import Listing
-from palette.download import alone
+from palette.data.sources.manifest import Entry
+from palette.data.sources.members import members
 from palette.errors import DataError
-from palette.files import replacing
 from palette.spec.stages import FetchSpec
 from palette.stage import Stage
+from palette.system.download import alone
+from palette.system.files import replacing
 
 BASES = {"Flowers102": "flowers-102", "OxfordIIITPet": "oxford-iiit-pet"}
 """Classes that look for their files in a sub-folder."""

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from palette.data.degraded import Degraded, Evaluation, TaskModule, condition
+from palette.data.images.degraded import Degraded, Evaluation, TaskModule, condition
 
 __all__ = ["TASKS", "Degraded", "Evaluation", "TaskModule", "condition", "find"]
 

@@ -6,7 +6,7 @@ to three channels, so that one network serves every task.
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image
 
 WEIGHTS = np.array([299, 587, 114], dtype=np.float32)
 """Of red, green and blue, in thousandths."""

@@ -1,13 +1,13 @@
 """Inpainting: fill a hole of any shape.
 
 Training masks (as in the paper): 60 % free-form strokes by Algorithm 1 of Yu et al. 2019, 40 % one to five
-rectangles that cover 10-40 % of the image together. Limits of both: `palette/data/strokes.py`.
+rectangles that cover 10-40 % of the image together. Limits of both: `palette/data/masks/strokes.py`.
 """
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Evaluation, Image, cut
-from palette.data.strokes import rectangles, strokes
+from palette.data.images.degraded import Degraded, Evaluation, Image, cut
+from palette.data.masks.strokes import rectangles, strokes
 
 FREE_FORM = 0.6
 """Share of the training masks that are strokes."""

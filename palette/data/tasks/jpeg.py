@@ -10,7 +10,7 @@ import io
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image
 
 QUALITIES = np.arange(5, 31)
 PROBABILITIES = np.exp(-QUALITIES / 10) / np.exp(-QUALITIES / 10).sum()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image
 
 
 def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:

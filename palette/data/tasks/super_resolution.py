@@ -9,7 +9,7 @@ factor of the evaluation is given. Palette's paper has no such task.
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image
 
 FACTORS = (2, 4, 8)
 """Of training."""

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from palette.data.degraded import Degraded, Evaluation, Image, Mask, cut
+from palette.data.images.degraded import Degraded, Evaluation, Image, Mask, cut
 
 
 def one_side(size: int, side: int) -> Mask:

@@ -1,0 +1,91 @@
+"""The squares that are cut from pictures; of the embedded photographs, training and test squares without a shared pixel."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from palette.config.datasets import Squares
+from palette.data.images.pictures import centre_square, middle
+from palette.data.photos import Box
+from palette.data.sources.manifest import Entry
+from palette.system.randomness import generator
+
+Split = Literal["train", "test"]
+
+SMALLEST = 0.6
+"""Side of the smallest crops, as a share of the largest that fits: at 64 px one must still see what it is."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of a picture: the picture's entry in the fetch manifest, its class as a label, and the square."""
+
+    picture: Entry
+    label: int
+    box: Box
+
+    def facts(self) -> dict[str, Any]:
+        """What the store's manifest says of it."""
+        facts = {name: self.picture[name] for name in ("file", "sha256", "size")} | {"box": list(self.box)}
+        return facts | ({"condition": self.picture["condition"]["sha256"]} if "condition" in self.picture else {})
+
+    def condition(self) -> "Crop":
+        """The same square of the picture's condition, which may be of another scale."""
+        picture = self.picture["condition"]
+        return Crop(picture, self.label, centre_square(*picture["size"]))
+
+
+def square(picture: Entry, options: Squares, split: Split) -> Box:
+    """The square that is cut from a picture as a whole. One at random belongs to the picture's content."""
+    (width, height), kind = picture["size"], options.crop if split == "train" else options.test_crop
+    if kind == "unscaled":
+        return middle(width, height, options.image_size)
+    if kind == "centre":
+        return centre_square(width, height)
+    side, random = min(width, height), generator(options.seed, "crop", picture["sha256"])
+    left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
+    return left, top, left + side, top + side
+
+
+# ------------------------------------------------------------------------------------------------- photos
+
+
+def photo_crops(pictures: Sequence[Entry], options: Squares, split: Split, count: int) -> Iterator[Crop]:
+    """Random crops, in training from around the test box of each photograph, in the test from inside; the photographs take turns."""
+    for index in range(count):
+        label = index % len(pictures)
+        random = generator(options.seed, "crop", split, index)
+        yield Crop(pictures[label], label, draw_crop(regions(pictures[label])[split], options.image_size, random))
+
+
+def regions(picture: Entry) -> dict[Split, list[Box]]:
+    """The boxes of a photograph that each split may be cut from."""
+    (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
+    test = (left, top, right, bottom)
+    return {"train": around(width, height, test), "test": [test]}
+
+
+def around(width: int, height: int, test: Box) -> list[Box]:
+    """What remains of a picture around a box that spans it from edge to edge: one or two boxes."""
+    left, top, right, bottom = test
+    strips = [(0, 0, left, height), (right, 0, width, height), (0, 0, width, top), (0, bottom, width, height)]
+    assert (left, right) == (0, width) or (top, bottom) == (0, height), "the test box spans the picture"
+    return [strip for strip in strips if strip[0] < strip[2] and strip[1] < strip[3]]
+
+
+def draw_crop(regions: Sequence[Box], image_size: int, generator: np.random.Generator) -> Box:
+    """A random square inside one of `regions`, each as likely as its area.
+
+    Its side is uniform from `SMALLEST` of the region's short side (but no less than `image_size`, where the region
+    has it) to all of it.
+    """
+    areas = np.array([(right - left) * (bottom - top) for left, top, right, bottom in regions], dtype=np.float64)
+    left, top, right, bottom = regions[int(generator.choice(len(regions), p=areas / areas.sum()))]
+    largest = min(right - left, bottom - top)
+    smallest = min(largest, max(image_size, round(SMALLEST * largest)))
+    side = int(generator.integers(smallest, largest, endpoint=True))
+    x = int(generator.integers(left, right - side, endpoint=True))
+    y = int(generator.integers(top, bottom - side, endpoint=True))
+    return x, y, x + side, y + side

@@ -1,0 +1,302 @@
+"""Reading pictures of any common kind as 8-bit sRGB, and cutting squares from them."""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import SAMPLESPERPIXEL
+
+from palette.config.datasets import Filter
+from palette.data.images.depth import Range, UnclearRange, Values, first_tile, in_words, values_of
+from palette.data.images.jpeg import refuse_missing_blocks
+from palette.data.images.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
+from palette.data.images.png import SIGNATURE, without_side_chunks
+from palette.data.images.unread import kind_of
+from palette.data.photos import Box
+
+KINDS = {
+    ".avif": ("AVIF",),
+    ".bmp": ("BMP", "DIB"),
+    ".gif": ("GIF",),
+    ".jfif": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".jpg": ("JPEG", "MPO"),
+    ".pgm": ("PPM",),
+    ".png": ("PNG",),
+    ".ppm": ("PPM",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+    ".webp": ("WEBP",),
+}
+"""Endings of files that are taken for pictures, in lower case, and Pillow's names of what such a file should be."""
+FORMATS = tuple(KINDS)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    TypeError,
+    LookupError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are damaged, huge or no pictures."""
+GRAY = ("1", "L", "LA", "La", "I", "F")
+LOSSLESS = ("gray", "palette", "1 bit", "turned", "enlarged")
+"""Conversions that lose nothing and need no message."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ready to be cut: 8-bit RGB, or L where gray was to stay; upright.
+
+    converted: what was done to it, in words of a few letters that can be counted: `CMYK`, `color profile`, `turned`, …
+    alpha: how opaque it was, L; None for one without transparency. values: those of one of more than 8 bits.
+    """
+
+    pixels: Image.Image
+    converted: tuple[str, ...] = ()
+    alpha: Image.Image | None = None
+    values: Values | None = None
+
+    @property
+    def lost(self) -> str:
+        """The conversions that lost something, in words; empty for most pictures."""
+        return ", ".join(note for note in self.converted if note not in LOSSLESS)
+
+
+def read_picture(
+    data: bytes, name: str = "", background: str = "white", gray: bool = False, value_range: Range | None = None
+) -> Picture:
+    """The bytes of a picture file → 8-bit sRGB, and what was converted. Raises one of `UNREADABLE`.
+
+    name: of the file, to notice an ending that does not fit. background: color under transparent pixels. gray: leave
+    pictures without color in one channel. value_range: black and white of pictures of more than 8 bits, without which
+    those that do not fill their type raise UnclearRange.
+    """
+    try:
+        return _read(data, name, background, gray, value_range)
+    except UnclearRange:
+        raise
+    except UNREADABLE:
+        for png, dropped in without_side_chunks(data) if data.startswith(SIGNATURE) else ():
+            try:
+                picture = _read(png, name, background, gray, value_range)
+            except UnclearRange:
+                raise
+            except UNREADABLE:
+                continue
+            return replace(picture, converted=(f"PNG chunks ignored: {dropped}", *picture.converted))
+        raise
+
+
+def _read(data: bytes, name: str, background: str, gray: bool, value_range: Range | None) -> Picture:
+    if data.startswith(SIGNATURE):  # Pillow compares CRCs of pixels only when asked to
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+    with _opened(data) as image:
+        refuse_bombs(image, data)
+        refuse_missing_strips(image)
+        notes = [*_misnamed(image, name), *_first_frame(image), *_first_bands(image)]
+        tile = first_tile(image)
+        image.load()
+        refuse_missing_rows(image, data)
+        refuse_missing_blocks(image, data)
+        picture = develop(image, background, gray, value_range, values_of(image, tile, data))
+    return replace(picture, converted=(*notes, *picture.converted))
+
+
+def decode_picture(data: bytes) -> Image.Image:
+    """The bytes of a picture file → 8-bit sRGB on white. Raises one of `UNREADABLE`."""
+    return read_picture(data).pixels
+
+
+def develop(
+    image: Image.Image,
+    background: str = "white",
+    gray: bool = False,
+    value_range: Range | None = None,
+    values: Values | None = None,
+) -> Picture:
+    """A loaded picture of any mode, upright, as 8-bit sRGB: RGB, or L for gray ones that stay gray."""
+    notes: list[str] = []
+    profile = image.info.get("icc_profile")
+    is_gray = image.mode in GRAY or image.mode.startswith("I;")
+    values = values or values_of(image, first_tile(image))
+    if values:
+        image = _eight_bits(image, values, value_range, notes)
+    image = _upright(image, notes)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    elif image.mode not in ("RGB", "L"):
+        notes.append({"P": "palette", "1": "1 bit"}.get(image.mode, image.mode))
+    image = _to_srgb(image, profile, notes)
+    if alpha is not None and alpha.getextrema() == (255, 255):
+        alpha = None
+    if alpha is not None:
+        image = _over(image, alpha, background)
+        notes.append("transparency")
+    if is_gray:
+        notes.append("gray")
+    return Picture(image.convert("L" if is_gray and gray else "RGB"), tuple(notes), alpha, values)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Open a picture. One of a kind that Pillow does not know raises ValueError with what it is."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if kind := kind_of(data):
+            raise ValueError(f"{kind}, which is not read; save it as gray or RGB of 8 or 16 bits") from None
+        raise
+
+
+def _misnamed(image: Image.Image, name: str) -> list[str]:
+    ending = PurePosixPath(name).suffix.lower()
+    return [f"{image.format} named {ending}"] if image.format not in KINDS.get(ending, (image.format,)) else []
+
+
+def _first_frame(image: Image.Image) -> list[str]:
+    return ["first frame of several"] if getattr(image, "is_animated", False) else []
+
+
+def _first_bands(image: Image.Image) -> list[str]:
+    bands: int = getattr(image, "tag_v2", {}).get(SAMPLESPERPIXEL, 1)
+    return [f"first {len(image.getbands())} of {bands} bands"] if bands > len(image.getbands()) else []
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Turned and mirrored as its EXIF orientation says. EXIF that cannot be read says nothing."""
+    try:
+        turned = ImageOps.exif_transpose(image)
+        if image.getexif().get(0x0112, 1) in range(2, 9):
+            notes.append("turned")
+    except UNREADABLE:
+        notes.append("EXIF ignored")
+        return image
+    return turned
+
+
+def _eight_bits(image: Image.Image, values: Values, declared: Range | None, notes: list[str]) -> Image.Image:
+    """A picture of more than 8 bits in 8. Of colors in the range of their type, Pillow has made them already."""
+    black, white = values.range(declared)
+    low, high = values.measured
+    notes.append(f"more than 8 bits: {in_words((black, white))}")
+    if low < black or high > white:
+        notes.append("values outside the range")
+    if declared is None and image.mode in ("RGB", "RGBA", "CMYK"):
+        return image
+    made = Image.fromarray(values.eight_bits(black, white), "CMYK" if image.mode == "CMYK" else None)
+    if image.mode == "RGBA":
+        made = made.convert("RGB")
+        made.putalpha(image.getchannel("A"))
+    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    if "transparency" in image.info:  # one value or color, of 16 bits
+        notes.append("transparency ignored")
+    return made
+
+
+def _over(image: Image.Image, alpha: Image.Image, background: str) -> Image.Image:
+    layers = image.convert("RGB")
+    layers.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", layers.size, background), layers).convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
+    """From the picture's own color space to sRGB. A profile that is broken or does not fit is ignored."""
+    if image.mode == "LAB":
+        return ImageCms.applyTransform(image, _from_lab()) or image
+    if not profile:
+        return image
+    if image.mode not in ("RGB", "CMYK", "L"):
+        image = image.convert("RGB")
+    try:
+        transform = _transform(profile, image.mode)
+        converted = ImageCms.applyTransform(image, transform) if transform else None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append("color profile ignored")
+        return image
+    if converted:
+        notes.append("color profile")
+    return converted or image
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None for sRGB itself, where rounding would be all that it does."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    if mode == "RGB":
+        steps = np.arange(0, 256, 15, dtype=np.uint8)
+        colors = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
+        changed = ImageCms.applyTransform(Image.fromarray(colors), transform)
+        if np.abs(np.asarray(changed).astype(int) - colors).max() <= 1:
+            return None
+    return transform
+
+
+@lru_cache(maxsize=1)
+def _from_lab() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+
+
+# ------------------------------------------------------------------------------------------------- squares
+
+
+def centre_square(width: int, height: int) -> Box:
+    """The largest square in the middle of a picture."""
+    return middle(width, height, min(width, height))
+
+
+def middle(width: int, height: int, side: int) -> Box:
+    """A square of that side in the middle of a picture; of the largest side that fits, where it is too large."""
+    side = min(side, width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
+}
+"""Pillow's: it widens them when it shrinks, so that nothing aliases."""
+
+
+def cut_square(image: Image.Image, box: Box, size: int, kind: Filter = "lanczos") -> npt.NDArray[np.uint8]:
+    """The pixels in `box`, resized: uint8 [size, size, 3], or [size, size] of an image in gray.
+
+    Cut first: the filter sees nothing outside the box.
+    """
+    square = image.crop(box)
+    if kind == "area":
+        return area(np.asarray(square), size)
+    return np.asarray(square.resize((size, size), FILTERS[kind])).copy()
+
+
+def area(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """A square resized by the mean over the area of each new pixel, parts of old ones counted as parts: uint8 [size, size, …].
+
+    As TensorFlow's `area` method, which ColTran's evaluation uses. All numbers are integers below 2^53, so that float64
+    holds them exactly and every machine finds the same.
+    """
+    side = len(pixels)
+    old, new = np.arange(side) * size, np.arange(size)[:, None] * side
+    shares = np.maximum(np.minimum(old + size, new + side) - np.maximum(old, new), 0).astype(np.float64)
+    rows = shares @ pixels.reshape(side, -1)
+    columns = shares @ rows.reshape(size, side, -1)
+    means: npt.NDArray[np.uint8] = ((columns + side * side // 2) // (side * side)).astype(np.uint8)
+    return means.reshape(size, size, *pixels.shape[2:])

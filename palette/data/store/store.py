@@ -1,0 +1,260 @@
+"""Image stores: many images in one file.
+
+A store is an uncompressed ZIP of PNGs, laid out as NVIDIA's StyleGAN and EDM tools do and as clean-fid reads it:
+
+    00000/img00000000.png   the images, under any names
+    dataset.json            {"labels": [["00000/img00000000.png", 3], …], "classes": […]}
+    manifest.json           {"classes": […], "images": [{"name": …, "label": 3, "class": …, source facts …}, …]}
+
+Random access needs no unpacking, every read is checked against the image's CRC, and equal images give equal bytes.
+"""
+
+import io
+import json
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from palette.data.store import zip_reader
+from palette.data.store.writer import LABELS, MANIFEST, StoreWriter
+from palette.errors import DataError
+from palette.system.files import replacing
+from palette.system.parallel import ordered
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image on its way into a store.
+
+    name: path inside the store, ends in `.png`. pixels: uint8 [H, W, 3] RGB or [H, W] gray, or bool [H, W] for a mask.
+    label: index of its class. source: where it comes from, JSON values; stands in the manifest.
+    """
+
+    name: str
+    pixels: Pixels
+    label: int = 0
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+def image_name(index: int) -> str:
+    """The name that NVIDIA's tools give image `index`: `00000/img00000000.png`, a thousand in a folder."""
+    return f"{index // 1000:05}/img{index:08}.png"
+
+
+def encode(pixels: Pixels) -> bytes:
+    """PNG bytes of uint8 [H, W, 3] or [H, W], or of bool [H, W] with one bit a pixel (True is white).
+
+    Of photographs, zlib's run-length strategy makes files as small as its level 6 does, in a quarter of the time; masks are
+    few, and ten times smaller with level 9.
+    """
+    file = io.BytesIO()
+    how = {"compress_level": 9} if pixels.dtype == np.bool_ else {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(pixels).save(file, format="PNG", **how)
+    return file.getvalue()
+
+
+def decode(data: bytes) -> npt.NDArray[np.uint8]:
+    """PNG bytes → uint8 [H, W, 3]."""
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def write_store(path: Path, items: Iterable[StoredImage], classes: Sequence[str], threads: int = 1) -> int:
+    """Write a store atomically; return the number of images.
+
+    items: taken a few at a time, so that a store may be larger than memory. classes: name of each label.
+    threads: that encode; their number changes no byte.
+    """
+    names: set[str] = set()
+    encoded = ordered(lambda item: (item, encode(item.pixels)), items, threads)
+    with replacing(path) as temporary, temporary.open("r+b") as file, tempfile.TemporaryFile("w+b") as journal:
+        writer = StoreWriter(file, journal, classes)
+        for item, png in encoded:
+            assert item.name not in names, f"two images of the name {item.name}"
+            names.add(item.name)
+            writer.add(item.name, png, item.label, item.source)
+        writer.finish()
+    return writer.images
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+class ImageStore:
+    """A store, open for reading: `len(store)`, `store[i]` → uint8 [H, W, 3].
+
+    Picklable, and safe to fork and to share between threads: reads name their own position in the file. A store of a million
+    images takes 20 MB of memory; what its two JSON members say is read when it is first asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+        self._process = 0
+        try:
+            self._directory, listing = zip_reader.directory(self._open(), self._length)
+            last = zip_reader.names(listing, len(self._directory))[-2:]
+        except UNREADABLE as error:
+            self.close()
+            raise DataError(f"{path}: not a readable image store ({error}). {ADVICE}") from None
+        if last != [LABELS, MANIFEST]:
+            self.close()
+            raise DataError(f"{path}: not an image store: it has no {LABELS} and {MANIFEST} at its end. {ADVICE}")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the images."""
+        _, listing = zip_reader.directory(self._open(), self._length)
+        return zip_reader.names(listing, len(self))
+
+    @cached_property
+    def _labels(self) -> tuple[list[int], list[str]]:
+        content = self._metadata(LABELS)
+        try:
+            labels: list[int] = [label for _, label in content["labels"]]
+            classes: list[str] = content["classes"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(LABELS, error) from None
+        if len(labels) != len(self):
+            raise self._damaged(LABELS, f"{len(labels)} labels for {len(self)} images")
+        return labels, classes
+
+    @property
+    def labels(self) -> list[int]:
+        """Of each image, the index of its class."""
+        return self._labels[0]
+
+    @property
+    def classes(self) -> list[str]:
+        """Name of each label."""
+        return self._labels[1]
+
+    @cached_property
+    def manifest(self) -> list[dict[str, Any]]:
+        """All that the store says of each image: a million entries take a gigabyte."""
+        try:
+            images: list[dict[str, Any]] = self._metadata(MANIFEST)["images"]
+        except (KeyError, TypeError) as error:
+            raise self._damaged(MANIFEST, error) from None
+        return images
+
+    def __len__(self) -> int:
+        return len(self._directory) - 2
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        """Image `index`: uint8 [H, W, 3]. Raises DataError if its bytes are damaged."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        data = self._read(index % len(self))
+        try:
+            return decode(data)
+        except BROKEN as error:
+            raise self._damaged(self.names[index], error) from None
+
+    def mask(self, index: int) -> npt.NDArray[np.bool_]:
+        """Image `index` of a store of masks: bool [H, W], True where it is white."""
+        return self[index][:, :, 0] >= 128
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the next access opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    def _open(self) -> int:
+        """The descriptor of the open file."""
+        if self._file is None:
+            try:
+                self._file, self._length = zip_reader.open_to_read(self.path)
+            except FileNotFoundError:
+                raise DataError(f"{self.path}: no such image store. `snakemake` makes it.") from None
+            except OSError as error:
+                raise DataError(f"{self.path}: not a readable image store ({error}). {ADVICE}") from None
+        return self._file
+
+    def _read(self, index: int) -> bytes:
+        """The bytes of a member, checked against its CRC."""
+        members = self._directory
+        try:
+            return zip_reader.read_member(
+                self._open(), int(members.offset[index]), int(members.size[index]), int(members.crc[index])
+            )
+        except UNREADABLE as error:
+            raise self._damaged([*self.names, LABELS, MANIFEST][index], error) from None
+
+    def _metadata(self, name: str) -> Any:
+        try:
+            return json.loads(self._read(len(self) + (LABELS, MANIFEST).index(name)))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(name, error) from None
+
+    def _damaged(self, name: str, why: object) -> DataError:
+        return DataError(f"{self.path}: image store is damaged at {name} ({why}). {ADVICE}")
+
+
+UNREADABLE = (OSError, ValueError, OverflowError, MemoryError, struct.error)
+"""What reading a file raises that is no store, or no more."""
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What decoding a broken PNG raises."""
+
+
+class PairStore(ImageStore):
+    """A store whose images have conditions in another one: `store[i]` → uint8 [H, W, 6], the image, then its condition."""
+
+    def __init__(self, path: Path, conditions: Path) -> None:
+        super().__init__(path)
+        self.conditions = ImageStore(conditions)
+        if self.conditions.names != self.names:
+            raise DataError(f"{conditions}: not the conditions of the images in {path}. {ADVICE}")
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        image, condition = super().__getitem__(index), self.conditions[index]
+        if image.shape != condition.shape:
+            raise DataError(
+                f"{self.conditions.path}: image {index} is of shape {condition.shape}, that in {self.path} of "
+                f"{image.shape}. {ADVICE}"
+            )
+        return np.concatenate([image, condition], axis=2)
+
+    def close(self) -> None:
+        super().close()
+        self.conditions.close()
+
+
+ADVICE = "Delete the file and run `snakemake` again; it is made anew."

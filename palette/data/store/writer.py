@@ -1,0 +1,155 @@
+"""Image stores in the making: they survive the death of their process, and take the same memory for any number of images."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from palette.data.store import zip_reader
+from palette.data.store.zip_reader import Member
+
+LABELS, MANIFEST = "dataset.json", "manifest.json"
+SAVE_EVERY = 256
+"""Items after which all is flushed to disk: no more than so many are made again after a kill."""
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a journal says of one item.
+
+    place: offset, size and CRC-32 of its image in the store, and where its bytes end; None for an item without an image.
+    facts: the bytes of a JSON object, as it stands in the manifest.
+    """
+
+    place: tuple[int, int, int, int] | None
+    facts: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.facts)
+        return content
+
+    def written(self) -> bytes:
+        place = b"-" if self.place is None else b"%d %d %d %d" % self.place
+        return place + b"\t" + self.facts + b"\n"
+
+    @classmethod
+    def read(cls, line: bytes) -> "Line":
+        """Raises ValueError for a line that was not written to its end."""
+        place, _, facts = line.partition(b"\t")
+        if not facts.endswith(b"}\n"):
+            raise ValueError("cut off")
+        if place == b"-":
+            return cls(None, facts[:-1])
+        offset, size, crc, end = map(int, place.split())
+        return cls((offset, size, crc, end), facts[:-1])
+
+
+class StoreWriter:
+    """Images are appended to `file`, and for each item a line to `journal`; both are open for reading and writing.
+
+    A line is written after its image is on the disk. So a writer that gets the two files of one that was killed goes on where
+    they are whole: `items` were dealt with, and `images` of them are in the store. classes: name of each label.
+    """
+
+    def __init__(self, file: BinaryIO, journal: BinaryIO, classes: Sequence[str]) -> None:
+        self.file, self.journal, self.classes = file, journal, list(classes)
+        self.items = self.images = 0
+        self._waiting: list[bytes] = []
+        end, length = self._recover()
+        for stream, kept in ((file, end), (journal, length)):
+            stream.truncate(kept)
+            stream.seek(kept)
+
+    def _recover(self) -> tuple[int, int]:
+        """Count the lines that are whole and whose images are there; returns the bytes of the images and of the lines."""
+        there, end, length = os.fstat(self.file.fileno()).st_size, 0, 0
+        self.journal.seek(0)
+        for written in self.journal:
+            try:
+                line = Line.read(written)
+            except ValueError:
+                break
+            if line.place is not None:
+                if line.place[3] > there:
+                    break
+                end = line.place[3]
+                self.images += 1
+            self.items += 1
+            length += len(written)
+        return end, length
+
+    def add(self, name: str, png: bytes, label: int, source: dict[str, Any]) -> None:
+        """Append an image. source: further facts for the manifest."""
+        member = zip_reader.append(self.file, name, png)
+        facts = {"name": name, "label": label, "class": self.classes[label], **source}
+        self.images += 1
+        self._note(Line((member.offset, member.size, member.crc, self.file.tell()), to_json(facts)))
+
+    def leave_out(self, facts: dict[str, Any]) -> None:
+        """Note an item that gives no image."""
+        self._note(Line(None, to_json(facts)))
+
+    def _note(self, line: Line) -> None:
+        self._waiting.append(line.written())
+        self.items += 1
+        if len(self._waiting) >= SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Flush to disk, the images before the lines."""
+        for stream, lines in ((self.file, []), (self.journal, self._waiting)):
+            stream.writelines(lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._waiting.clear()
+
+    def lines(self) -> Iterator[Line]:
+        """All lines up to now, from the disk. Nothing may be added meanwhile."""
+        self.save()
+        self.journal.seek(0)
+        for written in self.journal:
+            yield Line.read(written)
+
+    def finish(self) -> None:
+        """Append what makes the file a store: labels, manifest and the ZIP's directory."""
+        classes = to_json(self.classes)
+        labels = (to_json([line["name"], line["label"]]) for line in self._kept())
+        more = [
+            zip_reader.append_stream(
+                self.file, LABELS, _listed(b'{"labels":[', labels, b'],"classes":' + classes + b"}")
+            ),
+            zip_reader.append_stream(
+                self.file,
+                MANIFEST,
+                _listed(
+                    b'{"classes":' + classes + b',"images":[',
+                    (line.facts for line in self.lines() if line.place),
+                    b"]}",
+                ),
+            ),
+        ]
+        zip_reader.finish(self.file, self._members(more))
+        self.file.flush()
+
+    def _kept(self) -> Iterator[dict[str, Any]]:
+        return (line.content for line in self.lines() if line.place)
+
+    def _members(self, more: list[Member]) -> Iterator[Member]:
+        for line in self.lines():
+            if line.place:
+                yield Member(line.content["name"], *line.place[:3])
+        yield from more
+
+
+def _listed(before: bytes, items: Iterator[bytes], after: bytes) -> Iterator[bytes]:
+    """The pieces of a JSON text around a list, an item a line."""
+    yield before
+    for number, item in enumerate(items):
+        yield (b",\n" if number else b"\n") + item
+    yield after

@@ -1,0 +1,124 @@
+"""A trained model at work: degraded images in, restored images out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from palette.config.models import Network
+from palette.config.sampling import Sampler
+from palette.data.images.degraded import Degraded, Image, condition
+from palette.diffusion.denoiser import Denoise, Denoiser, Watch, watched
+from palette.diffusion.samplers import sampler_for, steps_for
+from palette.errors import DataError
+from palette.model import ema
+from palette.model.finite import require_finite
+from palette.model.networks import build
+from palette.model.unet import UNet
+from palette.system.files import read_json
+from palette.system.randomness import generator
+
+Job = tuple[int | str, int]
+"""Test index, or the name of another photo, and draw: what the noise of an image depends on, beside the seed."""
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """`restorer(degraded, jobs)` → uint8 [H, W, 3] each.
+
+    network: in evaluation mode, on `device`. objective: what it was trained on. sampler: None for regression, evaluated once.
+    seed: of the noise. precision: the network's arithmetic on a GPU, see `Denoiser`.
+    """
+
+    network: UNet
+    objective: str
+    sampler: Sampler | None
+    seed: int
+    device: torch.device
+    precision: str = "fp32"
+
+    @torch.inference_mode()
+    def __call__(self, degraded: Sequence[Degraded], jobs: Sequence[Job], watch: Watch | None = None) -> list[Image]:
+        """The noise of an image depends on the seed and its job only: not on the batch, the shard or the device.
+
+        watch: is shown every state on the way and the estimate of the clean image there.
+        """
+        randoms = [generator(self.seed, "sample", *job) for job in jobs]
+        conditions = self._tensor(np.stack([condition(d, r) for d, r in zip(degraded, randoms, strict=True)]))
+        masks = self._tensor(np.stack([full_mask(d) for d in degraded]))
+
+        def noise(step: int) -> Tensor:
+            shape = conditions.shape[1:]
+            return self._tensor(np.stack([random.standard_normal(shape, dtype=np.float32) for random in randoms]))
+
+        denoiser = Denoiser(self.network, self.objective, conditions, masks, self.precision)
+        restored = self._sample(watched(denoiser, watch) if watch else denoiser, noise, conditions)
+        return [np.ascontiguousarray(image) for image in to_pixels(torch.where(masks, restored, conditions))]
+
+    def trajectories(self, degraded: Sequence[Degraded], jobs: Sequence[Job]) -> list[list[Image]]:
+        """Of each image, its estimate at every evaluation of the network, uint8 [H, W, 3]; the last is the restored image."""
+        seen: list[npt.NDArray[np.uint8]] = []
+        self(degraded, jobs, lambda _, y, x0: seen.append(to_pixels(x0)))
+        return [[estimates[i] for estimates in seen] for i in range(len(jobs))]
+
+    def _sample(self, denoise: Denoise, noise: Callable[[int], Tensor], conditions: Tensor) -> Tensor:
+        if self.sampler is None:
+            return denoise(torch.zeros_like(conditions), 0.0)
+        steps = steps_for(self.sampler, self.objective)
+        return sampler_for(self.sampler)(denoise, noise(-1), steps, noise)
+
+    def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+def full_mask(degraded: Degraded) -> npt.NDArray[np.bool_]:
+    """bool [1, H, W], True where the model must generate; everywhere for a task without a mask."""
+    return (np.ones(degraded.image.shape[:2], np.bool_) if degraded.mask is None else degraded.mask)[None]
+
+
+def to_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
+    """float [B, 3, H, W] in [-1, 1] → uint8 [B, H, W, 3]."""
+    pixels = ((images + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def weights_file(sampler: Sampler | None) -> str:
+    """The file of a model's folder that has the weights which `sampler` wants."""
+    return "model.safetensors" if sampler is None or sampler.ema_width is None else "averages.safetensors"
+
+
+def load_network(model: Path, weights: Path, device: torch.device, ema_width: float | None = None) -> UNet:
+    """The network that `model.json` describes, with the weights of a file in it. Raises DataError if they do not fit.
+
+    weights: `model.safetensors`; with `ema_width`, `averages.safetensors`, out of which that average is made.
+    """
+    facts = read_json(model)
+    try:
+        network, image_size = Network.model_validate(facts["network"]), facts["image_size"]
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{model}: does not describe a network ({error}). Delete it and train again.") from None
+    return network_with(network, image_size, weights, device, ema_width)
+
+
+def network_with(
+    network: Network, image_size: int, weights: Path, device: torch.device, ema_width: float | None = None
+) -> UNet:
+    """The network of these options for images of `image_size` pixels, ready to be evaluated; otherwise as `load_network`."""
+    try:
+        made = build(network, image_size)
+        tensors = load_file(weights) if ema_width is None else ema.averaged(weights, ema_width)
+        require_finite(tensors.items(), weights)
+        made.load_state_dict(tensors)
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())[:400]  # a wrong network has hundreds of keys
+        raise DataError(
+            f"{weights}: does not fit the network that it should ({why}). Train or import it again."
+        ) from None
+    made = made.to(device).eval().requires_grad_(False)
+    return made.to(memory_format=torch.channels_last)  # 1.4 times faster than the default, on CPUs too

@@ -1,0 +1,101 @@
+"""The files of a plan that are made already, the jobs that remain, and the files that they wait for."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from palette.planning.graph import SHARD_ARTIFACTS
+from palette.planning.plan import Plan
+
+
+class Made:
+    """The files of a results folder: one look at each of its folders, however many files are asked for."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._names: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, file: str) -> bool:
+        """file: path relative to the results folder."""
+        folder, _, name = file.rpartition("/")
+        return name in self.names(folder)
+
+    def names(self, folder: str) -> frozenset[str]:
+        """Names of the files in a folder; none if it is not there."""
+        if folder not in self._names:
+            self._names[folder] = self._list(folder)
+        return self._names[folder]
+
+    def _list(self, folder: str) -> frozenset[str]:
+        try:
+            with os.scandir(self.results / folder) as entries:
+                return frozenset(entry.name for entry in entries if entry.is_file())
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of Snakemake's: a stage, or a shard of one."""
+
+    folder: str
+    shard: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder}, shard {self.shard}" if self.shard else self.folder
+
+
+def jobs_of(plan: Plan, folder: str) -> list[Job]:
+    """All jobs of a stage."""
+    spec = plan.stages[folder]
+    return [Job(folder, shard) for shard in (plan.shards(spec) if spec.kind in SHARD_ARTIFACTS else [None])]
+
+
+def done(plan: Plan, made: Made, job: Job) -> bool:
+    """Whether all files of a job are there."""
+    return all(file in made for file in plan.outputs(job.folder, job.shard))
+
+
+class Waits:
+    """The files that each job of a plan waits for, by the present contents of the results folder."""
+
+    def __init__(self, plan: Plan, made: Made) -> None:
+        self.plan, self.made = plan, made
+        # Card → what is gone of the files that it was written beside.
+        self._gone: dict[str, list[str]] = {}
+        for folder in plan.stages:
+            for job in jobs_of(plan, folder):
+                *files, card = plan.outputs(folder, job.shard)
+                if card in made and (gone := [file for file in files if file not in made]):
+                    self._gone[card] = gone
+
+    def inputs(self, folder: str, shard: str | None = None, again: bool = False) -> list[str]:
+        """The files that the job of a stage waits for. again: it runs although it may be done.
+
+        Snakemake makes a missing input again and then runs whatever waits for it. So a job that is done names only those
+        of its inputs that are there: others may be deleted, and are made again when a job needs them that is not done.
+        Such a job also waits for what is gone beside a card.
+        """
+        files = self.plan.inputs(folder, shard)
+        if not again and done(self.plan, self.made, Job(folder, shard)):
+            return [file for file in files if file in self.made]
+        return files + [file for card in files if card in self._gone for file in self._gone[card] if file not in files]
+
+
+def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
+    """Return the jobs that a plain `snakemake` would run: folder of the stage → its jobs; only stages with some.
+
+    That is the report if it is not done, and what makes the missing files that a job of these waits for.
+    """
+    waits, jobs = Waits(plan, made), {folder: jobs_of(plan, folder) for folder in plan.stages}
+    makers = {file: job for stage in jobs.values() for job in stage for file in plan.outputs(job.folder, job.shard)}
+    found: set[Job] = set()
+    waiting = [job for job in jobs[plan.report.folder] if not done(plan, made, job)]
+    while waiting:
+        job = waiting.pop()
+        if job not in found:
+            found.add(job)
+            waiting += [makers[file] for file in waits.inputs(job.folder, job.shard) if file not in made]
+    running = {folder: [job for job in stage if job in found] for folder, stage in jobs.items()}
+    return {folder: stage for folder, stage in running.items() if stage}

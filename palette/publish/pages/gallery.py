@@ -1,0 +1,243 @@
+"""The gallery: every test image of every experiment in one page, and its pictures in sheets beside it.
+
+A page opened from a disk may show pictures but read no files. So all facts stand in the page itself, and the pictures
+are parts of larger ones, of which a browser loads only those that are looked at.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from palette.data.evaluation_inputs import Inputs
+from palette.data.store.store import ImageStore
+from palette.errors import DataError
+from palette.publish.figures.panels import Pixels
+from palette.publish.figures.samples import sample_spec
+from palette.publish.pages.templating import template
+from palette.publish.tables.results import LABELS, Block
+from palette.spec.pages import GalleryImages, ReportSpec, Row, picture_sets, sheet_name
+from palette.system.files import read_json, replacing, write_text
+
+T = TypeVar("T")
+
+PREVIEW_IMAGES, PREVIEW_SIZE = 36, 96
+"""Test images of each experiment in the small page that stands alone, and their largest side in pixels."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a page's links lead: relative addresses, or None for a page that may lie anywhere."""
+
+    report: str | None
+    results: str | None
+
+
+def write(spec: ReportSpec, results: Path, folder: Path) -> list[str]:
+    """Write the gallery into `folder`; return the names of its files, those of `spec.gallery_files`.
+
+    Raises DataError where an image is missing from a store.
+    """
+    small: dict[str, list[Pixels]] = {}
+    for name, row in sets(spec).items():
+        shown = spec.gallery[row.dataset]
+        small[name] = write_sheets(_pictures(name, row, results, shown.images), name, shown, folder)
+    inside = {name: base64.b64encode(_preview(pictures)).decode() for name, pictures in small.items()}
+    whole = content(spec, results, Links("../index.html", "../.."))
+    write_text(folder / "index.html", render(whole))
+    write_text(folder / "preview.html", render(_shortened(content(spec, results, Links(None, None)), inside)))
+    return list(spec.gallery_files)
+
+
+def sets(spec: ReportSpec) -> dict[str, Row]:
+    """Each set of pictures, and a row that has it."""
+    rows = [row for row in spec.rows if row.dataset in spec.gallery]
+    return {name: row for row in reversed(rows) for name in picture_sets(row).values()}
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels]:
+    """The images of one set, uint8 [H, W, 3] each, in the order of the test set."""
+    kind = next(kind for kind, pictures in picture_sets(row).items() if pictures == name)
+    if kind == "original":
+        with ImageStore(results / row.prepare / "test.zip") as tests:
+            yield from (tests[item] for item in range(count))
+    elif name.startswith("inputs/"):
+        yield from _inputs(row, results, count)
+    else:
+        yield from _outputs(row, results, count)
+
+
+def _inputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
+    spec, masks = sample_spec(row, results), results / row.mask / "masks.zip" if row.mask else None
+    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.quality, spec.factor)) as inputs:
+        yield from (inputs[item].image for item in range(count))
+
+
+def _outputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
+    spec = sample_spec(row, results)
+    for items in _batches(range(count), spec.shard_size):
+        path = results / f"{row.sample}/shard-{items[0] // spec.shard_size:03}.zip"
+        with ImageStore(path) as store:
+            places = {name: place for place, name in enumerate(store.names)}
+            for item in items:
+                if (name := f"{item:08}.png") not in places:
+                    raise DataError(
+                        f"{path}: no image {name}. Delete {path.parent} and run `snakemake` again; it is made anew."
+                    )
+                yield store[places[name]]
+
+
+def write_sheets(pictures: Iterable[Pixels], name: str, shown: GalleryImages, folder: Path) -> list[Pixels]:
+    """Write pictures, uint8 [size, size, 3] each, as sheets; return the first PREVIEW_IMAGES.
+
+    Picture i is in sheet i // across², where it is number i % across², row by row. One sheet is in memory at a time.
+    """
+    first: list[Pixels] = []
+    for number, part in enumerate(_batches(pictures, shown.across**2)):
+        first += part[: PREVIEW_IMAGES - len(first)]
+        with replacing(folder / sheet_name(name, number)) as temporary:
+            sheet(part, shown.across).save(temporary, format="PNG")
+    return first
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """`size` items at a time; the last ones may be fewer."""
+    waiting = iter(items)
+    while batch := list(islice(waiting, size)):
+        yield batch
+
+
+def sheet(pictures: Sequence[Pixels], across: int) -> Image.Image:
+    """Square pictures of one size, uint8 [size, size, 3], `across` in a row."""
+    size = pictures[0].shape[0]
+    pixels = np.zeros((-(-len(pictures) // across) * size, across * size, 3), np.uint8)
+    for number, picture in enumerate(pictures):
+        y, x = number // across * size, number % across * size
+        pixels[y : y + size, x : x + size] = picture
+    return Image.fromarray(pixels)
+
+
+def _preview(pictures: Sequence[Pixels]) -> bytes:
+    """One sheet, as PNG, with pictures of at most PREVIEW_SIZE pixels."""
+    size = min(PREVIEW_SIZE, pictures[0].shape[0])
+    small = [np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.LANCZOS)) for p in pictures]
+    file = io.BytesIO()
+    sheet(small, _across(PREVIEW_IMAGES)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _across(images: int) -> int:
+    """The side of the smallest square that holds so many."""
+    return next(side for side in range(1, images + 1) if side * side >= images)
+
+
+# --------------------------------------------------------------------------------------------------- facts
+
+
+def content(spec: ReportSpec, results: Path, links: Links) -> dict[str, Any]:
+    """All that the page knows, as `gallery.js` reads it: JSON values."""
+    rows = [row for row in spec.rows if row.dataset in spec.gallery]
+    prepared = {row.dataset: row.prepare for row in rows}
+    return {
+        "title": spec.title,
+        "report": links.report,
+        "datasets": {name: _dataset(results / folder, spec.gallery[name]) for name, folder in prepared.items()},
+        "experiments": [_experiment(row, results, links) for row in rows],
+    }
+
+
+def _dataset(prepare: Path, shown: GalleryImages) -> dict[str, Any]:
+    """Class and source file of each image."""
+    with ImageStore(prepare / "test.zip") as tests:
+        manifest = tests.manifest[: shown.images]
+        return {
+            "images": shown.images,
+            "size": shown.size,
+            "across": shown.across,
+            "classes": tests.classes,
+            "labels": tests.labels[: shown.images],
+            "files": [image.get("file", "") for image in manifest] if any("file" in i for i in manifest) else [],
+        }
+
+
+def _experiment(row: Row, results: Path, links: Links) -> dict[str, Any]:
+    scores = read_json(results / row.score / "scores.json")["scores"]
+    shard_size = sample_spec(row, results).shard_size if row.sample else None
+    return {
+        "name": row.experiment,
+        "dataset": row.dataset,
+        "task": row.task,
+        "title": Block(row.dataset, row.task, row.degradation, row.condition, ()).title,
+        "label": ", ".join(filter(None, [LABELS.get(row.model, row.model), row.sampler, row.milestone])),
+        "nfe": row.evaluations,
+        "seed": row.seed if row.train else None,
+        "shard": shard_size,
+        "scores": [_score(score) for score in scores.values()],
+        "links": [] if links.results is None else _links(row, links.results),
+        **picture_sets(row),
+    }
+
+
+def _score(score: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, value and 95 % interval, as they are printed."""
+    digits, low, high = score["digits"], score["low"], score["high"]
+    value = "∞" if score["value"] is None else f"{score['value']:.{digits}f}"
+    interval = "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return score["label"], value + ("†" if score.get("small") else ""), interval
+
+
+def _links(row: Row, results: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Stage, its folder, and the text and file of each link; `{shard}` stands for the number of the image's shard."""
+    card, spec = ("card", "card.json"), ("spec", "spec.yaml")
+    found = [("scores", row.score, [("values", "scores.json"), card, spec])]
+    found += [("samples", row.sample, [("card", "shard-{shard}.json"), spec])] if row.sample else []
+    found += [("training", row.train, [card, spec])] if row.train else []
+    found += [("test images", row.prepare, [card, spec])]
+    return [(stage, f"{results}/{folder}", files) for stage, folder, files in found]
+
+
+def _shortened(whole: dict[str, Any], inside: Mapping[str, str]) -> dict[str, Any]:
+    """The content of the page that stands alone: the first images only, and the sheets themselves, PNG in base64."""
+    datasets = {
+        name: {
+            **dataset,
+            "images": (count := min(PREVIEW_IMAGES, dataset["images"])),
+            "size": min(PREVIEW_SIZE, dataset["size"]),
+            "across": _across(PREVIEW_IMAGES),
+            "labels": dataset["labels"][:count],
+            "files": dataset["files"][:count],
+        }
+        for name, dataset in whole["datasets"].items()
+    }
+    return {**whole, "datasets": datasets, "sheets": dict(inside)}
+
+
+def render(known: Mapping[str, Any]) -> str:
+    """The page as HTML. known: as `content` gives it."""
+    data = json.dumps(known, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return template("gallery.html").render(
+        title=known["title"],
+        report=known["report"],
+        # Inside a script element nothing is unescaped, and only `<` could end it.
+        data=Markup(data.replace("<", "\\u003c")),
+        css=_text("gallery.css"),
+        js=_text("gallery.js"),
+    )
+
+
+def _text(name: str) -> Markup:
+    """A template that is put into the page as it is."""
+    return Markup(files("palette.publish").joinpath("templates", name).read_text(encoding="utf-8"))

@@ -1,0 +1,148 @@
+"""The page that shows everything: one HTML file that needs no network, no scripts and, but for its links, no other file."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from palette.data.sources.manifest import Manifest
+from palette.publish.pages.problems import Noticed, noticed
+from palette.publish.pages.templating import template
+from palette.publish.tables.config_table import Grid
+from palette.publish.tables.sheet import Sheet
+from palette.spec import read_spec
+from palette.spec.pages import Row
+from palette.spec.stages import ReleasedSpec, TrainSpec
+from palette.system.files import read_json
+from palette.system.progress import clock
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the page: its file, and what it shows, for those who cannot see it."""
+
+    path: Path
+    title: str
+    about: str
+
+    @property
+    def data(self) -> str:
+        """The picture itself as a `data:` address, so that the page stands alone."""
+        kind = {".png": "image/png", ".svg": "image/svg+xml"}[self.path.suffix]
+        return f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained model, as the page describes it."""
+
+    title: str
+    parameters: str
+    objective: str
+    recipe: str
+    tasks: str
+    took: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset, as the page describes it."""
+
+    name: str
+    about: str
+    images: list[dict[str, Any]]
+    """Title, author, license, url of each original, where known."""
+    more: int
+    """Further images that are not listed."""
+    published: dict[str, str]
+    """Of a published dataset `title`, `version`, `license`, `citation`, `homepage`, empty where unknown; else nothing."""
+    noticed: list[Noticed]
+    """Bad files and duplicates."""
+
+
+LISTED = 100
+"""Originals listed by name."""
+PUBLISHED = ("title", "version", "license", "citation", "homepage")
+"""What the header of a manifest says of a published dataset."""
+
+
+def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
+    """Every trained model of `rows`, once each."""
+    folders = {row.train: row for row in reversed(rows) if row.train is not None}
+    return [_training(folder, row, results) for folder, row in reversed(folders.items())]
+
+
+def _training(folder: str, row: Row, results: Path) -> Training:
+    spec, facts, card = (
+        read_spec(results / folder / "spec.yaml"),
+        *(read_json(results / folder / f) for f in ("model.json", "card.json")),
+    )
+    if isinstance(spec, ReleasedSpec):
+        return _released(folder, row, facts)
+    assert isinstance(spec, TrainSpec)
+    return Training(
+        title=f"{row.model}, {row.dataset}, seed {spec.seed}",
+        parameters=f"{facts['parameters'] / 1e6:.1f} M",
+        objective=f"{spec.objective.kind}, {spec.objective.loss.upper()}",
+        recipe=f"{spec.steps:,} steps of {spec.batch_size} images".replace(",", "\u202f"),
+        tasks=", ".join(spec.mix),
+        took=f"{clock(card.get('training_seconds') or card['seconds'])} on {card.get('device') or card['machine']}",
+        folder=folder,
+    )
+
+
+def _released(folder: str, row: Row, facts: Mapping[str, Any]) -> Training:
+    """A model that was not trained here, by what its `model.json` says."""
+    images = f"{facts['images']:,} images".replace(",", "\u202f") if facts.get("images") else ""
+    return Training(
+        title=f"{row.model}, released",
+        parameters=f"{facts['parameters'] / 1e6:.1f} M",
+        objective=f"{facts['objective']['kind']}, {facts['objective']['loss'].upper()}",
+        recipe=images,
+        tasks=", ".join(facts["mix"]),
+        took="",
+        folder=folder,
+    )
+
+
+def sources(rows: Sequence[Row], results: Path) -> list[Source]:
+    """Every dataset of `rows`, with the licenses of its originals."""
+    return [_source(name, folder, results) for name, folder in {row.dataset: row.prepare for row in rows}.items()]
+
+
+def _source(name: str, folder: str, results: Path) -> Source:
+    facts = read_json(results / folder / "prepare.json")
+    fetched = results / read_spec(results / folder / "spec.yaml").parents["fetch"]
+    manifest = Manifest.read(fetched / "manifest.jsonl")
+    images = [image for image in islice(manifest.images(), LISTED) if "license" in image]
+    counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
+    about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
+    published = {key: str(manifest.header.get(key, "")) for key in PUBLISHED} if "title" in manifest.header else {}
+    return Source(name, about, images, manifest.header["images"] - len(images), published, noticed(manifest, facts))
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows."""
+
+    title: str
+    grids: Sequence[Grid]
+    sheets: Sequence[Sheet]
+    """Tables that follow the paper."""
+    figures: Sequence[Picture]
+    comparisons: Sequence[Picture]
+    """Plots of quality against what it takes."""
+    curves: Sequence[Picture]
+    trainings: Sequence[Training]
+    sources: Sequence[Source]
+    rows: Sequence[Row]
+    gallery: bool = False
+    """Whether there is one beside the page, for the numbers to link to their images."""
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    return template("page.html").render(page=page)

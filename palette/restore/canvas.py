@@ -1,0 +1,199 @@
+"""A photograph of any size and aspect made ready for the network: what it is shown, and which part of that is the result."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Literal
+
+import numpy as np
+from PIL import Image as Pictures
+
+from palette.data.images.degraded import HOLE, Degraded, Image, Mask, cut
+from palette.data.images.limits import PIXELS
+from palette.data.images.pictures import FILTERS
+from palette.data.tasks.colorization import luma
+from palette.errors import ConfigError, DataError
+from palette.restore.photo import Photo, mask_of
+
+Extend = Literal["right", "left", "top", "bottom", "all"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """How a canvas lies around its photo: it is `across` × `down` as large, the rest of it left and above by these shares."""
+
+    across: float
+    down: float
+    left: float = 0.0
+    above: float = 0.0
+
+
+EXTENSIONS: dict[str, Side] = {
+    "right": Side(2, 1),
+    "left": Side(2, 1, left=1),
+    "top": Side(1, 2, above=1),
+    "bottom": Side(1, 2),
+    "all": Side(math.sqrt(2), math.sqrt(2), left=0.5, above=0.5),
+}
+"""As in training: half of the canvas is new, on one side or, with √2 times the sides, all around."""
+FACTORS = (2, 16)
+"""Smallest and largest of super-resolution."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. Raises ConfigError for what does not go together.
+
+    task: one of `DEGRADATIONS`. size: short side of the result in pixels, or `full`: as the photo has it. Default: what the
+    model was trained on; for super-resolution `full`. mask: for inpainting. extend: for uncropping, default `right`.
+    factor: for super-resolution, default 4. filter: of `FILTERS`, for the photo; super-resolution has its own.
+    """
+
+    task: str
+    size: int | Literal["full"] | None = None
+    mask: Photo | None = None
+    extend: str | None = None
+    factor: int | None = None
+    filter: str = "lanczos"
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.size, int) and not isinstance(self.size, bool)
+        if self.size is not None and self.size != "full" and (not whole or self.size < 1):
+            raise ConfigError(f"size {self.size!r}: should be a number of pixels, 1 or more, or 'full'.")
+        for option, task in (("mask", "inpainting"), ("extend", "uncropping"), ("factor", "super-resolution")):
+            if getattr(self, option) is not None and self.task != task:
+                raise ConfigError(f"{option}: has no meaning for {self.task}; it goes with {task}.")
+        if self.task == "inpainting" and self.mask is None:
+            raise ConfigError("mask: missing. Inpainting needs one: as large as the photo, white where to generate.")
+        if self.extend is not None and self.extend not in list(EXTENSIONS):
+            raise ConfigError(f"extend {self.extend!r}: should be one of {', '.join(EXTENSIONS)}.")
+        if self.filter not in list(FILTERS):
+            raise ConfigError(f"filter {self.filter!r}: should be one of {', '.join(FILTERS)}.")
+        if self.filter != "lanczos" and self.task == "super-resolution":
+            raise ConfigError(
+                "filter: has no meaning for super-resolution, which enlarges as in training. Leave it out."
+            )
+        whole = isinstance(self.factor, Integral)
+        if self.factor is not None and not (whole and FACTORS[0] <= self.factor <= FACTORS[1]):
+            raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTORS[0]} to {FACTORS[1]}.")
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A photograph, ready for the network."""
+
+    degraded: Degraded
+    """What the network is shown. Its sides are multiples of what the network asks for: reflections pad it right and below."""
+    width: int
+    height: int
+    """Of the result, which is the upper left part."""
+    key: str
+    """Names it by what is shown: that gets the same noise, from whatever file and beside whatever other photos."""
+
+    @property
+    def shown(self) -> Image:
+        """The input beside which the result is to be seen: uint8 [height, width, 3], the hole in mid-grey."""
+        return self.cropped(self.degraded.image)
+
+    def cropped(self, image: Image) -> Image:
+        """uint8 [height, width, 3]: an image of the padded size without the padding."""
+        return image[: self.height, : self.width]
+
+
+def canvas(photo: Image, request: Request, image_size: int, multiple: int) -> Canvas:
+    """photo: uint8 [H, W, 3]. image_size: what the model was trained on. multiple: of which the padded sides must be one."""
+    degraded = degrade(photo, request, image_size)
+    height, width = degraded.image.shape[:2]
+    return Canvas(padded(degraded, multiple), width, height, key_of(degraded))
+
+
+def key_of(degraded: Degraded) -> str:
+    """SHA-256, in hex, over sides, pixels and hole. What a mask hides is no part of it."""
+    mask = b"" if degraded.mask is None else degraded.mask.tobytes()
+    return hashlib.sha256(f"{degraded.image.shape}".encode() + degraded.image.tobytes() + mask).hexdigest()
+
+
+def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
+    """The photo as the task shows it to the network, at the working size."""
+    height, width = photo.shape[:2]
+    size = working_size(width, height, request, image_size)
+    if request.task == "uncropping":
+        return extended(photo, EXTENSIONS[request.extend or "right"], *size, FILTERS[request.filter])
+    if request.task == "super-resolution":
+        return Degraded(enlarged(photo, request.factor or 4, *size), None)
+    image = resized(photo, *size, FILTERS[request.filter])
+    if request.task == "inpainting":
+        assert request.mask is not None
+        return cut(image, touched(mask_of(request.mask, height, width), image.shape[1], image.shape[0]))
+    if request.task == "colorization":
+        return Degraded(np.repeat(luma(image)[:, :, None], 3, axis=2), None)
+    return Degraded(image, None)  # the photo is itself the degraded image
+
+
+def working_size(width: int, height: int, request: Request, image_size: int) -> tuple[int, int]:
+    """Width and height of the result for a photo of `width` × `height`. Raises DataError for too many pixels."""
+    size = request.size or ("full" if request.task == "super-resolution" else image_size)
+    across: float = 1
+    down: float = 1
+    if request.task == "uncropping":
+        side = EXTENSIONS[request.extend or "right"]
+        across, down = side.across, side.down
+    if request.task == "super-resolution":
+        across = down = request.factor or 4
+    return fitted(width * across, height * down, None if size == "full" else size)
+
+
+def fitted(width: float, height: float, short: int | None) -> tuple[int, int]:
+    """Width and height with the short side `short` and the same aspect, whole and at least 1; None: the sides as they are.
+
+    Raises DataError for more pixels than a picture may have.
+    """
+    scale = 1.0 if short is None else short / min(width, height)
+    fit = max(1, round(width * scale)), max(1, round(height * scale))
+    if fit[0] * fit[1] > PIXELS:
+        raise DataError(f"a result of {fit[0]}×{fit[1]} pixels; at most {PIXELS:,} are made. Choose a smaller size.")
+    return fit
+
+
+def resized(photo: Image, width: int, height: int, filter_: Pictures.Resampling = Pictures.Resampling.LANCZOS) -> Image:
+    """uint8 [height, width, 3]. A photo that has this size already stays as it is, to the byte."""
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(Pictures.fromarray(photo).resize((width, height), filter_)).copy()
+
+
+def touched(mask: Mask, width: int, height: int) -> Mask:
+    """bool [height, width], True where any pixel of the mask falls into the resized one: a thin line stays whole."""
+    shares = Pictures.fromarray(mask.astype(np.float32)).resize((width, height), Pictures.Resampling.BOX)
+    return np.asarray(shares) > 0
+
+
+def enlarged(photo: Image, factor: int, width: int, height: int) -> Image:
+    """`factor` times as large, by the filter of the training; first made smaller where the result shall have less pixels."""
+    small = resized(photo, max(1, round(width / factor)), max(1, round(height / factor)))
+    return resized(small, width, height, Pictures.Resampling.BICUBIC)
+
+
+def extended(photo: Image, side: Side, width: int, height: int, filter_: Pictures.Resampling) -> Degraded:
+    """The photo on a canvas of `width` × `height`, mid-grey and to be generated where it is new."""
+    kept_width, kept_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
+    left, above = int((width - kept_width) * side.left), int((height - kept_height) * side.above)
+    image = np.full((height, width, 3), HOLE, np.uint8)
+    mask = np.ones((height, width), np.bool_)
+    place = slice(above, above + kept_height), slice(left, left + kept_width)
+    image[place] = resized(photo, kept_width, kept_height, filter_)
+    mask[place] = False
+    return Degraded(image, mask)
+
+
+def padded(degraded: Degraded, multiple: int) -> Degraded:
+    """Reflected right and below, up to multiples of `multiple`.
+
+    What mirrors a known pixel is known. What mirrors the hole is hole too: the network must neither be shown its grey as if
+    it were part of the photo, nor what the mask hides.
+    """
+    height, width = degraded.image.shape[:2]
+    sides = ((0, -height % multiple), (0, -width % multiple))
+    image = np.pad(degraded.image, (*sides, (0, 0)), mode="reflect")
+    return Degraded(image, None if degraded.mask is None else np.pad(degraded.mask, sides, mode="reflect"))

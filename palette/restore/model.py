@@ -1,0 +1,268 @@
+"""`palette.load`: a trained or imported model, and what it makes of a photograph."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from PIL import Image as Pictures
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from palette.config.models import Network, Objective
+from palette.config.sampling import Sampler
+from palette.data.images.degraded import Image
+from palette.data.images.depth import Range
+from palette.diffusion.denoiser import Watch
+from palette.diffusion.inference import Restorer, network_with
+from palette.errors import ConfigError, DataError
+from palette.model.unet import UNet
+from palette.restore.canvas import Canvas, Extend, Request, canvas, working_size
+from palette.restore.memory import free_memory, within_memory
+from palette.restore.photo import Photo, pixels_of
+from palette.system.files import read_json
+
+AT_ONCE = 8
+"""Samples made at a time: as many as have the pixels of so many training images together, or one."""
+
+FEATURE_MAPS = 10
+"""Feature maps of full resolution that a network holds at least: 11 to 25 were measured on a CPU."""
+
+
+class Facts(BaseModel):
+    """What a model's file says of it."""
+
+    network: Network
+    objective: Objective
+    mix: dict[str, float]
+    image_size: int
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+def read_facts(weights: Path) -> Facts:
+    """From the metadata of a `model.safetensors`, or from the `model.json` beside it. Raises DataError."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            spec = (file.metadata() or {}).get("spec")
+        beside = weights.with_name("model.json")
+        if spec is None and not beside.exists():
+            raise DataError(
+                f"{weights}: does not say what network it is of: its metadata have no `spec`, and there is no {beside.name} "
+                "beside it. Weights of other programs come in by `python -m palette import`."
+            )
+        return Facts.model_validate(read_json(beside) if spec is None else json.loads(spec))
+    except OSError as error:
+        raise DataError(f"{weights}: {error.strerror or error}. A model is a folder with model.safetensors.") from None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise DataError(f"{weights}: not a readable safetensors file of a model ({error}).") from None
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
+        raise DataError(f"{weights}: of another version of palette; it does not fit at {places}.") from None
+
+
+def load(model: str | os.PathLike[str], device: str | torch.device | None = None) -> "Model":
+    """A trained or imported model, ready to restore photographs.
+
+    model: its folder, or its `model.safetensors`. device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one. Raises
+    DataError for what is not a model.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise ConfigError(f"model {model!r}: should be a path, a model's folder or its model.safetensors.")
+    path = Path(model)
+    weights = path / "model.safetensors" if path.is_dir() else path
+    if not weights.exists():
+        raise DataError(
+            f"{weights}: no such file. A model is a folder with model.safetensors, such as a training's in results/train/."
+        )
+    return Model(weights, read_facts(weights), _device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """Return the device of that name. Raises ConfigError for a name of none, or of one that this machine lacks."""
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device {name!r}: {reason}. Choose `cpu`, `cuda`, or `cuda:1` and so on where there is such a GPU."
+        ) from None
+
+
+def _require_whole(name: str, value: object, least: int) -> None:
+    """Raise ConfigError unless an argument is a whole number of at least `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} {value!r}: should be a whole number, {least} or more.")
+
+
+class Model:
+    """A model at work. Made by `load`."""
+
+    def __init__(self, weights: Path, facts: Facts, device: torch.device) -> None:
+        self.weights, self.facts, self.device = weights, facts, device
+        self.network = self._network(None)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it was trained on, in alphabetical order."""
+        return tuple(sorted(self.facts.mix))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that it was trained on, in pixels."""
+        return self.facts.image_size
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether samples of one photo differ. Those of a regression do not, and one is all that there is."""
+        return self.facts.objective.kind != "regression"
+
+    def restore(
+        self,
+        photo: Photo,
+        task: str | None = None,
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        mask: Photo | None = None,
+        sampler: Sampler | str | None = None,
+        steps: int | None = None,
+        size: int | Literal["full"] | None = None,
+        extend: Extend | None = None,
+        factor: int | None = None,
+        batch: int | None = None,
+        value_range: Range | None = None,
+        filter: str = "lanczos",
+    ) -> list[Pictures.Image]:
+        """`samples` restored images; one, whatever `samples`, if the model is a regression.
+
+        photo: a file, a Pillow image or uint8 [H, W, 3]; of any size and aspect. It is the degraded image; no other is needed.
+        task: may be left out for a model of one task.
+        seed: of the noise, which depends on it, on what the network is shown and on the number of the sample only.
+        mask: for inpainting: like `photo`, of the same size, or bool [H, W]; white or True where to generate.
+        sampler, steps: an algorithm's name with its number of steps, or a `palette.config.sampling.Sampler`. Default: `dpm++2m`, 20.
+        size: short side of the result in pixels, or `full` for the photo's own. Default: the size of training; for
+            super-resolution `full`, which there means `factor` times the photo.
+        extend: for uncropping: `right` (default), `left`, `top`, `bottom` or `all`. Half of the result is new.
+        factor: for super-resolution: 2 to 16, default 4.
+        batch: samples made at a time, default by size. Changes a result by rounding only.
+        value_range: of a photo of more than 8 bits, the values that are black and white.
+        filter: how the photo is resized, for a model of pairs as their conditions were: `nearest` for label maps.
+
+        Raises ConfigError for what the model or the task cannot do, DataError for files that cannot be used.
+        """
+        _require_whole("seed", seed, 0)
+        samples = self.samples_of(samples, batch)
+        request = Request(self.task_of(task), size, mask, extend, factor, filter)
+        chosen = self.sampler_of(sampler, steps)
+        ready = self.canvas(pixels_of(photo, value_range=value_range), request)
+        return [Pictures.fromarray(image) for image in self.draw(ready, samples, seed, chosen, batch)]
+
+    # -- its parts
+
+    def task_of(self, task: str | None) -> str:
+        """The task that is meant. Raises ConfigError unless the model was trained on it."""
+        if task is None and len(self.tasks) == 1:
+            return self.tasks[0]
+        if task is None or task not in self.tasks:
+            asked = "task: missing" if task is None else f"task {task!r}: not one that this model was trained on"
+            knows = ", ".join(self.tasks) or "none: it is a start for a training"
+            raise ConfigError(f"{asked}. The tasks of {self.weights}: {knows}.")
+        return task
+
+    def sampler_of(self, sampler: Sampler | str | None, steps: int | None) -> Sampler | None:
+        """The sampler that is meant; None for a regression. Raises ConfigError for what is none."""
+        if not self.stochastic:
+            if sampler is not None or steps is not None:
+                raise ConfigError(f"sampler, steps: have no meaning for {self.weights}, a regression: it runs once.")
+            return None
+        if isinstance(sampler, Sampler):
+            if steps is not None:
+                raise ConfigError(f"steps: {steps} given beside a Sampler, which has its own ({sampler.steps}).")
+            return sampler
+        options: dict[str, Any] = {"kind": sampler, "steps": steps}
+        given = {key: value for key, value in options.items() if value is not None}
+        try:
+            return Sampler.model_validate(given)
+        except ValidationError:
+            kinds = ", ".join(get_args(Sampler.model_fields["kind"].annotation))
+            told = ", ".join(f"{'sampler' if key == 'kind' else key} {value!r}" for key, value in given.items())
+            raise ConfigError(f"{told}: a sampler is one of {kinds}, its steps a number from 1 to 10000.") from None
+
+    def samples_of(self, samples: int, batch: int | None) -> int:
+        """How many samples there will be. Raises ConfigError for numbers that make no sense."""
+        _require_whole("samples", samples, 1)
+        if batch is not None:
+            _require_whole("batch", batch, 1)
+        return samples if self.stochastic else 1
+
+    def canvas(self, photo: Image, request: Request) -> Canvas:
+        """A photo, uint8 [H, W, 3], made ready. Raises DataError for a mask that does not fit it."""
+        with within_memory("the photo does not fit into memory. Choose a smaller size."):
+            return canvas(photo, request, self.image_size, self._multiple)
+
+    def pixels(self, width: int, height: int, request: Request) -> int:
+        """The number of pixels that the network is shown of a photo of `width` × `height`. Raises DataError for too many."""
+        sides = working_size(width, height, request, self.image_size)
+        return math.prod(-(-side // self._multiple) * self._multiple for side in sides)
+
+    @property
+    def _multiple(self) -> int:
+        """Sides must be multiples of this. Local attention cuts each feature map into quarters, the smallest one too."""
+        network = self.facts.network
+        return network.reduction * (2 if network.context == "local-attention" else 1)
+
+    def draw(
+        self,
+        ready: Canvas,
+        samples: int,
+        seed: int,
+        sampler: Sampler | None,
+        batch: int | None = None,
+        watch: Watch | None = None,
+        first: int = 0,
+    ) -> Iterator[Image]:
+        """Sample after sample from `first` on, uint8 [height, width, 3]. Raises DataError if one does not fit into memory.
+
+        watch: is shown every state on the way, of the padded size, and the estimate of the clean image there.
+        """
+        numbers = range(first, self.samples_of(samples, batch))
+        network = self.network if sampler is None or sampler.ema_width is None else self._network(sampler)
+        kind, precision = self.facts.objective.kind, self.facts.precision
+        restorer = Restorer(network, kind, sampler, seed, self.device, precision)
+        pixels = ready.degraded.image.shape[0] * ready.degraded.image.shape[1]
+        step = batch or max(1, AT_ONCE * self.image_size**2 // pixels)
+        for start in range(0, len(numbers), step):
+            part = numbers[start : start + step]
+            jobs = [(ready.key, number) for number in part]
+            yield from map(ready.cropped, _drawn(restorer, ready, jobs, watch))
+
+    def _network(self, sampler: Sampler | None) -> UNet:
+        """With the average of the weights that `sampler` asks for."""
+        width = sampler.ema_width if sampler else None
+        weights = self.weights if width is None else self.weights.with_name("averages.safetensors")
+        if not weights.exists():
+            raise DataError(f"{weights}: missing; the training kept no averages to choose from (`train.ema_widths`).")
+        advice = "Free some there, or compute on the CPU: `CUDA_VISIBLE_DEVICES=` before the command."
+        with within_memory(f"{weights}: the network does not fit into the memory of {self.device}. {advice}"):
+            return network_with(self.facts.network, self.image_size, weights, self.device, width)
+
+
+def _drawn(restorer: Restorer, ready: Canvas, jobs: Sequence[tuple[str, int]], watch: Watch | None) -> list[Image]:
+    """The samples of `jobs`. Raises DataError where they do not fit."""
+    height, width = ready.degraded.image.shape[:2]
+    options, gigabyte = restorer.network.network, 2**30
+    needed = FEATURE_MAPS * len(jobs) * height * width * options.channels * 4 / options.patch_size**2
+    too_large = (
+        f"{len(jobs)} at a time of {width}×{height} pixels do not fit into the memory of {restorer.device}, for they need "
+        f"more than {needed / gigabyte:.1f} GiB. Choose a smaller size, or a smaller batch."
+    )
+    free = free_memory() if restorer.device.type == "cpu" else None
+    if free is not None and needed > free:
+        raise DataError(too_large)
+    with within_memory(too_large):
+        return restorer([ready.degraded] * len(jobs), jobs, watch)

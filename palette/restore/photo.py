@@ -1,0 +1,119 @@
+"""Photographs and masks as users give them: a file, a Pillow image or an array."""
+
+import os
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pictures
+from PIL import UnidentifiedImageError
+
+from palette.data.images.degraded import Image, Mask
+from palette.data.images.depth import Range, UnclearRange, in_words
+from palette.data.images.pictures import UNREADABLE, Picture, develop, read_picture
+from palette.data.masks.supplied import hole_levels
+from palette.errors import ConfigError, DataError
+
+Photo = str | os.PathLike[str] | Pictures.Image | npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
+"""A file of any common format and mode; an image; uint8 [H, W, 3], [H, W, 4] or [H, W]; for a mask also bool [H, W]."""
+
+
+def name_of(photo: Photo, otherwise: str) -> str:
+    """The file's path, for messages; `otherwise` for what has none."""
+    return os.fspath(photo) if isinstance(photo, str | os.PathLike) else otherwise
+
+
+def pixels_of(photo: Photo, otherwise: str = "photo", value_range: Range | None = None) -> Image:
+    """Upright 8-bit sRGB: uint8 [H, W, 3]. Raises DataError as `picture_of` does."""
+    return np.asarray(picture_of(photo, otherwise, value_range).pixels).copy()
+
+
+ADVICE = "Say which ones are: `--range 0 4095`, or in Python `value_range=(0, 4095)`."
+
+
+def require_range(value_range: Range | None) -> None:
+    """Raise ConfigError unless a range, if there is one, goes from a smaller value to a larger one."""
+    match value_range:
+        case None:
+            return
+        case (Real() as black, Real() as white):
+            if np.isfinite(value_range).all() and black < white:
+                return
+            shown = in_words(value_range)
+        case _:
+            shown = repr(value_range)
+    raise ConfigError(f"range {shown}: should be two numbers, black first and less than white.")
+
+
+def picture_of(
+    photo: Photo, otherwise: str = "photo", value_range: Range | None = None, advice: str = ADVICE
+) -> Picture:
+    """The photo, upright, in 8-bit sRGB on white, and what was converted. Raises DataError that names the file, or `otherwise`.
+
+    value_range: black and white of photos of more than 8 bits; without it, those that do not fill their type are refused,
+    with the advice.
+    """
+    require_range(value_range)
+    name = name_of(photo, otherwise)
+    try:
+        if isinstance(photo, str | os.PathLike):
+            return read_picture(Path(photo).read_bytes(), name, value_range=value_range)
+        image = photo if isinstance(photo, Pictures.Image) else _from_array(photo, name)
+        return develop(image, value_range=value_range)
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not a picture, or of a format that Pillow cannot read.") from None
+    except UnclearRange as error:
+        raise DataError(f"{name}: {error}. {advice}") from None
+    except MemoryError:
+        raise DataError(f"{name}: does not fit into memory. Free some, or make a smaller copy of it.") from None
+    except UNREADABLE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{name}: not readable as a picture ({reason}).") from None
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height, as the head of a file says; None for what is no picture."""
+    try:
+        with Pictures.open(path) as picture:
+            return picture.size
+    except UNREADABLE:
+        return None
+
+
+def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str) -> Pictures.Image:
+    shape = np.shape(array)
+    layout = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+    if getattr(array, "dtype", None) != np.uint8 or not layout or 0 in shape:
+        got = f"{getattr(array, 'dtype', type(array).__name__)} {list(shape)}"
+        raise DataError(f"{name}: an array must be uint8 [H, W, 3], [H, W, 4] or [H, W], got {got}.")
+    return Pictures.fromarray(np.ascontiguousarray(array))
+
+
+def hole_of(mask: Photo) -> Mask:
+    """bool [H, W], True where to generate. Raises DataError for a mask that cannot be read, or that hides all or nothing.
+
+    `hole_levels` has the rule; a level of 128 or more is a hole.
+    """
+    name = name_of(mask, "mask")
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
+        hole: Mask = mask.astype(np.bool_)
+    else:
+        try:
+            hole = hole_levels(picture_of(mask, name, advice="Save the mask with 0 and 255.")) >= 128
+        except ValueError as error:
+            raise DataError(f"{name}: {error}.") from None
+    if hole.all() or not hole.any():
+        what = "white everywhere, so nothing of the photo is known" if hole.all() else "nowhere white"
+        raise DataError(f"{name}: {what}. Paint white (255) where the model shall generate, black elsewhere.")
+    return hole
+
+
+def mask_of(mask: Photo, height: int, width: int) -> Mask:
+    """bool [height, width], as `hole_of`. Raises DataError for a mask that does not fit, too."""
+    hole = hole_of(mask)
+    if hole.shape != (height, width):
+        size = f"{hole.shape[1]}×{hole.shape[0]}"
+        text = f"{size} pixels, but the photo has {width}×{height}. A mask is as large as its photo."
+        raise DataError(f"{name_of(mask, 'mask')}: {text}")
+    return hole

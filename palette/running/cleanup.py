@@ -1,0 +1,167 @@
+"""What lies in a results folder and is of no current spec: old stages, training states and logs.
+
+Only what a stage has certainly written is ever named here: files that its cards list, the cards and the spec themselves, training
+states, logs, and what a killed process was writing. Everything else is left, and so is the folder that holds it.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palette.costs.reasons import HASHED
+from palette.errors import ConfigError
+from palette.planning.graph import ARTIFACTS
+from palette.planning.plan import Plan
+from palette.running.status import SILENCE
+from palette.spec import KINDS
+from palette.spec.stages import PARTS, TrainSpec
+from palette.system.locks import open_lock, take
+
+UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
+"""What a killed process was writing or downloading."""
+SHARD = re.compile(r"(shard|draws)-\d{3,}\.(zip|npz|json)")
+STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|heartbeat\.json|events\.out\.tfevents\..+")
+LOG = re.compile(r"\.?([^.].*-[0-9a-f]{10})(-\d+)?\.log")
+"""The hidden one is the second name that keeps a log from Snakemake (`workflow/bin/into`)."""
+KEY = re.compile(r"[0-9a-f]{10}")
+
+
+@dataclass(frozen=True)
+class Heap:
+    """Files that belong together and that no spec refers to."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    foreign: int
+    """Files of the folder that are not recognized, and stay."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.lstat().st_size for file in self.files)
+
+    @property
+    def newest(self) -> float:
+        """Seconds since the epoch."""
+        return max(file.lstat().st_mtime for file in self.files)
+
+
+def find(plans: Sequence[Plan], keep_days: float = 0) -> list[Heap]:
+    """What none of `plans`, which share a results folder, refers to. keep_days: younger than that stays."""
+    results = {plan.results.absolute() for plan in plans}
+    if len(results) > 1:
+        raise ConfigError(f"these configs have different results folders: {', '.join(sorted(map(str, results)))}.")
+    (place,) = results
+    stages = {folder for plan in plans for folder in plan.stages}
+    states = {s.state_key for plan in plans for s in plan.stages.values() if isinstance(s, TrainSpec)}
+    heaps = [*_stages(place, stages), *_states(place, states), *_logs(place, stages)]
+    limit = time.time() - keep_days * 86400
+    return [heap for heap in heaps if heap.files and (not keep_days or heap.newest < limit)]
+
+
+def _folders(place: Path) -> list[Path]:
+    """Real folders in `place`, sorted; links are somebody's arrangement."""
+    found = sorted(place.iterdir()) if place.is_dir() and not place.is_symlink() else []
+    return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
+
+
+def _stages(results: Path, kept: set[str]) -> Iterator[Heap]:
+    for kind, spec in KINDS.items():
+        for folder in _folders(results / kind):
+            if f"{kind}/{folder.name}" not in kept and (HASHED.fullmatch(folder.name) or not spec.keeps_old):
+                yield _heap(folder, _written(folder, kind))
+
+
+def _heap(folder: Path, known: set[Path]) -> Heap:
+    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+    ours = tuple(sorted(file for file in files if not file.is_symlink() and file in known))
+    return Heap(folder, ours, len(files) - len(ours))
+
+
+def _written(folder: Path, kind: str) -> set[Path]:
+    """The files that a stage of this kind has written into its folder; none if its spec is not there, or another's."""
+    named, hashed = _named(folder / "spec.yaml"), KINDS[kind].keeps_old
+    if named is None or named[0] != kind or (hashed and named[1] != folder.name.rpartition("-")[2]):
+        return set()
+    found = {folder / name for name in ("spec.yaml", *ARTIFACTS.get(kind, ()))}
+    for file in folder.iterdir():
+        card = _json(file) if file.suffix == ".json" else None
+        if isinstance(card, dict) and isinstance(card.get("artifacts"), dict):
+            found |= {file, *(folder / name for name in card["artifacts"])}
+        elif SHARD.fullmatch(file.name) or UNFINISHED.fullmatch(file.name):
+            found.add(file)
+    return found | {*(folder / PARTS).rglob("*")}
+
+
+def _named(spec: Path) -> tuple[str, str] | None:
+    """Kind and hash as a `spec.yaml` of any version begins."""
+    with suppress(OSError, UnicodeDecodeError):
+        match = re.match(r"kind: (\w+)\nhash: '?([0-9a-f]{10})'?\n", spec.read_text(encoding="utf-8"))
+        return (match[1], match[2]) if match else None
+    return None
+
+
+def _json(file: Path) -> Any:
+    with suppress(OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return json.loads(file.read_text(encoding="utf-8"))
+    return None
+
+
+def _states(results: Path, kept: set[str]) -> Iterator[Heap]:
+    for folder in _folders(results / "state"):
+        if KEY.fullmatch(folder.name) and folder.name not in kept and not _in_use(folder):
+            known = {
+                file for file in folder.rglob("*") if STATE.fullmatch(file.name) or UNFINISHED.fullmatch(file.name)
+            }
+            yield _heap(folder, known)
+
+
+def _in_use(state: Path) -> bool:
+    """Return whether a trainer is at work on a state: one that outlived its Snakemake. Without locks its heartbeat tells."""
+    lock, beat = state / "lock", state / "heartbeat.json"
+    if not lock.exists():
+        return False
+    descriptor = open_lock(lock)
+    free = take(descriptor, lock)
+    os.close(descriptor)
+    if free is None:
+        return beat.exists() and time.time() - beat.stat().st_mtime < SILENCE
+    return not free
+
+
+def _logs(results: Path, kept: set[str]) -> Iterator[Heap]:
+    for folder in _folders(results / "logs"):
+        files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.is_symlink()]
+        old = [
+            file for file in files if (match := LOG.fullmatch(file.name)) and f"{folder.name}/{match[1]}" not in kept
+        ]
+        if folder.name in KINDS and old:
+            yield Heap(folder, tuple(old), 0)
+
+
+def delete(heap: Heap) -> None:
+    """Delete the files of a heap, and the folders that are empty then."""
+    for file in heap.files:
+        file.unlink(missing_ok=True)
+    for place, _, _ in sorted(os.walk(heap.folder), reverse=True):
+        with suppress(OSError):  # something is left in it
+            Path(place).rmdir()
+
+
+@contextmanager
+def alone(results: Path) -> Iterator[None]:
+    """Hold the results folder as a run does. Raises ConfigError while one is at work there."""
+    if not results.is_dir():
+        raise ConfigError(f"{results}: no such folder. There is nothing to delete.")
+    descriptor = open_lock(results / ".lock")
+    try:
+        if take(descriptor, results / ".lock") is False:
+            raise ConfigError(f"{results}: a snakemake is running in this folder. Wait for it, or stop it.")
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,274 @@
+"""What the Snakefile needs of the engine: the plan of its config, specs written when jobs start, one run at a time."""
+
+import getpass
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from palette.config import Config
+from palette.config.scores import Score
+from palette.costs import runs
+from palette.costs.budget import keep_within_budget
+from palette.costs.disk import full_disk
+from palette.data import external_outputs
+from palette.data.masks import supplied
+from palette.data.sources.files import Missing
+from palette.data.sources.lists import missing_list
+from palette.data.sources.planned import Survey, downloads, incomplete, missing, survey
+from palette.data.sources.registry import known
+from palette.errors import ConfigError, UserError
+from palette.planning.checks import own_files_are_there, read_config
+from palette.planning.config_file import Places, read_yaml, refuse
+from palette.planning.dataset_checks import too_few, unsplit
+from palette.planning.plan import Plan
+from palette.planning.remaining import Job, Made, done, remaining
+from palette.running.frozen import freeze
+from palette.scoring.extractor_facts import require_packages, unable
+from palette.scoring.weights import WEIGHTS, locate
+from palette.spec.stages import FetchSpec
+from palette.system.files import sha256
+from palette.system.locks import open_lock, take
+from palette.system.progress import say
+
+
+def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[Path | None, str]]:
+    """The pretrained weights that the config asks for: extractor → (file or None, sha256). Missing packages are an error."""
+    score = config.score
+    measured = {d for e in config.experiments for d in ([e.dataset] if isinstance(e.dataset, str) else e.dataset)}
+    sizes = {dataset: config.datasets[dataset].prepare.image_size for dataset in measured}
+    used = [kind for kind in score.extractors if any(unable(kind, sizes[d], classes.get(d)) is None for d in measured)]
+    require_packages(used)
+    return {kind: (_located(score, kind), WEIGHTS[kind].sha256) for kind in used if kind in WEIGHTS}
+
+
+def _located(score: Score, kind: str) -> Path | None:
+    try:
+        return locate(score.weights, kind, score.download)
+    except ConfigError:
+        return None
+
+
+def _fetched(config: Config) -> dict[str, FetchSpec]:
+    """How each dataset is fetched, as far as the config says."""
+    return {
+        name: FetchSpec(name=name, fetch=dataset.fetch, known=known(config, dataset.fetch))
+        for name, dataset in config.datasets.items()
+    }
+
+
+def _surveys(config: Config) -> dict[str, Survey]:
+    """What is known of each dataset. What of the user's own is not there is an error now, and so are images without a condition."""
+    return {name: survey(spec, config.results) for name, spec in _fetched(config).items()}
+
+
+def _outputs(config: Config) -> dict[str, str]:
+    return {name: external_outputs.listing(folder.path) for name, folder in config.folders.items()}
+
+
+def _digests(config: Config) -> dict[str, str]:
+    """Of the user's masks, lists of test images and weights to start from, by path."""
+    masks = {task.masks: supplied.digest for task in config.tasks.values()}
+    files = [dataset.prepare.test_list for dataset in config.datasets.values()]
+    files += [model.train.start_from for model in config.models.values()]
+    asked = {**masks, **dict.fromkeys(files, sha256)}
+    return {str(path): digest(path) for path, digest in asked.items() if path and path.exists()}
+
+
+def _to_fetch(plan: Plan) -> list[FetchSpec]:
+    """Return the datasets of files that a run will fetch. The whole graph is walked only if some are not there yet."""
+    made = Made(plan.results)
+    fetches = [
+        spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec) and (spec.known or spec.fetch.files)
+    ]
+    absent = [spec for spec in fetches if not done(plan, made, Job(spec.folder))]
+    to_run = remaining(plan, made) if absent else {}
+    return [spec for spec in absent if spec.folder in to_run]
+
+
+def missing_data(plan: Plan) -> list[Missing]:
+    """Return the files of published datasets that a user must get by hand, of those that are to be fetched."""
+    return [
+        file
+        for spec in _to_fetch(plan)
+        for file in [*missing(spec, plan.results), *incomplete(spec, plan.short.get(spec.name, {}))]
+    ]
+
+
+def to_download(plan: Plan) -> list[str]:
+    """Return the files that a run will download: name, size, where to."""
+    score = plan.config.score
+    data = [line for spec in _to_fetch(plan) for line in downloads(spec, plan.results)]
+    files = {kind: file for kind, (file, _) in plan.weights.items() if score.download and file and not file.is_file()}
+    return [*data, *(f"weights of {kind}: {file} ({WEIGHTS[kind].url})" for kind, file in files.items())]
+
+
+def _missing_weights(plan: Plan) -> Iterator[str]:
+    score = plan.config.score
+    for kind in (kind for kind, (file, _) in plan.weights.items() if file is None):
+        try:
+            locate(score.weights, kind, score.download)
+        except ConfigError as error:
+            yield str(error)
+
+
+def _missing_lists(plan: Plan) -> Iterator[str]:
+    lists: dict[Path, list[str]] = {}
+    for spec in plan.of_kind("prepare"):
+        file = plan.config.datasets[spec.name].prepare.test_list
+        if file is not None and not file.exists():
+            lists.setdefault(file, []).append(spec.name)
+    yield from (missing_list(", ".join(datasets), file) for file, datasets in lists.items())
+
+
+def to_supply(plan: Plan) -> list[str]:
+    """What a user has to supply by hand before a run can begin: data, lists of test images, weights, room on the disk."""
+    return [*_missing_files(plan), *_missing_lists(plan), *_missing_weights(plan), *full_disk(plan)]
+
+
+def _missing_files(plan: Plan) -> Iterator[str]:
+    """Each file once, with the datasets that need it."""
+    by_path: dict[Path, list[Missing]] = {}
+    for file in missing_data(plan):
+        by_path.setdefault(file.path, []).append(file)
+    for files in by_path.values():
+        yield str(replace(files[0], dataset=", ".join(file.dataset for file in files)))
+
+
+def refuse_what_is_missing(plan: Plan) -> None:
+    """Raise ConfigError that lists all that must be supplied by hand before a run can begin."""
+    if found := to_supply(plan):
+        raise ConfigError("these must be supplied by hand:\n  " + "\n  ".join(found))
+
+
+def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
+    """The plan of a config: of `files`, later ones over earlier ones, or of `raw` that was made from them.
+
+    What must be supplied by hand is only said, so that one can plan without it; `start` refuses to run then.
+    Raises ConfigError for every mistake in the config; DataError for pictures without their partner in a dataset of pairs.
+    """
+    read = [read_yaml(file) for file in files]  # in any case: Snakemake's reader silently takes keys that stand twice
+    config = read_config(raw if raw is not None else read[-1], files, [own_files_are_there])
+    surveys = _surveys(config)
+    classes = {name: found.classes for name, found in surveys.items() if found.classes}
+    refuse(list(too_few(config, surveys)), Places(files))
+    plan = Plan(
+        config,
+        weights=_weights(config, classes),
+        listings={name: found.digest for name, found in surveys.items() if found.digest},
+        classes=classes,
+        outputs_of=_outputs(config),
+        pictures={name: found.pictures for name, found in surveys.items() if found.pictures is not None},
+        digests=_digests(config),
+        short={name: found.short for name, found in surveys.items() if found.short},
+    )
+    for note in (*unsplit(config, classes), *plan.notes):
+        say(note)
+    if found := to_download(plan):
+        say("To be downloaded:\n  " + "\n  ".join(found))
+    if found := to_supply(plan):
+        say("To be supplied by hand before a run can begin:\n  " + "\n  ".join(found))
+    return plan
+
+
+def jobs_use(checkout: str) -> None:
+    """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
+    for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
+        os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
+    os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # no entry in passwd, as in some containers; Snakemake and torch ask for a name
+        os.environ["USER"] = str(os.getuid())
+
+
+ELSEWHERE = "Let this user write there, or name another folder: `snakemake --config results=/path/to/folder`."
+
+
+def start(plan: Plan) -> int:
+    """Take the results folder for this run, write the specs of all stages and the plan; return the lock's descriptor.
+
+    Raises ConfigError if files must be supplied by hand, of which a dry run only says so. Above the config's budget, ask first:
+    ConfigError for a no, and where there is nobody to ask.
+
+    The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
+    """
+    refuse_what_is_missing(plan)
+    try:
+        plan.results.mkdir(parents=True, exist_ok=True)
+        descriptor = open_lock(plan.results / ".lock")
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be written ({error.strerror}). {ELSEWHERE}") from None
+    if take(descriptor, plan.results / ".lock") is False:
+        raise ConfigError(f"{plan.results}: another snakemake is running in this folder. Wait for it, or stop it.")
+    keep_within_budget(plan)
+    write_specs(plan)
+    freeze(plan)
+    runs.note(plan.results)
+    return descriptor
+
+
+def refuse_arrays(executor: Any) -> None:
+    """Raise ConfigError if Slurm's jobs are to be arrays. executor: the settings of the executor's plugin.
+
+    The plugin drops a batch that is smaller than the number of jobs of its rule that remain ready, and Snakemake waits for it.
+    """
+    if getattr(executor, "array_jobs", None):
+        raise ConfigError(
+            f"slurm-array-jobs: {executor.array_jobs}: the run would hang as soon as more shards are ready than `jobs` allows. "
+            "Remove it from the profile or the command line. For fewer and longer jobs, raise `shard_size` in the config."
+        )
+
+
+def refuse_read_only(plan: Plan) -> None:
+    """Raise ConfigError if pages are out of date in results that cannot be written. Snakemake would list each of their files."""
+    made = Made(plan.results)
+    old = [s for s in (*plan.tables, plan.report) if made.names(s.folder) and not done(plan, made, Job(s.folder))]
+    if old and not os.access(plan.results, os.W_OK):
+        raise ConfigError(f"{plan.results}: cannot be written, and {old[0].name} is out of date. {ELSEWHERE}")
+
+
+def write_specs(plan: Plan) -> None:
+    """Write the spec of each stage into its folder, for the jobs to read."""
+    for spec in plan.stages.values():
+        spec.write(plan.results)
+
+
+def page(plan: Plan) -> Path:
+    """The report's first page."""
+    return plan.results / plan.report.folder / "index.html"
+
+
+@cache
+def say_once(message: str) -> None:
+    """Say it, however often it is to be said: Snakemake reads a module again for each `use rule`."""
+    say(message)
+
+
+def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
+    """What follows a run, however it went: the page of its cost, then the config's hook. Neither hides how the run ended.
+
+    logs: the files in which Snakemake logged it, its own first.
+    """
+    from palette.costs import page as cost_page  # here: jinja2 is slow to import, and most plans write no page
+
+    try:
+        cost_page.write(plan)
+    except (OSError, UserError) as error:
+        say(f"{page(plan).with_name(cost_page.NAME)}: not written ({error})")
+    run_hook(hook, plan, logs[0] if logs else "")
+
+
+def run_hook(command: str | None, plan: Plan, log: str) -> None:
+    """Run a command of the config's `hooks`, if there is one. log: of this run of Snakemake. Its failure is told, and no more."""
+    if command is None:
+        return
+    places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}
+    environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
+    done = subprocess.run(command, shell=True, env=environment, check=False)
+    if done.returncode:
+        say(f"hooks: `{command}` ended with code {done.returncode}")

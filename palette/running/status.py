@@ -1,0 +1,184 @@
+"""What runs where, read from files in a results folder alone: from any machine that sees it, whoever runs the workflow.
+
+The stages are those of the last run: the report's and what they are made from. A stage is finished when its files are there;
+what is under way or failed has a file in `jobs/` (palette/jobs.py), and a training a heartbeat in its state folder.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from palette.errors import DataError
+from palette.jobs import place, suffix
+from palette.planning.graph import SHARD_ARTIFACTS
+from palette.spec import read_spec
+from palette.spec.base import Spec
+from palette.spec.pages import ReportSpec
+from palette.spec.stages import FeaturesSpec, SampleSpec, TrainSpec
+from palette.system.files import read_json
+from palette.system.progress import clock
+
+STATES = ("running", "failed", "stopped", "lost", "waiting", "finished")
+"""`stopped`: by Ctrl-C. `lost`: it ended without a word, as after `kill -9`, or has not been heard of."""
+SILENCE = 600.0
+"""Seconds without a heartbeat after which a training on another machine counts as lost."""
+
+
+def of_results(results: Path, now: float | None = None) -> dict[str, Any]:
+    """Jobs by state, and facts of those that are not simply waiting or finished. Raises DataError where no run has begun."""
+    now = time.time() if now is None else now
+    jobs = [job for spec in stages(results) for job in jobs_of(results, spec, now)]
+    counts = {state: sum(job["state"] == state for job in jobs) for state in STATES}
+    return {
+        "results": str(results),
+        "counts": counts,
+        "waiting": _by_kind(jobs, "waiting"),
+        "finished": _by_kind(jobs, "finished"),
+        "jobs": [job for job in jobs if job["state"] not in ("waiting", "finished")],
+        "gpu_hours": round(sum(job.get("gpu_hours", 0.0) for job in jobs), 4),
+    }
+
+
+def _by_kind(jobs: list[dict[str, Any]], state: str) -> dict[str, int]:
+    kinds = [job["kind"] for job in jobs if job["state"] == state]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def stages(results: Path) -> list[Spec]:
+    """The stages of the last run, parents first."""
+    file = results / "report/spec.yaml"
+    if not file.exists():
+        raise DataError(
+            f"{results}: no run has begun here; `snakemake` writes {file} when it starts. Name the folder with -r."
+        )
+    report = read_spec(file)
+    assert isinstance(report, ReportSpec)
+    found: dict[str, Spec] = {}
+
+    def visit(folder: str) -> None:
+        spec_file = results / folder / "spec.yaml"
+        if folder in found or not spec_file.exists():
+            return
+        spec = read_spec(spec_file)
+        for parent in spec.parents.values():
+            visit(parent)
+        found[folder] = spec
+
+    for row in report.rows:
+        for folder in (row.prepare, row.mask, row.train, row.sample, row.score):
+            if folder:
+                visit(folder)
+    for table in report.tables:
+        visit(f"tabulate/{table}")
+    return [*found.values(), report]
+
+
+def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
+    """One entry for each job of a stage: kind, name, shard, state; and what is known of it."""
+    for shard in range(-(-spec.count // spec.shard_size)) if isinstance(spec, SampleSpec | FeaturesSpec) else (None,):
+        job: dict[str, Any] = {"kind": spec.kind, "name": spec.name, "shard": shard, "stage": spec.folder}
+        if not is_made(results, spec, shard):
+            yield {**job, **under_way(results, spec, shard, now)}
+        elif isinstance(spec, TrainSpec):
+            yield {**job, "state": "finished", "gpu_hours": read_if_there(results / spec.card).get("gpu_hours", 0.0)}
+        else:
+            yield {**job, "state": "finished"}
+
+
+def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[str, Any]:
+    """What is known of a job that is not finished; of a training, how far it is."""
+    record, beat = read_if_there(place(results, spec, shard)), {}
+    if isinstance(spec, TrainSpec):
+        beat = read_if_there(results / "state" / spec.state_key / "heartbeat.json")
+    if beat.get("stage") != spec.folder:  # of a longer or shorter training of the same kind
+        beat = {}
+    if not record:
+        return {**beat, "state": "waiting"}
+    seen = max(record["seen"], beat.get("seen", 0.0))
+    log = results / f"logs/{spec.folder}{suffix(shard)}.log"
+    return {**record, **beat, "seen": seen, "log": str(log), "state": state_of(record, seen if beat else None, now)}
+
+
+def is_made(results: Path, spec: Spec, shard: int | None) -> bool:
+    """Whether a job has ended. Its card is written last, and stays when its files are deleted to make room."""
+    card = spec.card if shard is None else f"{spec.folder}/{SHARD_ARTIFACTS[spec.kind][-1].format(shard=f'{shard:03}')}"
+    return (results / card).exists()
+
+
+def read_if_there(file: Path) -> dict[str, Any]:
+    """A small JSON file; empty if there is none."""
+    try:
+        return dict(read_json(file))
+    except DataError:
+        return {}
+
+
+def state_of(record: Mapping[str, Any], beat: float | None, now: float) -> str:
+    """The state that a job's file tells, unless its process is known to be gone. beat: time of a training's last heartbeat."""
+    if record["state"] != "running":
+        return str(record["state"])
+    if record["host"] == socket.gethostname():
+        return "running" if alive(record["pid"]) else "lost"
+    return "lost" if beat is not None and now - beat > SILENCE else "running"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------ text
+
+
+def text(status: Mapping[str, Any], now: float | None = None) -> str:
+    """The same for people."""
+    now = time.time() if now is None else now
+    counts = status["counts"]
+    parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
+    lines = [f"{status['results']}: {sum(counts.values())} jobs, {', '.join(parts)}"]
+    for state in ("running", "failed", "stopped", "lost"):
+        jobs = [job for job in status["jobs"] if job["state"] == state]
+        lines += ["", state] if jobs else []
+        lines += [f"  {line}" for job in jobs for line in job_lines(job, now)]
+    for state in ("waiting", "finished"):
+        if status[state]:
+            lines += ["", f"{state}: {', '.join(f'{count} {kind}' for kind, count in status[state].items())}"]
+    if status["gpu_hours"]:
+        lines += ["", f"GPU-hours of trainings so far: {status['gpu_hours']:.2f}"]
+    return "\n".join(lines)
+
+
+def job_lines(job: Mapping[str, Any], now: float) -> list[str]:
+    """`train photos-jpeg-palette-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`, and of a failed one why and its log."""
+    name = f"{job['kind']} {job['name']}" + ("" if job["shard"] is None else f", shard {job['shard']}")
+    where = f"{job['host']}, process {job['pid']}" + (f", job {job['job']}" if job.get("job") else "")
+    line = ", ".join([*training(job, now), where, f"started {clock(now - job['started'])} ago"])
+    if job["state"] == "running":
+        return [f"{name}: {line}"]
+    why = [f"  {row}" for row in str(job.get("error") or "ended without a word").splitlines()]
+    return [f"{name}: {line}", *why, f"  log: {job['log']}"]
+
+
+def training(job: Mapping[str, Any], now: float) -> list[str]:
+    """How far a training is, if it has told."""
+    if "step" not in job:
+        return []
+    found = [f"{job['step']}/{job['steps']} steps ({job['step'] / job['steps']:.0%})"]
+    if job["images_per_second"]:
+        found += [f"{job['images_per_second']:g} images/s", f"{clock(job['seconds_left'])} left"]
+    if job["checkpoint"]:
+        found.append(f"saved at step {job['checkpoint']['step']}, {clock(now - job['checkpoint']['time'])} ago")
+    if job["devices"] > 1 or job["gpu_hours"]:
+        found.append(f"{job['devices']} × {job['device']}")
+    if job["gpu_hours"]:
+        found.append(f"{job['gpu_hours']:.2f} GPU-hours")
+    return found

@@ -1,0 +1,151 @@
+"""Leases of GPUs: two jobs on one machine never share a device, and a dead job never holds one.
+
+A lease is a lock on a file per device, held by an inherited descriptor: the kernel frees it when the last process of the job
+ends, also after `kill -9`. Who has to wait draws a ticket, a locked file too, so that the dead wait for nothing.
+"""
+
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from palette.system.locks import held, open_lock, take
+from palette.system.progress import say
+
+
+def nvidia_smi(field: str) -> list[str]:
+    """Return the `field` of each device that `nvidia-smi` lists, by index; inside a cluster's job, of those of the job."""
+    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return found.stdout.splitlines()
+
+
+def _has_driver() -> bool:
+    """Return whether torch could find a GPU: with CUDA's library, or with AMD's device file."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
+
+
+def _indices() -> list[str]:
+    """Return the indices of the devices that torch finds: many containers have no `nvidia-smi`, nor has AMD's driver.
+
+    Another process asks torch, because this one must see only what it leases; that takes seconds, so only where there is a driver.
+    """
+    if not _has_driver():
+        return []
+    query = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    count = subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [str(index) for index in range(int(count))]
+
+
+def visible() -> list[str]:
+    """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all. By UUID, which means the same to every job."""
+    uuids, given = nvidia_smi("uuid"), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return uuids or _indices()
+    names = [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+    return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in names]
+
+
+def _try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock on `path`, or None if another process holds it."""
+    descriptor = open_lock(path)
+    if take(descriptor, path) is False:
+        os.close(descriptor)
+        return None
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def _take(devices: list[str], count: int, folder: Path) -> dict[str, int]:
+    """`count` free devices with the descriptors of their locks; an empty dict if fewer are free."""
+    held: dict[str, int] = {}
+    for device in devices:
+        if len(held) < count and (descriptor := _try_lock(folder / f"device-{device}")) is not None:
+            held[device] = descriptor
+    if len(held) == count:
+        return held
+    for descriptor in held.values():
+        os.close(descriptor)
+    return {}
+
+
+def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
+    """A place at the end of the queue: its file, which names the devices that will do, and the descriptor of its lock."""
+    with held(folder / "queue"):
+        last = max((int(file.name.partition("-")[2]) for file in folder.glob("ticket-*")), default=0)
+        ticket = folder / f"ticket-{last + 1:08}"
+        descriptor = open_lock(ticket)
+        take(descriptor, ticket, wait=True)
+        os.write(descriptor, "\n".join(devices).encode())
+    return ticket, descriptor
+
+
+def _is_next(ticket: Path, devices: list[str]) -> bool:
+    """Whether nobody came before who still waits for any of the same devices. Clears away the tickets of the dead."""
+    for earlier in sorted(file for file in ticket.parent.glob("ticket-*") if file.name < ticket.name):
+        with suppress(FileNotFoundError), earlier.open("r+") as file:
+            if take(file.fileno(), earlier) is not False:
+                earlier.unlink()
+            elif set(file.read().split("\n")) & set(devices):
+                return False
+    return True
+
+
+def _wait_for(devices: list[str], count: int, folder: Path) -> dict[str, int]:
+    """`count` of the devices, with their locks, in the order of asking: small jobs that keep coming overtake no large one."""
+    ticket, descriptor = _draw_ticket(devices, folder)
+    told = False
+    try:
+        while not (_is_next(ticket, devices) and (held := _take(devices, count, folder))):
+            if not told:
+                say(f"waiting for {count} of the GPUs {', '.join(devices)}")
+                told = True
+            time.sleep(0.2)
+        return held
+    finally:
+        ticket.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _folder() -> Path:
+    """Where this machine's locks are. A scheduler's job has devices of its own, and so locks of its own."""
+    parts = ["palette-gpus", str(os.getuid()), os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURMD_NODENAME")]
+    folder = Path(tempfile.gettempdir()) / "-".join(filter(None, parts))
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def lease(count: int) -> Iterator[list[str]]:
+    """Hold `count` GPUs and make only them visible; wait while others hold them. No GPU in the machine: an empty list, at once.
+
+    With fewer devices than asked for, all of them: the trainer then takes more micro-batches.
+    """
+    if "LOCAL_RANK" in os.environ:  # torchrun's process, whose parent holds the lease
+        yield []
+        return
+    devices = visible() if count else []
+    if not devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a job without a lease uses no device
+        yield []
+        return
+    held = _wait_for(devices, min(count, len(devices)), _folder())
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+    try:
+        yield list(held)
+    finally:
+        for descriptor in held.values():
+            with suppress(OSError):
+                os.close(descriptor)
