@@ -114,7 +114,7 @@ def ours(folder: Path, experiments: int, shards: int) -> tuple[Case, int]:
 
 def jobs(plan: Plan) -> int:
     """The jobs of a plan, the target `all` included."""
-    scattered = sum(len(plan.shards(spec)) for kind in ("sample", "features") for spec in plan.of_kind(kind))
+    scattered = sum(len(spec.shards) for kind in ("sample", "features") for spec in plan.of_kind(kind))
     return 1 + scattered + sum(spec.kind not in ("sample", "features") for spec in plan.stages.values())
 
 

@@ -27,8 +27,11 @@ from palette.costs.estimate import Estimator
 from palette.costs.work import Work
 from palette.planning.plan import Plan
 from palette.planning.remaining import jobs_of
-from palette.spec.base import Spec
-from palette.spec.stages import FeaturesSpec, ReleasedRuntime, ReleasedSpec, SampleSpec, TrainSpec
+from palette.stages.base import Spec
+from palette.stages.features import FeaturesSpec
+from palette.stages.released import ReleasedRuntime, ReleasedSpec
+from palette.stages.sample import SampleSpec
+from palette.stages.train import TrainSpec
 from palette.system.files import sha256
 
 SIZES, COUNTS = (64, 256), (32, 128)

@@ -21,9 +21,10 @@ from PIL import Image
 
 from benchmarks.timing import parser, spread, write
 from palette.config.datasets import Fetch, Squares
-from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
-from palette.stage import Stage
-from palette.verbs import fetch, prepare
+from palette.stages import fetch, prepare
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.stage import Stage
 
 SIZE = 256
 

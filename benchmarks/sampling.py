@@ -18,15 +18,14 @@ from palette.config.sampling import Sampler
 from palette.diffusion.inference import Restorer
 from palette.errors import DataError, UserError
 from palette.publish.figures.style import COLORS, save
-from palette.scoring.device import device
 from palette.scoring.extractors import load_network
 from palette.scoring.features import Pair, measure
 from palette.scoring.metrics import Measured, Settings, score
-from palette.spec import read_spec
-from palette.spec.stages import SampleSpec
-from palette.stage import Stage
+from palette.stages import sample
+from palette.stages.kinds import read_spec
+from palette.stages.sample import SampleSpec
+from palette.stages.stage import Stage
 from palette.system.files import read_json
-from palette.verbs import sample
 
 EVALUATIONS = (5, 10, 20, 50, 100)
 PAPER = Sampler(kind="ancestral", steps=1000)
@@ -79,7 +78,7 @@ class Scorer:
                 f"{stage.results}/extractor: no classifier of these photographs. Run `snakemake` to the end."
             )
         file = with_prepare[0]
-        self.network = load_network(file.parent, read_json(file), None, device(gpus=0))
+        self.network = load_network(file.parent, read_json(file), None, torch.device("cpu"))
         tests = sample.inputs_of(stage).tests
         self.originals = [tests[i] for i in range(count)]
         self.labels = tests.labels

@@ -29,8 +29,10 @@ from PIL import Image
 from benchmarks.timing import parser, write
 from palette.config.datasets import Fetch, Squares
 from palette.data.store.store import ImageStore
-from palette.spec.base import Runtime, Spec
-from palette.spec.stages import FetchSpec, MaskSpec, PrepareSpec
+from palette.stages.base import Runtime, Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.mask import MaskSpec
+from palette.stages.prepare import PrepareSpec
 
 SIDE = 16
 FILES = {

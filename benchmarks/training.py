@@ -21,7 +21,7 @@ from palette.config.models import Network, Objective, Train
 from palette.diffusion.objective import Batch, stratified
 from palette.diffusion.schedule import training_gammas
 from palette.model import ema
-from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.stages.train import TrainRuntime, TrainSpec
 from palette.system import devices
 from palette.training import trainer
 from palette.training.distributed import World

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from palette import __version__
 from palette.errors import ConfigError, DataError, Interrupted, UserError, out_of_memory
 
 if TYPE_CHECKING:
-    from palette.stage import Stage
+    from palette.stages.stage import Stage
 
 VERBS = {
     "fetch": "get a dataset's original images and record where they came from",
@@ -36,18 +37,6 @@ EXAMPLES = {
     "tabulate": "python -m palette tabulate -c results/tabulate/photos/spec.yaml",
     "report": "python -m palette report -c results/report/spec.yaml",
 }
-COMMANDS = {
-    "restore": "palette.commands.restore",
-    "import": "palette.commands.import_model",
-    "info": "palette.commands.info",
-    "datasets": "palette.commands.datasets",
-    "compare": "palette.commands.compare",
-    "plan": "palette.commands.plan",
-    "status": "palette.commands.status",
-    "gc": "palette.commands.gc",
-    "config": "palette.commands.config",
-}
-"""What is not a stage: name → module with HELP, EXAMPLE, arguments and run."""
 FOREIGN_COMMANDS = {
     "test": "`palette import` turns a JSON file into a config, and `snakemake --configfile FILE` samples and scores its test images; "
     "`palette restore` takes your own photographs",
@@ -62,7 +51,6 @@ FOREIGN_OPTIONS = {
     "-P": "processes find a free port themselves; leave it out",
 }
 """Option of the unofficial code or its fork → what replaces it here."""
-SHARDED = ("sample", "features")
 FULL = "Free some space (`python -m palette gc` shows what may go) and run the same command again."
 CLOSED = "Let this user write there, or name another folder."
 LESS = "This does not fit into memory. To sample, lower `sample.batch_size`; to train, raise `accumulate` or set `recompute: true`."
@@ -101,6 +89,13 @@ def _add_verb(commands: "argparse._SubParsersAction[_Parser]", verb: str, text: 
     sub.add_argument("-c", "--config", type=Path, required=True, metavar=metavar, help=files)
 
 
+def commands_for_people() -> dict[str, ModuleType]:
+    """Return what is not a stage: each module of `palette/commands`, by its `NAME` or the name of its file."""
+    files = sorted((Path(__file__).parent / "commands").glob("[!_]*.py"))
+    modules = [import_module(f"palette.commands.{file.stem}") for file in files]
+    return {getattr(module, "NAME", module.__name__.rpartition(".")[2]): module for module in modules}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = _Parser(
@@ -113,12 +108,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for verb, text in VERBS.items():
         _add_verb(commands, verb, text)
-    for name, module in COMMANDS.items():
-        command = import_module(module)
+    for name, command in commands_for_people().items():
         description = command.HELP[0].upper() + command.HELP[1:] + "."
         sub = commands.add_parser(
             name, help=command.HELP, description=description, epilog=f"example: {command.EXAMPLE}"
         )
+        sub.set_defaults(run=command.run)
         command.arguments(sub)
     return top
 
@@ -134,15 +129,15 @@ def _foreign(given: Sequence[str]) -> str:
 
 
 def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> None:
-    from palette.fingerprint import fingerprint
-    from palette.stage import Stage
+    from palette.stages.fingerprint import fingerprint
+    from palette.stages.stage import Stage
     from palette.system.gpu_lease import lease
 
     stage = Stage.read(file)
     spec = stage.spec
     if spec.verb != verb:
         raise ConfigError(f"{file}: this is a {spec.kind} stage; run `python -m palette {spec.verb} -c {file}`.")
-    if spec.engine and spec.engine != fingerprint(f"palette.verbs.{spec.kind}"):
+    if spec.engine and spec.engine != fingerprint(f"palette.stages.{spec.kind}"):
         raise ConfigError(f"{file}: planned for other code than is here now. Run `snakemake` again: it plans anew.")
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
@@ -150,30 +145,29 @@ def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> No
 
 
 def _compute(stage: "Stage[Any]", file: Path, shard: int | None) -> None:
-    from palette import jobs
+    from palette.system import jobs
 
     spec = stage.spec
-    run = import_module(f"palette.verbs.{spec.kind}").run
-    if spec.kind not in SHARDED:
+    if not spec.shards:
         if "LOCAL_RANK" in os.environ:  # one of several processes of a training, which is one job
-            run(stage)
+            stage.run()
             return
-        with jobs.under_way(jobs.place(stage.results, spec)):
-            run(stage)
+        with jobs.under_way(jobs.place(stage.results, spec.folder)):
+            stage.run()
         return
-    count = -(-spec.count // spec.shard_size)
+    count = len(spec.shards)
     if shard is not None and not 0 <= shard < count:
         raise ConfigError(f"--shard {shard}: {file} has {count} shards, 0 to {count - 1}.")
     for number in [shard] if shard is not None else range(count):
-        with jobs.under_way(jobs.place(stage.results, spec, number)):
-            run(stage, number)
+        with jobs.under_way(jobs.place(stage.results, spec.folder, number)):
+            stage.run(number)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.command in COMMANDS:
-        import_module(COMMANDS[arguments.command]).run(arguments)
+    if "run" in arguments:
+        arguments.run(arguments)
     elif arguments.command == "train" and arguments.config.name != "spec.yaml":
-        from palette.commands import train_from
+        from palette.running import train_from
 
         train_from.run(arguments.config, arguments.experiment, arguments.gpus)
     else:

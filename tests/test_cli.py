@@ -11,8 +11,8 @@ import pytest
 
 from palette import cli
 from palette.config.datasets import Fetch
-from palette.spec import read_spec
-from palette.spec.stages import FetchSpec
+from palette.stages.fetch import FetchSpec
+from palette.stages.kinds import read_spec
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,17 +15,17 @@ from torchvision import datasets as torchvision
 from palette import cli
 from palette.config.datasets import SOURCES as KINDS
 from palette.config.datasets import Dataset, Fetch, KnownDataset
+from palette.data.fetch import SOURCES
 from palette.data.sources.files import VARIABLE
 from palette.data.sources.registry import built_in, registry
 from palette.errors import ConfigError, DataError
 from palette.planning.config_file import validate
 from palette.planning.plan import Plan
 from palette.running.start import missing_data, plan_of, start, to_download
-from palette.spec.stages import ExtractorSpec
-from palette.stage import Stage
-from palette.verbs import fetch as fetch_verb
-from palette.verbs import prepare as prepare_verb
-from palette.verbs.fetch import SOURCES
+from palette.stages import fetch as fetch_verb
+from palette.stages import prepare as prepare_verb
+from palette.stages.extractor import ExtractorSpec
+from palette.stages.stage import Stage
 from tests.data.archives import make_tar, make_zip, png
 
 Write = Callable[..., Path]

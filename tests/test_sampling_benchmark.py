@@ -9,8 +9,8 @@ from benchmarks import sampling
 from benchmarks.sampling import Point
 from palette.config.sampling import Sampler
 from palette.config.scores import Extractor
-from palette.spec.stages import ExtractorSpec
-from palette.verbs import extractor, train
+from palette.stages import extractor, train
+from palette.stages.extractor import ExtractorSpec
 from tests.tiny import prepared, sample_spec, stage, train_spec
 
 

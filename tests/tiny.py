@@ -10,9 +10,10 @@ import numpy.typing as npt
 from palette.config.models import Network, Objective
 from palette.config.sampling import Sampler
 from palette.data.store.store import StoredImage, write_store
-from palette.spec.base import Spec
-from palette.spec.stages import SampleSpec, TrainRuntime, TrainSpec
-from palette.stage import Stage
+from palette.stages.base import Spec
+from palette.stages.sample import SampleSpec
+from palette.stages.stage import Stage
+from palette.stages.train import TrainRuntime, TrainSpec
 from palette.system.randomness import generator
 
 SIZE = 16

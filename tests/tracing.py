@@ -15,9 +15,8 @@ from types import FrameType
 from typing import Any
 
 import palette
-from palette.planning.graph import SHARD_ARTIFACTS
-from palette.spec import KINDS
-from palette.stage import Stage
+from palette.stages.kinds import KINDS
+from palette.stages.stage import Stage
 
 PACKAGE = Path(palette.__file__).parent
 Lines = dict[str, list[int]]
@@ -26,7 +25,6 @@ Lines = dict[str, list[int]]
 def traced(spec_file: Path) -> Lines:
     """Run a stage; return module → first lines of the functions that it called."""
     stage = Stage.read(spec_file)
-    run = import_module(f"palette.verbs.{stage.spec.kind}").run
     called: set[tuple[str, int]] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -35,10 +33,10 @@ def traced(spec_file: Path) -> Lines:
 
     threading.setprofile(note)
     sys.setprofile(note)
-    if stage.spec.kind in SHARD_ARTIFACTS:
-        run(stage, 0)
+    if stage.spec.shards:
+        stage.run(0)
     else:
-        run(stage)
+        stage.run()
     sys.setprofile(None)
     lines = defaultdict(list)
     for name, line in called:
@@ -65,7 +63,7 @@ def forked(spec_file: Path) -> Lines:
 
 if __name__ == "__main__":
     for kind in KINDS:
-        import_module(f"palette.verbs.{kind}")  # once for all children
+        import_module(f"palette.stages.{kind}")  # once for all children
     found: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for name in sys.argv[1:]:
         for module, lines in forked(Path(name)).items():

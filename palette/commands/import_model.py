@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+NAME = "import"
 HELP = "take over a checkpoint or a JSON config of the unofficial code, or a network of ADM"
 EXAMPLE = "python -m palette import experiments/train_faces/checkpoint/200 --config faces.json -o models/faces"
 

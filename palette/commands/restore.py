@@ -134,7 +134,7 @@ class Work:
     @cached_property
     def identity(self) -> str:
         """Everything that decides a result but the photo and the number of the sample, as text."""
-        from palette.fingerprint import fingerprint
+        from palette.stages.fingerprint import fingerprint
         from palette.system.files import sha256
 
         mask = self.request.mask
@@ -160,7 +160,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     from palette.system import devices
     from palette.system.progress import say
 
-    devices.keep_memory()
+    devices.use()
     value_range = tuple(arguments.range) if arguments.range else None
     require_range(value_range)
     photos = photos_in(arguments.images, arguments.out)

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Iterator
 from palette.config.models import Network
 from palette.planning.plan import Plan
 from palette.planning.remaining import Made, remaining
-from palette.spec.pages import ReportSpec
-from palette.spec.stages import FeaturesSpec, PrepareSpec, SampleSpec, StatisticsSpec, TrainSpec
+from palette.stages.features import FeaturesSpec
+from palette.stages.prepare import PrepareSpec
+from palette.stages.report import ReportSpec
+from palette.stages.sample import SampleSpec
+from palette.stages.statistics import StatisticsSpec
+from palette.stages.train import TrainSpec
 
 
 def parameters(network: Network, image_size: int) -> int:

@@ -24,8 +24,14 @@ from palette.costs.work import (
 )
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job
-from palette.spec.base import Spec
-from palette.spec.stages import ExtractorSpec, FeaturesSpec, FetchSpec, PrepareSpec, ReleasedSpec, SampleSpec, TrainSpec
+from palette.stages.base import Spec
+from palette.stages.extractor import ExtractorSpec
+from palette.stages.features import FeaturesSpec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareSpec
+from palette.stages.released import ReleasedSpec
+from palette.stages.sample import SampleSpec
+from palette.stages.train import TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
 """Kinds whose time depends on the device."""

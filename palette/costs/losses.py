@@ -9,8 +9,8 @@ from palette.costs.reasons import HASHED, NOT_COMPARED, changed_code, flat, writ
 from palette.costs.work import last_state, newest_step
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job
-from palette.spec.base import Spec, digest
-from palette.spec.stages import TrainSpec
+from palette.stages.base import Spec, digest
+from palette.stages.train import TrainSpec
 
 Facts = dict[str, Any]
 NOT_OPTIONS = {*NOT_COMPARED, "steps"}

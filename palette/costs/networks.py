@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from palette.config.models import Network
-from palette.fingerprint import digests
+from palette.stages.fingerprint import digests
 from palette.system.files import write_json
 
 FOLDER = ".cost"

@@ -9,64 +9,14 @@ from typing import Any
 
 import yaml
 
-from palette.fingerprint import digests
-from palette.planning.graph import SHARD_ARTIFACTS
 from palette.planning.plan import Plan
 from palette.planning.remaining import Made, done, jobs_of
-from palette.spec.base import Loader, Spec
-from palette.spec.pages import Row
+from palette.stages.base import Loader, Spec
+from palette.stages.fingerprint import digests
+from palette.stages.kinds import KINDS
+from palette.stages.rows import Row
 
 HASHED = re.compile(r"(.+)-[0-9a-f]{10}")
-
-OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "fetch": {"fetch": "datasets.{dataset}.fetch", "listing": "the files of datasets.{dataset}.fetch.path"},
-    "prepare": {"prepare": "datasets.{dataset}.prepare"},
-    "mask": {
-        "mask": "tasks.{task}.mask",
-        "image_size": "datasets.{dataset}.prepare.image_size",
-        "count": "datasets.{dataset}.prepare.test_images",
-    },
-    "train": {
-        "": "models.{model}.train",
-        "network": "models.{model}.network",
-        "objective": "models.{model}.objective",
-        "mix": "models.{model}.mix",
-        "image_size": "datasets.{dataset}.prepare.image_size",
-        "seed": "seed",
-        "start_sha256": "the file of models.{model}.train.start_from",
-    },
-    "released": {
-        "sha256": "models.{model}.released.sha256",
-        "image_size": "datasets.{dataset}.prepare.image_size",
-        "objective": "models.{model}.objective.kind",
-    },
-    "sample": {
-        "": "sample",
-        "sampler": "samplers.{sampler}",
-        "baseline": "model",
-        "degradation": "tasks.{task}.degradation",
-        "quality": "tasks.{task}.quality",
-        "factor": "tasks.{task}.factor",
-        "image_size": "datasets.{dataset}.prepare.image_size",
-        "count": "datasets.{dataset}.prepare.test_images",
-        "seed": "seed",
-    },
-    "extractor": {"photos": "score.photos", "sha256": "the weights of this extractor", "extractor": "score.extractors"},
-    "features": {
-        "": "score",
-        "count": "datasets.{dataset}.prepare.test_images",
-        "sample_shard_size": "sample.shard_size",
-    },
-    "statistics": {"count": "datasets.{dataset}.prepare.test_images", "shard_size": "score.shard_size"},
-    "score": {
-        "": "score",
-        "count": "datasets.{dataset}.prepare.test_images",
-        "reference_count": "datasets.{dataset}.reference",
-    },
-    "tabulate": {"table": "tables.{table}", "rows": "experiments", "datasets": "datasets"},
-    "report": {"": "report", "rows": "experiments", "tables": "tables", "draw_inputs": "sample.draw_inputs"},
-}
-"""Kind → field of its spec → where that stands in the config; "" for all others, whose names are the config's."""
 
 NOT_COMPARED = {"kind", "hash", "name", "engine", "parents", "runtime", "tabulate"}
 
@@ -84,7 +34,7 @@ class Reasons:
         for row in reversed(self.plan.rows):
             for folder in self._of_row(row):
                 self.rows[folder] = row
-        self._earlier = {kind: self._folders(kind) for kind in OPTIONS}
+        self._earlier = {kind: self._folders(kind) for kind in KINDS}
 
     def _of_row(self, row: Row) -> Iterator[str]:
         stages = [f for f in (row.score, row.sample, row.train, row.prepare, row.mask) if f]
@@ -116,7 +66,7 @@ class Reasons:
         gone = [file for file in files if file not in self.made]
         if len(gone) in (0, len(files)) or not spec.keeps_old:
             return None
-        if spec.kind in SHARD_ARTIFACTS:
+        if spec.shards:
             return (
                 f"unfinished: {sum(not done(self.plan, self.made, job) for job in jobs)} of {len(jobs)} shards missing"
             )
@@ -147,7 +97,7 @@ class Reasons:
     def _option(self, spec: Spec, key: str) -> str:
         """`models.palette.train.learning_rate` for `learning_rate` of a training."""
         top, _, rest = key.partition(".")
-        places, row = OPTIONS[spec.kind], self.rows.get(spec.folder)
+        places, row = spec.options, self.rows.get(spec.folder)
         place = places[top] + (f".{rest}" if rest else "") if top in places else f"{places.get('', spec.kind)}.{key}"
         named = {"table": spec.name} | (row.model_dump(include={"dataset", "task", "model", "sampler"}) if row else {})
         return re.sub(r"\{(\w+)\}", lambda match: str(named.get(match[1], "…")), place)
@@ -193,7 +143,7 @@ def changed_code(kind: str, earlier: Path) -> Iterator[str]:
     if before is None:
         yield "the engine changed"
         return
-    now = digests(f"palette.verbs.{kind}")
+    now = digests(f"palette.stages.{kind}")
     for file in sorted(before.keys() | now.keys()):
         if before.get(file) != now.get(file):
             change = "changed" if file in before and file in now else "is new" if file in now else "is gone"

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from palette.errors import ConfigError
-from palette.spec import KINDS, read_spec
-from palette.spec.base import Spec
+from palette.stages.base import Spec
+from palette.stages.kinds import KINDS, read_spec
 
 NEWEST = 60
 """Cards of each kind that an estimate rests on: more would say the same."""

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from palette.costs.estimate import Estimate
-from palette.planning.graph import SHARD_ARTIFACTS
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job
-from palette.spec.stages import TrainSpec
+from palette.stages.train import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def dependencies(plan: Plan, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
 
 def _waits(plan: Plan, job: Job, parent: Job) -> bool:
     """Whether a job waits for this one of its parent stage's jobs: a shard of features, for its shards of samples only."""
-    if parent.shard is None or job.shard is None or plan.stages[parent.folder].kind not in SHARD_ARTIFACTS:
+    if parent.shard is None or job.shard is None or not plan.stages[parent.folder].shards:
         return True
     return parent.shard in plan.sampled(plan.stages[job.folder], job.shard)
 

@@ -12,8 +12,8 @@ from palette.costs.gpus import GPUS, key_of
 from palette.costs.records import Record, records
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, Made, remaining
-from palette.spec import KINDS
-from palette.spec.stages import TrainSpec
+from palette.stages.kinds import KINDS
+from palette.stages.train import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,17 @@ from palette.costs.gpus import Gpu
 from palette.data.sources.planned import to_check
 from palette.model.flops import flops, training_flops
 from palette.planning.experiments import evaluations
-from palette.spec.base import Spec
-from palette.spec.pages import ReportSpec
-from palette.spec.stages import (
-    ExtractorSpec,
-    FeaturesSpec,
-    FetchSpec,
-    MaskSpec,
-    PrepareSpec,
-    ReleasedSpec,
-    SampleSpec,
-    ScoreSpec,
-    TrainSpec,
-)
+from palette.stages.base import Spec
+from palette.stages.extractor import ExtractorSpec
+from palette.stages.features import FeaturesSpec
+from palette.stages.fetch import FetchSpec
+from palette.stages.mask import MaskSpec
+from palette.stages.prepare import PrepareSpec
+from palette.stages.released import ReleasedSpec
+from palette.stages.report import ReportSpec
+from palette.stages.sample import SampleSpec
+from palette.stages.score import ScoreSpec
+from palette.stages.train import TrainSpec
 
 
 class Handling(NamedTuple):

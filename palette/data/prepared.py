@@ -15,6 +15,10 @@ from palette.data.images.ranges import Ranges
 from palette.data.sources.manifest import Manifest
 from palette.data.store.writer import StoreWriter
 
+PARTS = ".parts"
+"""Folder in that of a `prepare` stage, of what is being made; a run that was killed goes on from it."""
+
+
 SHOWN = 20
 """Pairs of duplicates that are listed; all of them stand in the store's manifest, or were left out."""
 

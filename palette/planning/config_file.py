@@ -14,7 +14,7 @@ from yaml.constructor import SafeConstructor
 
 from palette.config import Config
 from palette.errors import ConfigError
-from palette.spec.base import Loader
+from palette.stages.base import Loader
 
 Path_ = tuple[str | int, ...]
 """Where something stands in a config: ("models", "palette", "train", "steps")."""

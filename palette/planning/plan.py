@@ -19,31 +19,25 @@ from palette.config.scores import ExtractorKind, Table
 from palette.config.tasks import Task
 from palette.data.sources.registry import known
 from palette.errors import ConfigError
-from palette.fingerprint import fingerprint
 from palette.planning.experiments import Single, evaluations, singles
 from palette.planning.graph import Graph
 from palette.publish.tables.published import PARAMETERS, metrics
 from palette.scoring.extractor_facts import KINDS, fewest_classes, unable
-from palette.spec.base import Runtime, Spec
-from palette.spec.pages import Evaluated, GalleryImages, ReportSpec, Row, TabulateSpec
-from palette.spec.stages import (
-    ExtractorRuntime,
-    ExtractorSpec,
-    FeaturesSpec,
-    FetchSpec,
-    MaskRuntime,
-    MaskSpec,
-    PrepareRuntime,
-    PrepareSpec,
-    ReleasedRuntime,
-    ReleasedSpec,
-    SampleRuntime,
-    SampleSpec,
-    ScoreSpec,
-    StatisticsSpec,
-    TrainRuntime,
-    TrainSpec,
-)
+from palette.stages.base import Runtime, Spec
+from palette.stages.extractor import ExtractorRuntime, ExtractorSpec
+from palette.stages.features import FeaturesSpec
+from palette.stages.fetch import FetchSpec
+from palette.stages.fingerprint import fingerprint
+from palette.stages.mask import MaskRuntime, MaskSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.released import ReleasedRuntime, ReleasedSpec
+from palette.stages.report import ReportSpec
+from palette.stages.rows import Evaluated, GalleryImages, Row
+from palette.stages.sample import SampleRuntime, SampleSpec
+from palette.stages.score import ScoreSpec
+from palette.stages.statistics import StatisticsSpec
+from palette.stages.tabulate import TabulateSpec
+from palette.stages.train import TrainRuntime, TrainSpec
 
 S = TypeVar("S", bound=Spec)
 
@@ -83,7 +77,7 @@ class Plan(Graph):
 
     def _add(self, spec: S) -> S:
         """The stage that equals `spec`: planned before, or new with the fingerprint of its code."""
-        spec = spec.model_copy(update={"engine": fingerprint(f"palette.verbs.{spec.kind}")})
+        spec = spec.model_copy(update={"engine": fingerprint(f"palette.stages.{spec.kind}")})
         return self.stages.setdefault(spec.folder, spec)  # type: ignore[return-value]
 
     def _digest(self, path: Path | None) -> str | None:

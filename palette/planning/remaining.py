@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.planning.graph import SHARD_ARTIFACTS
 from palette.planning.plan import Plan
 
 
@@ -49,7 +48,7 @@ class Job:
 def jobs_of(plan: Plan, folder: str) -> list[Job]:
     """All jobs of a stage."""
     spec = plan.stages[folder]
-    return [Job(folder, shard) for shard in (plan.shards(spec) if spec.kind in SHARD_ARTIFACTS else [None])]
+    return [Job(folder, shard) for shard in spec.jobs]
 
 
 def done(plan: Plan, made: Made, job: Job) -> bool:

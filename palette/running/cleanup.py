@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from palette.costs.reasons import HASHED
+from palette.data.prepared import PARTS
 from palette.errors import ConfigError
-from palette.planning.graph import ARTIFACTS
 from palette.planning.plan import Plan
 from palette.running.status import SILENCE
-from palette.spec import KINDS
-from palette.spec.stages import PARTS, TrainSpec
+from palette.stages.kinds import KINDS
+from palette.stages.train import TrainSpec
 from palette.system.locks import open_lock, take
 
 UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
@@ -88,7 +88,7 @@ def _written(folder: Path, kind: str) -> set[Path]:
     named, hashed = _named(folder / "spec.yaml"), KINDS[kind].keeps_old
     if named is None or named[0] != kind or (hashed and named[1] != folder.name.rpartition("-")[2]):
         return set()
-    found = {folder / name for name in ("spec.yaml", *ARTIFACTS.get(kind, ()))}
+    found = {folder / name for name in ("spec.yaml", *KINDS[kind].files)}
     for file in folder.iterdir():
         card = _json(file) if file.suffix == ".json" else None
         if isinstance(card, dict) and isinstance(card.get("artifacts"), dict):

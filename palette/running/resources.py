@@ -9,25 +9,10 @@ from typing import Any
 
 from palette.config.cluster import Request
 from palette.planning.plan import Plan
-from palette.spec import KINDS
-from palette.spec.base import Spec
-from palette.spec.stages import TrainSpec
+from palette.stages.base import Spec
+from palette.stages.kinds import KINDS
+from palette.stages.train import TrainSpec
 
-USUAL: Mapping[str, tuple[float, float]] = {
-    "fetch": (4, 4),
-    "prepare": (8, 4),
-    "mask": (4, 1),
-    "train": (16, 24),
-    "released": (4, 4),
-    "extractor": (16, 4),
-    "sample": (16, 4),
-    "features": (16, 4),
-    "statistics": (32, 2),
-    "score": (32, 2),
-    "tabulate": (4, 1),
-    "report": (16, 2),
-}
-"""Kind → memory in GB, of `train` for each GPU; hours."""
 SLURM: Mapping[str, str] = {
     "partition": "slurm_partition",
     "account": "slurm_account",
@@ -46,15 +31,15 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
     on_slurm: tells, when a job is to be started, whether Slurm gets it.
     """
     request = merged(plan, kind)
-    usual_gb, usual_hours = USUAL[kind]
-    gb, hours = request.memory_gb, request.hours or usual_hours
+    usual = KINDS[kind].usual
+    gb, hours = request.memory_gb, request.hours or usual.hours
 
     def of_stage(wildcards: Any) -> Spec:
         """The job's stage. `tabulate` and `report` have one each."""
         return plan.stages[f"{kind}/{wildcards.stage}"] if "stage" in wildcards.keys() else plan.of_kind(kind)[0]  # noqa: SIM118
 
     def memory(wildcards: Any, attempt: int) -> int:
-        each = gb or usual_gb * (max(of_stage(wildcards).runtime.gpus, 1) if kind == "train" else 1)
+        each = gb or usual.memory_gb * (max(of_stage(wildcards).runtime.gpus, 1) if kind == "train" else 1)
         return round(1000 * each * 2.0 ** (attempt - 1))
 
     counts = {spec.runtime.gpus for spec in plan.of_kind(kind)}

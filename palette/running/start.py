@@ -30,7 +30,7 @@ from palette.planning.remaining import Job, Made, done, remaining
 from palette.running.frozen import freeze
 from palette.scoring.extractor_facts import require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
-from palette.spec.stages import FetchSpec
+from palette.stages.fetch import FetchSpec
 from palette.system.files import sha256
 from palette.system.locks import open_lock, take
 from palette.system.progress import say

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from palette.errors import DataError
-from palette.jobs import place, suffix
-from palette.planning.graph import SHARD_ARTIFACTS
-from palette.spec import read_spec
-from palette.spec.base import Spec
-from palette.spec.pages import ReportSpec
-from palette.spec.stages import FeaturesSpec, SampleSpec, TrainSpec
+from palette.stages.base import Spec
+from palette.stages.kinds import read_spec
+from palette.stages.report import ReportSpec
+from palette.stages.train import TrainSpec
 from palette.system.files import read_json
+from palette.system.jobs import place, suffix
 from palette.system.progress import clock
 
 STATES = ("running", "failed", "stopped", "lost", "waiting", "finished")
@@ -78,9 +77,12 @@ def stages(results: Path) -> list[Spec]:
 
 def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
     """One entry for each job of a stage: kind, name, shard, state; and what is known of it."""
-    for shard in range(-(-spec.count // spec.shard_size)) if isinstance(spec, SampleSpec | FeaturesSpec) else (None,):
+    for name in spec.jobs:
+        shard = int(name) if name else None
         job: dict[str, Any] = {"kind": spec.kind, "name": spec.name, "shard": shard, "stage": spec.folder}
-        if not is_made(results, spec, shard):
+        if not (
+            results / spec.written(name)[-1]
+        ).exists():  # the card, written last, stays when files are deleted for room
             yield {**job, **under_way(results, spec, shard, now)}
         elif isinstance(spec, TrainSpec):
             yield {**job, "state": "finished", "gpu_hours": read_if_there(results / spec.card).get("gpu_hours", 0.0)}
@@ -90,7 +92,7 @@ def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
 
 def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[str, Any]:
     """What is known of a job that is not finished; of a training, how far it is."""
-    record, beat = read_if_there(place(results, spec, shard)), {}
+    record, beat = read_if_there(place(results, spec.folder, shard)), {}
     if isinstance(spec, TrainSpec):
         beat = read_if_there(results / "state" / spec.state_key / "heartbeat.json")
     if beat.get("stage") != spec.folder:  # of a longer or shorter training of the same kind
@@ -100,12 +102,6 @@ def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[
     seen = max(record["seen"], beat.get("seen", 0.0))
     log = results / f"logs/{spec.folder}{suffix(shard)}.log"
     return {**record, **beat, "seen": seen, "log": str(log), "state": state_of(record, seen if beat else None, now)}
-
-
-def is_made(results: Path, spec: Spec, shard: int | None) -> bool:
-    """Whether a job has ended. Its card is written last, and stays when its files are deleted to make room."""
-    card = spec.card if shard is None else f"{spec.folder}/{SHARD_ARTIFACTS[spec.kind][-1].format(shard=f'{shard:03}')}"
-    return (results / card).exists()
 
 
 def read_if_there(file: Path) -> dict[str, Any]:

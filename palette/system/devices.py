@@ -1,4 +1,4 @@
-"""How torch uses this machine's processor and its memory."""
+"""Where and how torch computes: the device of this process, its precision, cores and memory."""
 
 import ctypes
 import os
@@ -15,10 +15,23 @@ KEPT = 1 << 30
 """Bytes free at the end of the heap before the system gets any back."""
 
 
-def use(threads: int) -> None:
-    """Compute with `threads` cores from now on, and keep freed memory."""
-    torch.set_num_threads(threads)
+def use(threads: int | None = None, exact: bool = False) -> None:
+    """Set how this process computes: with `threads` cores (None: torch's choice), keeping freed memory.
+
+    exact: full float32 precision and repeatable kernels on a GPU, for scores. Otherwise TF32, as training and sampling take it.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
     keep_memory()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cudnn.deterministic = exact
+
+
+def local_device(gpus: int = 1) -> torch.device:
+    """Return this process's GPU where the job asks for any and torch can use one, else the CPU."""
+    if gpus and has_gpu():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 def has_gpu() -> bool:

@@ -10,7 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from palette.jobs import SUBMITTED
+from palette.system.jobs import SUBMITTED
 from palette.system.progress import say
 
 SHARE, MOST = 0.1, 300.0

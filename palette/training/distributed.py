@@ -75,17 +75,10 @@ def under_torchrun() -> bool:
     return "WORLD_SIZE" in os.environ and "RANK" in os.environ
 
 
-def local_device() -> torch.device:
-    """The GPU of this process where there are GPUs, else the CPU."""
-    if devices.has_gpu():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
-
-
 @contextmanager
 def world() -> Iterator[World]:
     """The processes that torchrun started, joined; or this one alone."""
-    device = local_device()
+    device = devices.local_device()
     rank, size = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if under_torchrun() else (0, 1)
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from palette.jobs import record
+from palette.system.jobs import record
 from palette.training.trainer import Trainer
 
 EVERY = 10.0

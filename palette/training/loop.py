@@ -4,11 +4,11 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from palette.errors import Interrupted
-from palette.spec.stages import TrainSpec
 from palette.system.progress import Progress, say
 from palette.training import start
 from palette.training.allocation import Allocation, allocation
@@ -23,8 +23,11 @@ from palette.training.stream import Images, Stream, batches, micro_batches, slic
 from palette.training.trainer import Trainer, build
 from palette.training.validation import Validation, split
 
+if TYPE_CHECKING:
+    from palette.stages.train import TrainSpec
 
-def train(spec: TrainSpec, images: Images, state_folder: Path, world: World) -> Trainer:
+
+def train(spec: "TrainSpec", images: Images, state_folder: Path, world: World) -> Trainer:
     """Train to `spec.steps`, from the newest state in `state_folder` if there is one; returns the finished trainer.
 
     Raises ConfigError (this machine cannot do what the spec asks), DataError (the model to start from is not what it should
@@ -50,7 +53,7 @@ def train(spec: TrainSpec, images: Images, state_folder: Path, world: World) -> 
     return trainer
 
 
-def prepare(spec: TrainSpec, states: States, world: World) -> Trainer:
+def prepare(spec: "TrainSpec", states: States, world: World) -> Trainer:
     """A trainer at the newest state; where there is none, at step 0, with the weights that the spec starts from."""
     trainer = build(spec, world)
     newest = world.from_leader(states.newest(spec.steps) if world.leads else None)

@@ -4,13 +4,16 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from palette.errors import ConfigError
-from palette.spec.stages import TrainSpec
 from palette.training.distributed import World
 from palette.training.stream import micro_batches
+
+if TYPE_CHECKING:
+    from palette.stages.train import TrainSpec
 
 
 def cpu_has_bf16() -> bool:
@@ -22,7 +25,7 @@ def cpu_has_bf16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def check(spec: TrainSpec, world: World) -> None:
+def check(spec: "TrainSpec", world: World) -> None:
     """Raise ConfigError for what this machine cannot do as asked."""
     check_batch(spec, world)
     check_precision(spec, world)
@@ -35,7 +38,7 @@ def check(spec: TrainSpec, world: World) -> None:
         )
 
 
-def check_batch(spec: TrainSpec, world: World) -> None:
+def check_batch(spec: "TrainSpec", world: World) -> None:
     """The global batch is dealt evenly."""
     parts = world.size * micro_batches(spec, world.size)
     if spec.batch_size % parts:
@@ -47,7 +50,7 @@ def check_batch(spec: TrainSpec, world: World) -> None:
         )
 
 
-def check_precision(spec: TrainSpec, world: World) -> None:
+def check_precision(spec: "TrainSpec", world: World) -> None:
     """The device has instructions for the arithmetic."""
     on_cpu = world.device.type == "cpu"
     if spec.precision == "bf16" and not (

@@ -1,6 +1,7 @@
 """Sheets of restored images, to look at while a model is trained."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,13 @@ from palette.diffusion.denoiser import Denoiser
 from palette.diffusion.inference import to_pixels
 from palette.diffusion.objective import Batch
 from palette.diffusion.samplers import sampler_for, steps_for
-from palette.spec.stages import TrainSpec
 from palette.system.files import replacing
 from palette.training.stream import Images, collate, moved
 from palette.training.trainer import Trainer
 from palette.training.validation import Part, fixed_stream
+
+if TYPE_CHECKING:
+    from palette.stages.train import TrainSpec
 
 ROWS = 4
 SAMPLER = Sampler(kind="dpm++2m", steps=10)
@@ -32,7 +35,7 @@ class Previews:
     any; the others wait for it at their next exchange, seconds.
     """
 
-    def __init__(self, images: Images, spec: TrainSpec, folder: Path) -> None:
+    def __init__(self, images: Images, spec: "TrainSpec", folder: Path) -> None:
         """images: the held-out ones, or else those that are trained on."""
         few = fixed_stream(Part(images, range(min(ROWS, len(images)))), spec)
         self.batch = collate([few.example(item) for item in range(few.batch_size)], few.levels(0))
@@ -53,7 +56,7 @@ class Previews:
         return pixels
 
 
-def restored(network: nn.Module, batch: Batch, spec: TrainSpec) -> Tensor:
+def restored(network: nn.Module, batch: Batch, spec: "TrainSpec") -> Tensor:
     """float [B, 3, H, W]: the conditions of the batch, restored in a few steps; the batch's noise is where they start."""
     denoiser = Denoiser(network, spec.objective.kind, batch.condition, batch.mask, spec.precision)
     if spec.objective.kind == "regression":

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,10 @@ from palette.data.store.store import ImageStore, PairStore
 from palette.data.tasks import TASKS
 from palette.diffusion.objective import Batch, stratified
 from palette.errors import DataError
-from palette.spec.stages import TrainSpec
 from palette.system.randomness import generator
+
+if TYPE_CHECKING:
+    from palette.stages.train import TrainSpec
 
 PAIRED: Degradation = "paired"
 """The task that needs images with conditions."""
@@ -185,7 +187,7 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     return Batch(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in batch))
 
 
-def micro_batches(spec: TrainSpec, devices: int) -> int:
+def micro_batches(spec: "TrainSpec", devices: int) -> int:
     """Micro-batches per step and device: fewer devices than planned take more, and none becomes larger than planned."""
     return spec.accumulate * max(1, -(-spec.runtime.devices // devices))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,12 @@ from palette.diffusion.objective import Batch, loss
 from palette.errors import UserError
 from palette.model import ema, networks
 from palette.model.unet import UNet
-from palette.spec.stages import TrainSpec
 from palette.training.checkpoint import States, load
 from palette.training.distributed import World
 from palette.training.stream import micro_batches, moved
+
+if TYPE_CHECKING:
+    from palette.stages.train import TrainSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 1.0
@@ -28,7 +31,7 @@ SMALLEST_SCALE = 1.0
 ADVICE = "Lower `learning_rate` or `clip`, lengthen `warmup`, or use `precision: fp32`."
 
 
-def learning_rate(step: int, spec: TrainSpec) -> float:
+def learning_rate(step: int, spec: "TrainSpec") -> float:
     """Of optimizer step `step` (0 is the first): rises linearly over `warmup` steps to `spec.learning_rate`, then stays."""
     return spec.learning_rate * min(1.0, (step + 1) / max(spec.warmup, 1))
 
@@ -42,7 +45,7 @@ def seed_of(seed: int, *key: int | str) -> int:
 class Trainer:
     """What changes from step to step."""
 
-    spec: TrainSpec
+    spec: "TrainSpec"
     world: World
     network: UNet
     averages: list[Tensor]
@@ -245,7 +248,7 @@ def copy(tensors: list[Tensor], values: list[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def build(spec: TrainSpec, world: World) -> Trainer:
+def build(spec: "TrainSpec", world: World) -> Trainer:
     """A trainer at step 0. Weights are drawn on the CPU, so that they are the same on every device."""
     torch.manual_seed(seed_of(spec.seed, "weights"))
     network = networks.build(spec.network, spec.image_size).to(world.device)

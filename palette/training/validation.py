@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from palette.errors import ConfigError
-from palette.spec.stages import TrainSpec
 from palette.system.randomness import generator
 from palette.training.stream import Images, Joined, Stream, collate, micro_batches, moved, thresholds
 from palette.training.trainer import Trainer, seed_of
+
+if TYPE_CHECKING:
+    from palette.stages.train import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def split(images: Images, count: int) -> tuple[Images, Images | None]:
     return Part(images, np.sort(order[:kept]).tolist()), Part(images, np.sort(order[kept:]).tolist())
 
 
-def fixed_stream(images: Images, spec: TrainSpec) -> Stream:
+def fixed_stream(images: Images, spec: "TrainSpec") -> Stream:
     """The images once each, as examples 0 to N-1, always degraded and noised in the same way, never mirrored.
 
     A seed of its own, so that no example shares its noise with one of training.
@@ -71,7 +74,7 @@ class Validation:
     and add up what they find, so their number changes no more than rounding.
     """
 
-    def __init__(self, images: Images, spec: TrainSpec) -> None:
+    def __init__(self, images: Images, spec: "TrainSpec") -> None:
         self.stream, self.spec = fixed_stream(images, spec), spec
 
     def due(self, step: int) -> bool:

@@ -10,10 +10,10 @@ import pytest
 
 from palette.config import Config
 from palette.costs.networks import Footprint
-from palette.fingerprint import digests
 from palette.planning.plan import Plan
 from palette.planning.remaining import jobs_of
-from palette.spec.stages import TrainSpec
+from palette.stages.fingerprint import digests
+from palette.stages.train import TrainSpec
 
 RAW: dict[str, Any] = {
     "datasets": {"photos": {"prepare": {"image_size": 16, "train_images": 64, "test_images": 10}}},
@@ -62,7 +62,7 @@ def finish(
             *artifacts, card = plan.outputs(job.folder, job.shard)
             facts = {
                 "spec": spec.hash,
-                "modules": digests(f"palette.verbs.{spec.kind}") | (modules or {}),
+                "modules": digests(f"palette.stages.{spec.kind}") | (modules or {}),
                 "artifacts": {file.rpartition("/")[2]: {} for file in artifacts},
                 "seconds": seconds,
                 "finished": end.isoformat(),

@@ -18,7 +18,7 @@ from palette.data.sources.planned import survey
 from palette.data.sources.registry import built_in
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job
-from palette.spec.stages import FetchSpec
+from palette.stages.fetch import FetchSpec
 from tests.costs.conftest import FLOPS, FOOTPRINT, NOW, RAW, Make, finish
 
 BATCH = 16

@@ -9,10 +9,10 @@ from palette.commands.plan import shown_losses
 from palette.costs import text
 from palette.costs.losses import losses
 from palette.costs.summary import planned
-from palette.fingerprint import fingerprint
 from palette.planning.plan import Plan
 from palette.planning.remaining import Made, remaining
-from palette.spec.stages import TrainSpec
+from palette.stages.fingerprint import fingerprint
+from palette.stages.train import TrainSpec
 from tests.costs.conftest import RAW, Make, finish
 
 NAMES = {"photos-jpeg-palette-s0", "photos-inpainting-palette-s0"}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from palette.spec.base import Spec
-from palette.stage import Stage
+from palette.stages.base import Spec
+from palette.stages.stage import Stage
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from PIL import Image
 
 from palette.config.datasets import Fetch, Squares
 from palette.data.store.store import ImageStore
-from palette.spec.base import Spec
-from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
-from palette.stage import Stage
-from palette.verbs import fetch, prepare
+from palette.stages import fetch, prepare
+from palette.stages.base import Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.stage import Stage
 
 StageOf = Callable[[Spec], Stage[Any]]
 SIZE = 16

@@ -17,10 +17,11 @@ from palette.data.images.depth import UnclearRange
 from palette.data.images.pictures import develop, read_picture
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.spec.base import Spec
-from palette.spec.stages import FetchSpec, PrepareSpec
-from palette.stage import Stage
-from palette.verbs import fetch, prepare
+from palette.stages import fetch, prepare
+from palette.stages.base import Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareSpec
+from palette.stages.stage import Stage
 from tests.data.hostile import png
 
 StageOf = Callable[[Spec], Stage[Any]]

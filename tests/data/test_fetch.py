@@ -17,10 +17,10 @@ from palette.data.photos import PHOTOS, photo_folder
 from palette.data.sources.manifest import Entry, Manifest, Opener
 from palette.data.sources.photos import copy_photo
 from palette.errors import DataError
-from palette.spec.base import Runtime, Spec
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
-from palette.verbs import fetch
+from palette.stages import fetch
+from palette.stages.base import Runtime, Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.stage import Stage
 
 StageOf = Callable[[Spec], Stage[Any]]
 

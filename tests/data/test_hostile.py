@@ -17,10 +17,11 @@ from palette.data.images.pictures import UNREADABLE, read_picture
 from palette.data.sources.manifest import Manifest
 from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
-from palette.spec.base import Spec
-from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
-from palette.stage import Stage
-from palette.verbs import fetch, prepare
+from palette.stages import fetch, prepare
+from palette.stages.base import Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.stage import Stage
 from tests.data.hostile import BY_NAME, CORPUS, saved, table
 
 StageOf = Callable[[Spec], Stage[Any]]

@@ -28,11 +28,11 @@ from palette.data.masks.strokes import (
 from palette.data.masks.supplied import RELEASED, digest, own_masks
 from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import ConfigError, DataError
-from palette.spec.base import Spec
-from palette.spec.stages import MaskRuntime, MaskSpec
-from palette.stage import Stage
+from palette.stages import mask as verb
+from palette.stages.base import Spec
+from palette.stages.mask import MaskRuntime, MaskSpec
+from palette.stages.stage import Stage
 from palette.system.randomness import generator
-from palette.verbs import mask as verb
 
 BOUNDS = {"free-form-10-20": (0.1, 0.2), "free-form-20-30": (0.2, 0.3), "free-form-30-40": (0.3, 0.4)}
 SEEDS = st.integers(0, 10**6)

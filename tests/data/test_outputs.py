@@ -10,8 +10,8 @@ from palette.data.external_outputs import images_of, listing
 from palette.data.sources.matching import matched
 from palette.data.store.store import ImageStore, StoredImage, image_name, write_store
 from palette.errors import DataError
-from palette.spec.stages import SampleRuntime
-from palette.verbs import sample
+from palette.stages import sample
+from palette.stages.sample import SampleRuntime
 from tests.tiny import SIZE, pictures, sample_spec, stage, train_spec
 
 ORIGINALS = [f"n0{i % 2}/ILSVRC2012_val_{i:08}.JPEG" for i in range(3, 9)]

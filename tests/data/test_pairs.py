@@ -10,17 +10,17 @@ import yaml
 from PIL import Image
 
 from palette.cli import main
+from palette.data.fetch import same_shape
 from palette.data.sources.manifest import Manifest, opener
 from palette.data.store.store import ImageStore
 from palette.errors import ConfigError, DataError
 from palette.publish.figures.samples import degraded
 from palette.running.start import plan_of
-from palette.spec import read_spec
-from palette.spec.base import Spec
-from palette.stage import Stage
+from palette.stages import fetch, prepare, sample, train
+from palette.stages.base import Spec
+from palette.stages.kinds import read_spec
+from palette.stages.stage import Stage
 from palette.training.stream import Stream, open_images
-from palette.verbs import fetch, prepare, sample, train
-from palette.verbs.fetch import same_shape
 
 PAIRS = 8
 VERBS: dict[str, Any] = {"fetch": fetch.run, "prepare": prepare.run, "train": train.run}

@@ -19,12 +19,13 @@ from palette.data.photos import PHOTOS, Box, photo_folder
 from palette.data.sources.manifest import Manifest, write_manifest
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.spec.base import Spec
-from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
-from palette.stage import Stage
+from palette.stages import fetch, prepare
+from palette.stages.base import Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.stage import Stage
 from palette.system.locks import held
 from palette.system.randomness import generator
-from palette.verbs import fetch, prepare
 
 StageOf = Callable[[Spec], Stage[Any]]
 

@@ -18,10 +18,11 @@ from palette.data.sources.manifest import Manifest
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
 from palette.publish.pages.problems import noticed
-from palette.spec.base import Spec
-from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
-from palette.stage import Stage
-from palette.verbs import fetch, prepare
+from palette.stages import fetch, prepare
+from palette.stages.base import Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.stage import Stage
 from tests.data.archives import make_zip, png
 from tests.data.hostile import saved
 

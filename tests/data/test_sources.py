@@ -24,11 +24,12 @@ from palette.data.sources.registry import built_in
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store.store import ImageStore, StoredImage, decode, write_store
 from palette.errors import ConfigError, DataError
-from palette.spec.base import Runtime, Spec
-from palette.spec.stages import FetchSpec, PrepareRuntime, PrepareSpec
-from palette.stage import Stage
+from palette.stages import fetch, prepare
+from palette.stages.base import Runtime, Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareRuntime, PrepareSpec
+from palette.stages.stage import Stage
 from palette.system import download
-from palette.verbs import fetch, prepare
 from tests.data.archives import jpeg, make_tar, make_zip, png, tar_bytes
 from tests.web import Site, drop, wrong_byte
 

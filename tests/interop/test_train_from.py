@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 from palette.cli import main
-from palette.commands import train_from
+from palette.running import train_from
 from palette.running.start import plan_of
 from tests.interop.checkpoints import guided, json_config, model, save, save_state
 from tests.interop.test_upstream_config import images

@@ -16,8 +16,8 @@ from palette.interop.converted import Converted
 from palette.interop.upstream_config import convert
 from palette.interop.upstream_json import read_config
 from palette.running.start import plan_of
-from palette.stage import Stage
-from palette.verbs import fetch
+from palette.stages import fetch
+from palette.stages.stage import Stage
 from tests.interop.checkpoints import guided, json_config, save
 from tests.workflow.project import Project
 

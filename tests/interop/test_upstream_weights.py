@@ -16,7 +16,7 @@ from palette.config.models import Network
 from palette.diffusion.schedule import log_snr_of_gamma
 from palette.interop import model_folder
 from palette.interop.upstream_weights import BUFFERS
-from palette.spec.stages import TrainRuntime
+from palette.stages.train import TrainRuntime
 from palette.system.files import sha256
 from palette.training.distributed import World
 from palette.training.start import begin

@@ -16,9 +16,14 @@ from palette.config.sampling import Sampler
 from palette.config.scores import Table
 from palette.data.sources.manifest import write_manifest
 from palette.data.store.store import StoredImage, write_store
-from palette.spec.base import Spec
-from palette.spec.pages import Evaluated, ReportSpec, Row, TabulateSpec
-from palette.spec.stages import FetchSpec, PrepareSpec, SampleSpec, TrainSpec
+from palette.stages.base import Spec
+from palette.stages.fetch import FetchSpec
+from palette.stages.prepare import PrepareSpec
+from palette.stages.report import ReportSpec
+from palette.stages.rows import Evaluated, Row
+from palette.stages.sample import SampleSpec
+from palette.stages.tabulate import TabulateSpec
+from palette.stages.train import TrainSpec
 from palette.system.files import write_json, write_text
 
 SIZE, TESTS, DRAWS = 16, 6, 3

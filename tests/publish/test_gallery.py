@@ -19,9 +19,10 @@ from palette.config.scores import Table
 from palette.errors import DataError
 from palette.planning.plan import Plan
 from palette.publish.pages import gallery
-from palette.spec.pages import GalleryImages, ReportSpec
-from palette.stage import Stage
-from palette.verbs import report
+from palette.stages import report
+from palette.stages.report import ReportSpec
+from palette.stages.rows import GalleryImages
+from palette.stages.stage import Stage
 from tests.publish.chromium import Chromium, find
 from tests.publish.conftest import SIZE, TESTS, Results, picture
 

@@ -15,7 +15,7 @@ from palette.publish.tables.formats import to_csv, to_html, to_latex, to_markdow
 from palette.publish.tables.paper_layout import keys
 from palette.publish.tables.published import metrics, models, of_table
 from palette.publish.tables.sheet import Sheet, SheetLine
-from palette.spec.pages import Evaluated
+from palette.stages.rows import Evaluated
 from palette.system.files import write_json
 from tests.publish.conftest import ABOUT, Results
 
@@ -31,9 +31,9 @@ ABOUT |= {
 COLORIZATION = {"fid": 16.0, "is": 190.0, "ca-resnet50": 72.5, "pd": 40.0}
 
 
-def sheet_of(results: Results, paper_table: int, tested: Evaluated | None = IMAGENET, **options: object) -> Sheet:
-    table = Table.model_validate({"paper": paper_table, **options})
-    return paper_table.build(results.tabulate_spec(f"table_{paper_table}", table, tested), results.folder)
+def sheet_of(results: Results, number: int, tested: Evaluated | None = IMAGENET, **options: object) -> Sheet:
+    table = Table.model_validate({"paper": number, **options})
+    return paper_table.build(results.tabulate_spec(f"table_{number}", table, tested), results.folder)
 
 
 def lines(sheet: Sheet, section: int = 0) -> list[tuple[str, ...]]:

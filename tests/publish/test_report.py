@@ -16,9 +16,9 @@ from palette.publish.figures.panels import Panel, compose, enlarge, shorten
 from palette.publish.pages.problems import noticed
 from palette.publish.pages.report import trainings
 from palette.publish.tables.results import blocks
-from palette.stage import Stage
+from palette.stages import report
+from palette.stages.stage import Stage
 from palette.system.files import read_json
-from palette.verbs import report
 from tests.publish.conftest import SIZE, Results, picture
 
 FIGURES = {

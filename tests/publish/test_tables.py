@@ -7,13 +7,13 @@ import pytest
 
 from palette.config.scores import Table
 from palette.errors import DataError
-from palette.planning.graph import TABLE_FORMATS
 from palette.publish.tables.config_table import Grid, build
 from palette.publish.tables.formats import escape, to_csv, to_latex, to_markdown
 from palette.publish.tables.results import blocks
-from palette.stage import Stage
+from palette.stages import tabulate
+from palette.stages.stage import Stage
+from palette.stages.tabulate import TABLE_FORMATS
 from palette.system.files import read_json, write_json
-from palette.verbs import tabulate
 from tests.publish.conftest import Results, entry
 
 TABLE = Table(title="A_1 & 50 %", columns=("fd", "ca", "psnr", "chroma"), published={"colorization": 1})

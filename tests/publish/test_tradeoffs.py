@@ -9,10 +9,11 @@ from palette.config.sampling import Sampler
 from palette.config.scores import Table
 from palette.publish.figures import style, tradeoffs
 from palette.publish.figures.tradeoffs import Panel, Series, front
+from palette.publish.pages import draw
 from palette.publish.tables.results import Block, Cell, ScoreInfo, blocks
-from palette.spec.pages import PLOTS
-from palette.stage import Stage
-from palette.verbs import report
+from palette.stages import report
+from palette.stages.rows import PLOTS
+from palette.stages.stage import Stage
 from tests.publish.conftest import Results
 
 
@@ -53,7 +54,7 @@ def test_every_planned_plot_is_on_the_page(compared: Results) -> None:
     stage = Stage(compared.report_spec(["main"]), compared.folder)
     report.run(stage)
     text = stage.path("index.html").read_text("utf-8")
-    assert [title in text for title, _ in report.PLOTS_SHOW.values()] == [True] * 3
+    assert [title in text for title, _ in draw.PLOTS_SHOW.values()] == [True] * 3
     assert all(stage.path(f"figures/{name}").exists() for name in stage.spec.figures)
     assert "palette, dpm20, at step 10" in text
 

@@ -8,9 +8,11 @@ import pytest
 
 from palette.config.scores import Extractor
 from palette.data.store.store import StoredImage, write_store
-from palette.spec.base import Spec
-from palette.spec.stages import ExtractorSpec, FeaturesSpec, ScoreSpec
-from palette.stage import Stage
+from palette.stages.base import Spec
+from palette.stages.extractor import ExtractorSpec
+from palette.stages.features import FeaturesSpec
+from palette.stages.score import ScoreSpec
+from palette.stages.stage import Stage
 
 SIZE, TESTS = 32, 50
 CLASSES = ("red", "blue")

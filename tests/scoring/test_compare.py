@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from palette import cli
-from palette.spec.pages import ReportSpec, Row
+from palette.stages.report import ReportSpec
+from palette.stages.rows import Row
 from palette.system.files import write_json
 
 PROTOCOL = {"images": {"count": 100, "sha256": "ab"}, "extractors": {"inception": {"sha256": "cd"}}, "bootstrap": 200}

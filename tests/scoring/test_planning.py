@@ -15,7 +15,9 @@ from palette.planning.plan import Plan
 from palette.running.start import plan_of
 from palette.scoring import extractor_facts
 from palette.scoring.extractor_facts import is_imagenet, unable
-from palette.spec.stages import ExtractorSpec, FeaturesSpec, ScoreSpec
+from palette.stages.extractor import ExtractorSpec
+from palette.stages.features import FeaturesSpec
+from palette.stages.score import ScoreSpec
 from tests.scoring.conftest import IMAGENET
 
 SMALL: dict[str, Any] = yaml.safe_load(

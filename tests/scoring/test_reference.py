@@ -13,10 +13,11 @@ from palette.scoring import frechet, statistics
 from palette.scoring.arrays import save_arrays
 from palette.scoring.metrics import METRICS, Measured, Settings, score
 from palette.scoring.reference import load, save, summarize
-from palette.spec.stages import FeaturesSpec, StatisticsSpec
+from palette.stages import score as score_verb
+from palette.stages import statistics as statistics_verb
+from palette.stages.features import FeaturesSpec
+from palette.stages.statistics import StatisticsSpec
 from palette.system.files import read_json
-from palette.verbs import score as score_verb
-from palette.verbs import statistics as statistics_verb
 from tests.scoring.conftest import score_spec, stage_of
 
 

@@ -14,9 +14,9 @@ from palette.errors import DataError
 from palette.scoring.arrays import save_arrays
 from palette.scoring.extractors import load_network
 from palette.scoring.weights import WEIGHTS, Weights
-from palette.spec.stages import ExtractorRuntime
+from palette.stages import extractor, features, score
+from palette.stages.extractor import ExtractorRuntime
 from palette.system.files import read_json
-from palette.verbs import extractor, features, score
 from tests.scoring.conftest import TESTS, extractor_spec, features_spec, score_spec, stage_of
 from tests.web import Site
 

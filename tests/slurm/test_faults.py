@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from palette.jobs import SUBMITTED
 from palette.system.files import sha256
+from palette.system.jobs import SUBMITTED
 from palette.training.allocation import seconds_of
 from tests.slurm.conftest import FAULTS, command, environment, with_data_of
 from tests.slurm.lab import Lab, until
@@ -67,8 +67,8 @@ class Disturbed:
 
     def state(self, fault: str) -> Path:
         """The folder of a training's states."""
-        from palette.spec import read_spec
-        from palette.spec.stages import TrainSpec
+        from palette.stages.kinds import read_spec
+        from palette.stages.train import TrainSpec
 
         (file,) = self.project.results.glob(f"train/*-{fault}-*/spec.yaml")
         spec = read_spec(file)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from palette.jobs import SUBMITTED
-from palette.spec.stages import TrainRuntime
+from palette.stages.train import TrainRuntime
+from palette.system.jobs import SUBMITTED
 from palette.training import allocation
 from palette.training.loop import train
 from tests.tiny import pictures, train_spec

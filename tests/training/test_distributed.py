@@ -1,4 +1,4 @@
-"""Fewer devices than planned, several nodes, and signals on their way to the processes; torch's part in tests/verbs/test_train.py."""
+"""Fewer devices than planned, several nodes, and signals on their way to the processes; torch's part in tests/stages/test_train.py."""
 
 import signal
 import socket
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from palette.errors import ConfigError
-from palette.spec.stages import TrainRuntime
+from palette.stages.train import TrainRuntime
 from palette.training import distributed, machine
 from palette.training.distributed import Nodes, World
 from palette.training.loop import train

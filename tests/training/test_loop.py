@@ -13,7 +13,7 @@ from torch import nn
 
 from palette.config.models import Objective
 from palette.errors import Interrupted, UserError
-from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.stages.train import TrainRuntime, TrainSpec
 from palette.training.checkpoint import States
 from palette.training.distributed import World
 from palette.training.log import Log, is_logged

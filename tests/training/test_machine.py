@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from palette.errors import ConfigError
-from palette.spec.stages import TrainRuntime
+from palette.stages.train import TrainRuntime
 from palette.training import machine
 from palette.training.distributed import World
 from palette.training.loop import train

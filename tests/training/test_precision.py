@@ -9,7 +9,7 @@ import torch
 from torch.amp.grad_scaler import GradScaler
 
 from palette.errors import UserError
-from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.stages.train import TrainRuntime, TrainSpec
 from palette.training import loop, machine
 from palette.training.checkpoint import States
 from palette.training.distributed import World

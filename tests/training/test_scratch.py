@@ -11,11 +11,11 @@ import pytest
 
 from palette.data.store.store import write_store
 from palette.errors import ConfigError, DataError
+from palette.stages import train as verb
 from palette.system.files import sha256
 from palette.training import scratch
 from palette.training.scratch import local
 from palette.training.stream import Stream, open_images
-from palette.verbs import train as verb
 from tests.tiny import SIZE, named, pictures, prepared, stage, train_spec
 
 

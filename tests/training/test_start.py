@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from palette.errors import DataError
-from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.stages.train import TrainRuntime, TrainSpec
 from palette.system.files import sha256
 from palette.training import start
 from palette.training.checkpoint import States

@@ -14,7 +14,7 @@ from torch import Tensor
 from palette.config.models import Objective
 from palette.diffusion.objective import loss
 from palette.errors import ConfigError
-from palette.spec.stages import TrainRuntime, TrainSpec
+from palette.stages.train import TrainRuntime, TrainSpec
 from palette.training.distributed import World
 from palette.training.loop import train
 from palette.training.stream import Joined, Stream, collate

@@ -93,7 +93,7 @@ def test_they_plan(checkout: Project, command: str) -> None:
     if {*words} & {*ANYTHING, "table_1"}:
         pytest.skip("stands for others")
     if "workflow/presets/paper.yaml" in words and words[0] != "table_4":
-        pytest.skip("minutes, and tests/test_presets.py plans it")
+        pytest.skip("minutes, and tests/planning/test_presets.py plans it")
     if "--workflow-profile" in words:
         profile = CHECKOUT / words[words.index("--workflow-profile") + 1] / "config.yaml"
         executor = str(yaml.safe_load(profile.read_text(encoding="utf-8")).get("executor"))

@@ -12,10 +12,10 @@ import yaml
 
 from palette.config import Config
 from palette.planning.plan import Plan
-from palette.spec.stages import TrainSpec
-from palette.stage import Stage
+from palette.stages import train
+from palette.stages.stage import Stage
+from palette.stages.train import TrainSpec
 from palette.system.files import sha256
-from palette.verbs import train
 from tests.workflow.project import Project
 from tests.workflow.test_crash import kill_all
 

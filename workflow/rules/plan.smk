@@ -16,7 +16,7 @@ from palette.planning.remaining import Made, Waits
 from palette.running import resources
 from palette.errors import UserError
 from palette.running.frozen import thaw
-from palette.jobs import SUBMITTED, scheduler_job
+from palette.system.jobs import SUBMITTED, scheduler_job
 from palette.running.resources import launcher
 from palette.running.start import (
     end,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.data.sources.files import obtain_all
 from palette.data.sources.folders import entry_of
@@ -11,14 +12,16 @@ from palette.data.sources.manifest import Entry
 from palette.data.sources.members import expanded, members, read_member
 from palette.data.sources.splits import Splits, splits_of
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 LABELS = "dataset.json"
 """Where NVIDIA's tools keep the labels: {"labels": [["00000/img00000000.png", 3], …]}, or null."""
 
 
-def list_archive(stage: Stage[FetchSpec]) -> Listing:
+def list_archive(stage: "Stage[FetchSpec]") -> Listing:
     """The pictures of one archive, or of all `files`; the first folder inside is the class."""
     fetch, known = stage.spec.fetch, stage.spec.known
     files = known.files if known else fetch.files
@@ -29,7 +32,7 @@ def list_archive(stage: Stage[FetchSpec]) -> Listing:
     return Listing("archive", [_inside(stage, path) for path in paths], _entries(paths, owned, splits))
 
 
-def _inside(stage: Stage[FetchSpec], path: Path) -> Path:
+def _inside(stage: "Stage[FetchSpec]", path: Path) -> Path:
     """What lies in the stage's own folder is named relative to it, so that results can be moved."""
     folder = stage.path("")
     return path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()

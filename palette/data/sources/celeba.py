@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
 from palette.data.images.pictures import FORMATS
@@ -13,8 +14,10 @@ from palette.data.sources.members import expanded, members, zip_names
 from palette.data.sources.splits import read_flist
 from palette.data.sources.walk import walk
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 PARTITION = {"0": "train", "2": "test"}
 """CelebA's numbers of its own parts; 1 is for validation and not used."""
@@ -43,7 +46,7 @@ def lists(folder: Path) -> list[Path]:
     return [folder / TABLE] if (folder / TABLE).is_file() else []
 
 
-def list_celeba(stage: Stage[FetchSpec]) -> Listing:
+def list_celeba(stage: "Stage[FetchSpec]") -> Listing:
     """List the aligned pictures, in their ZIP or unpacked, by the dataset's own parts."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
@@ -80,7 +83,7 @@ def _aligned(found: Iterable[Entry], parts: dict[str, str]) -> Iterator[Entry]:
             yield {**entry, "class": "face", "split": PARTITION[parts[name]]}
 
 
-def list_celeba_hq(stage: Stage[FetchSpec]) -> Listing:
+def list_celeba_hq(stage: "Stage[FetchSpec]") -> Listing:
     """List a folder or one archive of pictures named by their numbers, 0 to 29,999."""
     place = folder_of(stage.spec, stage.results)
     if not place.exists():

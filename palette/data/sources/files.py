@@ -5,14 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, KnownDataset
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
 from palette.system.download import Remote, alone, checksums, download, mistake, pinned, sum_file
 from palette.system.files import write_text
 from palette.system.progress import say
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 VARIABLE = "PALETTE_DATA"
 """Environment variable that names the folder of datasets."""
@@ -24,7 +27,7 @@ def data_folder(results: Path, dataset: str) -> Path:
     return (Path(named).expanduser() if named else results / "data").absolute() / dataset
 
 
-def obtain_all(stage: Stage[FetchSpec]) -> dict[str, Path]:
+def obtain_all(stage: "Stage[FetchSpec]") -> dict[str, Path]:
     """The files of a dataset that are needed, by name: each is there, or downloaded, and has the known bytes. Raises DataError."""
     spec = stage.spec
     folder = folder_of(spec, stage.results)
@@ -33,7 +36,7 @@ def obtain_all(stage: Stage[FetchSpec]) -> dict[str, Path]:
     return {file.file: obtain(file, folder, by_hand) for file in files}
 
 
-def folder_of(spec: FetchSpec, results: Path) -> Path:
+def folder_of(spec: "FetchSpec", results: Path) -> Path:
     """The folder of a dataset's files."""
     return spec.fetch.path or data_folder(results, spec.fetch.source if spec.known else spec.name)
 

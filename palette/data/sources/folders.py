@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.data.images.pictures import FORMATS
 from palette.data.sources.listing import Listing
@@ -9,11 +10,13 @@ from palette.data.sources.manifest import Entry
 from palette.data.sources.splits import Splits, splits_of
 from palette.data.sources.walk import pairs, walk
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 
-def list_folder(stage: Stage[FetchSpec]) -> Listing:
+def list_folder(stage: "Stage[FetchSpec]") -> Listing:
     """Every file of a user's folder, or those of the lists that `splits` names."""
     fetch = stage.spec.fetch
     root = fetch.path
@@ -62,7 +65,7 @@ def refuse_missing(folder: Path, option: str) -> None:
 # -------------------------------------------------------------------------------------------------- pairs
 
 
-def list_pairs(stage: Stage[FetchSpec]) -> Listing:
+def list_pairs(stage: "Stage[FetchSpec]") -> Listing:
     """The pictures of two folders that belong together. A pair of which one cannot be read is left out as a whole.
 
     Raises DataError for pictures without a partner.

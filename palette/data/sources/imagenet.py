@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
 from palette.data.sources.files import folder_of, obtain
@@ -20,8 +21,10 @@ from palette.data.sources.members import members, read_member, tar_members
 from palette.data.sources.splits import read_flist
 from palette.data.sources.walk import walk
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → the folder of an unpacked archive."""
@@ -72,7 +75,7 @@ def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
     return [file for file in files if not (labeled if file.split is None else file.split in unpacked)]
 
 
-def list_imagenet(stage: Stage[FetchSpec]) -> Listing:
+def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
     """List the training set's images for training and the validation set's for testing; classes are WordNet IDs."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None

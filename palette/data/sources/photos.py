@@ -2,17 +2,20 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.data.photos import PHOTOS, Photo, photo_folder
 from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
 from palette.system.files import replacing
 
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
-def list_photos(stage: Stage[FetchSpec]) -> Listing:
+
+def list_photos(stage: "Stage[FetchSpec]") -> Listing:
     """Copy the photographs to `images/` in the stage's folder and list them."""
     source = photo_folder()
     entries = [copy_photo(photo, source, stage.path("images")) for photo in PHOTOS]

@@ -6,6 +6,7 @@ of the dataset, which also number the scenes.
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
 from palette.data.sources.files import folder_of, obtain
@@ -15,8 +16,10 @@ from palette.data.sources.manifest import Entry
 from palette.data.sources.members import members, read_member
 from palette.data.sources.walk import walk
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"
 UNPACKED: Mapping[Split, tuple[str, ...]] = {
@@ -56,7 +59,7 @@ def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
     return [file for file in files if not (listed if file.split is None else file.split in unpacked)]
 
 
-def list_places(stage: Stage[FetchSpec]) -> Listing:
+def list_places(stage: "Stage[FetchSpec]") -> Listing:
     """List the training set's images for training and the validation set's for testing, as the paper takes them."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None

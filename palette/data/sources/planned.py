@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Split
 from palette.data.images.pictures import FORMATS
@@ -22,8 +22,10 @@ from palette.data.sources.splits import Splits, list_file, splits_of
 from palette.data.sources.unsupported import advice
 from palette.data.sources.walk import pairs, walk
 from palette.errors import ConfigError, DataError
-from palette.spec.stages import FetchSpec
 from palette.system.files import sha256
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
 
 
 class Unpacked(NamedTuple):
@@ -45,7 +47,7 @@ UNPACKED: Mapping[str, Unpacked] = {
 """Reader → its functions; the other readers need all files."""
 
 
-def missing(spec: FetchSpec, results: Path) -> list[Missing]:
+def missing(spec: "FetchSpec", results: Path) -> list[Missing]:
     """What a user has to get by hand before a published dataset can be fetched."""
     if spec.known is None:
         return []
@@ -53,7 +55,7 @@ def missing(spec: FetchSpec, results: Path) -> list[Missing]:
     return list(missing_files(spec.name, spec.known, folder, needed(spec.known, folder)))
 
 
-def incomplete(spec: FetchSpec, short: Mapping[str, str]) -> list[Missing]:
+def incomplete(spec: "FetchSpec", short: Mapping[str, str]) -> list[Missing]:
     """Return the unpacked copies that a user has to complete. short: of the survey."""
     known = spec.known
     source = (known.by_hand or known.homepage) if known else ""
@@ -68,7 +70,7 @@ def needed(known: KnownDataset, folder: Path) -> Sequence[DataFile]:
     return reader.needed(known.files, folder) if reader else known.files
 
 
-def downloads(spec: FetchSpec, results: Path) -> list[str]:
+def downloads(spec: "FetchSpec", results: Path) -> list[str]:
     """Return what `fetch` will download, a line each: name, size, where to."""
     folder = folder_of(spec, results)
     files = needed(spec.known, folder) if spec.known else spec.fetch.files
@@ -98,7 +100,7 @@ class Survey:
     """Unpacked copies of published datasets that are not complete: path → what is wrong."""
 
 
-def survey(spec: FetchSpec, results: Path) -> Survey:
+def survey(spec: "FetchSpec", results: Path) -> Survey:
     """Look at a dataset's files: their names and sizes, each once.
 
     The user's own folders and archives are there, as the checks of the config made sure. Raises ConfigError for splits that name
@@ -277,7 +279,7 @@ def _counts(tree: Path) -> tuple[dict[str, int], int]:
     return counts, pictures
 
 
-def to_check(spec: FetchSpec, results: Path, pictures: int | None) -> int:
+def to_check(spec: "FetchSpec", results: Path, pictures: int | None) -> int:
     """About how many pictures `fetch` reads: as many as it found, or as its source is known to have; 0 if nothing is known.
 
     pictures: of the survey.

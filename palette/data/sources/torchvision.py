@@ -9,7 +9,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from torchvision import datasets
@@ -20,17 +20,19 @@ from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
 from palette.data.sources.members import members
 from palette.errors import DataError
-from palette.spec.stages import FetchSpec
-from palette.stage import Stage
 from palette.system.download import alone
 from palette.system.files import replacing
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
 
 BASES = {"Flowers102": "flowers-102", "OxfordIIITPet": "oxford-iiit-pet"}
 """Classes that look for their files in a sub-folder."""
 STORE = "images.zip"
 
 
-def list_torchvision(stage: Stage[FetchSpec]) -> Listing:
+def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
     """The pictures of a torchvision dataset, by its own splits."""
     known = stage.spec.known
     assert known is not None

@@ -12,9 +12,9 @@ from palette.data.evaluation_inputs import Inputs
 from palette.data.store.store import ImageStore
 from palette.publish.figures.panels import Panel, Pixels, compose, stack
 from palette.publish.tables.results import Block, Line
-from palette.spec import read_spec
-from palette.spec.pages import Row
-from palette.spec.stages import SampleSpec
+from palette.stages.kinds import read_spec
+from palette.stages.rows import Row
+from palette.stages.sample import SampleSpec
 from palette.system.files import read_json
 
 DRAWS = 6

@@ -17,9 +17,9 @@ from palette.publish.figures.samples import sample_spec
 from palette.publish.figures.style import COLORS, INK, MARKERS, look, plain
 from palette.publish.tables.results import Block, Cell, Line, ScoreInfo
 from palette.publish.tables.sheet import ARROWS
-from palette.spec import read_spec
-from palette.spec.pages import PLOTS, compared
-from palette.spec.stages import TrainSpec
+from palette.stages.kinds import read_spec
+from palette.stages.rows import PLOTS, compared
+from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 
 SCORES = ("fd", "psnr")

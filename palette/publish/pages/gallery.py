@@ -26,7 +26,8 @@ from palette.publish.figures.panels import Pixels
 from palette.publish.figures.samples import sample_spec
 from palette.publish.pages.templating import template
 from palette.publish.tables.results import LABELS, Block
-from palette.spec.pages import GalleryImages, ReportSpec, Row, picture_sets, sheet_name
+from palette.stages.report import ReportSpec
+from palette.stages.rows import GalleryImages, Row, picture_sets, sheet_name
 from palette.system.files import read_json, replacing, write_text
 
 T = TypeVar("T")

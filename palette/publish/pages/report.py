@@ -12,9 +12,10 @@ from palette.publish.pages.problems import Noticed, noticed
 from palette.publish.pages.templating import template
 from palette.publish.tables.config_table import Grid
 from palette.publish.tables.sheet import Sheet
-from palette.spec import read_spec
-from palette.spec.pages import Row
-from palette.spec.stages import ReleasedSpec, TrainSpec
+from palette.stages.kinds import read_spec
+from palette.stages.released import ReleasedSpec
+from palette.stages.rows import Row
+from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 from palette.system.progress import clock
 

@@ -8,7 +8,7 @@ from palette.config.scores import Table
 from palette.publish.tables.published import Number, lookup
 from palette.publish.tables.results import Block, Cell, Line, ScoreInfo, blocks
 from palette.publish.tables.sheet import ARROWS, INFINITE, MISSING, Entry, Heading, Section, Sheet, SheetLine
-from palette.spec.pages import TabulateSpec
+from palette.stages.tabulate import TabulateSpec
 
 HEADS = ("model", "NFE", "seeds", "images")
 PUBLISHED = {"fd": "FID", "kid": "KID", "is": "IS", "ca": "CA %", "pd": "PD"}

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from palette.publish.tables.published import METRICS, NAMES, Number, of_table
 from palette.publish.tables.results import Line
-from palette.spec.pages import TabulateSpec
+from palette.stages.tabulate import TabulateSpec
 
 GROUPS = {
     "imagenet": "ImageNet",

@@ -26,7 +26,7 @@ from palette.publish.tables.paper_notes import notes
 from palette.publish.tables.published import PARAMETERS
 from palette.publish.tables.results import Block, Cell, Line, ScoreInfo, read_lines
 from palette.publish.tables.sheet import ARROWS, MISSING, Entry, Heading, Kind, Section, Sheet, SheetLine, percent
-from palette.spec.pages import TabulateSpec
+from palette.stages.tabulate import TabulateSpec
 from palette.system.files import read_json
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from palette.config.sampling import BASELINES
 from palette.errors import DataError
-from palette.spec.pages import Row
+from palette.stages.rows import Row
 from palette.system.files import read_json
 
 Better = Literal["lower", "higher", "reference"]

@@ -1,0 +1,149 @@
+"""fetch: where the original images come from, listed in `manifest.jsonl` with the SHA-256 of each."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palette.config.datasets import Split
+from palette.data.sources.archive import list_archive
+from palette.data.sources.celeba import list_celeba, list_celeba_hq
+from palette.data.sources.checking import checked
+from palette.data.sources.files import COMPLETE_IT
+from palette.data.sources.folders import list_folder, list_pairs
+from palette.data.sources.imagenet import list_imagenet
+from palette.data.sources.listing import Listing
+from palette.data.sources.manifest import Entry, Manifest, Opener, write_manifest
+from palette.data.sources.photos import list_photos
+from palette.data.sources.places import list_places
+from palette.data.sources.splits import like_splits
+from palette.errors import DataError
+from palette.system.progress import say, track
+
+if TYPE_CHECKING:
+    from palette.stages.fetch import FetchSpec
+    from palette.stages.stage import Stage
+
+
+def _torchvision(stage: "Stage[FetchSpec]") -> Listing:
+    from palette.data.sources.torchvision import list_torchvision  # torch takes seconds, and few datasets need it
+
+    return list_torchvision(stage)
+
+
+SOURCES: Mapping[str, Callable[["Stage[FetchSpec]"], Listing]] = {
+    "photos": list_photos,
+    "folder": list_folder,
+    "pairs": list_pairs,
+    "archive": list_archive,
+    "imagenet": list_imagenet,
+    "places365": list_places,
+    "celeba": list_celeba,
+    "celeba-hq": list_celeba_hq,
+    "torchvision": _torchvision,
+}
+"""Source, or reader of a published dataset → a function that lists what is to be fetched."""
+
+
+def run(stage: "Stage[FetchSpec]") -> None:
+    """Write `manifest.jsonl`, and beside it what cannot be read where it lies."""
+    known, fetch = stage.spec.known, stage.spec.fetch
+    listing = SOURCES[known.reader if known else fetch.source](stage)
+    header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
+    about = known.model_dump(include={"title", "version", "license", "citation", "homepage"}) if known else {}
+    manifest = write_manifest(
+        stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
+    )
+    if fetch.source == "archive" and not fetch.splits and (hint := like_splits(manifest.classes, fetch.source)):
+        say(f"fetch {stage.spec.name}: {hint}")
+    rejected = manifest.header["rejected"]
+    if rejected:
+        left_out = _examples(list(islice(manifest.rejected(), SHOWN)))
+        say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{left_out}")
+    stage.write_card(["manifest.jsonl", *_copies(manifest)], images=manifest.header["images"], rejected=rejected)
+
+
+def _copies(manifest: Manifest) -> list[str]:
+    """The files that lie in the stage's own folder: archives, or pictures in a folder."""
+    own = [Path(container) for container in manifest.header["containers"] if not Path(container).is_absolute()]
+    folder = manifest.path.parent
+    inside = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
+    return inside + [str(c) for c in own if (folder / c).is_file()]
+
+
+SHOWN = 5
+"""Files left out that a message lists."""
+
+
+def _entries(stage: "Stage[FetchSpec]", listing: Listing) -> Iterator[Entry]:
+    """The listed files, checked."""
+    opener = Opener([stage.path("") / container for container in listing.containers])
+    known, fetch = stage.spec.known, stage.spec.fetch
+    listed = require_complete(opener, listing.entries, known.images if known else {})
+    entries = checked(opener, listed, stage.spec.runtime.threads)
+    entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
+    return same_shapes(opener, require_pictures(opener, entries, fetch.splits or (known.splits if known else {})))
+
+
+def require_complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
+    """Yield the listed files. Raises DataError at their end unless each split has its published number of pictures."""
+    found, containers = Counter[str](), dict[str, int]()
+    for entry in entries:
+        if "reason" not in entry:
+            split = entry.get("split", "")
+            found[split] += 1
+            containers[split] = entry.get("container", 0)
+        yield entry
+    expected = {"": sum(published.values())} if "" in found else published
+    for split, number in expected.items() if published else ():
+        if found[split] != number:
+            there = [opener.containers[containers[split]]] if split in containers else opener.containers
+            place = ", ".join(map(str, there))
+            what = f"pictures of the split `{split}`" if split else "pictures"
+            raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {COMPLETE_IT}.")
+
+
+def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
+    """Yield the entries. Raises DataError at their end if no picture was among them, or none in one of `splits`."""
+    found, rejected = set[str](), list[Entry]()
+    for entry in entries:
+        if "reason" not in entry:
+            found.add(entry.get("split", ""))
+        elif len(rejected) < SHOWN:
+            rejected.append(entry)
+        yield entry
+    if not found:
+        raise DataError(f"{opener.containers[0]}: no picture in it that could be read{_examples(rejected)}")
+    for split, value in splits.items():
+        if split not in found:
+            raise DataError(
+                f"{opener.containers[0]}: no picture in it that could be read is in the split `{split}`, {value!r} (`splits`). "
+                "Write the name of a folder or list that has some."
+            )
+
+
+def _examples(rejected: list[Entry]) -> str:
+    lines = [f"\n  {entry['file']}: {entry['reason']}" for entry in rejected]
+    return ":" + "".join(lines) if lines else "; it has no files."
+
+
+def same_shapes(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries as they come. Raises DataError at their end if conditions were of another shape than their pictures."""
+    first, count = None, 0
+    for entry in entries:
+        if "condition" in entry and not same_shape(*entry["size"], *entry["condition"]["size"]):
+            first, count = first or entry, count + 1
+        yield entry
+    if first:
+        size = "{} × {}".format
+        raise DataError(
+            f"{opener.place(first)}: {size(*first['size'])}, and its condition "
+            f"{opener.place(first['condition'])}: {size(*first['condition']['size'])}. The two must have the same "
+            f"ratio of width to height, so that one lies on the other. Pairs with this fault: {count}."
+        )
+
+
+def same_shape(width: int, height: int, other_width: int, other_height: int) -> bool:
+    """Whether one size is the other at another scale, with sides that were rounded to whole pixels."""
+    return abs(width * other_height - other_width * height) <= max(width, height, other_width, other_height)

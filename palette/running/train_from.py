@@ -1,0 +1,84 @@
+"""`palette train -c FILE` where FILE is no stage's spec, but a config: of the workflow, or of the unofficial code.
+
+What training needs is made in this process, in the same results folder as `snakemake` would, which then finds it done.
+"""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palette.errors import ConfigError
+
+if TYPE_CHECKING:
+    from palette.planning.plan import Plan
+    from palette.stages.base import Spec
+
+
+def run(file: Path, experiment: str | None, gpus: int | None) -> None:
+    """Train the model of one experiment. experiment: may be left out if the config trains one model only.
+
+    gpus: take at most so many of the GPUs that the config asks for. Raises ConfigError for a file that is no config, and
+    for an experiment that is not there or needs no training.
+    """
+    from palette.interop.upstream_json import is_upstream_config
+    from palette.running.start import plan_of
+
+    config = _translated(file) if file.is_file() and is_upstream_config(file) else file
+    plan = plan_of([config])
+    folder = _train_folder(plan, config, experiment)
+    _make(plan, plan.stages[folder], gpus)
+    print(f"{plan.results / folder / 'model.safetensors'}\nTo sample and score: snakemake --configfile {config}")
+
+
+def _translated(file: Path) -> Path:
+    """The YAML config that the JSON config became, beside the weights that it starts from."""
+    from palette.system.files import write_text
+    from palette.system.progress import say
+
+    folder = Path("results/imported")
+    # By name, so that the command line as a whole does not depend on torch.
+    result = import_module("palette.interop.resume").converted(file, folder / file.stem, must_resume=True)
+    config = folder / f"{file.stem}.yaml"
+    write_text(config, result.text(file))
+    say(f"{result.report()}\n{file} as a config of the workflow: {config}")
+    return config
+
+
+def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
+    """The folder of the train stage that was asked for."""
+    from palette.planning.config_file import closest
+
+    trained = {row.experiment: row.training for row in plan.rows if row.training}
+    names = "".join(f"\n  {name}" for name in trained)
+    if experiment is None:
+        if len(set(trained.values())) != 1:
+            count = f"{len(set(trained.values()))} models are trained" if trained else "no model is trained"
+            raise ConfigError(
+                f"{config}: {count}. Say which with --experiment:{names}" if trained else f"{config}: {count}."
+            )
+        return next(iter(trained.values()))
+    if experiment not in trained:
+        rows = [row.experiment for row in plan.rows]
+        fault = "needs no training." if experiment in rows else f"no such experiment.{closest(experiment, trained)}"
+        raise ConfigError(f"--experiment {experiment}: {fault} In {config}, these are trained:{names}")
+    return trained[experiment]
+
+
+def _make(plan: "Plan", spec: "Spec", gpus: int | None) -> None:
+    """Run the stage `spec` after those that it reads, unless what it makes is there."""
+    from palette.stages.stage import Stage
+    from palette.system.progress import say
+
+    if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
+        say(f"{spec.folder}: done")
+        return
+    for parent in spec.parents.values():
+        _make(plan, plan.stages[parent], gpus)
+    say(f"{spec.folder}: {spec.verb}")
+    stage = Stage.read(spec.write(plan.results))
+    from palette.system.gpu_lease import lease
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
+    with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
+        stage.run()

@@ -1,0 +1,149 @@
+"""What all specs are made of."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import yaml
+from pydantic import Field
+
+from palette.config.options import Options
+from palette.system.files import write_text
+
+# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def digest(content: dict[str, Any]) -> str:
+    """Return ten hex digits over JSON values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+class Runtime(Options):
+    """How a stage is run. Changes no result, so it is outside the hash."""
+
+    threads: int = 1
+    """CPU cores."""
+    gpus: int = 0
+    """GPUs."""
+    weights: Path | None = None
+    """Where pretrained weights were found when the plan was made."""
+
+
+class Usual(NamedTuple):
+    """What a job asks of a cluster where the config says nothing else."""
+
+    memory_gb: float
+    """Of `train`, for each GPU."""
+    hours: float
+
+
+class Spec(Options):
+    """Base of all kinds."""
+
+    kind: ClassVar[str]
+    verb: ClassVar[str]
+    """The CLI subcommand that runs it."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """The kinds of its parents."""
+    keeps_old: ClassVar[bool] = True
+    """Whether results of several specs stand side by side, each in a folder with its hash."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """What its one job writes into its folder, beside the card."""
+    usual: ClassVar[Usual]
+    options: ClassVar[Mapping[str, str]] = {}
+    """Field → where it stands in the config; "" for all others, whose names are the config's."""
+
+    name: str
+    """For people; says which row or dataset this is."""
+    engine: str = ""
+    """Fingerprint of the code that runs (`palette/fingerprint.py`)."""
+    parents: dict[str, str] = Field(default_factory=dict)
+    """Role → folder of the stage that it reads, relative to the results folder."""
+    runtime: Runtime = Runtime()
+
+    @cached_property
+    def hash(self) -> str:
+        """Ten hex digits over everything that the result depends on."""
+        return self._digest({"name", "runtime"})
+
+    def _digest(self, exclude: set[str]) -> str:
+        return digest(self._content(exclude))
+
+    def _content(self, exclude: set[str]) -> dict[str, Any]:
+        """What the hash covers."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
+
+    @cached_property
+    def folder(self) -> str:
+        """Folder of the results, relative to the results folder: `train/photos-jpeg-palette-s0-1a2b3c4d5e`."""
+        return f"{self.kind}/{self.name}-{self.hash}" if self.keeps_old else self.kind
+
+    @cached_property
+    def card(self) -> str:
+        """The card of a stage that is one job, relative to the results folder: written last. Shards have cards of their own."""
+        return f"{self.folder}/card.json" if self.keeps_old else f"{self.folder}/card-{self.hash}.json"
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the shards; none of a kind that is made by one job."""
+        return []
+
+    @property
+    def jobs(self) -> list[str | None]:
+        """The shard of each of its jobs; None for the one job of the other kinds."""
+        return [*self.shards] or [None]
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Names of the files that its one job writes before the card."""
+        return self.files
+
+    def written(self, shard: str | None = None) -> list[str]:
+        """What its jobs write, or the job of one shard: paths relative to the results folder, cards last."""
+        return [*(f"{self.folder}/{name}" for name in self.artifacts), self.card]
+
+    @property
+    def cards(self) -> list[str]:
+        """The cards that it leaves."""
+        return [self.card]
+
+    def text(self) -> str:
+        """The spec as YAML, in the order of its fields."""
+        content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
+        return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+    def write(self, results: Path) -> Path:
+        """Write `spec.yaml` into the stage's folder unless the same text is there; return its path."""
+        path = results / self.folder / "spec.yaml"
+        text = self.text()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+        return path
+
+
+class Sharded(Spec):
+    """Base of the kinds that several jobs make, each a shard of the test images."""
+
+    shard_files: ClassVar[tuple[str, ...]]
+    """What the job of a shard writes, `{shard}` in place of its name; the last is its card."""
+    count: int
+    """Test images."""
+    shard_size: int
+
+    @property
+    def shards(self) -> list[str]:
+        """`000`, `001`, …"""
+        return [f"{shard:03}" for shard in range(-(-self.count // self.shard_size))]
+
+    def written(self, shard: str | None = None) -> list[str]:
+        shards = [shard] if shard else self.shards
+        return [f"{self.folder}/{name.format(shard=s)}" for s in shards for name in self.shard_files]
+
+    @property
+    def cards(self) -> list[str]:
+        return [f"{self.folder}/{self.shard_files[-1].format(shard=s)}" for s in self.shards]

@@ -1,0 +1,172 @@
+"""Which code a stage runs, as a hash that sees through comments, docstrings and formatting.
+
+The modules are found by following the import statements of the stage's entry module inside this package. Every one counts
+except those of `DECIDE_NOTHING`. Of the modules that declare options only what is computed from these counts.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+DECIDE_NOTHING = {
+    "palette.system.download",  # the bytes it brings are checked against their digest
+    "palette.errors",  # said when there is no result
+    "palette.system.files",  # writes whole files; their content comes from the caller
+    "palette.stages.fingerprint",
+    "palette.system.locks",  # one process at a time, or another waits
+    "palette.system.jobs",  # tells people what runs where
+    "palette.system.devices",  # cores and memory change no result beyond rounding
+    "palette.system.progress",  # lines on the screen
+    "palette.stages.base",  # hashes and names of files
+    "palette.stages.kinds",  # reads a spec, whose content is in the hash itself
+    "palette.stages.stage",  # paths and cards
+    "palette.training.allocation",  # asks the cluster for more time
+    "palette.training.board",  # shows a training in TensorBoard
+    "palette.training.heartbeat",  # tells people how far a training is
+    "palette.training.log",  # what people read of a training; no weight depends on it
+    "palette.training.machine",  # refuses what a machine cannot do
+    "palette.training.previews",  # shows images of a training
+    "palette.training.scratch",  # its copies are checked against their digest
+    "palette.training.signals",  # when a training saves and stops
+}
+"""Modules without influence on what a stage makes: neither they nor what only they import count."""
+DECLARING = ("palette.config.", "palette.stages.")
+"""Modules whose classes declare options. The values are in the spec, so the hash covers them already."""
+
+
+PLANNED = {"usual", "options"}
+"""Attributes of these classes that planning alone reads."""
+
+
+def _strip_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [
+                statement
+                for statement in node.body
+                if not (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(statement.value, ast.Constant)
+                    and isinstance(statement.value.value, str)
+                )
+            ]
+
+
+def _strip_declarations(tree: ast.Module) -> None:
+    """Leave out fields, validators, types, classes of nothing else, and imports of names that only these use."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _declares_option(statement)]
+    tree.body = [statement for statement in tree.body if not _declares_type(statement)]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]:
+        node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
+        if not node.names:
+            tree.body.remove(node)
+
+
+def _declares_option(statement: ast.stmt) -> bool:
+    """Return whether a statement of a class is a field, a validator or what only planning reads."""
+    if isinstance(statement, ast.FunctionDef):
+        return any("_validator" in ast.unparse(decorator) for decorator in statement.decorator_list)
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.targets[0]) in PLANNED
+    if not isinstance(statement, ast.AnnAssign):
+        return False
+    return ast.unparse(statement.target) in PLANNED or not ast.unparse(statement.annotation).startswith("ClassVar")
+
+
+def _declares_type(statement: ast.stmt) -> bool:
+    """Return whether a statement of a module is the name of a type, or a class without code."""
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.value).startswith(("Annotated[", "Literal["))
+    return isinstance(statement, ast.ClassDef) and not statement.body
+
+
+def essence(module: str, tree: ast.Module) -> object:
+    """Return what counts of a module's syntax tree, which is taken apart on the way."""
+    _strip_docstrings(tree)
+    if module.startswith(DECLARING):
+        _strip_declarations(tree)
+    return plain(tree)
+
+
+def plain(node: object) -> object:
+    """A syntax tree as nested lists, the same in every version of Python: fields that a version adds are empty in old code."""
+    if isinstance(node, ast.AST):
+        fields = [[name, plain(value)] for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return [type(node).__name__, *fields]
+    return [plain(item) for item in node] if isinstance(node, list) else repr(node)
+
+
+def _file(module: str) -> Path | None:
+    """The source file of `palette.x.y`, or None if there is no such module."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a syntax tree but those that only type checkers see."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from _run(node)
+
+
+@cache
+def _parse(module: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of one module's syntax tree, and the modules of this package that it imports."""
+    file = _file(module)
+    assert file is not None
+    tree = ast.parse(file.read_bytes())
+    imported: set[str] = set()
+    for node in _run(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    inside = {name for name in imported if name.startswith("palette.") and _file(name)}
+    if module == "palette.data.tasks":  # a folder found by listing: each file in it is part of the engine
+        inside |= {f"{module}.{task.stem}" for task in file.parent.glob("*.py") if task.stem != "__init__"}
+    digest = hashlib.sha256(repr(essence(module, tree)).encode()).hexdigest()
+    return digest, tuple(sorted(inside))
+
+
+def modules(entry: str) -> list[str]:
+    """The modules that decide what `entry` makes, itself included, sorted."""
+    found: set[str] = set()
+    waiting = [entry]
+    while waiting:
+        module = waiting.pop()
+        if module not in found | DECIDE_NOTHING:
+            found.add(module)
+            waiting += _parse(module)[1]
+    return sorted(found)
+
+
+def _data_files(found: list[str]) -> list[Path]:
+    """The templates and tables that the code of these modules reads, in the folders of their packages."""
+    packages = {PACKAGE / module.split(".")[1] for module in found}
+    return sorted(f for p in packages for f in p.rglob("[!.]*") if f.suffix in (".csv", ".html", ".css", ".js"))
+
+
+@cache
+def digests(entry: str) -> dict[str, str]:
+    """File of the package → ten hex digits over its syntax tree or bytes: `modules(entry)` and the data files beside them."""
+    found = modules(entry)
+    code = {str(file.relative_to(PACKAGE.parent)): _parse(module)[0] for module in found if (file := _file(module))}
+    data = {
+        str(file.relative_to(PACKAGE.parent)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in _data_files(found)
+    }
+    return {file: digest[:10] for file, digest in (code | data).items()}
+
+
+@cache
+def fingerprint(entry: str) -> str:
+    """Ten hex digits over `digests(entry)`."""
+    lines = [f"{file}:{digest}" for file, digest in digests(entry).items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]

@@ -1,0 +1,47 @@
+"""prepare: the originals become square images of one size, in a training and a test store without a shared pixel."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from palette.config.datasets import Squares
+from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.stage import Stage
+
+
+class PrepareRuntime(Runtime):
+    """The limits at which `prepare` stops, and the list of test images."""
+
+    bad_limit: float = 0.001
+    strict: bool = False
+    test_list: Path | None = None
+    classes: int = 1
+    """Fewest classes that its scores need, where the plan could not count them."""
+
+
+class PrepareSpec(Spec):
+    """fetch → `train.zip`, `test.zip`, and `train-conditions.zip`, `test-conditions.zip`, which are empty unless it is of pairs."""
+
+    kind = "prepare"
+    verb = "prepare"
+    reads = ("fetch",)
+    files = ("train.zip", "test.zip", "train-conditions.zip", "test-conditions.zip", "prepare.json")
+    usual = Usual(memory_gb=8, hours=4)
+    options: ClassVar[Mapping[str, str]] = {
+        "prepare": "datasets.{dataset}.prepare",
+    }
+    runtime: PrepareRuntime = PrepareRuntime()
+    prepare: Squares
+    test_list_sha256: str | None = None
+    """Of the list of test images; None: they are drawn."""
+
+
+def run(stage: Stage[PrepareSpec]) -> None:
+    """Write `train.zip`, `test.zip`, their conditions (empty stores, unless the dataset is of pairs) and `prepare.json`.
+
+    What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
+    A second process waits for the first, which is to find its files untouched, and takes what it has made.
+    """
+    from palette.data import prepare
+
+    prepare.run(stage)

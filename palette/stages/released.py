@@ -1,0 +1,103 @@
+"""A released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from palette.errors import DataError
+from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.stage import Stage
+from palette.system.download import Remote, download
+from palette.system.files import read_json, replacing, sha256
+
+
+class ReleasedRuntime(Runtime):
+    """Where a released model is to be had."""
+
+    card: str = ""
+    """Path or URL of its `model.json`."""
+
+
+class ReleasedSpec(Spec):
+    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+
+    kind = "released"
+    verb = "train"
+    files = ("model.safetensors", "model.json")
+    usual = Usual(memory_gb=4, hours=4)
+    options: ClassVar[Mapping[str, str]] = {
+        "sha256": "models.{model}.released.sha256",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "objective": "models.{model}.objective.kind",
+    }
+    runtime: ReleasedRuntime = ReleasedRuntime()
+    sha256: str
+    """Of its `model.json`."""
+    image_size: int
+    objective: str
+    """Its kind."""
+
+
+def run(stage: Stage[ReleasedSpec]) -> None:
+    """Get both files and check each against the SHA-256 that is known of it."""
+    spec, card = stage.spec, stage.spec.runtime.card
+    _get(card, stage.path("model.json"), spec.sha256)
+    facts = read_json(stage.path("model.json"))
+    _refuse_another(spec, facts)
+    weights = stage.path("model.safetensors")
+    _get(f"{card.rpartition('/')[0]}/model.safetensors", weights, facts["sha256"])
+    _refuse_broken(weights)
+    stage.write_card(["model.safetensors", "model.json"], released=card)
+
+
+def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
+    """Raise DataError for what describes no model, or one that the config does not speak of."""
+    try:
+        size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
+    except (DataError, KeyError, TypeError):
+        raise DataError(
+            f"{spec.runtime.card}: not the model.json of a model that palette trained or imported."
+        ) from None
+    if not isinstance(digest, str):
+        raise DataError(f"{spec.runtime.card}: does not say the SHA-256 of its weights.")
+    if size != spec.image_size:
+        raise DataError(
+            f"{spec.runtime.card}: a model for {size} pixels, and the dataset has {spec.image_size}. "
+            f"Set `image_size: {size}`, or take another model."
+        )
+    if kind != spec.objective:
+        raise DataError(
+            f"{spec.runtime.card}: the objective of this model is {kind}, and the config says {spec.objective}. "
+            f"Set `objective: {{kind: {kind}}}` beside `released`."
+        )
+
+
+def _refuse_broken(weights: Path) -> None:
+    """Raise DataError for a file that is no safetensors file, or whose values are not finite."""
+    from safetensors import SafetensorError, safe_open  # here, with torch behind it: a verb starts without
+
+    from palette.model.finite import require_finite
+
+    try:
+        with safe_open(weights, "pt") as file:
+            require_finite(((key, file.get_tensor(key)) for key in file.keys()), weights)  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise DataError(f"{weights}: not a readable safetensors file ({error}).") from None
+
+
+def _get(place: str, path: Path, digest: str) -> None:
+    """Bring the file of a path or URL to `path`. Raises DataError unless its SHA-256 is `digest`."""
+    if place.startswith(("http://", "https://")):
+        about = "It cannot be read from there. `models.….released.card` names the model.json."
+        download(Remote(path.name, (place,), sha256=digest, about=about), path)
+        return
+    with replacing(path) as temporary:
+        try:
+            shutil.copyfile(place, temporary)
+        except OSError as error:
+            raise DataError(
+                f"{place}: cannot be read ({error}). `models.….released.card` names the model.json."
+            ) from None
+        if (found := sha256(temporary)) != digest:
+            raise DataError(f"{place}: not the released file (sha256 {found}, expected {digest}).")

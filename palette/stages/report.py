@@ -1,0 +1,79 @@
+"""Figures, plots, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from palette.stages.base import Spec, Usual
+from palette.stages.rows import PLOTS, GalleryImages, Row, compared, picture_sets, sheet_name
+from palette.stages.stage import Stage
+
+
+class ReportSpec(Spec):
+    """Tables, samples and training logs → figures, `gallery/` and `index.html`."""
+
+    kind = "report"
+    verb = "report"
+    keeps_old = False
+    reads = ("tabulate", "score", "sample", "train", "prepare", "mask")
+    usual = Usual(memory_gb=16, hours=2)
+    options: ClassVar[Mapping[str, str]] = {
+        "": "report",
+        "rows": "experiments",
+        "tables": "tables",
+        "draw_inputs": "sample.draw_inputs",
+    }
+    title: str
+    inputs: int
+    draws: int
+    """Samples of one input."""
+    draw_inputs: int
+    """The test images that have several draws: the first ones."""
+    tables: dict[str, str]
+    """Table → hash of its tabulate stage, whose folder carries none."""
+    rows: tuple[Row, ...]
+    gallery: dict[str, GalleryImages] = Field(default_factory=dict)
+    """Dataset → the test images in the gallery; empty for no gallery."""
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        pictures = (*(f"figures/{name}" for name in self.figures), *(f"gallery/{name}" for name in self.gallery_files))
+        return ("index.html", *pictures)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
+        overview of them, the training curves, the plots that have rows to compare, and the masks.
+        """
+        trained = [row for row in self.rows if row.train]
+        tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
+        drawn = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained if row.sampler and self.draws > 1)
+        made = (*tests, *(f"draws/{name}" for name in drawn), *(f"failures/{name}" for name in tests))
+        curves = ("training.svg",) if any(row.training for row in trained) else ()
+        plots = [f"{name}.svg" for name, fields in PLOTS.items() if compared(self.rows, fields)]
+        return (*made, *(("overview.png", *curves, *plots) if tests else ()), *self.mask_sheets)
+
+    @property
+    def mask_sheets(self) -> dict[str, Row]:
+        """Pictures of evaluation masks: name → a row that is evaluated with them."""
+        return {f"masks-{row.dataset}-{row.condition}.png": row for row in reversed(self.rows) if row.mask}
+
+    @property
+    def gallery_sets(self) -> dict[str, GalleryImages]:
+        """The gallery's sets of pictures, by name."""
+        rows = [row for row in self.rows if row.dataset in self.gallery]
+        return {name: self.gallery[row.dataset] for row in rows for name in picture_sets(row).values()}
+
+    @property
+    def gallery_files(self) -> tuple[str, ...]:
+        """Names of the gallery's files; none where it shows nothing."""
+        sheets = [sheet_name(name, n) for name, images in self.gallery_sets.items() for n in range(images.sheets)]
+        return ("index.html", "preview.html", *sheets) if sheets else ()
+
+
+def run(stage: Stage[ReportSpec]) -> None:
+    """Draw everything and write the page last."""
+    from palette.publish.pages import draw
+
+    draw.run(stage)

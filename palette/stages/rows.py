@@ -1,0 +1,107 @@
+"""Rows of tables and pages, and the names of the pictures that they become."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from palette.config.datasets import PaperDataset
+from palette.config.options import Options
+from palette.config.tasks import Degradation
+
+
+class Row(Options):
+    """One experiment, as the tables and pages show it."""
+
+    experiment: str
+    dataset: str
+    task: str | None
+    degradation: Degradation | None
+    condition: str | None
+    """Evaluation mask, JPEG quality, or factor of super-resolution."""
+    model: str
+    sampler: str | None
+    evaluations: int | None
+    """NFE per image; None for rows without a network."""
+    seed: int
+    steps: int | None = None
+    """Optimizer steps of its training, where they are not the model's own."""
+    score: str
+    """Folder of the score stage."""
+    sample: str | None = None
+    """Folder of the sample stage; None for the originals."""
+    train: str | None = None
+    """Folder of the train stage, or of the released model that stands for it."""
+    prepare: str
+    """Folder of the prepare stage."""
+    mask: str | None = None
+    """Folder of the mask stage."""
+
+    @property
+    def training(self) -> str | None:
+        """Folder of the train stage, if the model is trained here."""
+        return self.train if self.train and self.train.startswith("train/") else None
+
+    @property
+    def milestone(self) -> str | None:
+        """`at step 100`, of a row on the way to the model's own steps or beyond."""
+        return f"at step {self.steps}" if self.steps else None
+
+
+class Evaluated(Options):
+    """A dataset as the tables describe it."""
+
+    published: PaperDataset | None
+    """Its name in the paper's tables; None: other images than the paper's."""
+    image_size: int
+    images: int
+    """Test images."""
+    reference_images: int | None
+    """Images that FID compares with; None: the originals of the test images."""
+
+
+def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
+    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.train:
+            groups.setdefault(tuple(getattr(row, name) for name in fixed), []).append(row)
+    return [g for g in groups.values() if len({tuple(getattr(row, name) for name in fields) for row in g}) > 1]
+
+
+PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
+"""Plot → the fields by which the rows differ that it compares."""
+
+
+class GalleryImages(Options):
+    """The test images of one dataset that the gallery shows, and how they lie in sheets."""
+
+    images: int
+    size: int
+    """Side of an image, in pixels."""
+
+    @property
+    def across(self) -> int:
+        """Images in a row of a sheet; as many rows make it a square of at most 2048 pixels, or one image."""
+        return max(1, min(16, 2048 // self.size))
+
+    @property
+    def sheets(self) -> int:
+        return -(-self.images // self.across**2)
+
+
+def picture_sets(row: Row) -> dict[str, str]:
+    """The pictures that the gallery has of a row: `input`, `output`, `original` → name of a set of sheets.
+
+    Rows share what is the same: a dataset's originals, a task's inputs. The row of the inputs has them as its output.
+    """
+    inputs, originals = f"inputs/{row.dataset}/{row.task}", f"originals/{row.dataset}"
+    if row.sample is None:
+        return {"original": originals}
+    if row.model == "input":
+        return {"output": inputs, "original": originals}
+    return {"input": inputs, "output": f"outputs/{row.experiment}", "original": originals}
+
+
+def sheet_name(pictures: str, number: int) -> str:
+    """`outputs/photos-jpeg-palette-s0-000.png`."""
+    return f"{pictures}-{number:03}.png"

@@ -1,0 +1,165 @@
+"""`palette sample`: the test images of one shard, degraded and restored → `shard-000.zip` and `draws-000.zip`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from palette.config.sampling import Sampler
+from palette.config.tasks import Degradation
+from palette.data.evaluation_inputs import Inputs
+from palette.data.external_outputs import images_of, read, require_size
+from palette.data.images.degraded import Image
+from palette.data.sources.matching import matched
+from palette.data.store.store import ImageStore, StoredImage, write_store
+from palette.errors import DataError
+from palette.stages.base import Runtime, Sharded, Usual
+from palette.stages.stage import Stage, verify
+from palette.system.files import read_json
+from palette.system.progress import track
+
+if TYPE_CHECKING:
+    from palette.diffusion.inference import Restorer
+
+
+class SampleRuntime(Runtime):
+    """Where somebody's outputs lie."""
+
+    folder: Path | None = None
+
+
+class SampleSpec(Sharded):
+    """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
+
+    kind = "sample"
+    verb = "sample"
+    reads = ("prepare", "mask", "train", "released")
+    shard_files = ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json")
+    usual = Usual(memory_gb=16, hours=4)
+    options: ClassVar[Mapping[str, str]] = {
+        "": "sample",
+        "sampler": "samplers.{sampler}",
+        "baseline": "model",
+        "degradation": "tasks.{task}.degradation",
+        "quality": "tasks.{task}.quality",
+        "factor": "tasks.{task}.factor",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "count": "datasets.{dataset}.prepare.test_images",
+        "seed": "seed",
+    }
+    runtime: SampleRuntime = SampleRuntime()
+    baseline: Literal["input", "folder"] | None
+    """`input`: the degraded images themselves. `folder`: somebody's outputs. Otherwise the trained model samples."""
+    outputs: str | None = None
+    """Digest of the names and sizes of somebody's outputs, so that a changed file is noticed."""
+    match_by: Literal["originals", "numbers"] | None = None
+    """What their names are; None: whichever fits."""
+    degradation: Degradation
+    quality: int | None
+    factor: int | None = None
+    sampler: Sampler | None
+    """None for regression, which is evaluated once."""
+    seed: int
+    image_size: int
+    batch_size: int
+    draws: int
+    draw_inputs: int
+
+
+Job = tuple[int, int]
+"""Test index, draw."""
+
+
+def run(stage: Stage[SampleSpec], shard: int) -> None:
+    """Sample the test images of `shard`."""
+    spec = stage.spec
+    with closing(inputs_of(stage)) as inputs:
+        folder, restorer = spec.runtime.folder, None if spec.baseline else load(stage)
+        for name, jobs in (("shard", first_draws(spec, shard)), ("draws", further_draws(spec, shard))):
+            images = taken(spec, jobs, inputs.tests, folder) if folder else restored(spec, jobs, inputs, restorer)
+            shown = track(images, f"sample {spec.name} {name} {shard}", len(jobs), "images")
+            write_store(stage.path(f"{name}-{shard:03}.zip"), shown, inputs.tests.classes)
+    stage.write_card(
+        [f"shard-{shard:03}.zip", f"draws-{shard:03}.zip"],
+        name=f"shard-{shard:03}.json",
+        seed=spec.seed,
+        images=len(first_draws(spec, shard)),
+    )
+
+
+def first_draws(spec: SampleSpec, shard: int) -> list[Job]:
+    """Draw 0 of each test image of the shard."""
+    first = shard * spec.shard_size
+    return [(index, 0) for index in range(first, min(spec.count, first + spec.shard_size))]
+
+
+def further_draws(spec: SampleSpec, shard: int) -> list[Job]:
+    """Draws 1 and up of those test images of the shard that get several; none where a second draw would be the same."""
+    if spec.sampler is None:
+        return []
+    indices = [index for index, _ in first_draws(spec, shard) if index < spec.draw_inputs]
+    return [(index, draw) for index in indices for draw in range(1, spec.draws)]
+
+
+def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
+    """The degraded test images. Raises DataError if there are fewer than the plan counts."""
+    spec = stage.spec
+    masks = stage.parent("mask", "masks.zip") if "mask" in spec.parents else None
+    inputs = Inputs(stage.parent("prepare", "test.zip").parent, masks, spec.degradation, spec.quality, spec.factor)
+    if len(inputs) < spec.count:
+        raise DataError(
+            f"{inputs.tests.path}: {len(inputs)} images, but the plan counts {spec.count}. Run `snakemake` again."
+        )
+    return inputs
+
+
+def load(stage: Stage[SampleSpec]) -> "Restorer":
+    """The trained model, ready to sample."""
+    from palette.diffusion.inference import Restorer, load_network, weights_file  # here: baselines do without torch
+    from palette.system import devices
+
+    devices.use(stage.spec.runtime.threads)
+    device = devices.local_device()
+    model = stage.parent("train", "model.json")
+    sampler = stage.spec.sampler
+    weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)
+    facts = read_json(model)
+    if stage.spec.degradation not in facts["mix"]:
+        known = ", ".join(facts["mix"]) or "no task"
+        raise DataError(
+            f"{model}: a model of {known}; it has never seen {stage.spec.degradation}. Take it out of that row."
+        )
+    network = load_network(model, weights, device, sampler.ema_width if sampler else None)
+    return Restorer(network, facts["objective"]["kind"], sampler, stage.spec.seed, device, facts["precision"])
+
+
+def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Restorer | None") -> Iterator[StoredImage]:
+    """The finished images of `jobs`, in order; without a restorer, the degraded images themselves.
+
+    A batch that is not full is filled up, so that an image has the same bytes whatever the shards: how floats are rounded
+    depends on the number of images in a batch, and only on that. Another `batch_size` moves pixels by 1 of 255 at most.
+    """
+    size = min(spec.batch_size, spec.count)
+    for start in range(0, len(jobs), size):
+        batch = jobs[start : start + size]
+        degraded = [inputs[index] for index, _ in batch]
+        missing = size - len(batch)
+        if restorer is None:
+            images = [d.image for d in degraded]
+        else:
+            images = restorer(degraded + degraded[:1] * missing, batch + batch[:1] * missing)
+        for (index, draw), image in zip(batch, images, strict=False):
+            yield stored(index, draw, image, inputs.tests)
+
+
+def taken(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) -> Iterator[StoredImage]:
+    """Somebody's outputs for `jobs`, in order. Raises DataError for a folder that has not one image for each test image."""
+    files = matched(folder, images_of(folder), tests, "folders.NAME.match_by", spec.match_by)
+    require_size(folder, [files[index] for index, _ in jobs], spec.image_size)
+    yield from (stored(index, draw, read(folder / files[index]), tests) for index, draw in jobs)
+
+
+def stored(index: int, draw: int, image: Image, tests: ImageStore) -> StoredImage:
+    """`00000017.png`, or `00000017-2.png` for a further draw; label and origin as the test image's."""
+    name = f"{index:08}-{draw}.png" if draw else f"{index:08}.png"
+    return StoredImage(name, image, tests.labels[index], {"index": index, "draw": draw, "original": tests.names[index]})

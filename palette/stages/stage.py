@@ -1,0 +1,147 @@
+"""A stage at work: its spec, its folder, its parents' folders, and the card that it leaves."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from palette import __version__
+from palette.errors import DataError
+from palette.stages.base import Spec
+from palette.stages.fingerprint import digests
+from palette.system.files import read_json, sha256, write_json
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Stage(Generic[S]):
+    """What a verb works with: `stage.spec`, `stage.path("shard-000.zip")`, `stage.parent("train", "model.json")`."""
+
+    spec: S
+    results: Path
+    """The results folder: all paths in specs are relative to it."""
+    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def read(cls, spec_file: Path) -> "Stage[Any]":
+        """The stage of a `results/<kind>/<name>/spec.yaml`."""
+        from palette.stages.kinds import read_spec  # here: each kind's module imports this one
+
+        spec = read_spec(spec_file)
+        results = spec_file.absolute().parents[
+            len(Path(spec.folder).parts)
+        ]  # not resolved: a stage's folder may be a link
+        return Stage(spec, results)
+
+    def run(self, *shard: int) -> None:
+        """Make it, or one shard of it, by the function `run` that stands beside its spec."""
+        import_module(type(self.spec).__module__).run(self, *shard)
+
+    def path(self, name: str) -> Path:
+        """A file of this stage."""
+        return self.results / self.spec.folder / name
+
+    def parent(self, role: str, name: str) -> Path:
+        """A file of a parent stage. Raises DataError if it is not there."""
+        path = self.results / self.spec.parents[role] / name
+        if not path.exists():
+            raise DataError(f"{path}: missing; the {role} stage has not run. `snakemake` runs it.")
+        return path
+
+    def forget_cards(self) -> None:
+        """Delete the cards of earlier specs in a folder that keeps one result: from now on it is none of theirs."""
+        for card in self.path("").glob("card-*.json"):
+            card.unlink()
+
+    def write_card(self, artifacts: list[str], name: str = "", **facts: Any) -> None:
+        """Write the card, last of all: what was made, from what, by which code, where and in how long.
+
+        artifacts: files of this stage, by name. name: card file, if not the stage's own (a shard has its own card).
+        facts: further entries, JSON values.
+        """
+        card = self.path(name) if name else self.results / self.spec.card
+        write_json(
+            card,
+            {
+                "kind": self.spec.kind,
+                "name": self.spec.name,
+                "spec": self.spec.hash,
+                "engine": self.spec.engine,
+                "modules": digests(f"palette.stages.{self.spec.kind}"),
+                "parents": {role: _made(self.results / folder) for role, folder in self.spec.parents.items()},
+                "artifacts": {
+                    a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts
+                },
+                "device": device(),
+                **facts,
+                "seconds": round(time.monotonic() - self.started, 1),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "commit": commit(),
+                "versions": versions(),
+                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            },
+        )
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    """A parent as a card records it: its folder, and the SHA-256 of each of its artifacts as its own cards say."""
+    cards = [read_json(file) for file in sorted(folder.glob("*.json"))]
+    artifacts = [card["artifacts"] for card in cards if isinstance(card, dict) and "artifacts" in card]
+    return {
+        "folder": f"{folder.parent.name}/{folder.name}",
+        "artifacts": {name: facts["sha256"] for made in artifacts for name, facts in made.items()},
+    }
+
+
+def verify(card: Path, artifact: str) -> Path:
+    """The path of `artifact` beside its card, after checking its bytes against the card. Raises DataError if they differ."""
+    path, expected = card.parent / artifact, read_json(card)["artifacts"][artifact]["sha256"]
+    if not path.exists() or sha256(path) != expected:
+        raise DataError(
+            f"{path}: not the file that its card describes. Delete {card.parent} and run `snakemake` again."
+        )
+    return path
+
+
+def device() -> str:
+    """`NVIDIA H100 80GB HBM3` where a GPU has been used, otherwise `cpu`."""
+    torch = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    return str(torch.cuda.get_device_name()) if torch and used else "cpu"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those packages that decide numbers, where they are loaded."""
+    found = {"python": platform.python_version(), "palette": __version__}
+    for package in ("torch", "torchvision", "numpy", "scipy", "pillow", "clean-fid"):
+        if package.replace("-", "").replace("pillow", "PIL") in sys.modules:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = "unknown"
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of this package's checkout, with `+changes` if files differ; None outside a checkout."""
+    checkout = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(checkout), *arguments]
+        return os.fsdecode(subprocess.run(command, capture_output=True, check=True).stdout).strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != checkout.resolve():  # an environment inside another repository
+            return None
+        head, dirty = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if dirty else "")

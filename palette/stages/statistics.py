@@ -1,0 +1,33 @@
+"""Gather the measured shards of a set that rows are compared with, and summarize it once for all of them → `statistics.npz`."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from palette.scoring.arrays import gather
+from palette.scoring.reference import save, summarize
+from palette.stages.base import Spec, Usual
+from palette.stages.stage import Stage
+
+
+class StatisticsSpec(Spec):
+    """features of a set that rows are compared with → `statistics.npz`."""
+
+    kind = "statistics"
+    verb = "score"
+    reads = ("features",)
+    files = ("statistics.npz",)
+    usual = Usual(memory_gb=32, hours=2)
+    options: ClassVar[Mapping[str, str]] = {
+        "count": "datasets.{dataset}.prepare.test_images",
+        "shard_size": "score.shard_size",
+    }
+    count: int
+    shard_size: int
+
+
+def run(stage: Stage[StatisticsSpec]) -> None:
+    """Normal distributions, kernels, neighborhoods."""
+    spec = stage.spec
+    shards = [stage.parent("features", f"shard-{shard:03}.npz") for shard in range(-(-spec.count // spec.shard_size))]
+    save(stage.path("statistics.npz"), summarize(gather(shards, spec.count, spec.shard_size, stage.path(""))))
+    stage.write_card(["statistics.npz"], images=spec.count)

@@ -1,0 +1,48 @@
+"""A table of the config → `<table>.csv`, `.md`, `.tex`, `.html`."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar
+
+from palette.config.scores import Table
+from palette.stages.base import Spec, Usual
+from palette.stages.rows import Evaluated, Row
+from palette.stages.stage import Stage
+
+TABLE_FORMATS = ("csv", "md", "tex", "html")
+"""Endings of the files that are made of each table."""
+
+
+class TabulateSpec(Spec):
+    """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
+    the trainings too."""
+
+    kind = "tabulate"
+    verb = "tabulate"
+    keeps_old = False
+    reads = ("score", "train")
+    usual = Usual(memory_gb=4, hours=1)
+    options: ClassVar[Mapping[str, str]] = {
+        "table": "tables.{table}",
+        "rows": "experiments",
+        "datasets": "datasets",
+    }
+    table: Table
+    rows: tuple[Row, ...]
+    datasets: dict[str, Evaluated]
+    """Of the rows, by name."""
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}.{ending}" for ending in TABLE_FORMATS)
+
+    @cached_property
+    def folder(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def run(stage: Stage[TabulateSpec]) -> None:
+    """Write the table in every format."""
+    from palette.publish.tables import write
+
+    write.run(stage)

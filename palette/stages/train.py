@@ -1,0 +1,94 @@
+"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
+`model.json`, `log.jsonl`."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from palette.config.models import Network, Objective
+from palette.config.tasks import Degradation
+from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.stage import Stage
+
+
+class TrainRuntime(Runtime):
+    """The options of `train` that change no result beyond rounding, and where the weights to start from are."""
+
+    checkpoint_every: int = 1_000
+    checkpoint_minutes: float = 30.0
+    checkpoints_kept: int = 2
+    milestones: tuple[int, ...] = ()
+    validate_every: int = 1_000
+    preview_every: int = 0
+    tensorboard: bool = False
+    compile: bool = False
+    recompute: bool = False
+    scratch: str | None = None
+    nodes: int = 1
+    start_from: Path | None = None
+    after: str | None = None
+    """Folder of the next shorter training with the same state, which is continued."""
+
+    @property
+    def devices(self) -> int:
+        """Processes that share a step, as planned. Fewer do the same in more micro-batches."""
+        return max(self.gpus, 1) * self.nodes
+
+
+class TrainSpec(Spec):
+    """prepare → `model.safetensors`, `averages.safetensors` (those of `ema_widths`), `model.json`, `log.jsonl`.
+
+    Of several datasets, the parents are `prepare-NAME`.
+    """
+
+    kind = "train"
+    verb = "train"
+    reads = ("prepare",)
+    files = ("model.safetensors", "averages.safetensors", "model.json", "log.jsonl")
+    usual = Usual(memory_gb=16, hours=24)
+    options: ClassVar[Mapping[str, str]] = {
+        "": "models.{model}.train",
+        "network": "models.{model}.network",
+        "objective": "models.{model}.objective",
+        "mix": "models.{model}.mix",
+        "image_size": "datasets.{dataset}.prepare.image_size",
+        "seed": "seed",
+        "start_sha256": "the file of models.{model}.train.start_from",
+    }
+    runtime: TrainRuntime = TrainRuntime()
+    mix: dict[Degradation, float]
+    """Task → proportion; a specialist has one entry."""
+    sources: dict[str, float] = Field(default_factory=lambda: {"prepare": 1.0})
+    """Role of a parent → share of its images among the examples."""
+    image_size: int
+    network: Network
+    objective: Objective
+    seed: int
+    steps: int
+    batch_size: int
+    accumulate: int
+    learning_rate: float
+    warmup: int
+    ema: float
+    ema_widths: tuple[float, ...]
+    clip: float
+    flip: bool
+    precision: Literal["fp32", "bf16", "fp16"]
+    validation_images: int
+    start_sha256: str | None
+    """Of the model that the training starts from; None: random weights."""
+
+    @cached_property
+    def state_key(self) -> str:
+        """Names the training state: the hash without the number of steps, so that a longer training continues."""
+        return self._digest({"name", "runtime", "steps"})
+
+
+def run(stage: Stage[TrainSpec]) -> None:
+    """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
+    from palette.training import job
+
+    job.run(stage)
