@@ -73,7 +73,7 @@ def spread(samples: list[float]) -> dict[str, float]:
 
 @dataclass
 class Comparison:
-    """Seconds of each run. Ratios are of neighbours: above 1, ours is faster."""
+    """Seconds of each run. Ratios are of neighbors: above 1, ours is faster."""
 
     reference: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Errors that a user can act on. Each carries its exit code; none is shown with a traceback.
 
 UserError
-├── ConfigError   2   a config, spec or command line that cannot be honoured
+├── ConfigError   2   a config, spec or command line that cannot be honored
 ├── DataError     3   a file that is missing, damaged or not what it should be
 └── Interrupted  75   stopped by a signal; a stage goes on with the same command
 """

@@ -17,7 +17,7 @@ from palette.system.progress import say
 def converted(file: Path, folder: Path, must_resume: bool) -> Converted:
     """The JSON config `file` as ours, its `resume_state` imported into a folder in `folder`, unless it is there.
 
-    must_resume: whether a checkpoint that is not there is an error, or only a line among those not honoured.
+    must_resume: whether a checkpoint that is not there is an error, or only a line among those not honored.
     """
     source = read_config(file)
     prefix = resume_state(source)
@@ -31,7 +31,7 @@ def converted(file: Path, folder: Path, must_resume: bool) -> Converted:
                 f"{error} {file} names it as path.resume_state; set that to null to train from random weights."
             ) from None
         result = convert(source)
-        result.not_honoured.append(f"path.resume_state: {error} Training starts from random weights.")
+        result.not_honored.append(f"path.resume_state: {error} Training starts from random weights.")
         return result
     return convert(source, _imported(source, prefix, folder))
 

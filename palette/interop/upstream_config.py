@@ -98,8 +98,8 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
     resume_state(source)  # it is the caller's to look at
     if metrics := source.get("model.which_metrics", list, []):
         named = ", ".join(source.class_of(f"model.which_metrics.{index}") for index in range(len(metrics)))
-        result.not_honoured.append(f"model.which_metrics: {named}: not measured here; scores are columns of `tables`.")
-    result.not_honoured += _leftovers(source)
+        result.not_honored.append(f"model.which_metrics: {named}: not measured here; scores are columns of `tables`.")
+    result.not_honored += _leftovers(source)
     result.notes.append(
         "After training, `snakemake` samples and scores. The feature network `photos` needs sub-folders of images as classes; without "
         "them, PSNR and SSIM alone are measured. FID needs `score: {extractors: [inception], weights: FOLDER}`."
@@ -134,7 +134,7 @@ def _name(source: Upstream) -> str:
 def _seed(source: Upstream, result: Converted) -> int:
     seed = source.get("seed", int, -1)
     if seed < 0:
-        result.not_honoured.append(
+        result.not_honored.append(
             f"seed: {seed} means another one in every run; here it is 0, and every run gives the same."
         )
     return max(seed, 0)
@@ -168,11 +168,11 @@ def _evaluation(source: Upstream, task: str, result: Converted) -> dict[str, str
     source.pass_over(f"{trained}.shape", f"{tested}.shape")
     mode = source.get(f"{tested}.mask_mode", str, "center" if task == "inpainting" else "manual")
     mask = "right" if task == "uncropping" else "centre" if mode == "center" else "free-form-20-30"
-    result.not_honoured.append(
+    result.not_honored.append(
         f"{trained}: {source.get(f'{trained}.mask_mode', str, 'none')!r} masks are not those of here, which are drawn as in the paper."
     )
     if mode != "center":
-        result.not_honoured.append(f"{tested}: evaluated with mask `{mask}`, the same for every model, not {mode!r}.")
+        result.not_honored.append(f"{tested}: evaluated with mask `{mask}`, the same for every model, not {mode!r}.")
     return {"degradation": task, "mask": mask}
 
 
@@ -191,10 +191,10 @@ def _network(source: Upstream, side: int, start: Path | None, result: Converted)
             f"{source.file}: {UNET}.channel_mults: {list(multipliers)}; whole numbers from 1 are possible here."
         )
     if not source.is_sr3 and multipliers[0] != 1:
-        result.not_honoured.append(f"{UNET}.channel_mults: the first convolution has {source.channels} channels here.")
+        result.not_honored.append(f"{UNET}.channel_mults: the first convolution has {source.channels} channels here.")
     for option, value in (("use_scale_shift_norm", True), ("resblock_updown", True), ("with_noise_level_emb", True)):
         if source.unet(option, bool, value) is not value:
-            result.not_honoured.append(f"{UNET}.{option}: always {str(value).lower()} here.")
+            result.not_honored.append(f"{UNET}.{option}: always {str(value).lower()} here.")
     source.pass_over(f"{UNET}.use_new_attention_order", f"{UNET}.conv_resample")  # without meaning for random weights
     attention = [side >> level for level, attends in enumerate(source.attending) if attends]
     if not attention:
@@ -227,7 +227,7 @@ def _head_channels(source: Upstream, result: Converted, widest: int) -> int:
     said, heads = source.unet("num_head_channels", int, -1), source.count(f"{UNET}.num_heads", 1)
     if said != -1:
         return said
-    result.not_honoured.append(
+    result.not_honored.append(
         f"{UNET}.num_heads: {heads}; heads have the same channels at every level here, {widest // heads}."
     )
     return max(widest // heads, 1)
@@ -241,7 +241,7 @@ def _loss(source: Upstream, result: Converted) -> str:
     if name not in LOSSES or module not in LOSS_MODULES:
         raise ConfigError(_own_class(source, path, found, LOSSES))
     if source.task in ("inpainting", "uncropping"):
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{path}: the mean over the hole; there, over the image, so that a large hole weighs more."
         )
     return LOSSES[name]
@@ -271,7 +271,7 @@ def _train(source: Upstream, images: Images, start: Path | None, result: Convert
     if epoch:
         train |= {"checkpoint_every": _within(saving * epoch), "validate_every": _within(validating * epoch)}
     else:
-        result.not_honoured.append(
+        result.not_honored.append(
             "train.save_checkpoint_epoch, train.val_epoch: without the number of images epochs are no steps; `checkpoint_every` and "
             "`validate_every` have their defaults."
         )
@@ -296,7 +296,7 @@ def _steps(source: Upstream, per_gpu: int, epoch: int | None, result: Converted)
     iterations, epochs = source.count("train.n_iter", 10**8), source.count("train.n_epoch", 10**8)
     by_images = -(-iterations // per_gpu)
     if epoch is None and epochs < 10**6:
-        result.not_honoured.append(
+        result.not_honored.append(
             f"train.n_epoch: without the number of images, {epochs} epochs are no steps; only n_iter counts."
         )
     steps = by_images if epoch is None else min(by_images, epochs * epoch)
@@ -314,7 +314,7 @@ def _within(steps: int) -> int:
 def _learning_rate(source: Upstream, result: Converted) -> float:
     path = f"{MODEL}.optimizers.0"
     if source.get(f"{path}.weight_decay", float, 0.0):
-        result.not_honoured.append(f"{path}.weight_decay: Adam has none here.")
+        result.not_honored.append(f"{path}.weight_decay: Adam has none here.")
     return source.get(f"{path}.lr", float, 1e-3)
 
 
@@ -323,7 +323,7 @@ def _ema(source: Upstream, result: Converted) -> float:
     if not source.has(path):
         return 0.0
     if source.get(f"{path}.ema_start", int, 1) > 1 or source.get(f"{path}.ema_iter", int, 1) > 1:
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{path}: averaged at every step from the first, with a decay that rises at the start."
         )
     result.notes.append("Samples come from the averaged weights; there, from the others.")
@@ -348,13 +348,13 @@ def _sampler(source: Upstream, result: Converted) -> tuple[str, dict[str, Any]]:
     """The paper's sampler with as many steps. The schedules of the four released configs are the paper's, and so ours."""
     trained, tested = _schedule(source, "train"), _schedule(source, "test")
     if trained != ("linear", 2000, 1e-6, 0.01):
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{NETWORK}.beta_schedule.train: {_said(trained)}; trained here with the paper's, linear from 1e-6 to 0.01 in 2000 steps."
         )
     steps = tested[1]
     if tested != ("linear", 1000, 1e-4, 0.09):
         how = "the paper's schedule" if steps == 1000 else "noise levels even in σ^(1/7)"
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{NETWORK}.beta_schedule.test: {_said(tested)}; sampled here in {steps} steps on {how}."
         )
     return f"ancestral{steps}", {"kind": "ancestral", "steps": steps}

@@ -86,7 +86,7 @@ def _split_anew(train: Place, test: Place, side: int, wanted: int | None, result
     """Training and test images drawn from the folder of the former."""
     fetch, count = {"source": "folder", "path": str(train.folder)}, _count(train.folder)
     if not count:
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{TRAIN}: no images in {train.folder} now, so `train_images` and `test_images` are not set. Set them, and `path`."
         )
         return Images(fetch, side, None, None)
@@ -96,11 +96,11 @@ def _split_anew(train: Place, test: Place, side: int, wanted: int | None, result
     most = len(train.listed) if train.listed else count
     number = min(wanted or count, most, count - held_out)
     if test.folder != train.folder:
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{TEST}: {test.folder} is not read; {held_out} images of {train.folder} are held out for testing instead."
         )
     if train.listed is not None or same:
-        result.not_honoured.append(
+        result.not_honored.append(
             f"{TRAIN}: of the {count} images in {train.folder}, {number} for training and {held_out} for testing are drawn by "
             "`prepare.seed`, not by the lists."
         )
@@ -118,7 +118,7 @@ def _place(source: Upstream, phase: str, result: Converted) -> Place:
     if source.has(f"{arguments}.data_flist"):  # colorization: numbers of files in two folders
         numbers = _lines(Path(source.get(f"{arguments}.data_flist", str, "")))
         if phase == TRAIN:
-            result.not_honoured.append(
+            result.not_honored.append(
                 f"{phase}.which_dataset: {root}/gray is not read; the gray image is computed from the color (Rec. 601 luma). If it "
                 "holds anything else, use `fetch: {source: pairs}` and the task `paired`."
             )
@@ -128,7 +128,7 @@ def _place(source: Upstream, phase: str, result: Converted) -> Place:
     files = _lines(root)
     if not files:
         if phase == TRAIN:
-            result.not_honoured.append(
+            result.not_honored.append(
                 f"{arguments}.data_root: the list {root} cannot be read now; `path` is its folder. Set it."
             )
         return Place(root.parent)
@@ -150,6 +150,6 @@ def _side(source: Upstream, result: Converted) -> int:
     sides = source.get(IMAGE_SIZE, list, [source.image_size])
     side = source.image_size
     squashed = f"the middle square becomes {side}×{side}; there, the whole image is squashed"
-    result.not_honoured.append(f"{IMAGE_SIZE}: {squashed}{'' if len(set(sides)) == 1 else f' to {sides}'}.")
+    result.not_honored.append(f"{IMAGE_SIZE}: {squashed}{'' if len(set(sides)) == 1 else f' to {sides}'}.")
     source.pass_over(f"{TEST}.which_dataset.args.image_size")
     return side

@@ -93,7 +93,7 @@ class Canvas:
 
     @property
     def shown(self) -> Image:
-        """The input beside which the result is to be seen: uint8 [height, width, 3], the hole in mid-grey."""
+        """The input beside which the result is to be seen: uint8 [height, width, 3], the hole in mid-gray."""
         return self.cropped(self.degraded.image)
 
     def cropped(self, image: Image) -> Image:
@@ -176,7 +176,7 @@ def enlarged(photo: Image, factor: int, width: int, height: int) -> Image:
 
 
 def extended(photo: Image, side: Side, width: int, height: int, filter_: Pictures.Resampling) -> Degraded:
-    """The photo on a canvas of `width` × `height`, mid-grey and to be generated where it is new."""
+    """The photo on a canvas of `width` × `height`, mid-gray and to be generated where it is new."""
     kept_width, kept_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
     left, above = int((width - kept_width) * side.left), int((height - kept_height) * side.above)
     image = np.full((height, width, 3), HOLE, np.uint8)
@@ -190,7 +190,7 @@ def extended(photo: Image, side: Side, width: int, height: int, filter_: Picture
 def padded(degraded: Degraded, multiple: int) -> Degraded:
     """Reflected right and below, up to multiples of `multiple`.
 
-    What mirrors a known pixel is known. What mirrors the hole is hole too: the network must neither be shown its grey as if
+    What mirrors a known pixel is known. What mirrors the hole is hole too: the network must neither be shown its gray as if
     it were part of the photo, nor what the mask hides.
     """
     height, width = degraded.image.shape[:2]

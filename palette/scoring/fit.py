@@ -1,6 +1,6 @@
 """Training of the classifier of the dataset's own images.
 
-It sees colours and sharp edges on purpose: all that training varies are mirrored and shifted crops, so that a lost colour or a
+It sees colors and sharp edges on purpose: all that training varies are mirrored and shifted crops, so that a lost color or a
 blurred edge moves the features.
 """
 
@@ -86,7 +86,7 @@ def batches(
 
 
 def augment(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Mirror half of the images [B,H,W,3] and shift each by up to SHIFT of its side, the edges repeated. Colours and sharpness stay."""
+    """Mirror half of the images [B,H,W,3] and shift each by up to SHIFT of its side, the edges repeated. Colors and sharpness stay."""
     count, height, width, _ = pixels.shape
     reach = max(1, round(width * SHIFT))
     padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")

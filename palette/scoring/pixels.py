@@ -32,6 +32,6 @@ def ssim(output: Image, original: Image) -> float:
 
 
 def chroma(image: Image) -> float:
-    """Mean over the pixels of √(Cb² + Cr²), in BT.601's YCbCr on [0,255] with Cb and Cr centred on 0. A grayscale image has 0."""
+    """Mean over the pixels of √(Cb² + Cr²), in BT.601's YCbCr on [0,255] with Cb and Cr centered on 0. A grayscale image has 0."""
     pixels = image.astype(np.float64)
     return float(np.hypot(pixels @ CB, pixels @ CR).mean())

@@ -66,7 +66,7 @@ def restored(network: nn.Module, batch: Batch, spec: "TrainSpec") -> Tensor:
 
 
 def sheet(batch: Batch, images: Tensor) -> npt.NDArray[np.uint8]:
-    """uint8 [H, W, 3]: the rows and columns of a preview. Holes are grey; the noise that the network sees there is no news."""
+    """uint8 [H, W, 3]: the rows and columns of a preview. Holes are gray; the noise that the network sees there is no news."""
     everywhere = batch.mask.flatten(1).all(dim=1)[:, None, None, None]
     shown = torch.where(batch.mask & ~everywhere, 0.0, batch.condition)
     columns = [to_pixels(column) for column in (shown, images, batch.x0)]  # each [B, H, W, 3]

@@ -104,7 +104,7 @@ def test_a_json_config_goes_on_from_its_checkpoint(capsys: pytest.CaptureFixture
     file = json_config(Path(), path__resume_state="200")
     assert main(["train", "-c", str(file)]) == 0
     told = capsys.readouterr()
-    assert "not honoured: seed" in told.err
+    assert "not honored: seed" in told.err
     written = Path(told.out.splitlines()[0])
     facts = json.loads(written.with_name("model.json").read_text())
     assert (facts["step"], facts["network"]["noise_embedding"]) == (3, "gamma")

@@ -49,8 +49,8 @@ def converted(tmp_path: Path) -> Callable[..., Converted]:
 
 def said(result: Converted, option: str) -> str:
     """The one line about an option."""
-    lines = [line for line in result.not_honoured if line.split(":")[0].endswith(option)]
-    assert len(lines) == 1, result.not_honoured
+    lines = [line for line in result.not_honored if line.split(":")[0].endswith(option)]
+    assert len(lines) == 1, result.not_honored
     return lines[0]
 
 
@@ -102,7 +102,7 @@ def test_everything_unknown_is_named(converted: Callable[..., Converted]) -> Non
         assert "unknown here" in said(result, option)
     assert "intervals of its own" in said(result, "train.log_iter")
     text = result.text(Path("faces.json"))
-    assert all(f"#   {line}" in text for line in result.not_honoured)
+    assert all(f"#   {line}" in text for line in result.not_honored)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_everything_unknown_is_named(converted: Callable[..., Converted]) -> Non
         ({f"{ARGS}image_size": [16, 32]}, "args.image_size"),
     ],
 )
-def test_what_cannot_be_honoured_is_named(
+def test_what_cannot_be_honored_is_named(
     changes: dict[str, Any], option: str, converted: Callable[..., Converted]
 ) -> None:
-    lines = [line for line in converted(**changes).not_honoured if option in line.split(":")[0]]
+    lines = [line for line in converted(**changes).not_honored if option in line.split(":")[0]]
     assert lines
     if option not in ("seed", "args.image_size"):
-        assert len(lines) > len([line for line in converted(seed=1).not_honoured if option in line.split(":")[0]])
+        assert len(lines) > len([line for line in converted(seed=1).not_honored if option in line.split(":")[0]])
 
 
 NAME = "datasets__train__which_dataset__name"
@@ -194,7 +194,7 @@ def test_values_that_are_not_possible(
 
 
 def test_schedules_of_the_released_configs_are_ours(converted: Callable[..., Converted]) -> None:
-    assert not [line for line in converted().not_honoured if "beta_schedule" in line]
+    assert not [line for line in converted().not_honored if "beta_schedule" in line]
 
 
 def test_attention_that_meets_no_level_is_noted(converted: Callable[..., Converted]) -> None:
@@ -226,7 +226,7 @@ def test_lists_of_files_split_as_there(
     result = converted(**roots, **{f"{ARGS}data_len": 25})
     dataset = result.config["datasets"]["faces"]
     assert dataset["prepare"] == {"image_size": 16, "train_images": 25, "test_images": 10}
-    assert not any("held out" in line or "prepare.seed" in line for line in result.not_honoured)
+    assert not any("held out" in line or "prepare.seed" in line for line in result.not_honored)
     found = fetched(result.config, tmp_path)
     assert found == {"train": {file.name for file in files[:30]}, "test": {file.name for file in files[30:]}}
 
@@ -271,7 +271,7 @@ def test_lists_that_share_images_are_split_anew(tmp_path: Path, converted: Calla
     roots = {f"{ARGS}data_root": str(tmp_path / "train.flist"), f"{TESTS}data_root": str(tmp_path / "test.flist")}
     result = converted(**roots)
     assert result.config["datasets"]["faces"]["fetch"]["path"] == str(tmp_path / "images")
-    assert any("not by the lists" in line for line in result.not_honoured)
+    assert any("not by the lists" in line for line in result.not_honored)
 
 
 def test_colorization(tmp_path: Path, converted: Callable[..., Converted]) -> None:
@@ -288,7 +288,7 @@ def test_colorization(tmp_path: Path, converted: Callable[..., Converted]) -> No
     assert dataset["fetch"]["path"] == str(tmp_path / "set/color")
     assert dataset["prepare"]["image_size"] == 224
     assert result.config["tasks"] == {"colorization": {"degradation": "colorization"}}
-    assert any("gray is not read" in line for line in result.not_honoured)
+    assert any("gray is not read" in line for line in result.not_honored)
 
 
 def test_images_that_are_not_there(converted: Callable[..., Converted], tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_images_that_are_not_there(converted: Callable[..., Converted], tmp_path
         "fetch": {"source": "folder", "path": str(tmp_path / "nowhere")},
         "prepare": {"image_size": 16},
     }
-    assert any("cannot be read now" in line for line in result.not_honoured)
+    assert any("cannot be read now" in line for line in result.not_honored)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_the_command_writes_yaml(
 ) -> None:
     file, output = json_config(tmp_path), tmp_path / "mine.yaml"
     assert main(["import", str(file), "-o", str(output)]) == 0
-    assert "not honoured: seed" in capsys.readouterr().out
+    assert "not honored: seed" in capsys.readouterr().out
     assert main(["config", "-c", str(output)]) == 0
     assert main(["import", str(file), "-o", str(output)]) == 2
     assert "is there already" in capsys.readouterr().err

@@ -12,14 +12,14 @@ Mask = npt.NDArray[np.bool_]
 """bool [H, W], True where the model must generate."""
 
 HOLE = 128
-"""Grey of the hole in pictures for people: the middle of the range, 0 in the network's units."""
+"""Gray of the hole in pictures for people: the middle of the range, 0 in the network's units."""
 
 
 @dataclass(frozen=True)
 class Degraded:
     """An image and where it must be restored.
 
-    image: uint8 [H, W, 3], the hole in mid-grey.
+    image: uint8 [H, W, 3], the hole in mid-gray.
     mask: bool [H, W], True where the model must generate; None: everywhere.
     """
 
@@ -52,7 +52,7 @@ class TaskModule(Protocol):
 
 
 def cut(image: Image, mask: Mask) -> Degraded:
-    """The image with mid-grey where `mask` is True."""
+    """The image with mid-gray where `mask` is True."""
     return Degraded(np.where(mask[:, :, None], np.uint8(HOLE), image), mask)
 
 

@@ -182,7 +182,7 @@ def _add_to_strip(strip: _Strip, block: Block, results: Path, number: int) -> No
 
 
 def liveliest_of_each_class(images: Sequence[Pixels], labels: Sequence[int]) -> list[int]:
-    """Of each class the index of the image with the most contrast and colour; the liveliest class first."""
+    """Of each class the index of the image with the most contrast and color; the liveliest class first."""
     lively = [float(image.std((0, 1)).mean() + 2 * image.std(2).mean()) for image in images]
     order = sorted(range(len(images)), key=lambda index: -lively[index])
     chosen: dict[int, int] = {}

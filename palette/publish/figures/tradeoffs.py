@@ -27,7 +27,7 @@ SCORES = ("fd", "psnr")
 WIDE = 10.0
 """From this ratio of the largest to the smallest on, an axis is logarithmic."""
 TICKS = (1.0, 2.0, 5.0)
-"""Its labelled values, times powers of ten."""
+"""Its labeled values, times powers of ten."""
 
 
 @dataclass(frozen=True)
