@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
 
     from palette.errors import UserError
-    from palette.scoring import compare
+    from palette.publish import compare
 
     found = compare.compare(arguments.old, arguments.new, arguments.unlike)
     if arguments.json:
