@@ -1,6 +1,6 @@
-"""`python -m palette <command>`: one command a verb, each running one stage from its spec, and those for people.
+"""`python -m palette <command>`: one command per verb, each running one stage from its spec, and the other commands.
 
-Only the standard library is imported until a command is known, so that help comes at once.
+Only the standard library is imported until a command is known, so that help appears at once.
 """
 
 import argparse
@@ -50,7 +50,7 @@ FOREIGN_OPTIONS = {
     "-d": "for a short trial, set a small `train.steps`",
     "-P": "processes find a free port themselves; leave it out",
 }
-"""Option of the unofficial code or its fork → what replaces it here."""
+"""Option of the unofficial code or its fork → its replacement here."""
 FULL = "Free some space (`python -m palette gc` shows what may go) and run the same command again."
 CLOSED = "Let this user write there, or name another folder."
 LESS = "This does not fit into memory. To sample, lower `sample.batch_size`; to train, raise `accumulate` or set `recompute: true`."
@@ -64,11 +64,11 @@ WAYS_OUT = {
     errno.EPERM: CLOSED,
     errno.ENAMETOOLONG: "Choose a shorter path.",
 }
-"""What a disk refuses → what to do."""
+"""Error number when a file cannot be written or read → what to do."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations: `--gpu 0` is not `--gpus 0`."""
+    """Parser that accepts no abbreviations: `--gpu 0` is not `--gpus 0`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -90,14 +90,14 @@ def _add_verb(commands: "argparse._SubParsersAction[_Parser]", verb: str, text: 
 
 
 def commands_for_people() -> dict[str, ModuleType]:
-    """Return what is not a stage: each module of `palette/commands`, by its `NAME` or the name of its file."""
+    """Return the commands that run no stage: each module of `palette/commands`, by its `NAME` or file name."""
     files = sorted((Path(__file__).parent / "commands").glob("[!_]*.py"))
     modules = [import_module(f"palette.commands.{file.stem}") for file in files]
     return {getattr(module, "NAME", module.__name__.rpartition(".")[2]): module for module in modules}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = _Parser(
         prog="python -m palette",
         description="Palette: image-to-image diffusion models. Each verb runs one stage; `snakemake` runs them all.",
@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _foreign(given: Sequence[str]) -> str:
-    """Return a hint for a command or for options of the unofficial code; empty without any."""
+    """Return a hint for a command or options of the unofficial code; empty if there are none."""
     command = next(iter(given[1:] if given[:1] == ["-p"] else given), "")
     if command in FOREIGN_COMMANDS:
         return f"{command}: a command of the unofficial code. Here, {FOREIGN_COMMANDS[command]}."
@@ -184,7 +184,10 @@ def print_any_text() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors that a user can act on are one message, without a traceback."""
+    """Run one command and return its exit code.
+
+    Errors that a user can act on are printed as one message, without a traceback.
+    """
     print_any_text()
     given, top = sys.argv[1:] if argv is None else argv, parser()
     if hint := _foreign(given):

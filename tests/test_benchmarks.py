@@ -40,6 +40,7 @@ def test_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{name}: {facts['ratio']['median']:.2f}x [" in capsys.readouterr().out or name != "training step"
 
 
+@pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
     facts = run("memory", tmp_path)["training"]
     assert len(facts["reference_seconds"]) == len(facts["ours_seconds"]) == 2
@@ -62,6 +63,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "BATCH", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_batches")
 def test_scoring(tmp_path: Path) -> None:
     found = run("scoring", tmp_path)
@@ -98,6 +100,7 @@ def check_soak(found: dict[str, Any], kills: dict[str, int]) -> None:
     assert all(found[stage]["undisturbed"]["work_seconds"] > 0 for stage in ("fetch", "prepare"))
 
 
+@pytest.mark.slow
 def test_soak(tmp_path: Path) -> None:
     check_soak(run_and_read("soak", tmp_path, "soak-600", "--quick"), {"fetch": 1, "prepare": 2, "mask": 0})
 

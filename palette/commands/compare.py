@@ -1,4 +1,4 @@
-"""`palette compare`: two scores side by side, and whether they differ by more than their uncertainty."""
+"""`palette compare`: comparison of two scores, and whether they differ by more than their uncertainty."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the comparison. Ends with exit code 1 where a score is worse by more than the uncertainty of both."""
+    """Print the comparison. Exits with code 1 if a score is worse by more than the uncertainty of both."""
     import json
 
     from palette.errors import UserError

@@ -1,4 +1,4 @@
-"""`palette config`: check a config, or print what every config may say."""
+"""`palette config`: check of a config, or its schema and the reference of all options."""
 
 import argparse
 from pathlib import Path

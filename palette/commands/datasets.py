@@ -1,4 +1,4 @@
-"""`palette datasets`: the published datasets that are known, what is there of them, and what they cost."""
+"""`palette datasets`: known published datasets, which of their files exist, disk space and license."""
 
 import argparse
 from pathlib import Path
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print it. Downloads nothing."""
+    """Print the datasets, in detail if they are named. Downloads nothing."""
     from palette.data.sources.files import data_folder
     from palette.data.sources.registry import registry
     from palette.errors import ConfigError
@@ -65,7 +65,7 @@ def _disk(dataset: "KnownDataset") -> str:
 
 
 def _here(file: "DataFile", dataset: "KnownDataset", folder: Path) -> str:
-    """What is there of a file, in a word."""
+    """Return the state of a file: `there`, `wrong`, `missing` or `not needed`."""
     from palette.data.sources.files import other_size
     from palette.data.sources.planned import needed
 
@@ -113,7 +113,7 @@ def _describe(name: str, dataset: "KnownDataset", folder: Path) -> None:
 
 
 def _check(dataset: "KnownDataset", folder: Path) -> None:
-    """Read what is there. Raises DataError for the first file that is not the known one."""
+    """Check the files that exist. Raises DataError for the first that is not the known one."""
     from palette.data.sources.files import verify
 
     for file in dataset.files:

@@ -1,4 +1,4 @@
-"""`palette gc`: what of the results no config refers to any more, and its removal."""
+"""`palette gc`: results that no config refers to any more, and their removal."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Show, and delete if asked to."""
+    """Print these results, and delete them if requested."""
     from palette.errors import ConfigError
     from palette.running.cleanup import alone, delete, find
     from palette.running.start import plan_of

@@ -1,4 +1,4 @@
-"""`palette import`: checkpoints and configs of the unofficial code, and ADM's released networks."""
+"""`palette import`: import of checkpoints and configs of the unofficial code, and of ADM's released networks."""
 
 import argparse
 from pathlib import Path
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Import what FILE is, and say what was done."""
+    """Import the model or config in FILE, and print a report."""
     from palette.interop.upstream_json import is_upstream_config
 
     if arguments.file.is_file() and is_upstream_config(arguments.file):

@@ -1,4 +1,4 @@
-"""`palette info`: what the models of a config cost, or what a trained model is."""
+"""`palette info`: cost of a config's models, or description of a trained model."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print it. Runs nothing, needs no GPU, and no memory for the weights."""
+    """Print the facts. Runs nothing, and needs no GPU and no memory for the weights."""
     import json
 
     from palette.costs import models

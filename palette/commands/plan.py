@@ -1,4 +1,4 @@
-"""`palette plan`: what a config would run now, why, and what it would cost."""
+"""`palette plan`: jobs that a config would run now, the reasons for them, and their cost."""
 
 import argparse
 import json
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print it. Runs nothing."""
+    """Print the plan, and write the specs if requested. Runs nothing."""
     from palette.running.start import plan_of, write_specs
 
     plan = plan_of([arguments.config])
@@ -52,14 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def options() -> argparse.Namespace:
-    """The defaults of all arguments."""
+    """Return the defaults of all arguments."""
     parser = argparse.ArgumentParser()
     arguments(parser)
     return parser.parse_args([])
 
 
 def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
-    """What was asked for of `plan`, as text or JSON; and the picture, if one was asked for."""
+    """Return the requested report on `plan` as text or JSON, and draw the schedule if requested."""
     from palette.costs import text
     from palette.costs.summary import enough, planned
     from palette.costs.truth import truth
@@ -82,7 +82,10 @@ def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
 
 
 def shown_briefly(plan: "Plan", files: Collection[str], gpus: int | None) -> str:
-    """The cost of the jobs that make any of `files`, on as many GPUs, in a few lines; nothing, if there are no such jobs."""
+    """Return, in a few lines, the cost of the jobs that make any of `files`; empty if there are no such jobs.
+
+    gpus: number of GPUs; None: as many as the largest job of the plan requests.
+    """
     from palette.costs import text
     from palette.costs.summary import costed, enough
 
@@ -93,7 +96,7 @@ def shown_briefly(plan: "Plan", files: Collection[str], gpus: int | None) -> str
 
 
 def shown_losses(plan: "Plan", files: Collection[str]) -> str:
-    """Return what a change of code throws away of the trainings among the jobs that make any of `files`; empty if nothing."""
+    """Return what a code change throws away of the trainings that make any of `files`; empty if nothing."""
     from palette.costs import text
     from palette.costs.losses import losses
 
@@ -101,7 +104,10 @@ def shown_losses(plan: "Plan", files: Collection[str]) -> str:
 
 
 def jobs_that_make(plan: "Plan", files: Collection[str]) -> dict[str, list["Job"]]:
-    """Return the jobs that make any of `files`, by the folder of their stage."""
+    """Return the jobs that make any of `files`, by the folder of their stage.
+
+    Only the first output of each job counts.
+    """
     from palette.planning.remaining import jobs_of
 
     def runs(job: "Job") -> bool:
@@ -111,7 +117,10 @@ def jobs_that_make(plan: "Plan", files: Collection[str]) -> dict[str, list["Job"
 
 
 def device_of(plan: "Plan", asked: str | None) -> str:
-    """The key of the device that is asked for, by the command line or the config's budget; or that of this machine."""
+    """Return the key of the device named on the command line or in the config's budget, or of this machine's.
+
+    Raises ConfigError for a device that the table lacks.
+    """
     from palette.costs.gpus import GPUS, here
 
     budget = plan.config.budget

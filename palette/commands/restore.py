@@ -1,4 +1,4 @@
-"""`palette restore`: one's own photographs through a trained model."""
+"""`palette restore`: restoration of the user's photographs with a trained model."""
 
 import argparse
 import hashlib
@@ -66,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Restore all photos, as far as they can be read, and write the page."""
+    """Restore all photos that can be read, and write the page."""
     from palette.errors import DataError, Interrupted
     from palette.restore.files import PAGE
     from palette.system.progress import say
@@ -98,7 +98,7 @@ def _count(number: int, of: str) -> str:
 
 @dataclass
 class Work:
-    """A call of the command."""
+    """One call of the command."""
 
     model: "Model"
     request: "Request"
@@ -109,15 +109,15 @@ class Work:
     value_range: "Range | None"
     out: Path
     photos: list[tuple[Path, str]]
-    """Each with the name of its results."""
+    """Photos, each with the name of its results."""
     kept: dict[str, int] = field(default_factory=dict)
-    """Name of results → number of samples, the first ones, that an earlier run of the same command has left."""
+    """Name of results → number of samples, always the first ones, that an earlier run of the same command has left."""
     progress: "Progress" = field(init=False)
-    """Counts blocks of the network, because an evaluation of a large photo takes minutes."""
+    """Progress in blocks of the network, because an evaluation of a large photo takes minutes."""
     blocks: int = 0
-    """Number of the network's blocks."""
+    """Number of blocks in the network."""
     current: str = ""
-    """The photo that is being restored."""
+    """Path of the photo that is being restored."""
     done: "list[Restored]" = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -126,14 +126,14 @@ class Work:
         return (self.samples - self.kept.get(name, 0)) * (self.sampler.evaluations if self.sampler else 1)
 
     def results(self, name: str) -> list[Path]:
-        """The files of one photo's samples."""
+        """Return the result files of one photo, one per sample."""
         from palette.restore.files import result_path
 
         return [result_path(self.out, name, number) for number in range(self.samples)]
 
     @cached_property
     def identity(self) -> str:
-        """Everything that decides a result but the photo and the number of the sample, as text."""
+        """Text that covers everything that determines a result except the photo and the number of the sample."""
         from palette.stages.fingerprint import fingerprint
         from palette.system.files import sha256
 
@@ -145,14 +145,14 @@ class Work:
         return json.dumps([model, request, self.value_range, sampler, self.seed, code], sort_keys=True)
 
     def mark(self, photo: Path) -> str:
-        """Return a digest of all that the results of a photo are made of; they carry it."""
+        """Return a digest of everything that determines the results of a photo. The results carry it."""
         from palette.system.files import sha256
 
         return hashlib.sha256(f"{self.identity} {sha256(photo)}".encode()).hexdigest()[:16]
 
 
 def _plan(arguments: argparse.Namespace) -> Work:
-    """Check all that can be checked before the first photo is read; return the work."""
+    """Check everything that can be checked before the first photo is restored; return the work."""
     from palette.errors import listed
     from palette.restore import Request, load
     from palette.restore.files import PAGE, check_results, photos_in, result_names, skipped_files
@@ -194,7 +194,10 @@ def _plan(arguments: argparse.Namespace) -> Work:
 
 
 def _own_results(work: Work) -> set[Path]:
-    """Return the results that an earlier run of the same command has left; record in `work.kept` how many need not be made."""
+    """Return the results that an earlier run of the same command has left.
+
+    Records in `work.kept` how many of them need not be made again.
+    """
     from palette.restore.files import has_mark, is_whole
 
     found: set[Path] = set()
@@ -208,7 +211,7 @@ def _own_results(work: Work) -> set[Path]:
 
 
 def _estimate_time(work: Work, hours: float) -> None:
-    """Say how long it will take, by estimate. Raises ConfigError for more than `hours`."""
+    """Print the estimated time. Raises ConfigError if it is more than `hours`."""
     from palette.costs.text import duration
     from palette.errors import ConfigError, DataError
     from palette.restore.pace import measure
@@ -251,7 +254,7 @@ def _show_progress(work: Work) -> None:
 
 
 def _restore(work: Work, photo: Path, name: str) -> None:
-    """Restore one photo and write its samples; record what is wrong with it."""
+    """Restore one photo and write its samples; record the error if it cannot be restored."""
     import numpy as np
 
     from palette.errors import DataError
@@ -292,7 +295,10 @@ def _drawn(work: Work, photo: Path, name: str, ready: "Canvas") -> "Restored":
 
 
 def _hint(work: Work, photo: Path, before: int, after: int) -> None:
-    """Artifacts of JPEG are as large as pixels."""
+    """Print a hint, for the first photo only, if the removal of JPEG artifacts makes it smaller.
+
+    Its artifacts, which are as large as pixels, then become smaller too.
+    """
     from palette.system.progress import say
 
     if work.request.task == "jpeg" and work.request.size is None and after < before and not work.done:

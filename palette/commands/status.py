@@ -1,4 +1,4 @@
-"""`palette status`: what runs where, and how far it is."""
+"""`palette status`: jobs that are running, where they run, and their progress."""
 
 import argparse
 from pathlib import Path
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print it. Reads files only."""
+    """Print the status, again and again with `--watch`. Only reads files."""
     import json
     import time
 

@@ -1,1 +1,1 @@
-"""What a plan will run, why, and what that costs, on GPUs that need not be there."""
+"""Reports on a plan: its jobs, the reasons for them, and their cost, also on GPUs that this machine does not have."""

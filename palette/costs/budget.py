@@ -1,4 +1,4 @@
-"""Asking before a run that costs more than the config's budget."""
+"""Confirmation before a run that costs more than the config's budget."""
 
 import sys
 from collections.abc import Callable
@@ -11,12 +11,15 @@ from palette.system.units import rounded
 
 
 def on_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Return whether a user can be asked: stdin and stderr are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def keep_within_budget(plan: Plan, asks: Callable[[], bool] = on_terminal, answer: Callable[[], str] = input) -> None:
-    """Return if what remains to be done is within the budget or the user agrees; otherwise raise ConfigError."""
+    """Raise ConfigError if the remaining jobs exceed the config's budget and the user does not agree to run them.
+
+    asks: returns whether a user can be asked. answer: reads the user's reply.
+    """
     budget = plan.config.budget
     if budget is None or budget.gpu_hours is None:
         return

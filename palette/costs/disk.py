@@ -1,4 +1,4 @@
-"""What a plan will write on the disk of its results."""
+"""Disk space that a plan's results will need."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from palette.stages.train import TrainSpec
 
 
 def parameters(network: Network, image_size: int) -> int:
-    """About how many parameters the U-Net has: those of its convolutions, attention and modulation, from above."""
+    """Return an upper estimate of the U-Net's parameters: its convolutions, attention and modulation."""
     total = block = 0
     for side, multiplier in zip(network.sides(image_size), network.multipliers, strict=True):
         channels, context = network.channels * multiplier, network.context if side in network.attention else None
@@ -29,7 +29,7 @@ def parameters(network: Network, image_size: int) -> int:
 
 
 def disk_bytes(plan: Plan, folders: Iterable[str]) -> int:
-    """About how many bytes the stages in these folders will write, from above."""
+    """Return an upper estimate of the bytes that the stages in these folders will write."""
     total = 0
     for spec in (plan.stages[folder] for folder in folders):
         if isinstance(spec, PrepareSpec):
@@ -52,7 +52,7 @@ def disk_bytes(plan: Plan, folders: Iterable[str]) -> int:
 
 
 def full_disk(plan: Plan) -> Iterator[str]:
-    """What to say if what is planned does not fit on the disk of the results folder."""
+    """Yield a message if the planned results do not fit on the disk of the results folder."""
     place = plan.results.absolute()
     while not place.exists():
         place = place.parent

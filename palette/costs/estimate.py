@@ -1,4 +1,4 @@
-"""What the jobs of a plan will take: seconds, GPUs, memory and disk, put right by records of earlier jobs where there are any."""
+"""Estimated seconds, devices and memory of a plan's jobs, corrected by records of earlier jobs where there are any."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,26 +34,26 @@ from palette.stages.sample import SampleSpec
 from palette.stages.train import TrainSpec
 
 ON_GPU = ("train", "sample", "extractor", "features")
-"""Kinds whose time depends on the device."""
+"""Kinds of stages whose time depends on the device."""
 RESERVED = 2 * 10**9
-"""Bytes of a GPU that CUDA, cuDNN's workspaces and fragmentation take."""
+"""Bytes of GPU memory that CUDA, cuDNN's workspaces and fragmentation take."""
 STATE = 16
-"""Bytes of a parameter in training: itself, its gradient, Adam's two moments, in float32."""
+"""Bytes per parameter in training: weight, gradient and Adam's two moments, in float32."""
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks/results"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one job."""
+    """Estimated cost of one job."""
 
     job: Job
     kind: str
     seconds: float
     gpus: int
-    """Devices that it holds; on a machine without GPUs it runs on the CPU instead."""
+    """GPUs that the job holds; CPU cores if the device is `cpu`."""
     flops: float
     basis: str
-    """What the seconds rest on."""
+    """Source of the estimated seconds."""
 
     @property
     def gpu_hours(self) -> float:
@@ -62,18 +62,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one device in training."""
+    """Memory of one device in training."""
 
     model: str
     image_size: int
     state: int
     """Bytes of weights, gradients, moments and averages."""
     image: int
-    """Bytes of one image more."""
+    """Bytes per additional image."""
     batch: int
-    """Images of a micro-batch as configured."""
+    """Images per micro-batch as configured."""
     largest: int
-    """Images of a micro-batch that fit; 0: not even one."""
+    """Largest number of images per micro-batch that fits; 0 if not even one does."""
 
     @property
     def needed(self) -> int:
@@ -81,14 +81,17 @@ class Memory:
 
 
 def asked_devices(spec: Spec, device: str) -> int:
-    """GPUs of all nodes, or cores of the CPU, that a job of this stage asks for."""
+    """Return the devices that a job of this stage requests: GPUs on all nodes, or CPU cores."""
     nodes = spec.runtime.nodes if isinstance(spec, TrainSpec) else 1
     return spec.runtime.threads if device == "cpu" else spec.runtime.gpus * nodes
 
 
 @dataclass
 class Estimator:
-    """For one plan on one kind of device. device: a key of `GPUS`. most: devices that there are, if they are counted."""
+    """Cost estimates for one plan on one kind of device.
+
+    device: a key of `GPUS`. most: number of available devices; None for no limit.
+    """
 
     plan: Plan
     device: str
@@ -103,13 +106,17 @@ class Estimator:
 
     @classmethod
     def of(cls, plan: Plan, device: str, most: int | None = None) -> "Estimator":
-        """With the records that lie in the plan's results."""
+        """Return an estimator that uses the records in the plan's results."""
         return cls(plan, device, most, records(plan.results))
 
     # ------------------------------------------------------------------------------------------------- work
 
     def work(self, spec: Spec, shard: str | None = None, done: int | None = None) -> Work:
-        """done: of a training, the steps that are not to be counted; None: those of the state from which it would go on."""
+        """Return the work of one job of a stage.
+
+        shard: None for all test images. done: steps of a training that are not counted; None: those of the saved state,
+        or of the shorter training, from which it would continue.
+        """
         if isinstance(spec, TrainSpec):
             from_state = max(last_state(self.plan.results, spec), self.continued(spec)) if done is None else done
             return train_work(spec, from_state)
@@ -128,12 +135,12 @@ class Estimator:
         return other_work(spec)
 
     def continued(self, spec: Spec) -> int:
-        """Steps of the training that this one waits for and goes on from; 0 without one."""
+        """Return the steps of the shorter training that this one waits for and continues; 0 if there is none."""
         shorter = self.plan.stages.get(spec.runtime.after or "") if isinstance(spec, TrainSpec) else None
         return shorter.steps if isinstance(shorter, TrainSpec) else 0
 
     def _parent(self, spec: Spec, role: str) -> Spec | None:
-        """A parent, of this plan or of an earlier one that lies on disk; None if there is none to be read."""
+        """Return a parent stage, from this plan or from an earlier one on disk; None if none can be read."""
         folder = spec.parents.get(role, "")
         if folder in self.plan.stages or not folder:
             return self.plan.stages.get(folder)
@@ -148,7 +155,7 @@ class Estimator:
         return Sampled.trained(model) if isinstance(model, TrainSpec) else None
 
     def _image_size(self, spec: Spec) -> int:
-        """Of the images of its parent `prepare`; 0 without one."""
+        """Return the image size of the parent `prepare`; 0 if there is none."""
         prepare = self._parent(spec, "prepare")
         return prepare.prepare.image_size if isinstance(prepare, PrepareSpec) else 0
 
@@ -157,7 +164,10 @@ class Estimator:
         return extractor.extractor if isinstance(extractor, ExtractorSpec) else ""
 
     def _likeness(self, spec: Spec) -> str:
-        """Equal for jobs whose times can be taken from each other's: of kinds with a network, the network at work."""
+        """Return a key that is equal for jobs with comparable times.
+
+        For kinds with a network, it describes the network in use; for other kinds, it is empty.
+        """
         match spec:
             case TrainSpec(runtime=runtime):
                 return repr((spec.network, spec.image_size, spec.precision, runtime.recompute, runtime.compile))
@@ -172,7 +182,10 @@ class Estimator:
     # --------------------------------------------------------------------------------------------- estimates
 
     def estimate(self, job: Job, before: datetime | None = None, done: int | None = None) -> Estimate:
-        """before: as it would have been then, by the records of that time. done: as of `work`."""
+        """Return the estimated cost of a job.
+
+        before: use only records that existed at this time; None for all. done: see `work`.
+        """
         spec = self.plan.stages[job.folder]
         work, gpus = self.work(spec, job.shard, done), self._holds(spec)
         factor, basis = self._factor(spec, before)
@@ -180,12 +193,15 @@ class Estimator:
         return Estimate(job, spec.kind, time, gpus, work.flops, basis)
 
     def _holds(self, spec: Spec) -> int:
-        """Devices that a job of this stage has to itself, on all its nodes: GPUs, or cores of the CPU."""
+        """Return the devices that a job of this stage holds on all its nodes: GPUs or CPU cores, at most `most`."""
         asked = asked_devices(spec, self.device)
         return asked if self.most is None else min(asked, self.most)
 
     def _factor(self, spec: Spec, before: datetime | None) -> tuple[float, str]:
-        """Real by calculated seconds of earlier jobs, the more alike the better; 1 without any."""
+        """Return the ratio of actual to calculated seconds, and its source.
+
+        The ratio is the median over earlier jobs, of the same network if there are any; 1 without earlier jobs.
+        """
         likeness = self._likeness(spec)
         key = (spec.kind, likeness, before)
         if key not in self._factors:
@@ -197,7 +213,7 @@ class Estimator:
         return self._factors[key]
 
     def comparable(self, record: Record) -> bool:
-        """Whether it ran on such a device, or where none matters."""
+        """Return whether a record is from this kind of device, or from a stage whose time does not depend on it."""
         return record.spec.kind not in ON_GPU or same_device(self.gpu, record.device)
 
     def _from(self, kept: Sequence[Record], which: str, kind: str) -> tuple[float, str]:
@@ -215,7 +231,7 @@ class Estimator:
     # ------------------------------------------------------------------------------------------------ memory
 
     def memory(self, folders: Iterable[str]) -> list[Memory]:
-        """Of the trainings among the stages `folders`, once for each network and batch."""
+        """Return the memory of the trainings among the stages `folders`, once for each network and batch."""
         specs = [spec for folder in folders if isinstance(spec := self.plan.stages[folder], TrainSpec)]
         models = {row.train: row.model for row in self.plan.rows if row.train}
         found = [self._memory(spec, models[spec.folder]) for spec in specs]

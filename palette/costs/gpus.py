@@ -1,9 +1,10 @@
-"""GPUs that a cost can be told for, by the numbers of NVIDIA's data sheets: dense arithmetic, half of what is given with sparsity.
+"""Known GPUs with the peak rates in NVIDIA's data sheets: dense arithmetic, half of the numbers given with sparsity.
 
-Data sheets of HGX B200, H200, H100, A100, A40, L40S, L4, V100 and T4; for GeForce the white papers of the Ada and Ampere GA102
-architectures, products in float16 and bfloat16 that are summed in float32. Checked in November 2026 against reprints of them:
-glennklockwood.com/garden/processors (B200, H100, H200), github.com/winston-zhang-orz/gpu-specs and github.com/astroC86/gpu-datasheet
-(A100, A40, L40S, L4, V100, T4), hmc-tech.com/gpu (A40, V100, T4, RTX 3090 Ti), waredb.com/processor (RTX 4090).
+Sources: data sheets of HGX B200, H200, H100, A100, A40, L40S, L4, V100 and T4; for GeForce, the white papers of the Ada
+and Ampere GA102 architectures, for float16 and bfloat16 products accumulated in float32. Checked in November 2026
+against reprints: glennklockwood.com/garden/processors (B200, H100, H200), github.com/winston-zhang-orz/gpu-specs and
+github.com/astroC86/gpu-datasheet (A100, A40, L40S, L4, V100, T4), hmc-tech.com/gpu (A40, V100, T4, RTX 3090 Ti),
+waredb.com/processor (RTX 4090).
 """
 
 import json
@@ -16,7 +17,7 @@ from statistics import median
 from palette.system.gpu_lease import nvidia_smi
 
 UTILIZATION = 0.35
-"""Share of the peak that a training of the paper's network is taken to reach where nothing has been measured."""
+"""Assumed share of the peak when training the paper's network on a device without a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,18 @@ class Gpu:
 
     name: str
     pattern: str
-    """Part of the name that the driver gives it."""
+    """Part of the device name that the driver reports."""
     bf16: float
     """FLOP/s of matrix products in bfloat16."""
     tf32: float
-    """FLOP/s of float32, which training runs as TF32 where the device has it."""
+    """FLOP/s in float32; with TF32, as in training, where the device has it."""
     memory: int
     """Bytes."""
     fp16: float | None = None
-    """FLOP/s in float16, where it is not that of bfloat16."""
+    """FLOP/s in float16; None if the same as in bfloat16."""
 
     def peak(self, precision: str) -> float:
-        """FLOP/s at best."""
+        """Return the peak FLOP/s in `precision`: fp32, bf16 or fp16."""
         return {"fp32": self.tf32, "bf16": self.bf16, "fp16": self.fp16 or self.bf16}[precision]
 
 
@@ -57,27 +58,30 @@ GPUS: Mapping[str, Gpu] = {
     # A core with AVX2 at 3 GHz: 16 lanes, a multiplication and an addition each.
     "cpu": Gpu("CPU core", "cpu", 0.1 * TERA, 0.1 * TERA, 4 * GIB),
 }
-"""Name on the command line → device. `memory` is what programs get of it, a little less than is sold."""
+"""Name on the command line → device. `memory` is what programs can use, slightly less than the advertised size."""
 
 
 def same_device(gpu: Gpu, recorded: str) -> bool:
-    """Whether a card's `device` is of this kind."""
+    """Return whether the `device` recorded in a card is of this kind."""
     return re.search(rf"\b{gpu.pattern}\b", recorded) is not None
 
 
 def key_of(recorded: str) -> str | None:
-    """The key of a device by the name that its driver gives it; None for one that the table lacks."""
+    """Return the key in `GPUS` for a device name reported by the driver; None if the table lacks it."""
     return next((key for key, gpu in GPUS.items() if same_device(gpu, recorded)), None)
 
 
 def here() -> str:
-    """The kind of this machine's GPUs; `cpu` without one that the table knows."""
+    """Return the key in `GPUS` for this machine's first GPU; `cpu` if there is none or the table lacks it."""
     names = nvidia_smi("name")
     return (key_of(names[0]) if names else None) or "cpu"
 
 
 def utilization(key: str, benchmarks: Path) -> tuple[float, str]:
-    """Share of a device's peak that `benchmarks.gpu` measured with the paper's network, or the assumed one; and which it is."""
+    """Return the share of a device's peak that training reaches, and its source.
+
+    The share is the median measured by `benchmarks.gpu` on the paper's network in bfloat16, or `UTILIZATION`.
+    """
     shares = []
     for file in sorted(benchmarks.glob("gpu-*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))

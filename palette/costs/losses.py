@@ -1,4 +1,4 @@
-"""Trainings that begin anew although no option changed: what is lost to a change of code."""
+"""Training progress lost to code changes: trainings that start over although no option changed."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,9 +17,10 @@ NOT_OPTIONS = {*NOT_COMPARED, "steps"}
 
 
 def losses(plan: Plan, folders: Iterable[str], device: str) -> list[Facts]:
-    """Return the trainings in `folders` that begin at step 0 only because of a change of code: their lost steps, as JSON values.
+    """Return the trainings in `folders` that start over at step 0 only because the code changed, as JSON values.
 
-    Trainings that share a state count once, as the longest. device: key of `palette.costs.gpus.GPUS`, on which they run again.
+    Trainings that share a state count once, as the longest. device: a key of `palette.costs.gpus.GPUS`, for the cost of
+    repeating the lost steps.
     """
     specs = [spec for folder in folders if isinstance(spec := plan.stages[folder], TrainSpec)]
     found = {}
@@ -45,7 +46,10 @@ def _facts(spec: TrainSpec, steps: int, changes: list[str], estimator: Estimator
 
 
 def _earlier(plan: Plan, spec: TrainSpec) -> Iterator[tuple[int, list[str]]]:
-    """Yield the steps of each training on disk that differs from `spec` in code alone, as many as it has itself; and what differs."""
+    """Yield steps and code changes of each training on disk that differs from `spec` in code alone.
+
+    The steps are those it has done, at most as many as `spec` has.
+    """
     for file in plan.results.glob(f"train/{spec.name}-*/spec.yaml"):
         folder, facts = file.parent, written_spec(file.parent)
         name = HASHED.fullmatch(folder.name)
@@ -56,9 +60,9 @@ def _earlier(plan: Plan, spec: TrainSpec) -> Iterator[tuple[int, list[str]]]:
 
 
 def _changes(plan: Plan, spec: Spec, earlier: Path, facts: Mapping[str, Any]) -> list[str] | None:
-    """Return how the code of an earlier stage differs from that of `spec`, parents included; None if anything else differs.
+    """Return how the code of an earlier stage and its parents differs from `spec`'s; None if anything else differs.
 
-    An option that only one of the two versions knows is code.
+    An option that only one of the two versions knows counts as a code change.
     """
     before, now = flat(facts), flat(spec.model_dump(mode="json"))
     options = {key for key in before.keys() & now.keys() if key.partition(".")[0] not in NOT_OPTIONS}
@@ -78,7 +82,7 @@ def _changes(plan: Plan, spec: Spec, earlier: Path, facts: Mapping[str, Any]) ->
 
 
 def _steps(results: Path, folder: Path, facts: Mapping[str, Any]) -> int:
-    """Return the number of steps of a training on disk."""
+    """Return the number of steps that a training on disk has done."""
     if (folder / "card.json").exists():
         return int(facts["steps"])
     key = digest({name: value for name, value in facts.items() if name not in ("hash", "name", "runtime", "steps")})

@@ -1,6 +1,6 @@
-"""What the models of a config cost, and what a trained model is: facts as JSON values, and as text.
+"""Cost of a config's models, and description of a trained model, as JSON values and as text.
 
-Counts of work are in FLOP, where a multiplication and an addition are two; memory is in units of 1000 bytes.
+Work is in FLOP, where a multiplication and an addition are two; memory in text has decimal prefixes (1 kB = 1000 B).
 """
 
 import json
@@ -26,7 +26,7 @@ from palette.system.units import aligned, scaled
 
 Facts = dict[str, Any]
 WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
-"""Bytes of a parameter, in float32: itself (and any average of it), its gradient, Adam's two moments."""
+"""Bytes per parameter in float32: weight (and any average of it), gradient, Adam's two moments."""
 
 
 # ------------------------------------------------------------------------------------------------ a config
@@ -34,18 +34,18 @@ WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
 
 @dataclass
 class Use:
-    """What a config does with one of its models, on images of one size."""
+    """Trainings and samplers that a config uses for one of its models at one image size."""
 
     trainings: dict[tuple[str, str | None, int], int] = field(default_factory=dict)
-    """Dataset, degradation unless it is a mix, seed → steps, of the longest where others lead to it."""
+    """(Dataset; degradation, None for a mix; seed) → steps of the longest training."""
     samplers: dict[str | None, int] = field(default_factory=dict)
-    """Name of the sampler, None for regression → evaluations."""
+    """Name of the sampler, None for regression → number of network evaluations per image."""
 
 
 def of_config(file: Path) -> Facts:
-    """Every model of the config's experiments: what its network, its training and its samples cost.
+    """Return the cost of every model in the config's experiments: its network, trainings and samples.
 
-    Nothing that the config names has to be there: no data, weights or disk space. Raises ConfigError for mistakes in it.
+    Needs no datasets, weights or disk space. Raises ConfigError for mistakes in the config.
     """
     config = read_config(read_yaml(file), [file])
     models = [_planned(name, size, config, use) for (name, size), use in _uses(config).items()]
@@ -53,7 +53,7 @@ def of_config(file: Path) -> Facts:
 
 
 def _uses(config: Config) -> dict[tuple[str, int], Use]:
-    """(Model, image size) → use, in the order of the experiments."""
+    """Return (model, image size) → use, in the order of the experiments."""
     uses: dict[tuple[str, int], Use] = {}
     for row in (row for experiment in config.experiments for row in expand(experiment, config.models)):
         model = config.models.get(row.model)
@@ -94,7 +94,7 @@ def _planned(name: str, image_size: int, config: Config, use: Use) -> Facts:
 
 
 def _state_bytes(model: Model, found: Cost) -> int:
-    """Weights, gradients, Adam's moments, the average of `ema` and those of `ema_widths`."""
+    """Return the bytes of weights, gradients, Adam's moments, the average of `ema` and those of `ema_widths`."""
     averages = 1 + sum(width > 0 for width in model.train.ema_widths)
     return found.parameters * (WEIGHT + GRADIENT + MOMENTS + averages * WEIGHT)
 
@@ -117,9 +117,9 @@ def _cost_facts(found: Cost, precision: str) -> Facts:
 
 
 def of_model(path: Path) -> Facts:
-    """A trained or imported model: `path` is its folder, or a file in it.
+    """Return the description of a trained or imported model; `path` is its folder or a file in it.
 
-    Raises DataError for what is not a model, or whose network cannot be built by this version.
+    Raises DataError if it is not a model, or if this version cannot build its network.
     """
     weights = _weights_of(path)
     spec, parameters = _header(weights)
@@ -154,11 +154,11 @@ def of_model(path: Path) -> Facts:
 
 
 BESIDE = ("model.json", "card.json", "spec.yaml", "log.jsonl", "averages.safetensors", "start.safetensors")
-"""Files of a model's folder, beside `model.safetensors`."""
+"""Files in a model's folder besides `model.safetensors`."""
 
 
 def _weights_of(path: Path) -> Path:
-    """The `model.safetensors` that `path` means."""
+    """Return the weights file that `path` refers to. Raises DataError if there is none."""
     weights = (path if path.is_dir() else path.parent) / "model.safetensors"
     if path.suffix == ".safetensors" and path.name not in BESIDE:  # whatever else the user has named it
         weights = path
@@ -170,7 +170,10 @@ def _weights_of(path: Path) -> Path:
 
 
 def _header(weights: Path) -> tuple[Facts, int]:
-    """The spec in the metadata, {} if there is none, and the number of parameters. The weights themselves are not read."""
+    """Return the spec in the metadata, {} if there is none, and the number of parameters, without reading the weights.
+
+    Raises DataError if the file is not readable.
+    """
     try:
         with safe_open(weights, "pt") as file:
             spec: Facts = json.loads((file.metadata() or {}).get("spec", "{}"))
@@ -188,7 +191,7 @@ def _product(shape: Iterable[int]) -> int:
 
 
 def _dataset(weights: Path, spec: Facts) -> Facts:
-    """Name of the data set, or names of several, and the number of training images where they lie beside the model."""
+    """Return the dataset's name (several joined by ` + `) and number of training images; None for what is unknown."""
     folders = [folder for role, folder in spec.get("parents", {}).items() if role.startswith("prepare")]
     if not folders:
         return {"dataset": None, "training_images": None}
@@ -201,7 +204,7 @@ def _dataset(weights: Path, spec: Facts) -> Facts:
 
 
 def _averages(file: Path) -> list[float]:
-    """Widths of the averages that were kept."""
+    """Return the widths of the stored averages; none without a file. Raises DataError if it is not readable."""
     if not file.exists():
         return []
     try:
@@ -214,7 +217,7 @@ def _averages(file: Path) -> list[float]:
 
 
 def _card(file: Path) -> Facts:
-    """Of the card: for how long, on what and when the model was trained; {} without one."""
+    """Return from the card how long, on what and when the model was trained; all values are None without a card."""
     card: Facts = read_json(file) if file.exists() else {}
     keys = ("training_seconds", "gpu_hours", "device", "devices", "machine", "finished", "commit", "versions")
     return {key: card.get(key) for key in keys}
@@ -224,7 +227,7 @@ def _card(file: Path) -> Facts:
 
 
 def config_text(facts: Facts) -> str:
-    """One paragraph a model."""
+    """Return one paragraph per model."""
     models = [_planned_text(model) for model in facts["models"]]
     return "\n\n".join(models or [f"{facts['config']}: no model is trained."])
 
@@ -268,7 +271,7 @@ def _state(model: Facts) -> str:
 
 
 def model_text(facts: Facts) -> str:
-    """What it is, what it was trained on and for how long, what it costs."""
+    """Return a description of the model: network, objective, training data, training time and cost."""
     network, objective = facts["network"], facts["objective"]
     attention = ", ".join(map(str, network["attention"])) if network["context"].endswith("attention") else "nowhere"
     rows = [
@@ -325,7 +328,7 @@ def _averages_text(facts: Facts) -> str:
 
 
 def _imported_rows(imported: Facts) -> list[tuple[str, str]]:
-    """What the import says of itself: values as they are, lists of tensors by their number."""
+    """Return rows on the import: values as they are, lists of tensors as their number."""
     rows = []
     for key, value in imported.items():
         if key in ("mapped", "dropped"):

@@ -1,4 +1,4 @@
-"""The memory of a network, counted once and kept in `results/.cost`: counting takes seconds, and torch."""
+"""Memory of networks, cached in `results/.cost` because counting takes seconds and needs torch."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from palette.stages.fingerprint import digests
 from palette.system.files import write_json
 
 FOLDER = ".cost"
-"""In the results folder."""
+"""Name of the cache folder in the results folder."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of one network on images of one size, as of `palette.model.cost.Cost`, which says more."""
+    """Size of one network at one image size; `palette.model.cost.Cost` has more."""
 
     parameters: int
     training_bytes: int
@@ -26,7 +26,7 @@ class Footprint:
 
 @cache
 def footprint(network: Network, image_size: int, precision: str, recompute: bool, results: Path) -> Footprint:
-    """As counted on tensors without values, or as it was counted before by the same code."""
+    """Return the size of a network, counted on tensors without values, or the cached count by the same code."""
     asked = [network.model_dump(mode="json"), image_size, precision, recompute]
     key = json.dumps([asked, digests("palette.model.cost")], sort_keys=True)
     file = results / FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"

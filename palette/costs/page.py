@@ -1,4 +1,7 @@
-"""The page beside the report that shows estimates and truth: written when a run ends, for no stage can know of its own run."""
+"""Page next to the report that compares estimated and actual times.
+
+It is written when a run ends, because no stage can know about its own run.
+"""
 
 from pathlib import Path
 
@@ -9,17 +12,17 @@ from palette.publish.pages.templating import template
 from palette.system.files import write_text
 
 NAME = "cost.html"
-"""Beside the report's `index.html`, which links to it."""
+"""File next to the report's `index.html`, which links to it."""
 
 
 def write(plan: Plan) -> Path:
-    """Write the page of all jobs of `plan` that are done; return its path."""
+    """Write the page on all finished jobs of `plan`; return its path."""
     path = plan.results / plan.report.folder / NAME
     write_text(path, render(plan.report.title, truth(plan)))
     return path
 
 
 def render(title: str, found: Truth) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     total = together(found.jobs, "all", "")
     return template("cost.html", "palette.costs").render(title=title, truth=found, total=total, duration=duration)

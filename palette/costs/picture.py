@@ -1,4 +1,4 @@
-"""A schedule as a picture: a line a GPU, a bar a job; its kind as color, shaded by turns so that neighbors can be told apart."""
+"""Picture of a schedule: one line per GPU, one bar per job, colored by kind and shaded to tell neighbors apart."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from palette.system.files import replacing
 COLORS = {"train": "#2f6299", "sample": "#e0a030", "features": "#4f9466", "extractor": "#b0594f"}
 SHADES = (1.0, 0.75, 0.5)
 UNITS = ((2 * 86400, 86400, "days"), (2 * 3600, 3600, "hours"), (0, 60, "minutes"))
-"""From how many seconds on, seconds of it, name."""
+"""(Least duration in seconds for which the unit is used, seconds per unit, name)."""
 
 
 def draw(schedule: Schedule, path: Path, title: str) -> None:
-    """Write it in the format of the path's ending, SVG or PNG."""
+    """Write the picture in the format of the file extension, SVG or PNG."""
     from matplotlib.figure import Figure
 
     unit, name = next((size, name) for least, size, name in UNITS if schedule.seconds >= least)
@@ -41,7 +41,7 @@ def draw(schedule: Schedule, path: Path, title: str) -> None:
 
 
 def _bars(schedule: Schedule, unit: float) -> dict[tuple[str, int, int, int], list[tuple[float, float]]]:
-    """Kind, shade, first device, number of devices → start and length of each bar there."""
+    """Return (kind, shade, first device, number of devices) → start and length of each bar, in `unit` seconds."""
     bars: dict[tuple[str, int, int, int], list[tuple[float, float]]] = defaultdict(list)
     stages: dict[str, int] = {}
     for placed in schedule.placed:
@@ -53,7 +53,7 @@ def _bars(schedule: Schedule, unit: float) -> dict[tuple[str, int, int, int], li
 
 
 def _runs(devices: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Devices that lie side by side: the first, and how many."""
+    """Yield the runs of adjacent devices: the first, and how many."""
     start = None
     for device in sorted(devices):
         start = device if start is None else start

@@ -1,4 +1,4 @@
-"""Why a stage is to be made: what differs from the nearest earlier stage of the same name that lies on disk."""
+"""Reasons why a stage must run: its differences from the closest earlier stage of the same name on disk."""
 
 import json
 import re
@@ -23,12 +23,12 @@ NOT_COMPARED = {"kind", "hash", "name", "engine", "parents", "runtime", "tabulat
 
 @dataclass
 class Reasons:
-    """Of one plan and what is on disk."""
+    """Reasons for the stages of one plan, given what is on disk."""
 
     plan: Plan
     made: Made
     rows: dict[str, Row] = field(default_factory=dict)
-    """Folder of a stage → an experiment that it is made for."""
+    """Folder of a stage → an experiment that needs it."""
 
     def __post_init__(self) -> None:
         for row in reversed(self.plan.rows):
@@ -42,7 +42,7 @@ class Reasons:
         yield from (parent for folder in stages for parent in self.plan.stages[folder].parents.values())
 
     def _folders(self, kind: str) -> dict[str, list[Path]]:
-        """Name → folders of the stages of one kind that are on disk."""
+        """Return name → folders of the stages of one kind that are on disk."""
         found: dict[str, list[Path]] = {}
         place = self.made.results / kind
         for folder in place.iterdir() if place.is_dir() else ():
@@ -51,7 +51,7 @@ class Reasons:
         return found
 
     def of(self, folder: str) -> list[str]:
-        """Why this stage has jobs to run, one line each, most telling first."""
+        """Return why this stage has jobs to run, one line per reason: options first, then code, then parents."""
         spec = self.plan.stages[folder]
         if missing := self._missing(spec):
             return [missing]
@@ -61,7 +61,10 @@ class Reasons:
         return min(filter(None, found), key=len, default=["never made"])
 
     def _missing(self, spec: Spec) -> str | None:
-        """Of a stage that is there in part."""
+        """Return what is missing from a stage that exists in part.
+
+        None if all or nothing of it exists, or if it is of a kind that keeps only one result.
+        """
         jobs, files = jobs_of(self.plan, spec.folder), self.plan.outputs(spec.folder)
         gone = [file for file in files if file not in self.made]
         if len(gone) in (0, len(files)) or not spec.keeps_old:
@@ -95,7 +98,7 @@ class Reasons:
             yield f"{parent.kind} {parent.name} is another"
 
     def _option(self, spec: Spec, key: str) -> str:
-        """`models.palette.train.learning_rate` for `learning_rate` of a training."""
+        """Return the config path of an option: `models.palette.train.learning_rate` for `learning_rate`."""
         top, _, rest = key.partition(".")
         places, row = spec.options, self.rows.get(spec.folder)
         place = places[top] + (f".{rest}" if rest else "") if top in places else f"{places.get('', spec.kind)}.{key}"
@@ -104,7 +107,7 @@ class Reasons:
 
 
 def written_spec(folder: Path) -> dict[str, Any] | None:
-    """The spec in a folder as it was written, by whichever version; None for what is none."""
+    """Return the spec in a folder as written by any version; None if it is not a spec."""
     try:
         facts = yaml.load((folder / "spec.yaml").read_text(encoding="utf-8"), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -113,7 +116,10 @@ def written_spec(folder: Path) -> dict[str, Any] | None:
 
 
 def flat(value: Mapping[str, Any], start: str = "") -> dict[str, Any]:
-    """Nested mappings with dotted keys. The rows of tables become one key each, by experiment, without the folders in them."""
+    """Return nested mappings as one mapping with dotted keys.
+
+    The rows of tables become one key each, by experiment, without the folders in them.
+    """
     found: dict[str, Any] = {}
     for key, entry in value.items():
         if isinstance(entry, Mapping):
@@ -126,7 +132,7 @@ def flat(value: Mapping[str, Any], start: str = "") -> dict[str, Any]:
 
 
 def _change(before: Any, now: Any) -> str:
-    """`: 0.001 → 0.0001`, or that something is new or gone."""
+    """Return `: 0.001 → 0.0001`, or that a table row is new or gone."""
     if True in (before, now) and None in (before, now):  # a row of a table
         return " is new" if now else " is gone"
     return f": {_text(before)} → {_text(now)}"
@@ -138,7 +144,7 @@ def _text(value: Any) -> str:
 
 
 def changed_code(kind: str, earlier: Path) -> Iterator[str]:
-    """The engine's files that are not those of the card in folder `earlier`."""
+    """Yield the engine's files that differ from those recorded in a card in folder `earlier`."""
     before = _recorded(earlier)
     if before is None:
         yield "the engine changed"
@@ -151,7 +157,7 @@ def changed_code(kind: str, earlier: Path) -> Iterator[str]:
 
 
 def _recorded(folder: Path) -> dict[str, str] | None:
-    """The digests of the engine's files in one of a folder's cards."""
+    """Return the digests of the engine's files from one of a folder's cards; None if no card has them."""
     for file in sorted(folder.glob("*.json")):
         try:
             card = json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What jobs really took: the cards of the stages on disk."""
+"""Actual times of finished jobs, from the cards of the stages on disk."""
 
 import json
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from palette.stages.base import Spec
 from palette.stages.kinds import KINDS, read_spec
 
 NEWEST = 60
-"""Cards of each kind that an estimate rests on: more would say the same."""
+"""Number of cards of each kind that an estimate uses; more would not change it."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One job that was run."""
+    """One finished job."""
 
     spec: Spec
     card: str
-    """Of the job, relative to the results folder."""
+    """Path of the job's card, relative to the results folder."""
     images: int | None
-    """Of a shard."""
+    """Number of images stated in the card; None if it states none."""
     device: str
     devices: int
     seconds: float
-    """Of a training, of all its processes, if it was interrupted or goes on from a shorter one."""
+    """Duration; for a training that was interrupted or continues a shorter one, the total of all its processes."""
     began: datetime
     finished: datetime
 
@@ -37,7 +37,7 @@ class Record:
 
 
 def records(results: Path, newest: int | None = NEWEST) -> list[Record]:
-    """The `newest` jobs of each kind, or all, oldest first. What earlier versions wrote and this one cannot read is passed over."""
+    """Return the `newest` jobs of each kind, or all for None, oldest first. Skips what this version cannot read."""
     found = [record for kind in KINDS for record in _of_kind(results, kind, newest)]
     return sorted(found, key=lambda record: record.finished)
 
@@ -59,7 +59,7 @@ def _of_kind(results: Path, kind: str, newest: int | None) -> Iterator[Record]:
 
 
 def spec_at(folder: Path) -> Spec | None:
-    """The spec of a stage on disk; None for what this version cannot read."""
+    """Return the spec of a stage on disk; None if this version cannot read it."""
     try:
         return read_spec(folder / "spec.yaml")
     except ConfigError:

@@ -1,4 +1,4 @@
-"""When the runs of the workflow began: what an estimate could rest on then."""
+"""Start times of the workflow's runs, which tell what records an estimate could use then."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from pathlib import Path
 from palette.costs.networks import FOLDER
 
 FILE = f"{FOLDER}/runs.txt"
-"""In the results folder: a time a line."""
+"""File in the results folder, with one time per line."""
 SECOND = timedelta(seconds=1)
-"""The cards' times are whole seconds."""
+"""Tolerance in comparing times, because those in cards are whole seconds."""
 
 
 def note(results: Path) -> None:
-    """Write down that a run begins now."""
+    """Record that a run begins now."""
     file = results / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as times:
@@ -23,7 +23,7 @@ def note(results: Path) -> None:
 
 
 def beginnings(results: Path) -> list[datetime]:
-    """When the runs in this folder began, in order; none where nobody wrote it down."""
+    """Return the start times of the runs in this folder, in order; none if they were not recorded."""
     found = []
     with suppress(OSError, UnicodeDecodeError):
         for line in (results / FILE).read_text(encoding="utf-8").splitlines():
@@ -33,6 +33,6 @@ def beginnings(results: Path) -> list[datetime]:
 
 
 def of_job(runs: Sequence[datetime], began: datetime) -> datetime:
-    """The beginning of the run in which a job began; of a job that was run by hand, before all of them, its own."""
+    """Return the start of the run in which a job began; its own start if it was run by hand before all runs."""
     number = bisect_right(runs, began + SECOND)
     return runs[number - 1] if number else began

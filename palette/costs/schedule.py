@@ -1,6 +1,6 @@
-"""The jobs of a plan on a number of GPUs, by list scheduling: who has most left behind it starts first, as soon as it fits.
+"""Schedule of a plan's jobs on a number of GPUs, by list scheduling: longest remaining path first, as soon as it fits.
 
-That is what Snakemake and Slurm come near to, without queues, other users and failures.
+This approximates Snakemake and Slurm, without queues, other users and failures.
 """
 
 import heapq
@@ -16,13 +16,13 @@ from palette.stages.train import TrainSpec
 
 @dataclass(frozen=True)
 class Placed:
-    """A job at its place and time."""
+    """Job with its assigned GPUs and start time."""
 
     estimate: Estimate
     devices: tuple[int, ...]
-    """Numbers of the GPUs, counted over all nodes; none for a job without."""
+    """Indices of the GPUs, counted over all nodes; none for a job without GPUs."""
     start: float
-    """Seconds from the beginning."""
+    """Seconds from the start of the schedule."""
 
     @property
     def end(self) -> float:
@@ -31,28 +31,28 @@ class Placed:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When and where each job runs."""
+    """Time and place of each job."""
 
     placed: Sequence[Placed]
     gpus: int
     nodes: int
     critical: Sequence[Estimate]
-    """The jobs of the critical path: no number of GPUs makes it shorter."""
+    """Jobs of the critical path, which no number of GPUs makes shorter."""
 
     @property
     def seconds(self) -> float:
-        """Wall time."""
+        """Wall time in seconds."""
         return max((placed.end for placed in self.placed), default=0.0)
 
     @property
     def idle(self) -> float:
-        """Share of the GPU time that no job uses."""
+        """Share of GPU time that no job uses."""
         used = sum(placed.estimate.seconds * len(placed.devices) for placed in self.placed)
         return 1 - used / (self.seconds * self.gpus) if self.placed else 0.0
 
 
 def dependencies(plan: Plan, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
-    """Job → those of `jobs` that it waits for."""
+    """Return job → those of `jobs` that it waits for."""
     of_stage: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         of_stage[job.folder].append(job)
@@ -68,14 +68,14 @@ def dependencies(plan: Plan, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
 
 
 def _waits(plan: Plan, job: Job, parent: Job) -> bool:
-    """Whether a job waits for this one of its parent stage's jobs: a shard of features, for its shards of samples only."""
+    """Return whether a job waits for this job of a parent stage: a shard of features waits only for its own samples."""
     if parent.shard is None or job.shard is None or not plan.stages[parent.folder].shards:
         return True
     return parent.shard in plan.sampled(plan.stages[job.folder], job.shard)
 
 
 def tails(waits_for: Mapping[Job, Sequence[Job]], seconds: Mapping[Job, float]) -> dict[Job, float]:
-    """Job → seconds from its start to the end of the longest chain behind it."""
+    """Return job → seconds from its start to the end of the longest chain that follows it."""
     waiting: dict[Job, list[Job]] = defaultdict(list)
     for job, parents in waits_for.items():
         for parent in parents:
@@ -87,7 +87,7 @@ def tails(waits_for: Mapping[Job, Sequence[Job]], seconds: Mapping[Job, float]) 
 
 
 def _in_order(waits_for: Mapping[Job, Sequence[Job]]) -> list[Job]:
-    """Parents before children."""
+    """Return the jobs with parents before children."""
     found: dict[Job, None] = {}
     for first in waits_for:
         stack = [first]
@@ -102,14 +102,17 @@ def _in_order(waits_for: Mapping[Job, Sequence[Job]]) -> list[Job]:
 
 
 class Nodes:
-    """The free GPUs of each node."""
+    """Free GPUs of each node."""
 
     def __init__(self, gpus: int, nodes: int) -> None:
         self.each = gpus // nodes
         self.free = [list(range(node * self.each, (node + 1) * self.each)) for node in range(nodes)]
 
     def take(self, count: int) -> tuple[int, ...] | None:
-        """`count` GPUs: of the fullest node that has them, or whole nodes; None if they are not free."""
+        """Take `count` GPUs and return them; None if they are not free.
+
+        They are on the fullest node that has enough free, or whole nodes.
+        """
         fitting = [node for node in self.free if len(node) >= count]
         if fitting:
             node = min(fitting, key=len)
@@ -126,7 +129,7 @@ class Nodes:
 
 
 class Simulation:
-    """The jobs that wait, those that run, and the clock."""
+    """Simulation of list scheduling: waiting jobs, running jobs and the clock."""
 
     def __init__(self, plan: Plan, estimates: Sequence[Estimate], gpus: int, nodes: int) -> None:
         self.estimates = {estimate.job: estimate for estimate in estimates}
@@ -156,12 +159,12 @@ class Simulation:
         return self.placed
 
     def _queue(self, job: Job) -> None:
-        """Jobs that ask for more GPUs than there are get all."""
+        """Add a job to those that are ready. Jobs that request more GPUs than there are get all of them."""
         count = min(self.estimates[job].gpus, self.gpus)
         heapq.heappush(self.ready[count], (-self.left[job], job.name, job))
 
     def _start(self) -> bool:
-        """Start every job that fits, those first that have most behind them. Tells whether any was started."""
+        """Start every job that fits, longest remaining path first. Return whether any was started."""
         started = False
         waiting = {count for count, jobs in self.ready.items() if jobs}
         while waiting:
@@ -180,7 +183,7 @@ class Simulation:
         return started
 
     def critical(self) -> list[Estimate]:
-        """The longest chain of jobs, first to last."""
+        """Return the longest chain of jobs, first to last."""
         waiting = [job for job, parents in self.waits_for.items() if not parents]
         chain: list[Estimate] = []
         while waiting:
@@ -191,6 +194,9 @@ class Simulation:
 
 
 def simulate(plan: Plan, estimates: Sequence[Estimate], gpus: int, nodes: int = 1) -> Schedule:
-    """The schedule of all `estimates` on `gpus` GPUs, evenly over `nodes`. Jobs without a GPU run beside, on CPUs enough."""
+    """Return the schedule of all `estimates` on `gpus` GPUs, split evenly over `nodes`.
+
+    Jobs without a GPU run at the same time, on as many CPUs as they need.
+    """
     simulation = Simulation(plan, estimates, gpus, nodes)
     return Schedule(simulation.run(), gpus, nodes, simulation.critical())

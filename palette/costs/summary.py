@@ -1,4 +1,4 @@
-"""The whole of it: what will run, why, and what it costs, as facts (JSON values)."""
+"""Summary of a plan: what will run, why, and its cost, as JSON values."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,10 @@ Facts = dict[str, Any]
 
 
 def planned(plan: Plan, device: str, gpus: int, nodes: int) -> tuple[Facts, Schedule]:
-    """What remains to be done, on `gpus` devices of a kind. device: key of `palette.costs.gpus.GPUS`."""
+    """Return the summary of the remaining jobs, and their schedule on `gpus` devices.
+
+    device: a key of `palette.costs.gpus.GPUS`.
+    """
     made = Made(plan.results)
     jobs = remaining(plan, made)
     estimator, reasons = Estimator.of(plan, device, gpus), Reasons(plan, made)
@@ -34,7 +37,10 @@ def planned(plan: Plan, device: str, gpus: int, nodes: int) -> tuple[Facts, Sche
 
 
 def costed(plan: Plan, device: str, gpus: int, jobs: Mapping[str, Sequence[Job]]) -> Facts:
-    """What these jobs, by the folders of their stages, cost; without the reasons and the memory, which take their time."""
+    """Return the cost of `jobs` without reasons and memory, which are slow to compute.
+
+    jobs: folder of a stage → its jobs.
+    """
     estimator = Estimator.of(plan, device, gpus)
     estimates = {folder: [estimator.estimate(job) for job in stage] for folder, stage in jobs.items()}
     schedule = simulate(plan, [estimate for stage in estimates.values() for estimate in stage], gpus)
@@ -42,7 +48,7 @@ def costed(plan: Plan, device: str, gpus: int, jobs: Mapping[str, Sequence[Job]]
 
 
 def enough(plan: Plan, device: str) -> int:
-    """As many GPUs as the largest job of a plan asks for; of CPU cores, all that this machine has."""
+    """Return the GPUs that the largest job of a plan requests, at least 1; for `cpu`, this machine's cores."""
     if device == "cpu":
         return os.cpu_count() or 1
     return max(1, *(asked_devices(spec, device) for spec in plan.stages.values()))
@@ -99,7 +105,7 @@ def _schedule(schedule: Schedule) -> Facts:
 
 
 def gpu_hours(plan: Plan, device: str) -> float:
-    """GPU-hours of what remains to be done."""
+    """Return the GPU-hours of the remaining jobs; 0 for `cpu`."""
     estimator = Estimator.of(plan, device)
     jobs = [job for stage in remaining(plan, Made(plan.results)).values() for job in stage]
     on_gpu = [job for job in jobs if plan.stages[job.folder].runtime.gpus]

@@ -10,11 +10,11 @@ from palette.system.units import aligned, rounded, scaled
 
 Facts = dict[str, Any]
 LISTED, MENTIONED = 20, 4
-"""Reasons of each kind that are listed, and changes that are mentioned in one."""
+"""Number of reasons listed for each kind, and of changes mentioned in one reason."""
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`, `5.1 days`."""
+    """Return a duration as `45 s`, `12 min`, `3.4 h` or `5.1 days`."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             value = seconds / size
@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 def planned(facts: Facts) -> str:
-    """What will run and why, kind by kind, and what it costs."""
+    """Return what will run and why, kind by kind, and its cost."""
     if not facts["stages"]:
         return f"Nothing to be done: none of the {facts['done']} stages of {facts['results']} has to run."
     kinds = dict.fromkeys(stage["kind"] for stage in facts["stages"])
@@ -32,7 +32,7 @@ def planned(facts: Facts) -> str:
 
 
 def lost(losses: Sequence[Facts]) -> list[str]:
-    """Return lines on what a change of code throws away, and how to keep it; none if nothing is lost."""
+    """Return lines on what a code change throws away and how to keep it; none if nothing is lost."""
     if not losses:
         return []
     return [
@@ -67,7 +67,7 @@ def _why(reasons: Sequence[str]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    """Of stages that are made for the same reason. Tabulate and report have no names."""
+    """Return the names of stages with the same reason, as a prefix; empty for the report, which has no name."""
     if not names[0]:
         return ""
     return f"{', '.join(names[:2])} and {len(names) - 2} more: " if len(names) > 3 else f"{', '.join(names)}: "
@@ -78,7 +78,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def briefly(facts: Facts) -> str:
-    """What a dry run tells of its jobs' cost."""
+    """Return the cost summary that a dry run prints."""
     rows = _rows(facts)
     told = {name: rows[name] for name in ("jobs", "GPU-hours", "core-hours", "wall time", "disk")}
     return f"The cost of that, by estimate (`python -m palette plan` has the rest, and other GPUs):\n{aligned(told.items())}"
@@ -121,7 +121,10 @@ def _memory(memory: Facts) -> str:
 
 
 def _bases(stages: Iterable[Facts]) -> list[str]:
-    """`train: 4 earlier jobs of this network on A100 SXM 80 GB`; kinds that rest on the same together."""
+    """Return lines like `train: 4 earlier jobs of this network on A100 SXM 80 GB`.
+
+    Kinds with the same source of times share a line.
+    """
     kinds: dict[str, list[str]] = {}
     for stage in stages:
         named = kinds.setdefault(stage["basis"], [])
@@ -131,7 +134,7 @@ def _bases(stages: Iterable[Facts]) -> list[str]:
 
 
 def compared(truth: Truth) -> str:
-    """A line a kind and device, and a line a training."""
+    """Return one line per kind and device, one for all jobs, and one per training."""
     if not truth.jobs:
         return "\n".join(["No finished job of this plan is on record.", *_unknown(truth)])
     lines = [_row(("", "jobs", "estimated", "real", "ratio"), "of each job")]

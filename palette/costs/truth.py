@@ -1,4 +1,4 @@
-"""What finished jobs took, beside what `palette plan` said of them before the run in which they were done."""
+"""Actual times of finished jobs, compared with the estimates of `palette plan` just before the runs that made them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,42 +18,42 @@ from palette.stages.train import TrainSpec
 
 @dataclass(frozen=True)
 class Done:
-    """Times of one finished job, or of several together."""
+    """Estimated and actual times of one finished job, or of several together."""
 
     kind: str
     device: str
     estimated: float
-    """Seconds."""
+    """Estimated seconds."""
     seconds: float
-    """What it took."""
+    """Actual seconds."""
     estimated_gpu_hours: float
     gpu_hours: float
-    """None of a CPU's time."""
+    """Actual GPU-hours; 0 on a CPU."""
 
     @property
     def ratio(self) -> float:
-        """Estimated by real."""
+        """Estimated divided by actual seconds."""
         return self.estimated / max(self.seconds, 0.1)
 
 
 @dataclass(frozen=True)
 class DoneJob(Done):
-    """Of one job."""
+    """Estimated and actual times of one finished job."""
 
     job: str
     basis: str
-    """What the estimate rests on."""
+    """Source of the estimate."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Of one plan."""
+    """Finished jobs of one plan."""
 
     jobs: Sequence[DoneJob]
     left: int
-    """Jobs that are still to be done."""
+    """Number of jobs still to be done."""
     unknown: Mapping[str, int]
-    """Device that the table of GPUs lacks → jobs that were done on it, which nothing can be said of."""
+    """Device that the table of GPUs lacks → number of jobs that ran on it, for which there is no estimate."""
 
     @property
     def trainings(self) -> list[DoneJob]:
@@ -61,7 +61,7 @@ class Truth:
 
     @property
     def lines(self) -> list[tuple[Done, list[DoneJob]]]:
-        """The jobs of each kind on each device, together and one by one."""
+        """Jobs of each kind on each device: together, and one by one."""
         kinds = list(KINDS)
         groups: dict[tuple[str, str], list[DoneJob]] = {}
         for job in sorted(self.jobs, key=lambda job: kinds.index(job.kind)):
@@ -69,13 +69,13 @@ class Truth:
         return [(together(jobs, *key), jobs) for key, jobs in groups.items()]
 
     def facts(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the comparison as JSON values."""
         jobs = [{**asdict(job), "ratio": job.ratio} for job in self.jobs]
         return {"jobs": jobs, "left": self.left, "unknown": dict(self.unknown)}
 
 
 def together(jobs: Sequence[Done], kind: str, device: str) -> Done:
-    """Their sums."""
+    """Return the sums over `jobs`."""
 
     def total(of: Callable[[Done], float]) -> float:
         return sum(map(of, jobs))
@@ -91,7 +91,10 @@ def together(jobs: Sequence[Done], kind: str, device: str) -> Done:
 
 
 def truth(plan: Plan, device: str | None = None) -> Truth:
-    """Of the finished jobs of a plan, in the order in which they were done. device: a key of `GPUS`; None: on all of them."""
+    """Return the finished jobs of a plan in the order in which they finished.
+
+    device: a key of `GPUS`, to select the jobs on it; None for all jobs.
+    """
     history = records(plan.results, newest=None)
     own = [(record, key_of(record.device)) for record in history if record.spec.folder in plan.stages]
     estimators = {key: Estimator(plan, key, history=history) for key in GPUS if any(found == key for _, found in own)}
@@ -106,7 +109,7 @@ def truth(plan: Plan, device: str | None = None) -> Truth:
 
 
 def _continued(plan: Plan, done: Iterable[Record]) -> dict[str, Record]:
-    """Folder of a training → the shorter one that it went on from, whose time is in its own."""
+    """Return folder of a training → the shorter one that it continued, whose time is part of its own."""
     trained = {record.spec.folder: record for record in done if isinstance(record.spec, TrainSpec)}
     found = {}
     for folder, record in trained.items():
@@ -118,7 +121,10 @@ def _continued(plan: Plan, done: Iterable[Record]) -> dict[str, Record]:
 
 
 def _done(estimator: Estimator, record: Record, before: datetime, shorter: Record | None) -> DoneJob:
-    """before: when the run began."""
+    """Return a record together with its estimate.
+
+    before: when the run began. shorter: the training that this one continued, whose part is left out.
+    """
     job = Job(record.spec.folder, record.shard)
     steps = shorter.spec.steps if shorter and isinstance(shorter.spec, TrainSpec) else 0
     estimate = estimator.estimate(job, before, done=steps)

@@ -1,4 +1,4 @@
-"""How much there is to do in a job: FLOP of networks, and images for the rest."""
+"""Amount of work in a job: FLOP for networks, and images for the rest."""
 
 import json
 import re
@@ -27,7 +27,10 @@ from palette.stages.train import TrainSpec
 
 
 class Handling(NamedTuple):
-    """Seconds of one core for what is not a network: starting Python and torch, reading, degrading, measuring, writing."""
+    """Seconds on one core for everything that is not a network.
+
+    This includes starting Python and torch, reading, degrading, measuring and writing.
+    """
 
     job: float
     image: float
@@ -48,10 +51,13 @@ HANDLING: Mapping[str, Handling] = {
     "tabulate": Handling(0.6, 0, 0),
     "report": Handling(1.8, 0.0018, 0.25),
 }
-"""CPU time as `benchmarks.handling` measured it on 2026-11-24 on a core of an AMD EPYC (AVX-512); `fetch` by `benchmarks.fetching`.
-The records of earlier runs put it right."""
+"""CPU time measured by `benchmarks.handling` on 2026-11-24 on a core of an AMD EPYC (AVX-512); `fetch` by
+`benchmarks.fetching`. Records of earlier runs correct it.
+"""
 UNMEASURED = 0.1
-"""Share of the time for a megapixel in `features` where nothing is measured on pixels, or an original is compared with itself."""
+"""Share of the time per megapixel in `features` if nothing is measured on pixels, or an original is compared with
+itself.
+"""
 
 EXTRACTOR_FLOPS: Mapping[str, float] = {
     "inception": 11.43e9,
@@ -61,62 +67,64 @@ EXTRACTOR_FLOPS: Mapping[str, float] = {
     "efficientnet-b0": 0.772e9,
     "dinov2": 162e9,
 }
-"""Of one image, which the network takes in a size of its own. Counted by torch on the architectures; a test compares."""
+"""FLOP per image, at the network's own input size. Counted by torch on the architectures; a test compares them."""
 PIXEL_FLOPS: Mapping[str, float] = {"lpips": 53e3}
-"""Of one pixel, of networks that take images as they are; of both images of a pair. Counted likewise, at 256 pixels."""
+"""FLOP per pixel, for both images of a pair, of networks that take images at their own size. Counted in the same way,
+at 256 pixels.
+"""
 
 
 def photos_flops(channels: int) -> float:
-    """Of one pixel through the classifier of the photographs (`palette.scoring.classifier`), from its four convolutions."""
+    """Return the FLOP per pixel of the photo classifier (`palette.scoring.classifier`), from its four convolutions."""
     return 18.375 * channels + 3.9375 * channels**2
 
 
 @dataclass(frozen=True)
 class Work:
-    """Of one job."""
+    """Amount of work in one job."""
 
     flops: float = 0
-    """Of networks."""
+    """FLOP of networks."""
     precision: str = "fp32"
     images: float = 0
-    """Read, measured or written."""
+    """Number of images that are read, measured or written."""
     megapixels: float = 0
-    """Of one of them."""
+    """Megapixels per image."""
 
 
 def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> float:
-    """How long a job takes by these numbers alone, on `gpus` devices."""
+    """Return the seconds that a job takes on `gpus` devices, from these numbers alone."""
     handling = HANDLING[kind]
     by_hand = handling.job + work.images * (handling.image + work.megapixels * handling.megapixel)
     return by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
 
 
 def last_state(results: Path, spec: TrainSpec) -> int:
-    """Step from which a training would go on; 0 without a state."""
+    """Return the step from which a training would resume; 0 without a saved state."""
     return newest_step(results / "state" / spec.state_key, spec.steps)
 
 
 def newest_step(state: Path, last: int) -> int:
-    """Return the newest step, up to step `last`, of which a state is in folder `state`; 0 without any."""
+    """Return the newest step, up to step `last`, of which folder `state` has a saved state; 0 if there is none."""
     names = (re.fullmatch(r"step-(\d+)\.pt", file.name) for file in state.glob("step-*.pt"))
     return max((step for name in names if name and (step := int(name[1])) <= last), default=0)
 
 
 def train_work(spec: TrainSpec, done: int = 0) -> Work:
-    """From step `done` on."""
+    """Return the work of a training from step `done` on."""
     images = (spec.steps - done) * spec.batch_size
     each = training_flops(spec.network, spec.image_size, spec.runtime.recompute)
     return Work(images * each, spec.precision, images)
 
 
 def images_in(count: int, shard_size: int, shard: str | None) -> int:
-    """Test images of a shard, or of all of them."""
+    """Return the number of test images in a shard; in all of them for None."""
     return count if shard is None else min(count, (int(shard) + 1) * shard_size) - int(shard) * shard_size
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """The model that samples."""
+    """Model that is sampled."""
 
     network: Network
     image_size: int
@@ -129,7 +137,7 @@ class Sampled:
 
     @classmethod
     def released(cls, spec: ReleasedSpec, results: Path) -> "Sampled | None":
-        """As its `model.json` says; None before that is there."""
+        """Return the model that its `model.json` describes; None if there is no such file yet."""
         for file in (results / spec.folder / "model.json", Path(spec.runtime.card)):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 facts = json.loads(file.read_text(encoding="utf-8"))
@@ -142,7 +150,7 @@ class Sampled:
 
 
 def sample_work(spec: SampleSpec, model: Sampled | None, shard: str | None) -> Work:
-    """First draws of the shard, and the further ones of those of its inputs that get several."""
+    """Return the work of a shard: the first draws, and the further ones for those of its inputs that get several."""
     first = 0 if shard is None else int(shard) * spec.shard_size
     firsts = images_in(spec.count, spec.shard_size, shard)
     several = max(0, min(spec.draw_inputs - first, firsts)) * (spec.draws - 1) if spec.sampler else 0
@@ -154,7 +162,7 @@ def sample_work(spec: SampleSpec, model: Sampled | None, shard: str | None) -> W
 
 
 def extractor_flops(extractor: ExtractorSpec | None, image_size: int) -> float:
-    """Of one image of `image_size` pixels through an extractor; 0 of one without a network, or that nothing is known of."""
+    """Return an extractor's FLOP per image with sides of `image_size` pixels; 0 without a network, or if unknown."""
     if extractor is None:
         return 0
     if extractor.photos is not None:
@@ -163,30 +171,30 @@ def extractor_flops(extractor: ExtractorSpec | None, image_size: int) -> float:
 
 
 def features_work(spec: FeaturesSpec, extractor: ExtractorSpec | None, image_size: int, shard: str | None) -> Work:
-    """The images of a shard through one extractor."""
+    """Return the work of measuring the images of a shard with one extractor."""
     images = images_in(spec.count, spec.shard_size, shard)
     measured = 1.0 if spec.pixels and "sample" in spec.parents else UNMEASURED
     return Work(images * extractor_flops(extractor, image_size), "fp32", images, measured * image_size**2 / 1e6)
 
 
 def extractor_work(spec: ExtractorSpec, image_size: int) -> Work:
-    """The training of the classifier of the photographs, where the extractor is one: three times its evaluation for each image."""
+    """Return the work of training the photo classifier, per image three evaluations; 0 for other extractors."""
     images = spec.photos.steps * spec.photos.batch_size if spec.photos else 0
     return Work(3 * images * extractor_flops(spec, image_size), "fp32", images, image_size**2 / 1e6)
 
 
 def prepare_work(spec: PrepareSpec, images: int) -> Work:
-    """The images of both stores."""
+    """Return the work on the images of both stores."""
     return Work(images=images, megapixels=spec.prepare.image_size**2 / 1e6)
 
 
 def fetch_work(spec: FetchSpec, results: Path, pictures: int | None) -> Work:
-    """The pictures that it reads and checks. pictures: of those in the user's folder, their number."""
+    """Return the work of reading and checking images. pictures: their number in the user's folder, if it is one."""
     return Work(images=to_check(spec, results, pictures))
 
 
 def other_work(spec: Spec) -> Work:
-    """Of the kinds that run no large network."""
+    """Return the work of the kinds that run no large network."""
     match spec:
         case MaskSpec():
             return Work(images=spec.count, megapixels=spec.image_size**2 / 1e6)

@@ -1,4 +1,4 @@
-"""Files of a dataset that cannot be used: so many may be left out, and no more."""
+"""Count the unusable files of a dataset and stop when there are too many."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,14 +8,15 @@ from palette.data.sources.manifest import Entry
 from palette.errors import DataError
 
 SHOWN = 10
-"""Files that a message lists."""
+"""Maximum number of files listed in a message."""
 
 
 @dataclass
 class BadFiles:
-    """Counts them. place: for messages. total: files of the dataset. strict: none may be bad.
+    """Counter of the unusable files of a dataset.
 
-    limit: share of the files that may be bad. One may be in any case, unless it is 0: a thousandth of 300 photographs is none.
+    place: prefix of messages. total: number of files in the dataset. limit: maximum share of bad files. One bad file is
+    always allowed unless `limit` is 0, because a thousandth of 300 photographs is less than one. strict: allow none.
     """
 
     place: str
@@ -35,14 +36,14 @@ class BadFiles:
             self._stop()
 
     def add_rejected(self, rejected: Iterable[Entry]) -> None:
-        """Count what `fetch` left out, but for files that are no pictures by their ending: a README does no harm."""
+        """Count the files that `fetch` rejected, except those without an image extension: a README does no harm."""
         for entry in rejected:
             if entry["file"].lower().endswith(FORMATS):
                 self.add(entry["file"], entry["reason"])
 
     @property
     def shown(self) -> str:
-        """The first of them, a line each."""
+        """First bad files, one per line."""
         return "".join(f"\n  {entry['file']}: {entry['reason']}" for entry in self.examples)
 
     def _stop(self) -> None:

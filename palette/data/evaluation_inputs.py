@@ -1,4 +1,4 @@
-"""The inputs of an evaluation: test images, each degraded in the one way that is its own for ever."""
+"""Evaluation inputs: test images, each with one fixed degradation."""
 
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from palette.system.randomness import generator
 
 
 class Inputs:
-    """`inputs[i]`: test image `i` degraded, the same for every model and seed.
+    """Sequence of degraded test images: `inputs[i]` is test image `i`, degraded identically for every model and seed.
 
-    prepare: folder of a prepare stage. masks: `masks.zip`, for tasks with a mask. quality, factor: see `Evaluation`.
+    prepare: folder of a prepare stage. masks: path of `masks.zip`, for tasks with a mask. quality, factor: see
+    `Evaluation`.
     """
 
     def __init__(

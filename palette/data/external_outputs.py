@@ -1,4 +1,4 @@
-"""Somebody's outputs: a folder of images, one for each test image, that are scored as a row of their own."""
+"""Outputs of other methods: a folder with one image per test image, scored as a separate table row."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from palette.errors import DataError, indented
 
 
 def images_of(folder: Path) -> list[str]:
-    """The images in a folder, by path, sorted."""
+    """Return the relative paths of the images in a folder, sorted."""
     return sorted(file for file in walk(folder) if file.lower().endswith(FORMATS))
 
 
 def listing(folder: Path) -> str:
-    """A digest of the names and sizes of the images, so that a changed file is another row."""
+    """Return a digest of the images' names and sizes, so that a changed file gives a new row."""
     lines = [f"{file} {(folder / file).stat().st_size}" for file in images_of(folder)]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:10]
 
 
 def require_size(folder: Path, files: Sequence[str], size: int) -> None:
-    """Raise DataError that names the files that are no images of `size` × `size` pixels."""
+    """Raise DataError listing the files that are not images of `size` × `size` pixels."""
     problems = [f"{file}: {problem}" for file in files if (problem := _problem(folder / file, size))]
     if problems:
         raise DataError(
@@ -43,7 +43,7 @@ def _problem(path: Path, size: int) -> str | None:
 
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
-    """An image: uint8 [H, W, 3]. Raises DataError for one that is damaged."""
+    """Return an image as uint8 [H, W, 3]. Raises DataError if it is damaged."""
     try:
         return np.asarray(decode_picture(path.read_bytes()))
     except UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""fetch: where the original images come from, listed in `manifest.jsonl` with the SHA-256 of each."""
+"""Fetch stage: locate the original images and list them in `manifest.jsonl` with their SHA-256."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _torchvision(stage: "Stage[FetchSpec]") -> Listing:
-    from palette.data.sources.torchvision import list_torchvision  # torch takes seconds, and few datasets need it
+    from palette.data.sources.torchvision import list_torchvision  # imports torch, which takes seconds
 
     return list_torchvision(stage)
 
@@ -43,11 +43,11 @@ SOURCES: Mapping[str, Callable[["Stage[FetchSpec]"], Listing]] = {
     "celeba-hq": list_celeba_hq,
     "torchvision": _torchvision,
 }
-"""Source, or reader of a published dataset → a function that lists what is to be fetched."""
+"""Source, or reader of a published dataset → function that lists the files to fetch."""
 
 
 def run(stage: "Stage[FetchSpec]") -> None:
-    """Write `manifest.jsonl`, and beside it what cannot be read where it lies."""
+    """Write `manifest.jsonl`, and next to it copies of the images that cannot be read in place."""
     known, fetch = stage.spec.known, stage.spec.fetch
     listing = SOURCES[known.reader if known else fetch.source](stage)
     header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
@@ -65,7 +65,7 @@ def run(stage: "Stage[FetchSpec]") -> None:
 
 
 def _copies(manifest: Manifest) -> list[str]:
-    """The files that lie in the stage's own folder: archives, or pictures in a folder."""
+    """Return the files in the stage's own folder: archives, or images in a folder."""
     own = [Path(container) for container in manifest.header["containers"] if not Path(container).is_absolute()]
     folder = manifest.path.parent
     inside = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
@@ -73,11 +73,11 @@ def _copies(manifest: Manifest) -> list[str]:
 
 
 SHOWN = 5
-"""Files left out that a message lists."""
+"""Maximum number of rejected files listed in a message."""
 
 
 def _entries(stage: "Stage[FetchSpec]", listing: Listing) -> Iterator[Entry]:
-    """The listed files, checked."""
+    """Yield the listed files after checking them."""
     opener = Opener([stage.path("") / container for container in listing.containers])
     known, fetch = stage.spec.known, stage.spec.fetch
     listed = require_complete(opener, listing.entries, known.images if known else {})
@@ -87,7 +87,10 @@ def _entries(stage: "Stage[FetchSpec]", listing: Listing) -> Iterator[Entry]:
 
 
 def require_complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
-    """Yield the listed files. Raises DataError at their end unless each split has its published number of pictures."""
+    """Yield the listed files.
+
+    After the last one, raise DataError unless each split has its published number of images.
+    """
     found, containers = Counter[str](), dict[str, int]()
     for entry in entries:
         if "reason" not in entry:
@@ -105,7 +108,10 @@ def require_complete(opener: Opener, entries: Iterable[Entry], published: Mappin
 
 
 def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
-    """Yield the entries. Raises DataError at their end if no picture was among them, or none in one of `splits`."""
+    """Yield the entries.
+
+    After the last one, raise DataError if there was no readable image at all, or none in one of `splits`.
+    """
     found, rejected = set[str](), list[Entry]()
     for entry in entries:
         if "reason" not in entry:
@@ -129,7 +135,10 @@ def _examples(rejected: list[Entry]) -> str:
 
 
 def same_shapes(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries as they come. Raises DataError at their end if conditions were of another shape than their pictures."""
+    """Yield the entries.
+
+    After the last one, raise DataError if a condition's aspect ratio differs from its target's.
+    """
     first, count = None, 0
     for entry in entries:
         if "condition" in entry and not same_shape(*entry["size"], *entry["condition"]["size"]):
@@ -145,5 +154,5 @@ def same_shapes(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def same_shape(width: int, height: int, other_width: int, other_height: int) -> bool:
-    """Whether one size is the other at another scale, with sides that were rounded to whole pixels."""
+    """Return whether two sizes have the same aspect ratio, allowing for sides rounded to whole pixels."""
     return abs(width * other_height - other_width * height) <= max(width, height, other_width, other_height)

@@ -1,6 +1,6 @@
-"""The embedded photographs: what scikit-image ships inside its package and what is in the public domain or CC0.
+"""Built-in photographs: the images in scikit-image's package that are in the public domain or CC0.
 
-The licenses are those that scikit-image states for each picture in the documentation of `skimage.data`. Pictures with
+The licenses are those that scikit-image states for each image in the documentation of `skimage.data`. Images with
 another or an unclear license (`ihc`, `motorcycle`) or without color are left out.
 """
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from palette.errors import DataError
 
 Box = tuple[int, int, int, int]
-"""left, top, right, bottom in pixels; right and bottom are outside."""
+"""Left, top, right, bottom in pixels; right and bottom are exclusive."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph: where it comes from, the bytes that it must have, and which part of it is kept for testing.
+    """Built-in photograph: its origin, its expected SHA-256, and the region reserved for testing.
 
     test_box spans the photograph from edge to edge. It was chosen by eye, so that both parts show something
-    recognizable, and training sees colors and textures of the kind that testing asks for.
+    recognizable and training sees the kinds of colors and textures that appear in testing.
     """
 
     file: str
@@ -94,11 +94,14 @@ PHOTOS = (
         (620, 0, 1000, 872),
     ),
 )
-"""In the order of their labels, and of the test images."""
+"""Photographs in the order of their labels and of the test images."""
 
 
 def photo_folder() -> Path:
-    """Where scikit-image keeps its pictures. Nothing of it is imported, nothing is downloaded."""
+    """Return the folder of scikit-image's images, without importing or downloading anything.
+
+    Raises DataError if scikit-image is not installed.
+    """
     package = find_spec("skimage")
     if package is None or not package.submodule_search_locations:
         raise DataError("scikit-image is not installed, which brings the photographs: `pip install scikit-image`.")

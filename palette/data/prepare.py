@@ -1,4 +1,4 @@
-"""prepare: the originals become square images of one size, in a training and a test store without a shared pixel."""
+"""Prepare stage: turn the originals into square images of one size, in training and test stores that share no pixel."""
 
 import os
 import shutil
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from palette.stages.stage import Stage
 
 SPLITS: tuple[Split, ...] = ("test", "train")
-"""In the order of their making: training pictures are compared with the test images."""
+"""Splits in the order in which they are made: training pictures are compared with the test images."""
 
 
 def run(stage: "Stage[PrepareSpec]") -> None:
-    """Write `train.zip`, `test.zip`, their conditions (empty stores, unless the dataset is of pairs) and `prepare.json`.
+    """Write `train.zip`, `test.zip`, their condition stores (empty unless the dataset is paired) and `prepare.json`.
 
-    What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
-    A second process waits for the first, which is to find its files untouched, and takes what it has made.
+    Work in progress is kept in `.parts`, from which a killed run resumes; a file under its final name is always
+    complete. A second process waits for the first to finish and uses its results.
     """
     manifest = Manifest.read(stage.parent("fetch", "manifest.jsonl"))
     refuse_few_classes(manifest, stage.spec.runtime.classes)
@@ -63,7 +63,7 @@ def run(stage: "Stage[PrepareSpec]") -> None:
 
 
 def refuse_few_classes(manifest: Manifest, needed: int) -> None:
-    """Raise DataError for fewer classes than the scores need: now, and not after a training."""
+    """Raise DataError if there are fewer classes than the scores need, before any training starts."""
     if len(manifest.classes) < needed:
         raise DataError(
             f"{manifest.path}: {len(manifest.classes)} classes, and `score.extractors` asks for one that needs {needed}. Sort the "
@@ -72,21 +72,25 @@ def refuse_few_classes(manifest: Manifest, needed: int) -> None:
 
 
 def publish(part: Path, path: Path) -> None:
-    """Give a finished store its name. It keeps the one in the workshop until the stage is done, where the disk has hard links."""
+    """Give a finished store its final name.
+
+    Where the disk has hard links, the copy in the work folder is kept until the stage is done.
+    """
     try:
         os.link(part, path)
     except OSError:
         part.replace(path)
 
 
-# ------------------------------------------------------------------------------------- which crops there are
+# ------------------------------------------------------------------------------------- selection of crops
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """crops: a split → its crops, from the first one on each time it is called; counts: their numbers.
+    """Crops selected for each split.
 
-    noticed: what was noticed while choosing.
+    crops: function that yields a split's crops, from the first one on at every call. counts: number of crops in each
+    split. noticed: observations made during the selection.
     """
 
     crops: Callable[[Split], Iterator[Crop]]
@@ -95,7 +99,7 @@ class Chosen:
 
 
 def of_photos(manifest: Manifest, spec: "PrepareSpec") -> Chosen:
-    """Crops of the embedded photographs."""
+    """Return the crops of the built-in photographs."""
     pictures, options = list(manifest.images()), spec.prepare
     assert options.train_images is not None
     counts: dict[Split, int] = {"train": options.train_images, "test": options.test_images}
@@ -103,8 +107,10 @@ def of_photos(manifest: Manifest, spec: "PrepareSpec") -> Chosen:
 
 
 def of_pictures(manifest: Manifest, spec: "PrepareSpec") -> Chosen:
-    """One crop of each chosen picture. Test images stand in their order, training images as the manifest has them, which is
-    the order in which archives are read fastest."""
+    """Return one crop of each selected picture.
+
+    Test images are in their own order, training images in the manifest's order, in which archives are read fastest.
+    """
     options = spec.prepare
     chosen = select(manifest, options, spec.runtime.test_list)
     tests = list(chosen.test_entries(manifest.images()))
@@ -118,14 +124,15 @@ def of_pictures(manifest: Manifest, spec: "PrepareSpec") -> Chosen:
     return Chosen(crops, counts, Noticed(chosen.copies, chosen.same_names))
 
 
-# ------------------------------------------------------------------------------------------------ one image
+# ------------------------------------------------------------------------------------------------ single images
 
 
 @dataclass(frozen=True)
 class Made:
-    """A crop that became an image, or did not.
+    """Result of processing one crop.
 
-    png: the image; None if there is a `reason` why not. look: its picture's perceptual hash, if it is to be compared.
+    png: the image; None if it could not be made, with the `reason`. look: perceptual hash of the source picture, None
+    if it is not compared.
     """
 
     crop: Crop
@@ -136,15 +143,15 @@ class Made:
 
 
 class Maker:
-    """A function crop → image, for threads: each image depends on its crop alone.
+    """Function crop → image, safe to call from several threads: each image depends on its crop alone.
 
-    filter_, value_range: of images, or of conditions.
+    filter_, value_range: those of the images, or of the conditions.
     """
 
     def __init__(self, manifest: Manifest, options: Squares, filter_: Filter, value_range: Range | None) -> None:
         self.open, self.options = opener(manifest), options
         self.filter, self.range = filter_, value_range
-        self.compares = manifest.source != "photos"  # their splits are parts of the same pictures
+        self.compares = manifest.source != "photos"  # whose splits are parts of the same pictures
         self.kept: dict[str, Picture] = {}
 
     def __call__(self, crop: Crop) -> Made:
@@ -164,17 +171,17 @@ class Maker:
     def read(self, entry: Entry) -> Picture:
         options = self.options
         picture = read_picture(self.open(entry), entry["file"], options.background, options.gray, self.range)
-        if not self.compares:  # a few pictures that give many crops
+        if not self.compares:  # few pictures, each with many crops
             self.kept[entry["sha256"]] = picture
         return picture
 
 
-# ------------------------------------------------------------------------------------------------ all of them
+# ------------------------------------------------------------------------------------------------ all images
 
 
 @dataclass
 class Work:
-    """The making of all stores of a stage."""
+    """Construction of all stores of a stage."""
 
     stage: "Stage[PrepareSpec]"
     manifest: Manifest
@@ -190,7 +197,7 @@ class Work:
         self.bad.add_rejected(self.manifest.rejected())
 
     def make(self) -> dict[str, Any]:
-        """Make every store, or what is left of it; returns the content of `prepare.json`."""
+        """Make every store, or the rest of it after an interruption; return the content of `prepare.json`."""
         chosen = (of_photos if self.manifest.source == "photos" else of_pictures)(self.manifest, self.stage.spec)
         options, paired = self.stage.spec.prepare, self.manifest.source == "pairs"
         found = ranges(options, self.manifest, lambda: (crop.picture for crop in chosen.crops("train")))
@@ -209,7 +216,7 @@ class Work:
         return facts
 
     def writer(self, name: str) -> StoreWriter:
-        """The store `name` as far as it was made."""
+        """Open the store `name`, with whatever an earlier run has written to it."""
         store, journal = (self.folder / f"{name}.{ending}" for ending in ("zip", "jsonl"))
         for path in (store, journal):
             path.touch()
@@ -228,7 +235,7 @@ class Work:
         return writer
 
     def made(self, name: str, crops: Iterator[Crop], count: int, writer: StoreWriter, maker: Maker) -> Iterator[Made]:
-        """What becomes of the crops that the store has not dealt with yet."""
+        """Yield the results of the crops that the store does not contain yet."""
         if writer.items:
             say(f"prepare {self.stage.spec.name} {name}: going on after {writer.items} of {count} images")
         progress = Progress(f"prepare {self.stage.spec.name} {name}", count, "images", start=writer.items)
@@ -237,7 +244,10 @@ class Work:
             progress.advance()
 
     def add(self, split: Split, made: Made, writer: StoreWriter) -> None:
-        """Append an image to its store, or the reason why there is none."""
+        """Append an image to its store, or the reason why it could not be made.
+
+        Raises DataError for a test image that failed.
+        """
         if made.png is None:
             if split == "test":
                 raise DataError(
@@ -257,19 +267,23 @@ class Work:
             self.remember(split, facts)
 
     def like(self, made: Made) -> dict[str, Any] | None:
-        """The test image that a training picture equals or resembles: its number, and in how many bits the two differ."""
+        """Return the test image that a training picture equals or resembles, or None.
+
+        Fields: its index (`test`), the number of differing hash bits (`bits`), and whether the files are equal
+        (`equal`).
+        """
         found = None if made.look is None else self.looks.nearest(made.look, made.crop.picture["sha256"])
         return None if found is None else {"test": found[0], "bits": found[1], "equal": found[2]}
 
     def remember(self, split: Split, facts: dict[str, Any]) -> None:
-        """What a line of a journal, new or old, means for those to come."""
+        """Record a journal line, new or old: count a bad file, or keep a test image's hash for later comparisons."""
         if "reason" in facts:
             self.bad.add(facts["file"], facts["reason"])
         elif split == "test" and "look" in facts:
             self.looks.add(int(facts["look"], 16), facts["sha256"])
 
     def conditions(self, split: Split, crops: Iterator[Crop], images: StoreWriter, maker: Maker) -> StoreWriter:
-        """Make the store of the conditions of a split's images: the same names in the same order. Without `crops` it is empty."""
+        """Make the store of the conditions of a split's images, with the same names and order; empty without crops."""
         kept = [line.place is not None for line in images.lines()]
         writer = self.writer(f"{split}-conditions")
         found = (crop.condition() for crop in compress(crops, kept))

@@ -1,4 +1,4 @@
-"""What `prepare.json` says of a prepared dataset."""
+"""Contents of `prepare.json`, which describes a prepared dataset."""
 
 import hashlib
 import json
@@ -16,20 +16,20 @@ from palette.data.sources.manifest import Manifest
 from palette.data.store.writer import StoreWriter
 
 PARTS = ".parts"
-"""Folder in that of a `prepare` stage, of what is being made; a run that was killed goes on from it."""
+"""Subfolder of a `prepare` stage for work in progress, from which a killed run resumes."""
 
 
 SHOWN = 20
-"""Pairs of duplicates that are listed; all of them stand in the store's manifest, or were left out."""
+"""Maximum number of duplicate pairs listed; all others are in the store's manifest, or were left out."""
 
 
 LISTED = 1000
-"""Groups of names differing in case only that are listed."""
+"""Maximum number of groups listed whose names differ only in case."""
 
 
 @dataclass(frozen=True)
 class Noticed:
-    """What was noticed while choosing pictures: see `Selection`."""
+    """Observations made during the selection of pictures: see `Selection`."""
 
     copies: int = 0
     same_names: Sequence[Sequence[str]] = ()
@@ -37,7 +37,7 @@ class Noticed:
 
 @dataclass
 class Counts:
-    """What the lines of a split's journal add up to."""
+    """Totals over the lines of a split's journal."""
 
     labels: Counter[int] = field(default_factory=Counter)
     converted: Counter[str] = field(default_factory=Counter)
@@ -71,11 +71,12 @@ def summary(
     bad: BadFiles,
     noticed: Noticed,
 ) -> dict[str, Any]:
-    """The content of `prepare.json`.
+    """Return the content of `prepare.json`.
 
-    Of each split, `sha256` is that of its list of crops: equal lists are equal images. `duplicates`: training pictures that are
-    also in the test set, by their bytes (`equal`) or by their looks (`near`); those that the selection left out are `copies`.
-    `same_names`: names that differ in case only, which a disk that knows no case would make one file of.
+    `sha256` of a split is that of its list of crops: equal lists give equal images. `duplicates` counts training
+    pictures that are also in the test set, by their bytes (`equal`) or by perceptual hash (`near`); `copies` counts
+    those that the selection left out. `same_names` lists names that differ only in case, which a case-insensitive file
+    system would merge into one file.
     """
     counts = {split: Counts.of(writer) for split, writer in writers.items()}
     content: dict[str, Any] = {
@@ -112,7 +113,7 @@ def summary(
 
 
 def losses(facts: Mapping[str, Any]) -> str:
-    """Return the conversions to 8-bit RGB that lost something, counted from the content of `prepare.json`: `transparency (3), CMYK (1)`."""
+    """Return the lossy conversions to 8-bit RGB with their counts from `prepare.json`: `transparency (3), CMYK (1)`."""
     stores = [store for split in ("train", "test") for store in (facts[split], facts[split].get("conditions", {}))]
     found = sum((Counter(store.get("converted")) for store in stores), Counter[str]())
     return ", ".join(f"{note} ({count})" for note, count in found.most_common() if note not in LOSSLESS)

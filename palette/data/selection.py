@@ -1,7 +1,6 @@
-"""Which pictures of a dataset become training and test images.
+"""Selection of training and test images from a dataset.
 
-Of a million pictures, all that is held in memory is 17 bytes for each: a number drawn from its content, one from its name, and
-its split.
+It keeps only 17 bytes per picture in memory: a number derived from its content, one from its name, and its split.
 """
 
 import hashlib
@@ -24,10 +23,10 @@ SPLITS = ("", "train", "test")
 
 @dataclass(frozen=True)
 class Listed:
-    """What is remembered of each picture of a manifest, by its place in it.
+    """Arrays with one element per picture of a manifest, in the manifest's order.
 
-    key: uint64, random but the same for equal bytes. name: uint64, the same for names of one container that differ in case
-    only. split: index into `SPLITS`.
+    key: uint64, random but equal for equal bytes. name: uint64, equal for names in one container that differ only in
+    case. split: index into `SPLITS`.
     """
 
     key: npt.NDArray[np.uint64]
@@ -44,7 +43,7 @@ class Listed:
         return cls(np.array(key, np.uint64), np.array(name, np.uint64), np.array(split, np.uint8))
 
     def same_names(self, images: Iterable[Entry]) -> list[list[str]]:
-        """Of the manifest's images, the names that differ in case only: those that are alike in a list. All are different pictures."""
+        """Return groups of names that differ only in case, one list per group. All of them are different pictures."""
         numbers, counts = np.unique(self.name, return_counts=True)
         often = set(numbers[counts > 1].tolist())
         if not often:
@@ -62,10 +61,11 @@ def _number(text: str) -> int:
 
 @dataclass(frozen=True)
 class Selection:
-    """tests: places in the manifest of the test images, in their order. train: bool for each place.
+    """Selected training and test images.
 
-    copies: training pictures that were left out as they have the very bytes of a test image. same_names: see `Listed`; all of
-    them are kept.
+    tests: manifest indices of the test images, in order. train: bool for each manifest index. copies: number of
+    training pictures with exactly the bytes of a test image; they are left out. same_names: see `Listed`; all of these
+    are kept.
     """
 
     tests: npt.NDArray[np.int64]
@@ -74,7 +74,7 @@ class Selection:
     same_names: list[list[str]]
 
     def test_entries(self, images: Iterable[Entry]) -> Iterator[Entry]:
-        """Of a manifest's images, those of the test, in their order."""
+        """Return an iterator over the test images' entries among a manifest's images, in test order."""
         wanted = np.zeros(len(self.train), np.bool_)
         wanted[self.tests] = True
         found = dict(zip(np.flatnonzero(wanted).tolist(), compress(images, wanted), strict=True))
@@ -82,10 +82,10 @@ class Selection:
 
 
 def select(manifest: Manifest, options: Squares, test_list: Path | None) -> Selection:
-    """Choose by a number that belongs to a picture's content: where it lies, and what else there is, plays no part.
+    """Select by a number derived from each picture's content, independent of its path and of the other pictures.
 
-    With splits of its own, a dataset keeps them. Without, equal pictures count once. test_list: names the test images, in order.
-    Raises DataError if there are too few, and for names that are not those of one picture each.
+    A dataset's own splits are kept. Without any, equal pictures count once. test_list: file that names the test images,
+    in order. Raises DataError if there are too few pictures, and for names that do not match exactly one picture.
     """
     listed = Listed.of(manifest.images(), options.seed)
     official = bool(listed.split.any())
@@ -110,14 +110,14 @@ def select(manifest: Manifest, options: Squares, test_list: Path | None) -> Sele
 
 
 def _unique(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """The first picture of each content."""
+    """Return a bool array that is True for the first picture of each content."""
     first = np.zeros(len(key), np.bool_)
     first[np.unique(key, return_index=True)[1]] = True
     return first
 
 
 def _lowest(key: npt.NDArray[np.uint64], among: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """The places in `among`, by their keys."""
+    """Return the indices where `among` is True, sorted by key."""
     places = np.flatnonzero(among)
     return places[np.argsort(key[places], kind="stable")]
 
@@ -138,9 +138,9 @@ def _refuse_too_few(manifest: Manifest, options: Squares, tests: int, train: int
 
 
 def read_names(path: Path, count: int) -> list[str]:
-    """The first `count` names of a list, one a line; blanks around them and empty lines do not count.
+    """Return the first `count` names of a list with one name per line; surrounding blanks and empty lines are ignored.
 
-    Raises DataError for fewer, and for repeated ones.
+    Raises DataError if there are fewer, or if one is repeated.
     """
     names = [name for line in read_flist(path) if (name := line.strip())][:count]
     if len(names) < count:
@@ -155,9 +155,9 @@ ONCE = "Each test image counts once: take one of the two lines away."
 
 
 def _named(manifest: Manifest, path: Path, names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The places of the pictures with the names of the list `path`, in their order.
+    """Return the manifest indices of the pictures named in the list `path`, in the list's order.
 
-    Raises DataError for names of no picture, of several, or of one that has another name there already.
+    Raises DataError for names that match no picture or several, and for two names of the same picture.
     """
     whole, ends = ({name: list[int]() for name in names} for _ in range(2))
     for place, entry in enumerate(manifest.images()):
@@ -186,7 +186,7 @@ def _refuse_unclear(manifest: Manifest, path: Path, found: Mapping[str, Sequence
 
 
 def _names_of(file: str) -> Iterator[str]:
-    """What a list may call a file: its path or the end of it, with its ending or without."""
+    """Yield the names a list may use for a file: its path or the end of its path, with or without its extension."""
     parts, ending = PurePosixPath(file).parts, PurePosixPath(file).suffix
     for first in range(len(parts)):
         name = "/".join(parts[first:])

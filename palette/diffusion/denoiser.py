@@ -1,4 +1,4 @@
-"""A trained network as samplers see it: noisy image in, estimate of the clean one out."""
+"""A trained network as samplers see it: noisy image in, estimate of the clean image out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,14 @@ from palette.diffusion.schedule import signal_and_noise
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Denoise = Callable[[Tensor, float], Tensor]
 Watch = Callable[[int, Tensor, Tensor], None]
-"""(evaluation, from 0; state y; estimate x0_hat), both float [B, 3, H, W]. What y holds at known pixels means nothing."""
+"""(evaluation, from 0; state y; estimate x0_hat), both float [B, 3, H, W].
+
+Values of y at known pixels are meaningless.
+"""
 
 
 def watched(denoise: Denoise, watch: Watch) -> Denoise:
-    """`denoise`, showing `watch` each state that a sampler comes by and the estimate there."""
+    """Return `denoise`, passing `watch` each state that a sampler visits and the estimate there."""
     evaluations = count()
 
     def shown(y: Tensor, log_snr: float) -> Tensor:
@@ -33,14 +36,14 @@ class Denoiser:
     """`denoiser(y, log_snr)` → x0_hat, both float [B, 3, H, W]; y = √γ x0 + √(1-γ) ε at the level `log_snr`.
 
     network: an `objective` network. condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where to generate.
-    precision: the network's arithmetic, `fp32`, `bf16` or `fp16`, on a GPU. On a CPU it is fp32, for the others are tens of
-    times slower there where the processor has no instructions for them.
+    precision: the network's arithmetic, `fp32`, `bf16` or `fp16`, on a GPU. On a CPU it is always fp32, because the
+    others are tens of times slower where the processor has no instructions for them.
 
-    Known pixels come from the condition, in what the network sees and in what it returns; whatever y holds there is not
-    looked at, so a sampler need not know of masks. The estimate is clipped to [-1, 1]: the mean of images cannot leave
-    that range, so this only takes error away. A level outside the trained range counts as the nearest inside, in the units
-    that the network sees: a state that is 99.996 % noise (the paper's inference schedule goes on to 1 - 7e-21) is treated as
-    the noisiest trained one.
+    Known pixels come from the condition, both in the network's input and in the returned estimate; the values of y
+    there are ignored, so a sampler need not know about masks. The estimate is clipped to [-1, 1]: a mean of images
+    cannot leave that range, so clipping only removes error. A level outside the trained range is replaced by the
+    nearest one inside, in the units that the network sees: a state that is 99.996 % noise (the paper's inference
+    schedule goes on to 1 - 7e-21) is treated as the noisiest trained one.
     """
 
     network: nn.Module
@@ -53,7 +56,7 @@ class Denoiser:
         level = torch.full((len(y),), log_snr, dtype=torch.float64, device=y.device)
         framed = frame(self.objective, self.condition, self.mask)
         inner_level = level + 2 * framed.scale.log()
-        # √γ x0 + √(1-γ) ε → √γ' r + √(1-γ') ε: less the center, and scaled to variance 1 again.
+        # √γ x0 + √(1-γ) ε → √γ' r + √(1-γ') ε: minus the center, rescaled to variance 1.
         (signal, _), (inner_signal, _) = signal_and_noise(level), signal_and_noise(inner_level)
         inner = image_shaped(inner_signal / signal / framed.scale) * (y - image_shaped(signal) * framed.centre)
         inner_level = inner_level.clamp(*level_range(self.objective))

@@ -1,4 +1,4 @@
-"""A trained model at work: degraded images in, restored images out."""
+"""Inference with a trained model: degraded images in, restored images out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from palette.system.files import read_json
 from palette.system.randomness import generator
 
 Job = tuple[int | str, int]
-"""Test index, or the name of another photo, and draw: what the noise of an image depends on, beside the seed."""
+"""(test index, or name of another photo; draw): together with the seed, these determine the noise of an image."""
 
 
 @dataclass(frozen=True)
 class Restorer:
     """`restorer(degraded, jobs)` → uint8 [H, W, 3] each.
 
-    network: in evaluation mode, on `device`. objective: what it was trained on. sampler: None for regression, evaluated once.
-    seed: of the noise. precision: the network's arithmetic on a GPU, see `Denoiser`.
+    network: in evaluation mode, on `device`. objective: the one it was trained on. sampler: None for regression, which
+    is evaluated once. seed: of the noise. precision: the network's arithmetic on a GPU, see `Denoiser`.
     """
 
     network: UNet
@@ -45,9 +45,11 @@ class Restorer:
 
     @torch.inference_mode()
     def __call__(self, degraded: Sequence[Degraded], jobs: Sequence[Job], watch: Watch | None = None) -> list[Image]:
-        """The noise of an image depends on the seed and its job only: not on the batch, the shard or the device.
+        """Restore images.
 
-        watch: is shown every state on the way and the estimate of the clean image there.
+        The noise of each depends only on the seed and its job, not on the batch, the shard or the device.
+
+        watch: receives every intermediate state and the estimate of the clean image there.
         """
         randoms = [generator(self.seed, "sample", *job) for job in jobs]
         conditions = self._tensor(np.stack([condition(d, r) for d, r in zip(degraded, randoms, strict=True)]))
@@ -62,7 +64,10 @@ class Restorer:
         return [np.ascontiguousarray(image) for image in to_pixels(torch.where(masks, restored, conditions))]
 
     def trajectories(self, degraded: Sequence[Degraded], jobs: Sequence[Job]) -> list[list[Image]]:
-        """Of each image, its estimate at every evaluation of the network, uint8 [H, W, 3]; the last is the restored image."""
+        """Return, for each image, the estimate at every evaluation of the network, uint8 [H, W, 3].
+
+        The last estimate is the restored image.
+        """
         seen: list[npt.NDArray[np.uint8]] = []
         self(degraded, jobs, lambda _, y, x0: seen.append(to_pixels(x0)))
         return [[estimates[i] for estimates in seen] for i in range(len(jobs))]
@@ -78,25 +83,25 @@ class Restorer:
 
 
 def full_mask(degraded: Degraded) -> npt.NDArray[np.bool_]:
-    """bool [1, H, W], True where the model must generate; everywhere for a task without a mask."""
+    """Return bool [1, H, W], True where the model must generate; True everywhere for a task without a mask."""
     return (np.ones(degraded.image.shape[:2], np.bool_) if degraded.mask is None else degraded.mask)[None]
 
 
 def to_pixels(images: Tensor) -> npt.NDArray[np.uint8]:
-    """float [B, 3, H, W] in [-1, 1] → uint8 [B, H, W, 3]."""
+    """Convert float [B, 3, H, W] in [-1, 1] to uint8 [B, H, W, 3]."""
     pixels = ((images + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def weights_file(sampler: Sampler | None) -> str:
-    """The file of a model's folder that has the weights which `sampler` wants."""
+    """Return the name of the file in a model's folder that holds the weights for `sampler`."""
     return "model.safetensors" if sampler is None or sampler.ema_width is None else "averages.safetensors"
 
 
 def load_network(model: Path, weights: Path, device: torch.device, ema_width: float | None = None) -> UNet:
-    """The network that `model.json` describes, with the weights of a file in it. Raises DataError if they do not fit.
+    """Build the network that `model.json` describes and load its weights. Raises DataError if they do not fit.
 
-    weights: `model.safetensors`; with `ema_width`, `averages.safetensors`, out of which that average is made.
+    weights: `model.safetensors`; with `ema_width`, `averages.safetensors`, from which that average is computed.
     """
     facts = read_json(model)
     try:
@@ -109,7 +114,10 @@ def load_network(model: Path, weights: Path, device: torch.device, ema_width: fl
 def network_with(
     network: Network, image_size: int, weights: Path, device: torch.device, ema_width: float | None = None
 ) -> UNet:
-    """The network of these options for images of `image_size` pixels, ready to be evaluated; otherwise as `load_network`."""
+    """Build a network from its options for images of `image_size` pixels, in evaluation mode.
+
+    Otherwise as `load_network`.
+    """
     try:
         made = build(network, image_size)
         tensors = load_file(weights) if ema_width is None else ema.averaged(weights, ema_width)

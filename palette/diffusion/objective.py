@@ -1,15 +1,16 @@
-"""What the network learns. Every objective is one row of `OBJECTIVES`, with the same two functions.
+"""Training objectives. Each is one row of `OBJECTIVES`, with the same two functions.
 
-The network F sees the condition and the scaled noisy image; what it says is read as an image (Karras et al. 2022, eq. 7):
+The network F sees the condition and the scaled noisy image; its output is converted to an image (Karras et al. 2022,
+eq. 7):
 
     x0_hat = skip(λ) · y + out(λ) · F(condition, in(λ) · y, λ)
 
 The loss is the distance of F from the value that makes x0_hat = x0, with weight 1 in all rows: for `epsilon` this
-value is ε, and the loss the paper's; for `edm` weight 1 is just the λ(σ) = 1/out² of Karras et al. Other weights of the
-noise levels are rows of `WEIGHTINGS`.
+value is ε, and the loss is the paper's; for `edm` weight 1 is exactly the λ(σ) = 1/out² of Karras et al. Other weights
+of the noise levels are rows of `WEIGHTINGS`.
 
 Where the task has a mask, noise and loss are confined to the hole, as in the paper: the network sees the known pixels
-clean, in the noisy input too, and what it says about them counts for nothing.
+clean, in the noisy input too, and its output there is ignored.
 """
 
 import math
@@ -33,12 +34,12 @@ INPUT_CHANNELS = 2 * IMAGE_CHANNELS
 
 
 class Scales(NamedTuple):
-    """float64 [B] each, for x0_hat = skip · y + out · F(in · y)."""
+    """Scales of x0_hat = skip · y + out · F(in · y), float64 [B] each."""
 
     skip: Tensor
     out: Tensor
     inside: Tensor
-    """`in` of the equation."""
+    """`in` in the equation."""
 
 
 class Objective(NamedTuple):
@@ -47,16 +48,16 @@ class Objective(NamedTuple):
     scales: Callable[[Tensor], Scales]
     """λ float64 [B] → scales."""
     sigmas: tuple[float, float]
-    """The trained levels: smallest and largest σ that the network may be asked about."""
+    """Range of trained levels: smallest and largest σ at which the network may be evaluated."""
     leans: bool = False
-    """Whether x0 is taken to lie around the degraded image, where a whole one is shown: see `frame`."""
+    """True if x0 is modeled relative to the degraded image, for tasks without a mask: see `frame`."""
 
 
 # ----------------------------------------------------------------------------------- levels for training
 
 
 def draw_from_schedule(u: Tensor) -> Tensor:
-    """t uniform, then γ ~ U(γ_t, γ_t-1), on the training schedule (Algorithm 1 of the paper; γ's density as in SR3).
+    """Draw t uniformly, then γ ~ U(γ_t, γ_t-1), on the training schedule (paper, Algorithm 1; γ's density as in SR3).
 
     t starts at 2: between γ_1 = 1 - 1e-6 and 1 there is no noise left to predict.
     """
@@ -68,9 +69,9 @@ def draw_from_schedule(u: Tensor) -> Tensor:
 
 
 def draw_lognormal(u: Tensor) -> Tensor:
-    """ln σ ~ N(-0.4, 1.4²).
+    """Draw ln σ ~ N(-0.4, 1.4²).
 
-    Karras et al. use N(-1.2, 1.2²) for images without a condition. Here the color of a whole picture is decided at high
+    Karras et al. use N(-1.2, 1.2²) for unconditional images. Here the colors of a whole image are decided at high
     noise, so those levels get more of the training: 10 % of the examples have σ > 4 instead of 1.5 %.
     """
     normal = torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
@@ -78,7 +79,7 @@ def draw_lognormal(u: Tensor) -> Tensor:
 
 
 def draw_constant(u: Tensor) -> Tensor:
-    """λ = 0: regression has no noise level."""
+    """Return λ = 0: regression has no noise level."""
     return torch.zeros_like(u)
 
 
@@ -86,7 +87,10 @@ def draw_constant(u: Tensor) -> Tensor:
 
 
 def edm_scales(log_snr: Tensor, sigma_data: float = 0.5) -> Scales:
-    """Table 1 of Karras et al. 2022, for y = (x0 + σ n)·√γ: input and target of F have variance 1 at every level."""
+    """Return the scales of Table 1 of Karras et al. 2022, for y = (x0 + σ n)·√γ.
+
+    Input and target of F have variance 1 at every level.
+    """
     sigma = sigma_of(log_snr)
     signal, _ = signal_and_noise(log_snr)
     total = sigma**2 + sigma_data**2
@@ -94,25 +98,25 @@ def edm_scales(log_snr: Tensor, sigma_data: float = 0.5) -> Scales:
 
 
 def epsilon_scales(log_snr: Tensor) -> Scales:
-    """F = ε, so x0 = (y - √(1-γ) ε) / √γ."""
+    """Return the scales for F = ε, so x0 = (y - √(1-γ) ε) / √γ."""
     signal, noise = signal_and_noise(log_snr)
     return Scales(1 / signal, -noise / signal, torch.ones_like(signal))
 
 
 def x0_scales(log_snr: Tensor) -> Scales:
-    """F = x0."""
+    """Return the scales for F = x0."""
     one = torch.ones_like(log_snr)
     return Scales(0 * one, one, one)
 
 
 def v_scales(log_snr: Tensor) -> Scales:
-    """F = v = √γ ε - √(1-γ) x0 (Salimans & Ho 2022), so x0 = √γ y - √(1-γ) v."""
+    """Return the scales for F = v = √γ ε - √(1-γ) x0 (Salimans & Ho 2022), so x0 = √γ y - √(1-γ) v."""
     signal, noise = signal_and_noise(log_snr)
     return Scales(signal, -noise, torch.ones_like(signal))
 
 
 def regression_scales(log_snr: Tensor) -> Scales:
-    """F = x0 from the condition alone: zeros stand where the noisy image would (the paper's baseline)."""
+    """Return the scales for F = x0 from the condition alone: zeros replace the noisy image (the paper's baseline)."""
     one = torch.ones_like(log_snr)
     return Scales(0 * one, one, 0 * one)
 
@@ -136,14 +140,14 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l2": torch.square, "l1": torch
 
 
 class Batch(NamedTuple):
-    """Training examples. u decides their noise levels."""
+    """Training examples. u determines their noise levels."""
 
     x0: Tensor
     """float32 [B, 3, H, W] in [-1, 1]: the original images."""
     condition: Tensor
-    """float32 [B, 3, H, W]: what the network is shown of them."""
+    """float32 [B, 3, H, W]: the degraded images that the network sees."""
     mask: Tensor
-    """bool [B, 1, H, W], True where the model must generate; in every image somewhere."""
+    """bool [B, 1, H, W], True where the model must generate; somewhere in every image."""
     noise: Tensor
     """float32 [B, 3, H, W] ~ N(0, 1): ε."""
     u: Tensor
@@ -151,12 +155,12 @@ class Batch(NamedTuple):
 
 
 def image_shaped(per_image: Tensor) -> Tensor:
-    """[B] float64 → [B, 1, 1, 1] float32."""
+    """Reshape [B] float64 to [B, 1, 1, 1] float32."""
     return per_image.float()[:, None, None, None]
 
 
 def network_input(y: Tensor, condition: Tensor, mask: Tensor, inside: Tensor) -> Tensor:
-    """[B, 6, H, W]: the condition, then the noisy image scaled by `inside` in the hole and the known pixels around it.
+    """Return [B, 6, H, W]: the condition, then the noisy image scaled by `inside`, with known pixels outside the hole.
 
     y, condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate. inside: float64 [B].
     """
@@ -164,29 +168,30 @@ def network_input(y: Tensor, condition: Tensor, mask: Tensor, inside: Tensor) ->
 
 
 class Frame(NamedTuple):
-    """The unknown in units of its own: x0 = centre + scale · r, and the network deals with r."""
+    """Shifted and scaled coordinates of the unknown: x0 = centre + scale · r, and the network works with r."""
 
     centre: Tensor
     """float32 [B, 3, H, W]."""
     scale: Tensor
-    """float64 [B]. A noise level σ of x0 is one of σ/scale of r."""
+    """float64 [B]. A noise level σ of x0 corresponds to σ/scale of r."""
 
     def inward(self, x0: Tensor) -> Tensor:
-        """x0 → r."""
+        """Convert x0 to r."""
         return (x0 - self.centre) / image_shaped(self.scale)
 
     def outward(self, r: Tensor) -> Tensor:
-        """r → x0."""
+        """Convert r to x0."""
         return self.centre + image_shaped(self.scale) * r
 
 
 def frame(kind: str, condition: Tensor, mask: Tensor) -> Frame:
-    """`edm` wants data of mean 0 and deviation 0.5. Given a whole degraded image, x0 lies around that image instead.
+    """Return the coordinates in which `edm` gets data of mean 0 and deviation 0.5; r = x0 for the other objectives.
 
-    Its deviation from there is about 0.2 (0.18 for grayscale, 0.13 for JPEG of quality 5, on the photographs), so r = (x0 -
-    condition)/0.4. Without this, a small network spends its first thousands of steps on learning to copy what it is shown. In
-    a hole there is nothing to lean on, and r = x0; so it is for the other objectives, which are as published: `edm-plain` is
-    for pairs that look unlike, where leaning on the condition makes the network undo it first.
+    Given a whole degraded image, x0 lies around that image. Its deviation from it is about 0.2 (0.18 for grayscale,
+    0.13 for JPEG of quality 5, on the photographs), so r = (x0 - condition)/0.4. Without this, a small network spends
+    its first thousands of steps on learning to copy its input. In a hole there is no such image, and r = x0. The other
+    objectives always have r = x0, as published: `edm-plain` is for pairs that do not look alike, where the network
+    would first have to learn to undo the shift.
 
     condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate.
     """
@@ -196,9 +201,9 @@ def frame(kind: str, condition: Tensor, mask: Tensor) -> Frame:
 
 
 def targets(objective: Objective, x0: Tensor, noise: Tensor, log_snr: Tensor) -> Tensor:
-    """The value of F that makes x0_hat = x0: float [B, 3, H, W].
+    """Return the value of F that makes x0_hat = x0: float [B, 3, H, W].
 
-    Written as a combination of x0 and ε, for (x0 - skip · y)/out loses all digits where out is small.
+    Computed as a combination of x0 and ε, because (x0 - skip · y)/out loses all digits where out is small.
     """
     skip, out, _ = objective.scales(log_snr)
     signal, strength = signal_and_noise(log_snr)
@@ -206,15 +211,16 @@ def targets(objective: Objective, x0: Tensor, noise: Tensor, log_snr: Tensor) ->
 
 
 def weight_one(objective: Objective, log_snr: Tensor) -> Tensor:
-    """As the objective has it."""
+    """Return weight 1, the objective's own weighting."""
     return torch.ones_like(log_snr)
 
 
 def min_snr_weight(objective: Objective, log_snr: Tensor) -> Tensor:
-    """min(SNR, 5) in terms of x0 (Hang et al. 2023): x0_hat is off by `out` times what F is off by.
+    """Return the weight of F's error that gives the error of x0 the weight min(SNR, 5) (Hang et al. 2023).
 
-    For `epsilon` this is min(SNR, 5)/SNR, for `v` min(SNR, 5)/(SNR + 1), as in that paper. SNR is e^λ of what the network is
-    given: of r, where `frame` has changed the units. r is spread as whole images are, which the limit of 5 is meant for.
+    The error of x0_hat is `out` times that of F. For `epsilon` the weight is min(SNR, 5)/SNR, for `v`
+    min(SNR, 5)/(SNR + 1), as in that paper. SNR is e^λ of the network's input: of r, where `frame` has changed the
+    units. r varies as much as whole images do, for which the limit of 5 was chosen.
     """
     return log_snr.exp().clamp(max=5) * objective.scales(log_snr).out.square()
 
@@ -224,12 +230,12 @@ WEIGHTINGS: dict[str, Callable[[Objective, Tensor], Tensor]] = {"none": weight_o
 
 
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [B, 3, H, W] over each image's hole: [B]. The size of the hole does not weigh the image."""
+    """Average [B, 3, H, W] over each image's hole: [B]. The size of the hole does not affect an image's weight."""
     return (error * mask).sum(dim=(1, 2, 3)) / (mask.sum(dim=(1, 2, 3)) * error.shape[1])
 
 
 def loss(kind: str, norm: str, network: nn.Module, batch: Batch, weighting: str = "none") -> Tensor:
-    """Loss of each image, [B]. kind, norm, weighting: rows of OBJECTIVES, LOSSES and WEIGHTINGS."""
+    """Return the loss of each image, [B]. kind, norm, weighting: rows of OBJECTIVES, LOSSES and WEIGHTINGS."""
     x0, condition, mask, noise, u = batch
     objective = OBJECTIVES[kind]
     r = frame(kind, condition, mask).inward(x0)
@@ -243,14 +249,14 @@ def loss(kind: str, norm: str, network: nn.Module, batch: Batch, weighting: str 
 
 
 def stratified(count: int, offset: float) -> Tensor:
-    """u = (i + offset)/count, float64 [count], offset in [0, 1): each U[0, 1), together spread evenly.
+    """Return u = (i + offset)/count, float64 [count], offset in [0, 1): each U[0, 1), together evenly spread.
 
-    One batch then has all noise levels, and the loss less variance (Kingma et al. 2021, appendix I.1).
+    One batch then covers all noise levels, and the loss has less variance (Kingma et al. 2021, appendix I.1).
     """
     return (torch.arange(count, dtype=torch.float64) + offset) / count
 
 
 def level_range(kind: str) -> tuple[float, float]:
-    """Smallest and largest λ that a network of this objective was trained on."""
+    """Return the smallest and largest λ that a network of this objective was trained on."""
     smallest, largest = OBJECTIVES[kind].sigmas
     return -2 * math.log(largest), -2 * math.log(smallest)

@@ -1,11 +1,11 @@
-"""Samplers: from noise to an image in a number of steps. A new one is a function here and its row in `SAMPLERS`.
+"""Samplers: from noise to an image in a number of steps. To add one, write a function here and a row in `SAMPLERS`.
 
 All have one signature, `(denoise, y, log_snrs, noise) -> x0`:
 
     denoise(y, λ)  estimate of x0, float [B, 3, H, W], from y = √γ x0 + √(1-γ) ε
     y              the state at log_snrs[0], float [B, 3, H, W]: standard normal noise
     log_snrs       λ of each step, float64 [N+1], rising; the last is ∞: no noise
-    noise(i)       fresh N(0, 1) noise for step i, like y; asked for in order, and only where the step adds noise
+    noise(i)       new N(0, 1) noise for step i, shaped like y; called in order, and only where the step adds noise
 """
 
 import math
@@ -29,22 +29,25 @@ Sampler = Callable[[Denoise, Tensor, Tensor, Noise], Tensor]
 
 
 def paper_steps() -> Tensor:
-    """The paper's inference schedule as λ, float64 [1001]."""
+    """Return the paper's inference schedule as λ, float64 [1001]."""
     return torch.cat([log_snr_of_gamma(inference_gammas()).flip(0), torch.tensor([math.inf], dtype=torch.float64)])
 
 
 def even_steps(count: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """λ of `count` steps from σ_max to σ_min, even in σ^(1/ρ), then ∞: float64 [count + 1] (Karras et al. 2022, eq. 5)."""
+    """Return λ of `count` steps from σ_max to σ_min, then ∞: float64 [count + 1].
+
+    The steps are even in σ^(1/ρ) (Karras et al. 2022, eq. 5).
+    """
     ramp = torch.linspace(0, 1, count, dtype=torch.float64)
     sigma: Tensor = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
     return torch.cat([log_snr_of_sigma(sigma), torch.tensor([math.inf], dtype=torch.float64)])
 
 
 def steps_for(options: Options, objective: str) -> Tensor:
-    """The steps of a sampler: float64 [steps + 1].
+    """Return the steps of a sampler: float64 [steps + 1].
 
-    `ancestral` with 1000 steps takes the paper's own. All others stay inside the levels that the network was trained on,
-    from the noisiest down to σ = 0.02: two or three of the 255 steps between black and white.
+    `ancestral` with 1000 steps uses the paper's schedule. All others stay within the levels that the network was
+    trained on, from the noisiest down to σ = 0.02: two or three of the 255 steps between black and white.
     """
     if options.kind == "ancestral" and options.steps == len(inference_gammas()):
         return paper_steps()
@@ -53,7 +56,7 @@ def steps_for(options: Options, objective: str) -> Tensor:
 
 
 def scalars(log_snr: Tensor) -> tuple[float, float]:
-    """λ, float64 scalar → (√γ, √(1-γ))."""
+    """Convert λ, float64 scalar, to (√γ, √(1-γ))."""
     signal, noise = signal_and_noise(log_snr)
     return signal.item(), noise.item()
 
@@ -62,10 +65,11 @@ def scalars(log_snr: Tensor) -> tuple[float, float]:
 
 
 def ancestral(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise) -> Tensor:
-    """Algorithm 2 of the paper: y' = (y - (1-α)/√(1-γ) ε)/√α + √(1-α) z, with α = γ/γ', and z = 0 in the last step.
+    """Sample by Algorithm 2 of the paper: y' = (y - (1-α)/√(1-γ) ε)/√α + √(1-α) z, with α = γ/γ'.
 
-    ε is the one that belongs to the clipped x0. The variance 1-α is the paper's, larger than the posterior's; it suits
-    schedules as fine as the paper's. With few steps take `ddim` with `eta: 1`, which has the posterior's.
+    z = 0 in the last step. ε is computed from the clipped x0. The variance 1-α is the paper's, larger than the
+    posterior's; it suits schedules as fine as the paper's. With few steps use `ddim` with `eta: 1`, which has the
+    posterior's.
     """
     for i in range(len(log_snrs) - 1):
         signal, strength = scalars(log_snrs[i])
@@ -78,7 +82,10 @@ def ancestral(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise) -> Te
 
 
 def ddim(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, eta: float = 0.0) -> Tensor:
-    """Equation 12 of Song et al. 2021. eta 0 is deterministic; 1 is ancestral sampling with the posterior's variance."""
+    """Sample by equation 12 of Song et al. 2021.
+
+    eta 0 is deterministic; 1 is ancestral sampling with the posterior's variance.
+    """
     for i in range(len(log_snrs) - 1):
         (signal, strength), (next_signal, next_strength) = scalars(log_snrs[i]), scalars(log_snrs[i + 1])
         x0 = denoise(y, log_snrs[i].item())
@@ -92,9 +99,9 @@ def ddim(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, eta: float
 
 
 def multistep(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, stochastic: bool = False) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2), and SDE-DPM-Solver++(2M) of the same paper.
+    """Sample by DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2), or SDE-DPM-Solver++(2M) of that paper if `stochastic`.
 
-    h is the step in ln(√γ/√(1-γ)) = λ/2. The first step and the last, where h is infinite, are of first order.
+    h is the step in ln(√γ/√(1-γ)) = λ/2. The first step and the last, where h is infinite, are first order.
     """
     before, h_before = y, 0.0
     for i in range(len(log_snrs) - 1):
@@ -113,16 +120,16 @@ def multistep(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, stoch
 
 
 def heun(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise) -> Tensor:
-    """Algorithm 1 of Karras et al. 2022 without churn: Heun's method for dx/dσ = (x - x0_hat)/σ, with x = y/√γ.
+    """Sample by Algorithm 1 of Karras et al. 2022 without churn: Heun's method, dx/dσ = (x - x0_hat)/σ, with x = y/√γ.
 
-    Two evaluations a step; the last, down to σ = 0, is Euler's with one.
+    Two evaluations per step; the last step, down to σ = 0, is an Euler step with one.
     """
     x = y / scalars(log_snrs[0])[0]
     sigmas: list[float] = sigma_of(log_snrs).tolist()
     for i, (sigma, target) in enumerate(pairwise(sigmas)):
         x0 = denoise(x * scalars(log_snrs[i])[0], log_snrs[i].item())
         if target == 0:
-            return x0  # what Euler's step gives, without its rounding
+            return x0  # equals Euler's step, without its rounding
         slope = (x - x0) / sigma
         euler = x + (target - sigma) * slope
         slope_there = (euler - denoise(euler * scalars(log_snrs[i + 1])[0], log_snrs[i + 1].item())) / target
@@ -140,5 +147,5 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def sampler_for(options: Options) -> Sampler:
-    """The row of `options.kind`, with its own option filled in."""
+    """Return the sampler `options.kind`, with its own option filled in."""
     return partial(ddim, eta=options.eta) if options.kind == "ddim" else SAMPLERS[options.kind]

@@ -1,7 +1,7 @@
-"""ADM's released networks (Dhariwal & Nichol 2021: 256x256_diffusion_uncond.pt and its like) → a warm start for ours.
+"""Import of ADM's released networks (Dhariwal & Nichol 2021: 256x256_diffusion_uncond.pt etc.) as a warm start.
 
-What they lack is a condition: its input channels get zero weights, so at the start the network is ADM whatever the condition is.
-What they have too much, the learned variance and the classes, is left out.
+They have no condition: its input channels get zero weights, so at the start the network is ADM whatever the condition
+is. Their learned variance and their classes are dropped.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ HEAD_CHANNELS, IMAGE_SIZE = 64, 256
 
 
 def is_adm_file(file: Path) -> bool:
-    """Whether the file is a state dict with the names of guided-diffusion."""
+    """Return whether the file is a state dict with guided-diffusion's tensor names."""
     content = read_pickle(file) if file.is_file() else None
     return isinstance(content, dict) and not {f"{prefix}time_embed.0.weight" for prefix in ("", "module.")}.isdisjoint(
         content
@@ -30,7 +30,7 @@ def is_adm_file(file: Path) -> bool:
 
 
 def import_adm(file: Path, wishes: Wishes) -> Imported:
-    """Raises DataError for what is not a network of that family, or not whole."""
+    """Convert an ADM checkpoint to our network. Raises DataError if it is not a complete network of that family."""
     tensors = state_dict(file)
     if "time_embed.0.weight" not in tensors:
         raise DataError(f"{file}: not a network of ADM: no time_embed.0.weight in it.")
@@ -74,7 +74,7 @@ def _assumed(wishes: Wishes) -> list[str]:
 
 
 def _adapt(tensors: dict[str, Tensor], layout: Layout, dropped: dict[str, str], file: Path) -> list[str]:
-    """Make of ADM's tensors those of a network with a condition, without classes and variance, in place; say what was done."""
+    """Convert ADM's tensors in place: add a condition, drop classes and variance; return notes on the changes."""
     if layout.in_channels != IMAGE_CHANNELS or layout.out_channels not in (IMAGE_CHANNELS, 2 * IMAGE_CHANNELS):
         raise DataError(
             f"{file}: the network takes {layout.in_channels} channels and gives {layout.out_channels}; "

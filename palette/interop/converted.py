@@ -1,4 +1,4 @@
-"""What became of a config of the unofficial code."""
+"""Result of converting a config of the unofficial code."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +9,17 @@ import yaml
 
 @dataclass
 class Converted:
-    """What became of a JSON config."""
+    """Converted JSON config, with notes."""
 
     config: dict[str, Any]
-    """In the form of our config files."""
+    """Config in the form of our config files."""
     not_honored: list[str] = field(default_factory=list)
-    """One line for each thing that is different here, beginning with its path in the JSON."""
+    """One line for each setting that is different here, beginning with its path in the JSON."""
     notes: list[str] = field(default_factory=list)
-    """One line for each thing that is worth knowing."""
+    """One line for each further remark."""
 
     def text(self, file: Path) -> str:
-        """The config as YAML, with what was said about it as comments."""
+        """Return the config as YAML, with the remarks as comments at the top."""
         lines = [f"Made from {file.name}, a config of the unofficial code.", *self.notes]
         lines += ["Not as it says there:", *(f"  {line}" for line in self.not_honored)] if self.not_honored else []
         head = "".join(f"# {line}\n" for line in lines)
@@ -27,6 +27,6 @@ class Converted:
         return f"{head}\n{dumped}"
 
     def report(self) -> str:
-        """For the person who asked for it."""
+        """Return the remarks as text for the user."""
         lines = [f"not honored: {line}" for line in self.not_honored] + [f"note: {line}" for line in self.notes]
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Files that people try to import and that are no network this project can take: what each is, and what to do."""
+"""Checkpoints that cannot be imported: what each kind is, and what to do instead."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ IMPORTABLE = "Networks of the unofficial Palette code and of ADM can be imported
 
 
 def kind_of(content: Any) -> str | None:
-    """Return what the content of a checkpoint is and what to do with it; None if it may be a network's state dict."""
+    """Return what a checkpoint's content is and what to do with it; None if it may be a network's state dict."""
     if not isinstance(content, Mapping):
         return None
     keys = {str(key).removeprefix("module.") for key in content}
@@ -44,7 +44,7 @@ def _network(keys: set[str]) -> str | None:
 
 
 def kind_of_path(path: Path) -> str | None:
-    """Return the same of a path that is no file of `torch.save`: a folder of diffusers, a safetensors file."""
+    """Return the same for a path that is not a file of `torch.save`: a folder of diffusers, a safetensors file."""
     if path.is_dir() and any((path / name).exists() for name in ("model_index.json", "unet", "scheduler_config.json")):
         return f"a pipeline of diffusers. {IMPORTABLE}"
     if path.suffix == ".safetensors":

@@ -1,7 +1,7 @@
-"""What the shapes of a U-Net's tensors tell of it, and how its tensors are called here.
+"""U-Net layouts inferred from tensor shapes, and the mapping of our tensor names to those of other code.
 
-Three families of checkpoints: `guided_diffusion` and `sr3`, the two backbones of the unofficial code, and ADM's own, which differ
-from the first in one name.
+There are three families of checkpoints: `guided_diffusion` and `sr3`, the two backbones of the unofficial code, and
+ADM's own, which differ from the first in one name.
 """
 
 import re
@@ -16,7 +16,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Layout:
-    """A network as its tensors' shapes tell it."""
+    """Network architecture inferred from tensor shapes."""
 
     family: str
     """`guided_diffusion`, `sr3` or `adm`."""
@@ -28,11 +28,11 @@ class Layout:
     attending: tuple[bool, ...]
     """For each level, finest first: whether its blocks are followed by attention."""
     seen: Mapping[str, str]
-    """For each of the fields above, the tensor that tells it, with its shape."""
+    """For each numeric field above and `attending`, the tensor that determines it, with its shape."""
 
 
 class Reader:
-    """Looks at the shapes of one file, and complains in its name."""
+    """Reader of the tensor shapes in one file, whose name is in its error messages."""
 
     def __init__(self, file: str, shapes: Shapes) -> None:
         self.file, self.shapes = file, shapes
@@ -43,11 +43,11 @@ class Reader:
         return self.shapes[key]
 
     def told(self, key: str) -> str:
-        """`input_blocks.0.0.weight [64, 6, 3, 3]`."""
+        """Return a tensor's name and shape for messages: `input_blocks.0.0.weight [64, 6, 3, 3]`."""
         return f"{key} {list(self.shape(key))}"
 
     def numbers(self, pattern: str) -> set[int]:
-        """The numbers that stand where `pattern` has its group, over all keys."""
+        """Return the numbers matched by the group of `pattern`, over all tensor names."""
         return {int(found[1]) for key in self.shapes if (found := re.match(pattern, key))}
 
     def refuse(self, text: str) -> DataError:
@@ -61,7 +61,10 @@ class Reader:
 
 
 def read_guided(reader: Reader, family: str) -> Layout:
-    """The layout of `guided_diffusion` or `adm` weights. Raises DataError for variants that have no counterpart here."""
+    """Return the layout of `guided_diffusion` or `adm` weights.
+
+    Raises DataError for variants that have no counterpart here.
+    """
     embedding = f"{GUIDED_EMBEDDING[family]}.0.weight"
     channels = reader.shape(embedding)[1]
     if any(re.match(r"(output_blocks\.\d+\.\d+\.conv|input_blocks\.\d+\.0\.op)\.", key) for key in reader.shapes):
@@ -104,7 +107,7 @@ def read_guided(reader: Reader, family: str) -> Layout:
 
 
 def read_sr3(reader: Reader) -> Layout:
-    """The layout of `sr3` weights."""
+    """Return the layout of `sr3` weights. Raises DataError for an incomplete network."""
     embedding, stem, last = "noise_level_mlp.1.weight", "downs.0.weight", "final_conv.block.3.weight"
     channels = reader.shape(embedding)[1]
     halvings = sorted(reader.numbers(r"downs\.(\d+)\.conv\.weight"))
@@ -141,7 +144,7 @@ def _qkv_seen(reader: Reader, keys: list[str]) -> str:
 
 
 def read_layout(file: str, shapes: Shapes) -> Layout:
-    """The layout of a U-Net, recognized by its names. file: for messages. Raises DataError."""
+    """Return the layout of a U-Net, recognized by its tensor names. file: for messages. Raises DataError."""
     reader = Reader(file, shapes)
     if "noise_level_mlp.1.weight" in shapes:
         return read_sr3(reader)
@@ -191,7 +194,7 @@ SR3_ENDS = {
 
 
 def their_name(layout: Layout, ours: str) -> str:
-    """What a tensor of our network is called in the file: `first.weight` → `input_blocks.0.0.weight`."""
+    """Return the name in the file for a tensor of our network: `first.weight` → `input_blocks.0.0.weight`."""
     module, _, leaf = ours.rpartition(".")
     return f"{_sr3(layout, module) if layout.family == 'sr3' else _guided(layout, module)}.{leaf}"
 

@@ -1,4 +1,4 @@
-"""An imported model on disk: the files of a finished training, and what the import made of them."""
+"""Imported models on disk: the same files as a finished training, and a record of the import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Start:
-    """What a training goes on from, all by our names."""
+    """State from which a training resumes, all by our tensor names."""
 
     network: Weights
     averages: Weights
@@ -30,42 +30,42 @@ class Start:
 
 @dataclass(frozen=True)
 class Imported:
-    """A network of another program as one of ours."""
+    """Network of another program, converted to one of ours."""
 
     network: Network
     objective: Objective
     mix: dict[str, float]
-    """Task → share; empty for a network that knows no task."""
+    """Task → share; empty for a network without a task."""
     image_size: int
     attention_at: list[int]
     weights: Weights
-    """What is sampled from."""
+    """Weights for sampling."""
     mapped: dict[str, str]
     """Their name → ours."""
     dropped: dict[str, str]
-    """Their name → why it is not taken over."""
+    """Their name → why it was dropped."""
     origin: dict[str, Any]
-    """Format, files with their SHA-256, and what else the files say of themselves."""
+    """Format, files with their SHA-256, and further facts from the files."""
     assumed: list[str]
-    """What the files do not tell, and what was taken instead."""
+    """Assumed values of settings that are not in the files."""
     start: Start | None = None
     step: int | None = None
-    """Optimizer steps that were done, if the files tell."""
+    """Optimizer steps done, if the files say so."""
     images: int | None = None
-    """Images seen, if the files tell."""
+    """Images seen, if the files say so."""
     notes: list[str] = field(default_factory=list)
 
 
 def facts_of(file: Path) -> dict[str, str]:
-    """Name and SHA-256, for `model.json`."""
+    """Return name and SHA-256 of a file, for `model.json`."""
     return {"file": file.name, "sha256": sha256(file)}
 
 
 def write_model(model: Imported, folder: Path) -> list[Path]:
-    """Write `model.safetensors`, `start.safetensors` if there is a start, and, last, `model.json`; return them.
+    """Write `model.safetensors`, `start.safetensors` if there is a start, and, last, `model.json`; return their paths.
 
-    Raises ConfigError if a model is there: nothing is overwritten. What was written before a failure is deleted, so that the same
-    command works again, on a disk with more room for example.
+    Raises ConfigError if one of them exists: nothing is overwritten. Files written before a failure are deleted, so
+    that the same command can be repeated, for example on a disk with more space.
     """
     weights_file, start_file, facts_file = (folder / name for name in FILES)
     for file in (weights_file, start_file, facts_file):
@@ -95,7 +95,7 @@ def _flat(start: Start) -> dict[str, Tensor]:
         "exp_avg": start.exp_avg,
         "exp_avg_sq": start.exp_avg_sq,
     }
-    # Cloned: raw weights may stand in for averages, and the file format wants each tensor's memory to be its own.
+    # Cloned: raw weights may stand in for averages, but the file format does not allow shared memory.
     return {f"{group}/{name}": tensor.clone() for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
@@ -122,7 +122,7 @@ def _facts(model: Imported, digest: str) -> dict[str, Any]:
 
 
 def in_config(model: Imported, files: list[Path]) -> str:
-    """The entry of a config that trains on from the written `files`, as YAML."""
+    """Return a config entry, as YAML, that continues training from the written `files`."""
     start = next((file for file in files if file.name == FILES[1]), files[0])
     defaults, options = Network().model_dump(mode="json"), model.network.model_dump(mode="json")
     network = {key: value for key, value in options.items() if value != defaults[key]}
@@ -132,7 +132,7 @@ def in_config(model: Imported, files: list[Path]) -> str:
 
 
 def report(model: Imported, files: list[Path], verbose: bool) -> str:
-    """What was done, for the person who asked for it."""
+    """Return a summary of the import for the user."""
     network = model.network
     lines = [
         f"{model.origin['format']}: {network.backbone} backbone, {network.channels} channels, multipliers "

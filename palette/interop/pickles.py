@@ -1,4 +1,4 @@
-"""Reading files of `torch.save` without running anything that is in them."""
+"""Safe reading of `torch.save` files, without running any code in them."""
 
 import re
 import warnings
@@ -15,13 +15,13 @@ from palette.errors import DataError, listed
 from palette.interop.foreign import kind_of, kind_of_path
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
-"""How the files of torch 1.6 and newer begin, and those before."""
+"""First bytes of files from torch 1.6 and newer, and of older ones."""
 
 
 def read_pickle(path: Path) -> Any:
-    """What `torch.save` wrote: tensors on the CPU, and plain values.
+    """Read a `torch.save` file: tensors, on the CPU, and plain values.
 
-    Raises DataError for a file that is missing, truncated, damaged or no checkpoint, and for one that wants to call
+    Raises DataError for a file that is missing, truncated, damaged or not a checkpoint, and for one that tries to call
     anything while it is loaded; no such call is made.
     """
     try:
@@ -32,7 +32,7 @@ def read_pickle(path: Path) -> Any:
         with path.open("rb") as file:
             _require_whole(path, file.read(4))
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # which is refused, or is fine
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # such a file is rejected anyway, or is fine
             return torch.load(path, map_location="cpu", weights_only=True)
     except DataError:
         raise
@@ -43,7 +43,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def _require_whole(path: Path, head: bytes) -> None:
-    """Raise DataError for what cannot be a whole checkpoint. torch itself does not look at the checksums."""
+    """Raise DataError for a file that is not a complete checkpoint. torch itself does not verify the checksums."""
     if not head:
         raise DataError(f"{path}: empty. Copy or download it again.")
     if not head.startswith((ZIP, PICKLE)):
@@ -68,7 +68,7 @@ def _reason(error: Exception) -> str:
         )
     if isinstance(error, EOFError) or "unexpected EOF" in str(error):
         return "truncated. Copy or download it again."
-    said = re.search(r"Unsupported operand \d+", str(error))  # the rest of torch's text is advice to read it unsafely
+    said = re.search(r"Unsupported operand \d+", str(error))  # the rest of the message advises unsafe loading
     return (
         f"truncated, damaged or not a checkpoint of `torch.save` ({said[0] if said else type(error).__name__}). Copy or download "
         "it again; a plain pickle is not taken."
@@ -76,7 +76,10 @@ def _reason(error: Exception) -> str:
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
-    """A file that is one flat mapping of names to tensors, in its order; `module.` of DistributedDataParallel is taken off."""
+    """Read a file that is a flat mapping of names to tensors, in its order.
+
+    The prefix `module.` of DistributedDataParallel is removed. Raises DataError for anything else.
+    """
     content = read_pickle(path)
     if kind := kind_of(content):
         raise DataError(f"{path}: {kind}")

@@ -1,4 +1,4 @@
-"""A JSON config together with the checkpoint that it goes on from."""
+"""Conversion of a JSON config together with the checkpoint from which it resumes."""
 
 import hashlib
 import shutil
@@ -15,9 +15,9 @@ from palette.system.progress import say
 
 
 def converted(file: Path, folder: Path, must_resume: bool) -> Converted:
-    """The JSON config `file` as ours, its `resume_state` imported into a folder in `folder`, unless it is there.
+    """Convert the JSON config `file`, importing its `resume_state` into a subfolder of `folder` unless already there.
 
-    must_resume: whether a checkpoint that is not there is an error, or only a line among those not honored.
+    must_resume: raise DataError for a missing checkpoint, instead of listing it among the settings not honored.
     """
     source = read_config(file)
     prefix = resume_state(source)
@@ -37,12 +37,15 @@ def converted(file: Path, folder: Path, must_resume: bool) -> Converted:
 
 
 def _imported(source: Upstream, prefix: Path, folder: Path) -> Path:
-    """The file to start from, made from the checkpoint `prefix`; its folder is named by the checkpoint's bytes."""
+    """Return the file to start from, made from the checkpoint `prefix`.
+
+    Its folder is named after the checkpoint's bytes.
+    """
     files = parts_of(prefix).files
     digest = hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()[:10]
     target = folder / f"{prefix.name}-{digest}"
     if not (target / "model.json").exists():
-        shutil.rmtree(target, ignore_errors=True)  # of an import that was killed
+        shutil.rmtree(target, ignore_errors=True)  # left by a killed import
         written = write_model(model := import_upstream(prefix, Wishes(), source), target)
         say(report(model, written, verbose=False))
     return next(target / name for name in (FILES[1], FILES[0]) if (target / name).exists())

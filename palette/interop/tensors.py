@@ -1,4 +1,4 @@
-"""Tensors of other networks → those of ours that compute the same."""
+"""Conversion of other networks' tensors to those of ours that compute the same."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,14 +16,14 @@ IMAGE_CHANNELS, INPUT_CHANNELS = 3, 6
 
 
 def targets(network: Network, image_size: int) -> tuple[dict[str, tuple[int, ...]], list[int]]:
-    """Name → shape of each parameter of our network, and the sides of its feature maps that have attention."""
+    """Return name → shape of our network's parameters, and the side lengths of its feature maps with attention."""
     with torch.device("meta"):
         ours = build(network, image_size, INPUT_CHANNELS, IMAGE_CHANNELS)
     return {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}, ours.attention_at
 
 
 def names(layout: Layout, ours: Iterable[str], theirs: Iterable[str], file: str) -> dict[str, str]:
-    """Our name → theirs, one to one. Raises DataError listing what is unknown or missing."""
+    """Return our name → theirs, one to one. Raises DataError that lists unknown and missing tensors."""
     mapping = {name: their_name(layout, name) for name in ours}
     given, expected = list(theirs), set(mapping.values())
     unknown = [key for key in given if key not in expected]
@@ -38,7 +38,7 @@ def names(layout: Layout, ours: Iterable[str], theirs: Iterable[str], file: str)
 
 
 def by_queries(rows: Tensor, heads: int) -> Tensor:
-    """[heads·3·C, …] ordered by head, then q, k, v → [3·heads·C, …] ordered by q, k, v, then head."""
+    """Reorder [heads·3·C, …], ordered by head, then q, k, v, to [3·heads·C, …], ordered by q, k, v, then head."""
     return rows.reshape(heads, 3, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
 
 
@@ -49,11 +49,11 @@ def converted(
     heads_first: int | None,
     file: str,
 ) -> dict[str, Tensor]:
-    """Our name → float32 tensor, for weights, and for Adam's moments of them.
+    """Return our name → float32 tensor, for weights or for Adam's moments of them.
 
-    mapping: our name → theirs. shapes: of our tensors. heads_first: channels per head if the rows of attention's first
-    projection are ordered by head in the file; None if they are ordered as here. Raises DataError where a shape does not fit, and
-    for values that are not finite.
+    mapping: our name → theirs. shapes: those of our tensors. heads_first: channels per head if the rows of attention's
+    first projection are ordered by head in the file; None if they are ordered as here. Raises DataError for a shape
+    that does not fit, and for values that are not finite.
     """
     require_finite(((key, theirs[key]) for key in mapping.values()), file)
     result = {}

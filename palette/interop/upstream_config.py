@@ -1,7 +1,7 @@
-"""JSON configs of the unofficial code → configs of ours, with everything named that cannot be had here.
+"""Conversion of the unofficial code's JSON configs to ours, listing every setting that is not supported here.
 
-The network keeps its shape, and ε its place as what is predicted. A training from random weights gets our embedding of the noise
-level; one that goes on from a checkpoint keeps γ, which the weights know.
+The network keeps its shape and still predicts ε. A training from random weights uses our noise-level embedding; one
+that resumes from a checkpoint keeps γ, on which the weights were trained.
 """
 
 import math
@@ -24,7 +24,7 @@ from palette.interop.upstream_json import NETWORK, TASKS, UNET, Upstream
 MODEL = "model.which_model.args"
 MODEL_NAME = "palette"
 NO_CLIP = 1e9
-"""A norm that no gradient reaches: the unofficial code does not clip."""
+"""Norm that no gradient reaches: the unofficial code does not clip."""
 
 CLASSES = {
     f"{TRAIN}.which_dataset.name": ("data.dataset", tuple(TASKS)),
@@ -32,7 +32,7 @@ CLASSES = {
     "model.which_model.name": ("models.model", ("Palette",)),
     "model.which_networks.0.name": ("models.network", ("Network",)),
 }
-"""Path of a class name → the module of the unofficial code, and the classes in it that are known here."""
+"""Path of a class name → module of the unofficial code, and its classes that are supported here."""
 LOSSES = {"mse_loss": "l2", "MSELoss": "l2", "l1_loss": "l1", "L1Loss": "l1"}
 LOSS_MODULES = ("", "models.loss", "palette.models.loss", "torch.nn", "torch.nn.functional")
 WITHOUT_EFFECT = {
@@ -57,15 +57,15 @@ OWN_WAY = {
 
 
 def resume_state(source: Upstream) -> Path | None:
-    """The prefix of the checkpoint that training is to go on from: `…/checkpoint/200`."""
+    """Return the prefix of the checkpoint from which training resumes: `…/checkpoint/200`; None if there is none."""
     prefix = source.get("path.resume_state", str, "")
     return Path(prefix) if prefix else None
 
 
 def convert(source: Upstream, start: Path | None = None) -> Converted:
-    """The config that does here what the JSON does there. start: the weights that its `resume_state` became.
+    """Convert a JSON config to an equivalent config here. start: the weights imported from its `resume_state`.
 
-    Raises ConfigError for values of a wrong type, and for a task or a network that is unknown here.
+    Raises ConfigError for values of a wrong type, and for an unknown task or network.
     """
     result = Converted({})
     for path, (module, classes) in CLASSES.items():
@@ -95,7 +95,7 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
         "score": {"extractors": ["photos", "pixels"]},
         "tables": {name: {"title": source.get("name", str, name), "columns": ["psnr", "ssim"]}},
     }
-    resume_state(source)  # it is the caller's to look at
+    resume_state(source)  # mark as read; the caller handles it
     if metrics := source.get("model.which_metrics", list, []):
         named = ", ".join(source.class_of(f"model.which_metrics.{index}") for index in range(len(metrics)))
         result.not_honored.append(f"model.which_metrics: {named}: not measured here; scores are columns of `tables`.")
@@ -117,7 +117,7 @@ def _own_class(source: Upstream, path: str, found: str, known: Iterable[str]) ->
 
 
 def _require_valid(source: Upstream, result: Converted) -> None:
-    """Raise ConfigError for values that no config of ours may have."""
+    """Raise ConfigError if the converted config is not valid."""
     try:
         Config.model_validate(result.config)
     except ValidationError as error:
@@ -126,7 +126,7 @@ def _require_valid(source: Upstream, result: Converted) -> None:
 
 
 def _name(source: Upstream) -> str:
-    """The JSON's `name` as a name of ours."""
+    """Return the JSON's `name` as a valid name here."""
     name = re.sub(r"[^a-z0-9._-]+", "-", source.get("name", str, "").lower())[:40].strip("._-")
     return name or "images"
 
@@ -141,7 +141,7 @@ def _seed(source: Upstream, result: Converted) -> int:
 
 
 def _leftovers(source: Upstream) -> list[str]:
-    """What no part of the conversion looked at, with the reason where there is one."""
+    """Return a line for each group of options that the conversion did not use, with the reason if known."""
     ways, paths = WITHOUT_EFFECT | OWN_WAY, defaultdict(list)
     for path in source.left():
         known = next((known for known in ways if path == known or path.startswith(f"{known}.")), "")
@@ -161,7 +161,7 @@ def _task(source: Upstream) -> str:
 
 
 def _evaluation(source: Upstream, task: str, result: Converted) -> dict[str, str]:
-    """The task's entry. Masks are drawn as in the paper, whatever the JSON's are."""
+    """Return the task's config entry. Masks are drawn as in the paper, whatever the JSON says."""
     if task not in ("inpainting", "uncropping"):
         return {"degradation": task}
     trained, tested = (f"{phase}.which_dataset.args.mask_config" for phase in (TRAIN, TEST))
@@ -180,7 +180,7 @@ def _evaluation(source: Upstream, task: str, result: Converted) -> dict[str, str
 
 
 def _network(source: Upstream, side: int, start: Path | None, result: Converted) -> dict[str, Any]:
-    """The same network. Shapes of attention are by the images' size, as the weights of sr3 are."""
+    """Return the options of the same network. Attention resolutions follow the image size, as the weights of sr3 do."""
     if (source.unet("in_channel", int, 6), source.unet("out_channel", int, 3)) != (6, 3):
         raise ConfigError(
             f"{source.file}: {UNET}: networks here take 6 channels, the condition and the image, and give 3."
@@ -195,7 +195,7 @@ def _network(source: Upstream, side: int, start: Path | None, result: Converted)
     for option, value in (("use_scale_shift_norm", True), ("resblock_updown", True), ("with_noise_level_emb", True)):
         if source.unet(option, bool, value) is not value:
             result.not_honored.append(f"{UNET}.{option}: always {str(value).lower()} here.")
-    source.pass_over(f"{UNET}.use_new_attention_order", f"{UNET}.conv_resample")  # without meaning for random weights
+    source.pass_over(f"{UNET}.use_new_attention_order", f"{UNET}.conv_resample")  # meaningless for random weights
     attention = [side >> level for level, attends in enumerate(source.attending) if attends]
     if not attention:
         reach = f"1 to {1 << (len(multipliers) - 1)}" if not source.is_sr3 else "the sides of its levels"
@@ -248,7 +248,7 @@ def _loss(source: Upstream, result: Converted) -> str:
 
 
 def _train(source: Upstream, images: Images, start: Path | None, result: Converted) -> dict[str, Any]:
-    """Everything there counts images of one GPU; here it is optimizer steps."""
+    """Return the training options, converting counts of images per GPU to optimizer steps."""
     loader = f"{TRAIN}.dataloader"
     gpus = max(len(source.get("gpu_ids", list, [0])), 1)
     per_gpu = source.count(f"{loader}.args.batch_size", 1)
@@ -284,7 +284,7 @@ def _train(source: Upstream, images: Images, start: Path | None, result: Convert
 
 
 def _validation(source: Upstream, images: Images) -> int:
-    """Images held out of the training ones: their number, or a share."""
+    """Return the number of images held out of training, given in the JSON as a number or a share."""
     split = source.get(f"{TRAIN}.dataloader.validation_split", float, 0.0)
     if split < 1:
         return int(split * (images.train or 0))
@@ -292,7 +292,7 @@ def _validation(source: Upstream, images: Images) -> int:
 
 
 def _steps(source: Upstream, per_gpu: int, epoch: int | None, result: Converted) -> int:
-    """What `n_iter` images of one GPU are in steps, or `n_epoch` epochs if that is less."""
+    """Return the optimizer steps in `n_iter` images of one GPU, or in `n_epoch` epochs if that is less."""
     iterations, epochs = source.count("train.n_iter", 10**8), source.count("train.n_epoch", 10**8)
     by_images = -(-iterations // per_gpu)
     if epoch is None and epochs < 10**6:
@@ -307,7 +307,7 @@ def _steps(source: Upstream, per_gpu: int, epoch: int | None, result: Converted)
 
 
 def _within(steps: int) -> int:
-    """Return the number that a config of ours may have which is nearest; the unofficial code says 1e8 epochs for "never"."""
+    """Return the nearest number of steps that our configs allow; the unofficial code says 1e8 epochs for "never"."""
     return min(max(steps, 1), MOST)
 
 
@@ -345,7 +345,7 @@ def _schedule(source: Upstream, phase: str) -> tuple[str, int, float, float]:
 
 
 def _sampler(source: Upstream, result: Converted) -> tuple[str, dict[str, Any]]:
-    """The paper's sampler with as many steps. The schedules of the four released configs are the paper's, and so ours."""
+    """Return the paper's sampler with as many steps. The released configs all use the paper's schedules, as we do."""
     trained, tested = _schedule(source, "train"), _schedule(source, "test")
     if trained != ("linear", 2000, 1e-6, 0.01):
         result.not_honored.append(

@@ -1,4 +1,4 @@
-"""Which images a JSON config of the unofficial code trains and tests on."""
+"""Training and test images of the unofficial code's JSON configs."""
 
 from dataclasses import dataclass
 from os.path import commonpath
@@ -12,22 +12,22 @@ from palette.interop.upstream_json import IMAGE_SIZE, Upstream
 
 TRAIN, TEST = "datasets.train", "datasets.test"
 MOST_TESTS = 256
-"""Images that are held out for testing where the JSON has none of their own."""
+"""Maximum number of images held out for testing if the JSON has no test images."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """The dataset that the images became."""
+    """Dataset made from the images."""
 
     fetch: dict[str, Any]
-    """Its options `fetch`."""
+    """Options of `fetch`."""
     side: int
     train: int | None
     tests: int | None
-    """How many there are of each; None if that cannot be told now."""
+    """Number of training and of test images; None if unknown."""
 
     def prepare(self) -> dict[str, int]:
-        """Its options `prepare`."""
+        """Return the options of `prepare`."""
         counts = (
             {} if self.train is None or self.tests is None else {"train_images": self.train, "test_images": self.tests}
         )
@@ -36,16 +36,19 @@ class Images:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the images of one phase are: a folder, and which of its files a list names, if there is a list."""
+    """Location of one phase's images: a folder, and the files in it that a list names, if there is a list."""
 
     folder: Path
     listed: list[str] | None = None
     list: Path | None = None
-    """The list's file, if its lines are paths."""
+    """Path of the list, if its lines are paths."""
 
 
 def images_of(source: Upstream, result: Converted) -> Images:
-    """The images of both phases: as the JSON splits them, where both parts are there; else those of training, split anew."""
+    """Return the images of both phases.
+
+    The JSON's own split is kept if both parts exist; else the training images are split anew.
+    """
     train, test = _place(source, TRAIN, result), _place(source, TEST, result)
     side = _side(source, result)
     if (split := _as_split(train, test)) is None:
@@ -57,20 +60,23 @@ def images_of(source: Upstream, result: Converted) -> Images:
 
 
 def _number(source: Upstream, phase: str) -> int | None:
-    """How many images the JSON asks for; None: all."""
+    """Return the number of images that the JSON requests; None: all."""
     number = source.get(f"{phase}.which_dataset.args.data_len", int, -1)
     return number if number > 0 else None
 
 
 def _as_split(train: Place, test: Place) -> tuple[dict[str, Any], int, int] | None:
-    """Options of `fetch` that keep training and test images apart as they are, and their numbers: of two lists, or of two folders
-    in one. None if they are not two, or not there, or have images in common."""
+    """Return `fetch` options that keep the training and test images as they are, and their numbers.
+
+    The split is of two lists, or of two folders in one folder. None if there are not two, if they do not exist or
+    overlap, or if there are fewer than two test images.
+    """
     if train.list and test.list and train.listed and test.listed:
         if set(train.listed) & set(test.listed) or len(test.listed) < 2:
             return None
         absolute = all(Path(line).is_absolute() for line in (*train.listed, *test.listed))
         splits = {"train": str(train.list.absolute()), "test": str(test.list.absolute())}
-        # Lines of lists count from where the unofficial code is started.
+        # Paths in lists are relative to the folder where the unofficial code is started.
         options = {"source": "folder"} | ({} if absolute else {"path": str(Path.cwd())}) | {"splits": splits}
         return options, len(train.listed), len(test.listed)
     siblings = train.folder.parent == test.folder.parent and train.folder != test.folder
@@ -83,7 +89,7 @@ def _as_split(train: Place, test: Place) -> tuple[dict[str, Any], int, int] | No
 
 
 def _split_anew(train: Place, test: Place, side: int, wanted: int | None, result: Converted) -> Images:
-    """Training and test images drawn from the folder of the former."""
+    """Split the images of the training folder into training and test images."""
     fetch, count = {"source": "folder", "path": str(train.folder)}, _count(train.folder)
     if not count:
         result.not_honored.append(
@@ -139,7 +145,7 @@ def _place(source: Upstream, phase: str, result: Converted) -> Place:
 
 
 def _lines(file: Path) -> list[str] | None:
-    """The lines of a list of files, None if it is not there or no text."""
+    """Return the non-empty lines of a list of files; None if it is missing or not text."""
     try:
         return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The JSON configs of the unofficial code: reading them, and what they say of the network."""
+"""JSON configs of the unofficial code: reading them, and the network options in them."""
 
 import json
 import re
@@ -18,9 +18,9 @@ UNET = f"{NETWORK}.unet"
 
 
 def plain_json(text: str) -> str:
-    """`text` without comments and trailing commas, every other character in its place.
+    """Return `text` without comments and trailing commas, with every other character at the same position.
 
-    Comments are `// …` and `/* … */`; strings, and what looks like a comment in them, stay as they are.
+    Comments are `// …` and `/* … */`; strings are left alone, even those that seem to contain a comment.
     """
 
     def blank(found: re.Match[str]) -> str:
@@ -31,7 +31,7 @@ def plain_json(text: str) -> str:
 
 
 def is_upstream_config(file: Path) -> bool:
-    """Whether the file is meant as JSON, by its ending or by how it begins."""
+    """Return whether the file is meant to be JSON, judging by its extension or its first character."""
     if file.suffix.lower() in (".json", ".jsonc", ".json5"):
         return True
     try:
@@ -41,7 +41,10 @@ def is_upstream_config(file: Path) -> bool:
 
 
 def read_config(file: Path) -> "Upstream":
-    """Raises ConfigError, with the line, for what is not such a config."""
+    """Read a JSON config.
+
+    Raises ConfigError, with the line of a syntax error, if it is not one of the unofficial code.
+    """
     try:
         raw = json.loads(plain_json(file.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
@@ -61,9 +64,9 @@ def read_config(file: Path) -> "Upstream":
 
 
 class Upstream:
-    """A JSON config. Options are named by their path: `train.n_iter`, `model.which_networks.0.args.unet`.
+    """JSON config whose options are named by path: `train.n_iter`, `model.which_networks.0.args.unet`.
 
-    It remembers which options were asked for, so that what nobody asked for can be listed. null is the same as missing.
+    It records which options are read, so that unused ones can be listed. null is the same as missing.
     """
 
     def __init__(self, file: Path, raw: dict[str, Any]) -> None:
@@ -71,7 +74,10 @@ class Upstream:
         self._asked: set[str] = set()
 
     def get(self, path: str, kind: type[T], default: T) -> T:
-        """The option at `path`, which must be of this type; a whole number passes for int however it is written (1e8)."""
+        """Return the option at `path`, or `default` if it is missing.
+
+        A whole number counts as int in any notation (1e8). Raises ConfigError for another type.
+        """
         value = self._found(path)
         if value is None:
             return default
@@ -93,7 +99,7 @@ class Upstream:
         return self._found(path) is not None
 
     def pass_over(self, *paths: str) -> None:
-        """Count these options as asked for."""
+        """Mark options as read."""
         self._asked.update(paths)
 
     def _found(self, path: str) -> Any:
@@ -107,7 +113,10 @@ class Upstream:
         return value
 
     def left(self) -> list[str]:
-        """The options that nobody asked for, in their order; of a section of which no option was asked for, the section."""
+        """Return the options that were not read, in file order.
+
+        A section without any read option is listed as a whole.
+        """
 
         def walk(value: Any, path: str) -> list[str]:
             below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -119,11 +128,11 @@ class Upstream:
 
         return [left for key, value in self.raw.items() for left in walk(value, key)]
 
-    # -- what it says of the network
+    # -- network options
 
     @property
     def backbone(self) -> str:
-        """`sr3`, which is their default, or `guided_diffusion`."""
+        """`guided_diffusion` or `sr3`, which is their default."""
         name = self.get(f"{NETWORK}.module_name", str, "sr3")
         if name not in ("sr3", "guided_diffusion"):
             raise ConfigError(f"{self.file}: {NETWORK}.module_name: {name!r}; `sr3` and `guided_diffusion` are known.")
@@ -150,9 +159,9 @@ class Upstream:
 
     @property
     def attending(self) -> tuple[bool, ...]:
-        """For each level, finest first: whether it has attention.
+        """Attention at each level, finest first: True for levels that have it.
 
-        `attn_res` are sides of feature maps for sr3, and factors by which the side is reduced for guided_diffusion.
+        `attn_res` lists side lengths of feature maps for sr3, and downsampling factors for guided_diffusion.
         """
         wanted = set(self._numbers(f"{UNET}.attn_res", []))
         side = self.unet("image_size", int, 128)
@@ -168,11 +177,14 @@ class Upstream:
 
     @property
     def one_head(self) -> bool:
-        """Neither the channels of a head nor a number of heads is said."""
+        """True if neither the channels per head nor a number of heads above 1 is given."""
         return self.unet("num_head_channels", int, -1) == -1 and self.unet("num_heads", int, 1) == 1
 
     def head_channels(self, layout: Layout) -> int | None:
-        """Channels of an attention head, None if it is to be one head. Raises ConfigError where levels would differ."""
+        """Return the channels per attention head, None for a single head.
+
+        Raises ConfigError if they would differ between levels.
+        """
         said, heads = self.unet("num_head_channels", int, -1), self.unet("num_heads", int, 1)
         if said != -1 or heads == 1:
             return None if said == -1 else said
@@ -200,11 +212,11 @@ class Upstream:
 
     @property
     def dataset(self) -> str:
-        """The class of the training images: `InpaintDataset`."""
+        """Class name of the training images' dataset: `InpaintDataset`."""
         return self.class_name("datasets.train.which_dataset.name")
 
     def class_name(self, path: str) -> str:
-        """A class, which is written by its name or as [module, name]; empty if it is not said."""
+        """Return the name of a class, given as its name or as [module, name]; empty if missing."""
         return self.class_of(path).rpartition(".")[2]
 
     def class_of(self, path: str) -> str:
@@ -216,7 +228,7 @@ class Upstream:
 
     @property
     def image_size(self) -> int:
-        """Side of the training images. guided_diffusion does not look at the `image_size` of its own options; sr3 does."""
+        """Side of the training images. guided_diffusion ignores the `image_size` of its own options; sr3 uses it."""
         if self.is_sr3 and self.has(f"{UNET}.image_size"):
             return self.unet("image_size", int, 128)
         sides = self._numbers(IMAGE_SIZE, [224, 224] if self.dataset == "ColorizationDataset" else [256, 256])
@@ -224,7 +236,7 @@ class Upstream:
 
     @property
     def task(self) -> str | None:
-        """The task by our name, by the class of the training images or by the model's `task`; None if neither tells."""
+        """Task by our name, from the training images' dataset class or the model's `task`; None if unknown."""
         said = self.get("model.which_model.args.task", str, "")
         return TASKS.get(self.dataset) or (said if said in DEGRADATIONS else None)
 

@@ -1,7 +1,7 @@
-"""Checkpoints of the unofficial code (Janspiry/Palette-Image-to-Image-Diffusion-Models) → our models.
+"""Import of checkpoints of the unofficial code (Janspiry/Palette-Image-to-Image-Diffusion-Models).
 
-A checkpoint is up to three files: `200_Network.pth`, the weights; `200_Network_ema.pth`, their average; `200.state`, Adam's state.
-Its networks are told γ itself and predict ε. They see the condition first, as ours do.
+A checkpoint is up to three files: `200_Network.pth`, the weights; `200_Network_ema.pth`, their average; `200.state`,
+Adam's state. Its networks are conditioned on γ itself and predict ε. They take the condition first, as ours do.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,25 +29,25 @@ BUFFERS = (
     "posterior_mean_coef1",
     "posterior_mean_coef2",
 )
-"""Of the noise schedule, which is no part of a network here."""
+"""Buffers of the noise schedule, which is not part of a network here."""
 
 Which = Literal["raw", "ema"]
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What shapes do not tell. None: as the JSON config says, or the released ones."""
+    """User's settings for what shapes do not determine. None: as in the JSON config, or as in the released configs."""
 
     task: str | None = None
     head_channels: int | None = None
     image_size: int | None = None
     which: Which | None = None
-    """Which weights to sample from. Default: the average, if it is there."""
+    """Weights to sample from. Default: the average, if it exists."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The files of a checkpoint that are there."""
+    """Existing files of a checkpoint."""
 
     raw: Path | None = None
     ema: Path | None = None
@@ -59,7 +59,10 @@ class Parts:
 
 
 def parts_of(file: Path) -> Parts:
-    """A `.pth` file by itself; of a prefix (`…/200`) or a `.state`, all three files as far as they are there."""
+    """Return a `.pth` file alone, or the existing ones of all three files of a prefix (`…/200`) or a `.state` file.
+
+    Raises DataError if there are no weights.
+    """
     if file.is_file() and file.suffix != ".state":
         return Parts(ema=file) if file.stem.endswith("_ema") else Parts(raw=file)
     if kind := kind_of_path(file):
@@ -82,7 +85,7 @@ def parts_of(file: Path) -> Parts:
 
 @dataclass(frozen=True)
 class Unet:
-    """The tensors of `denoise_fn` in one file, in their order, and the names of the others."""
+    """Tensors of `denoise_fn` in one file, in file order, and the names of the others."""
 
     file: Path
     tensors: dict[str, Tensor]
@@ -94,7 +97,7 @@ class Unet:
 
 
 def read_unet(file: Path) -> Unet:
-    """Raises DataError for what is no checkpoint of `Network`."""
+    """Read a checkpoint of `Network`. Raises DataError if it is not one."""
     content = state_dict(file)
     tensors = {key.removeprefix(PREFIX): tensor for key, tensor in content.items() if key.startswith(PREFIX)}
     others = [key for key in content if not key.startswith(PREFIX)]
@@ -107,7 +110,7 @@ def read_unet(file: Path) -> Unet:
 
 
 def network_of(layout: Layout, settings: "Settings") -> Network:
-    """Our options for a network of this layout."""
+    """Return our options for a network of this layout."""
     sides = [settings.image_size >> level for level in range(len(layout.multipliers))]
     is_sr3 = layout.family == "sr3"
     return Network(
@@ -125,7 +128,7 @@ def network_of(layout: Layout, settings: "Settings") -> Network:
 
 @dataclass(frozen=True)
 class Settings:
-    """What shapes do not tell, decided."""
+    """Final settings for what shapes do not determine."""
 
     head_channels: int | None
     """None: one head."""
@@ -137,11 +140,14 @@ class Settings:
 
 
 DEFAULTS = {"head_channels": 32, "image_size": 256, "dropout": 0.2, "norm_groups": 32}
-"""Of the released configs."""
+"""Defaults of the released configs."""
 
 
 def settings_of(layout: Layout, wishes: Wishes, config: Upstream | None) -> Settings:
-    """Decide what shapes do not tell: by the flags, else by the JSON config, else as the released configs do."""
+    """Decide the settings that shapes do not determine: from flags, else the JSON config, else the released configs.
+
+    Raises ConfigError for flags that do not fit the network.
+    """
     assumed: list[str] = []
 
     def decide(name: str, wished: int | None, said: float | None, flag: str) -> Any:
@@ -176,19 +182,19 @@ def settings_of(layout: Layout, wishes: Wishes, config: Upstream | None) -> Sett
 
 @dataclass(frozen=True)
 class State:
-    """A `.state` file: how far training was, and Adam's state."""
+    """Content of a `.state` file: training progress, and Adam's state."""
 
     file: Path
     counters: dict[str, int]
     """`epoch`, and `iter`: images seen by one GPU."""
     parameters: list[dict[str, Any]]
-    """What Adam keeps of each parameter, in their order."""
+    """Adam's state of each parameter, in order."""
     options: dict[str, Any]
-    """Adam's."""
+    """Adam's options."""
 
 
 def read_state(file: Path) -> State:
-    """Raises DataError for what is no training state with one optimizer."""
+    """Read a `.state` file. Raises DataError unless it is a training state with one optimizer."""
     content = read_pickle(file)
     try:
         (adam,) = content["optimizers"]
@@ -203,9 +209,9 @@ def read_state(file: Path) -> State:
 
 
 def moments_of(state: State, tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], int]:
-    """`exp_avg` and `exp_avg_sq` by their names of the parameters, and the optimizer steps done.
+    """Return `exp_avg` and `exp_avg_sq` by their parameter names, and the number of optimizer steps.
 
-    tensors: the weights, in the order of the network's parameters, which is Adam's. Raises DataError if they do not fit.
+    tensors: the weights, in the order of the network's parameters, which is Adam's. Raises DataError for a mismatch.
     """
     if len(state.parameters) != len(tensors):
         raise DataError(
@@ -229,7 +235,7 @@ def moments_of(state: State, tensors: Mapping[str, Tensor]) -> tuple[dict[str, d
 
 
 def _adam_notes(state: State) -> list[str]:
-    """What of their Adam is not ours."""
+    """Return a note on Adam options that differ from ours, if there are any."""
     usual = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
     other = [f"{key} {state.options[key]}" for key, value in usual.items() if state.options.get(key, value) != value]
     return [f"Not taken over of Adam: {', '.join(other)}."] if other else []
@@ -244,9 +250,9 @@ def _start(
     weights: Mapping[str, dict[str, Tensor]],
     ours: Callable[[Mapping[str, Tensor], Path], dict[str, Tensor]],
 ) -> tuple[Start | None, list[str]]:
-    """What a training goes on from, if the weights that `state` belongs to are there, and what to say of it.
+    """Return the state from which a training resumes, and notes on it; None without the raw weights `state` belongs to.
 
-    weights: ours, of each of `unets`. ours: tensors of one of their files → ours.
+    weights: our weights for each of `unets`. ours: function that converts the tensors of one of their files.
     """
     if "raw" not in unets:
         return None, [
@@ -262,9 +268,9 @@ def _start(
 
 
 def import_upstream(file: Path, wishes: Wishes, config: Upstream | None = None) -> Imported:
-    """A checkpoint as a model of ours. config: the JSON config that it was trained with.
+    """Convert a checkpoint to our model. config: the JSON config that it was trained with.
 
-    Raises DataError for what is not one, or not whole, and ConfigError where flags or the JSON config contradict it.
+    Raises DataError for an invalid or incomplete checkpoint, and ConfigError if flags or the JSON config contradict it.
     """
     parts = parts_of(file)
     task = task_of(wishes, config, file)
@@ -333,7 +339,7 @@ def _require_images(file: Path, layout: Layout) -> None:
 
 
 def task_of(wishes: Wishes, config: Upstream | None, file: Path) -> str:
-    """The task that a network was trained for. Raises ConfigError if nobody tells."""
+    """Return the task that a network was trained for. Raises ConfigError if it is unknown."""
     task = wishes.task or (config.task if config else None)
     if task is None:
         raise ConfigError(

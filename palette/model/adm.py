@@ -1,7 +1,7 @@
-"""The paper's network: ADM's U-Net (Dhariwal & Nichol 2021, appendix A) without class conditioning (section 3 of the paper).
+"""The paper's network: ADM's U-Net (Dhariwal & Nichol 2021, appendix A) without class conditioning (paper, section 3).
 
-With the paper's values (256 channels, multipliers 1, 1, 2, 2, 4, 4, two blocks, attention at 32, 16 and 8) and the source
-image concatenated to its input it has 552,814,083 parameters.
+With the paper's values (256 channels, multipliers 1, 1, 2, 2, 4, 4, two blocks, attention at 32, 16 and 8) and the
+source image concatenated to its input it has 552,814,083 parameters.
 """
 
 from typing import Literal
@@ -19,7 +19,7 @@ Resample = Literal["up", "down"] | None
 
 
 def resample(x: Tensor, direction: Resample) -> Tensor:
-    """[B, C, H, W] → half the side by averaging, or twice the side by repeating, or as it is."""
+    """Halve the sides of [B, C, H, W] by averaging, double them by repeating pixels, or return it unchanged."""
     if direction == "down":
         return F.avg_pool2d(x, 2)
     if direction == "up":
@@ -28,10 +28,10 @@ def resample(x: Tensor, direction: Resample) -> Tensor:
 
 
 def doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """`conv`, of 3×3, on x repeated to twice its side: [B, I, H, W] → [B, O, 2H, 2W], in 4/9 of the work.
+    """Apply the 3×3 `conv` to x upsampled by 2 (nearest), at 4/9 of the cost: [B, I, H, W] → [B, O, 2H, 2W].
 
-    Of its nine weights for an output pixel, several meet the same pixel of x. Added up first, they make a transposed convolution
-    with 4×4 kernel and stride 2; along one side, its weights are those of `taps` times the three.
+    Several of the nine weights of an output pixel meet the same pixel of x. Summed first, they form a transposed
+    convolution with a 4×4 kernel and stride 2; along one side, its weights are `taps` times the three original ones.
     """
     taps = x.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=conv.weight.dtype)
     kernel = (conv.weight.flatten(2) @ torch.kron(taps, taps).T).view(*conv.weight.shape[:2], 4, 4)  # [O, I, 4, 4]
@@ -39,7 +39,10 @@ def doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """[B, inner, H, W], [B, E] → [B, outer, H', W'] with H' = H, H/2 (`down`) or 2H (`up`); E is 4·`network.channels`."""
+    """Residual block: [B, inner, H, W], [B, E] → [B, outer, H', W'] with H' = H, H/2 (`down`) or 2H (`up`).
+
+    E is 4·`network.channels`.
+    """
 
     def __init__(self, inner: int, outer: int, network: Network, direction: Resample = None, dilation: int = 1) -> None:
         super().__init__()
@@ -60,15 +63,15 @@ class ResidualBlock(nn.Module):
         return h + self.skip(resample(x, self.direction))  # type: ignore[no-any-return]
 
     def _first(self, h: Tensor) -> Tensor:
-        """Change of resolution and first convolution."""
-        # Adding up the weights pays where the map has as many pixels as channels. On a CPU; GPUs have not been measured.
+        """Change the resolution and apply the first convolution."""
+        # Faster on a CPU if the map has at least as many pixels as channels; not measured on GPUs.
         if self.direction == "up" and not h.is_cuda and h.shape[2] * h.shape[3] >= h.shape[1]:
             return doubled(h, self.conv1)
         return self.conv1(resample(h, self.direction))  # type: ignore[no-any-return]
 
 
 class ADM(UNet):
-    """`UNet` whose residual blocks also change the resolution, and are scaled and shifted by the noise level."""
+    """`UNet` with residual blocks that also change the resolution and are scaled and shifted by the noise level."""
 
     def embedding(self) -> nn.Module:
         width = self.network.channels

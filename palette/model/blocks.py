@@ -1,4 +1,4 @@
-"""What the U-Nets are made of.
+"""Building blocks of the U-Nets.
 
 Shapes: B images, C channels, H×W feature map, E entries of the noise-level embedding.
 """
@@ -15,14 +15,18 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def zeroed(module: Module) -> Module:
-    """`module` with all its parameters set to zero: at its end, a residual branch starts as the identity."""
+    """Return `module` with all parameters set to zero; a residual branch that ends in it starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
-    """`groups` groups. Default: ADM's 32, or fewer (a power of two) where a group would have less than 4 channels."""
+    """Return a GroupNorm with `groups` groups.
+
+    Default: ADM's 32, or fewer (a power of two) where a group would have fewer than 4 channels. Raises ConfigError if
+    `groups` does not divide `channels`.
+    """
     if groups is None:
         groups = max(g for g in (1, 2, 4, 8, 16, 32) if channels % g == 0 and (channels // g >= 4 or g == 1))
     if channels % groups:
@@ -34,7 +38,10 @@ def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
 
 
 def head_count(channels: int, head_channels: int) -> int:
-    """Heads of `head_channels` channels each; one head where the feature map has no more than that."""
+    """Return the number of attention heads of `head_channels` channels each; 1 if there are at most that many channels.
+
+    Raises ConfigError if `head_channels` does not divide `channels`.
+    """
     if channels <= head_channels:
         return 1
     if channels % head_channels:
@@ -46,9 +53,10 @@ def head_count(channels: int, head_channels: int) -> int:
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout`, whose draws are a thirtieth of a whole training step on a CPU; here four elements share one.
+    """`nn.Dropout` with cheaper random numbers on a CPU, where four elements share one 64-bit draw.
 
-    That leaves 16 bits to each, so there the probability is rounded to a multiple of 2^-16.
+    With one draw per element, the draws take a thirtieth of a whole training step there. Each element gets 16 bits, so
+    the probability is rounded to a multiple of 2^-16.
     """
 
     def __init__(self, probability: float) -> None:
@@ -65,7 +73,7 @@ class Dropout(nn.Module):
 
 
 def check_even(height: int, width: int) -> None:
-    """Raise ConfigError unless a feature map of these sides, in pixels of its own, can be cut into four equal parts."""
+    """Raise ConfigError unless a feature map of these sides, in its own pixels, can be cut into four equal parts."""
     if height % 2 or width % 2:
         raise ConfigError(
             f"network: `context: local-attention` halves the sides of a feature map of {width}×{height}, which are not even. "
@@ -75,23 +83,23 @@ def check_even(height: int, width: int) -> None:
 
 
 def cut(x: Tensor, parts: int) -> Tensor:
-    """[B, C, H, W] → [B·parts², C, H/parts, W/parts]: `parts` along each side, row by row."""
+    """Cut [B, C, H, W] into `parts` along each side, row by row: → [B·parts², C, H/parts, W/parts]."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, parts, height // parts, parts, width // parts)
     return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, height // parts, width // parts)
 
 
 def joined(x: Tensor, parts: int) -> Tensor:
-    """Undoes `cut`."""
+    """Reassemble the parts that `cut` made."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch // parts**2, parts, parts, channels, height, width)
     return x.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, parts * height, parts * width)
 
 
 class Attention(nn.Module):
-    """[B, C, H, W] → the same: self-attention as a residual branch.
+    """Self-attention as a residual branch: [B, C, H, W] → [B, C, H, W].
 
-    local: each quarter of the map attends to itself only, instead of all H·W positions to all. Same parameters.
+    local: each quarter of the map attends only to itself, instead of all H·W positions to all. Same parameters.
     """
 
     def __init__(
@@ -112,7 +120,7 @@ class Attention(nn.Module):
         return x + self.out(self.attend(qkv))  # type: ignore[no-any-return]
 
     def attend(self, qkv: Tensor) -> Tensor:
-        """[B, 3·C, H, W], all queries first, then all keys, then all values → [B, C, H, W]."""
+        """Attend: [B, 3·C, H, W], all queries first, then all keys, then all values → [B, C, H, W]."""
         batch, triple, height, width = qkv.shape
         heads = qkv.view(batch, 3, self.heads, triple // 3 // self.heads, height * width)
         q, k, v = heads.transpose(-1, -2).unbind(1)  # each [B, heads, H·W, C/heads]
@@ -121,7 +129,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """[B, inner, H, W], [B, E] → [B, outer, H, W]: a residual block, followed by attention where the resolution has it."""
+    """Residual block, with attention after it where the level has it: [B, inner, H, W], [B, E] → [B, outer, H, W]."""
 
     def __init__(self, residual: nn.Module, attention: Attention | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a network costs, by counting on tensors without values: nothing is computed, and no weight takes memory."""
+"""Cost of a network, counted on tensors without values: nothing is computed, and no weight takes memory."""
 
 import weakref
 from collections.abc import Callable
@@ -20,34 +20,37 @@ from palette.model.unet import UNet
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one network on images of one size."""
+    """Cost of one network on images of one size."""
 
     parameters: int
     flops: int
-    """Of one evaluation for one image; a multiplication and an addition count as two. As published, without shortcuts."""
+    """FLOPs of one evaluation for one image; a multiplication and an addition count as two.
+
+    As published, without shortcuts.
+    """
     training_flops: int
-    """Of one image in one training step: three times `flops` with the backward pass, four times if activations are recomputed."""
+    """FLOPs of one image in one training step: 3 times `flops`, or 4 times if activations are recomputed."""
     training_bytes: int
-    """Most memory that one image more in a batch takes in a training step: activations and their gradients."""
+    """Peak memory that each further image in a batch takes in a training step: activations and their gradients."""
     sampling_bytes: int
-    """The same in sampling."""
+    """Peak memory that each further image in a batch takes in sampling."""
 
 
 @cache
 def cost(network: Network, image_size: int, precision: str = "fp32", recompute: bool = False) -> Cost:
-    """Count for square images of `image_size` pixels. Raises ConfigError for a network that does not fit them.
+    """Count the cost for square images of `image_size` pixels. Raises ConfigError for a network that does not fit them.
 
-    precision: `fp32`, or `bf16` or `fp16`, whose activations are half as large. Attention is taken to be computed without
-    storing its N×N weights, as all of torch's fused kernels do. A GPU's workspaces come on top of the memory.
+    precision: `fp32`, or `bf16` or `fp16`, whose activations are half as large. Attention is assumed not to store its
+    N×N weights, as in all of torch's fused kernels. GPU workspaces are not counted and need additional memory.
     """
     fakes = FakeTensorMode()
     with torch.device("meta"):
         model = build(network, image_size)
     with fakes:
-        _without_values(model, "cuda")  # for on a CPU it saves some of the work
+        _without_values(model, "cuda")  # on a CPU, upsampling takes a shortcut
         with FlopCounterMode(display=False) as counter:
             _run(model, image_size, 1, "fp32", training=False)
-        _without_values(model, "cpu")  # for there attention is the fused one, with a GPU or without
+        _without_values(model, "cpu")  # uses fused attention with and without a GPU
         sampling = [_peak(model, image_size, batch, precision, training=False) for batch in (1, 2)]
         model.recompute = recompute
         training = [_peak(model, image_size, batch, precision, training=True) for batch in (1, 2)]
@@ -62,11 +65,11 @@ def cost(network: Network, image_size: int, precision: str = "fp32", recompute: 
 
 
 def _without_values(model: nn.Module, device: str) -> None:
-    """Give `model` parameters and buffers that pretend to lie on `device`, which need not be there."""
+    """Give `model` parameters and buffers that pretend to be on `device`, which need not exist."""
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(torch.empty(parameter.shape, device=device)))
-            # Gradients of weights would pile up during the backward pass. They are no part of what an image takes.
+            # Gradients of weights would accumulate in the backward pass. They are not part of an image's memory.
             getattr(module, name).register_post_accumulate_grad_hook(_drop)
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
@@ -77,7 +80,7 @@ def _drop(parameter: Tensor) -> None:
 
 
 def _run(model: UNet, image_size: int, batch: int, precision: str, training: bool) -> None:
-    """Forward, and in training backward."""
+    """Run a forward pass and, in training, a backward pass."""
     model.train(training)
     channels, device = model.first.in_channels // model.network.patch_size**2, model.first.weight.device
     x, log_snr = torch.empty(batch, channels, image_size, image_size, device=device), torch.empty(batch, device=device)
@@ -88,7 +91,10 @@ def _run(model: UNet, image_size: int, batch: int, precision: str, training: boo
 
 
 def _peak(model: UNet, image_size: int, batch: int, precision: str, training: bool) -> int:
-    """Most bytes at a time. What does not grow with the batch, such as casts of weights, drops out of a difference of two."""
+    """Return the peak memory in bytes.
+
+    Parts that do not grow with the batch, such as casts of weights, cancel in the difference of two peaks.
+    """
     memory = _Memory(model)
     with memory:
         _run(model, image_size, batch, precision, training)
@@ -96,7 +102,7 @@ def _peak(model: UNet, image_size: int, batch: int, precision: str, training: bo
 
 
 class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of the tensors that are alive, without those of `model`: `now`, and `peak`."""
+    """Track the bytes of live tensors other than those of `model`: `now` and `peak`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -126,6 +132,6 @@ class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _key(tensor: Tensor) -> int:
-    """Of the memory behind a tensor, which its views share."""
+    """Return the identity of a tensor's storage, which its views share."""
     key: int = tensor.untyped_storage()._cdata
     return key

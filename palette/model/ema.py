@@ -1,9 +1,9 @@
-"""Exponential moving averages of the weights: what is sampled from.
+"""Exponential moving averages of the weights, which are used for sampling.
 
-The main one is the paper's, of decay 0.9999. Beside it, averages of several widths can be kept (Karras et al. 2024, "Analyzing
-and Improving the Training Dynamics of Diffusion Models", section 3): with a power function as their profile they keep their
-shape however long the training is, and those in between can be made of them afterwards. The width σ_rel is the standard
-deviation of the profile, as a share of the training.
+The main one is the paper's, with decay 0.9999. In addition, averages of several widths can be kept (Karras et al. 2024,
+"Analyzing and Improving the Training Dynamics of Diffusion Models", section 3): with a power function as their profile
+they keep their shape however long the training is, and averages of widths in between can be reconstructed afterwards.
+The width σ_rel is the standard deviation of the profile, as a fraction of the training.
 """
 
 import math
@@ -20,13 +20,19 @@ from palette.errors import ConfigError, DataError
 
 
 def decay_at(updates: int, decay: float) -> float:
-    """Decay of the update after `updates` earlier ones: ramped up, so that the random start is soon forgotten."""
+    """Return the decay of the update after `updates` earlier ones.
+
+    Ramped up so that the random start is soon forgotten.
+    """
     return min(decay, (1 + updates) / (10 + updates))
 
 
 @torch.no_grad()
 def update(averages: list[Tensor], weights: list[Tensor], updates: int, decay: float) -> None:
-    """averages ← d·averages + (1-d)·weights, in place, with d = `decay_at(updates, decay)`; any shapes, pairwise equal."""
+    """Set averages ← d·averages + (1-d)·weights, in place, with d = `decay_at(updates, decay)`.
+
+    Any shapes, pairwise equal.
+    """
     torch._foreach_lerp_(averages, weights, 1 - decay_at(updates, decay))
 
 
@@ -34,7 +40,7 @@ def update(averages: list[Tensor], weights: list[Tensor], updates: int, decay: f
 
 
 def exponent(width: float) -> float:
-    """σ_rel, in (0, 0.288) → γ ≥ 0 of the profile p(τ) = (γ+1) τ^γ, τ in [0, 1] the time.
+    """Convert σ_rel, in (0, 0.288), to γ ≥ 0 of the profile p(τ) = (γ+1) τ^γ, where τ in [0, 1] is the time.
 
     Solves σ_rel² = (γ+1) / ((γ+2)² (γ+3)), a cubic, for its largest root.
     """
@@ -44,18 +50,22 @@ def exponent(width: float) -> float:
 
 @torch.no_grad()
 def update_power(averages: list[Tensor], weights: list[Tensor], step: int, gamma: float) -> None:
-    """The same with d = (1 - 1/step)^(γ+1), where `step` counts from 1: the first update forgets what was there."""
+    """Update like `update`, but with d = (1 - 1/step)^(γ+1), where `step` counts from 1.
+
+    The first update overwrites the previous values.
+    """
     fresh = 1.0 if step == 1 else -math.expm1((gamma + 1) * math.log1p(-1 / step))
     torch._foreach_lerp_(averages, weights, fresh)
 
 
 def blend(widths: Sequence[float], target: float) -> list[float]:
-    """Coefficients, summing to 1, that make of the averages of `widths` one of width `target`.
+    """Return coefficients, summing to 1, that combine the averages of `widths` into one of width `target`.
 
-    The sum of the profiles comes as near to the wanted one as it can, in the squares of its error: for profiles a and b,
-    ∫ p_a p_b = (γ_a+1)(γ_b+1) / (γ_a+γ_b+1). For 0.07, this error is 5 % of the profile's norm with widths 0.05 and 0.1 kept,
-    3 % with 0.2 beside them, 14 % with 0.05 and 0.2 alone: keep widths that are no more than a factor 2 apart.
-    Width 0, the weights themselves, takes part in no blend. Raises ConfigError for what is outside the range of the widths.
+    The combined profile is the least-squares fit to the target profile: for profiles a and b,
+    ∫ p_a p_b = (γ_a+1)(γ_b+1) / (γ_a+γ_b+1). For 0.07, the error is 5 % of the profile's norm with widths 0.05 and 0.1
+    kept, 3 % with 0.2 in addition, 14 % with 0.05 and 0.2 alone: keep widths that are no more than a factor of 2 apart.
+    Width 0, the weights themselves, takes part in no blend. Raises ConfigError for a target outside the range of the
+    widths.
     """
     if target in widths:
         return [float(index == list(widths).index(target)) for index in range(len(widths))]
@@ -69,18 +79,18 @@ def blend(widths: Sequence[float], target: float) -> list[float]:
     goal = exponent(target)
     products = np.outer(gammas + 1, gammas + 1) / (gammas[:, None] + gammas + 1)
     wanted = (gammas + 1) * (goal + 1) / (gammas + goal + 1)
-    # Least squares where the coefficients add up to 1, by Lagrange's multiplier in the last row and column.
+    # Least squares with coefficients that sum to 1: the last row and column hold the Lagrange multiplier.
     size = len(between)
     system = np.block([[products, np.ones((size, 1))], [np.ones((1, size)), np.zeros((1, 1))]])
     answer = np.linalg.lstsq(system, np.append(wanted, 1.0))[0]  # not `solve`: two widths may be almost the same
     solution = dict(zip(between, answer[:size].tolist(), strict=True))
-    return [solution.pop(width, 0.0) for width in widths]  # popped: a width that is there twice counts once
+    return [solution.pop(width, 0.0) for width in widths]  # popped: a duplicate width counts once
 
 
 def averaged(file: Path, width: float) -> dict[str, Tensor]:
-    """Name → weight, float32 on the CPU: the average of `width`, from an `averages.safetensors`.
+    """Return name → weight, float32 on the CPU: the average of `width`, from an `averages.safetensors`.
 
-    Raises ConfigError if it cannot be made of those that were kept, DataError for a file that is none of ours.
+    Raises ConfigError if it cannot be computed from the stored averages, DataError if this is not a file of averages.
     """
     try:
         with safe_open(file, "pt") as tensors:
@@ -99,7 +109,7 @@ def averaged(file: Path, width: float) -> dict[str, Tensor]:
 
 
 def sum_of(parts: Mapping[str, float], name: str, tensors: safe_open) -> Tensor:
-    """Σ share · weight over the kept averages, of one weight."""
+    """Return Σ share · weight over the stored averages, for one weight."""
     summands = [tensors.get_tensor(f"{kept}/{name}") * share for kept, share in parts.items()]
     return torch.stack(summands).sum(dim=0)
 
@@ -108,7 +118,7 @@ def sum_of(parts: Mapping[str, float], name: str, tensors: safe_open) -> Tensor:
 
 
 class Averaged(nn.Module):
-    """`network`, computing with `weights` (name → tensor) instead of its own; neither is copied."""
+    """`network`, evaluated with `weights` (name → tensor) instead of its own; neither is copied."""
 
     def __init__(self, network: nn.Module, weights: dict[str, Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Weights that are numbers. With NaN among them a network answers NaN, and images come out black without any error."""
+"""Checks that weights are finite.
+
+A network with NaN weights outputs NaN, and images come out black without any error.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,12 +13,12 @@ from palette.errors import DataError, listed
 
 
 def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Return the names of the tensors that have a NaN or an infinity in them."""
+    """Return the names of the tensors that contain NaN or infinite values."""
     return [name for name, tensor in tensors if not torch.isfinite(tensor).all()]
 
 
 def require_finite(tensors: Iterable[tuple[str, Tensor]], file: Path | str) -> None:
-    """Raise DataError that names the tensors of `file` that have a NaN or an infinity in them."""
+    """Raise DataError naming the tensors of `file` that contain NaN or infinite values."""
     if names := not_finite(tensors):
         raise DataError(
             f"{file}: NaN or infinite values in {listed(names, 5)}. The training that made these weights diverged, or "

@@ -1,4 +1,7 @@
-"""FLOP of a network by formula, from its options alone: at once and without torch. A test counts them on the networks themselves."""
+"""FLOPs of a network by formula, from its options alone: fast and without torch.
+
+A test compares them with counts on the networks themselves.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -8,12 +11,15 @@ from palette.config.models import Network
 
 @cache
 def flops(network: Network, image_size: int) -> int:
-    """Of one evaluation for one image of `image_size` pixels; a multiplication and an addition count as two."""
+    """Return the FLOPs of one evaluation for one image of `image_size` pixels.
+
+    A multiplication and an addition count as two.
+    """
     return 2 * sum(_products(network, image_size))
 
 
 def attention_flops(network: Network, image_size: int) -> int:
-    """The part of `flops` in which each position looks at others: it grows with the square of the number of pixels."""
+    """Return the part of `flops` in which positions attend to each other: quadratic in the number of pixels."""
     if not network.attends:
         return 0
     levels = list(zip(network.sides(image_size), network.multipliers, strict=True))
@@ -22,12 +28,15 @@ def attention_flops(network: Network, image_size: int) -> int:
 
 
 def training_flops(network: Network, image_size: int, recompute: bool) -> int:
-    """Of one image in one training step: the backward pass is twice the forward one, which may run again in it."""
+    """Return the FLOPs of one image in one training step.
+
+    The backward pass costs twice the forward pass, which runs again in it with `recompute`.
+    """
     return flops(network, image_size) * (4 if recompute else 3)
 
 
 def _products(network: Network, image_size: int) -> Iterator[int]:
-    """Multiplications in each part of the U-Net of `palette.model.unet`, which says how it is put together."""
+    """Yield the multiplications in each part of the U-Net, whose structure is documented in `palette.model.unet`."""
     sides, levels = network.sides(image_size), [network.channels * m for m in network.multipliers]
     yield 4 * network.channels**2 * (5 if network.backbone == "adm" else 2)  # embedding of the noise level
     yield _conv(6 * network.patch_size**2, network.channels, sides[0]) + _conv(
@@ -53,12 +62,12 @@ def _products(network: Network, image_size: int) -> Iterator[int]:
 
 
 def _decoded(network: Network, side: int) -> int:
-    """Residual blocks of the decoder at a level; the encoder has one less, or twice that."""
+    """Return the number of the decoder's residual blocks at a level; the encoder has one less, or twice that."""
     return network.blocks + 1 + (side in network.attention and network.context == "dilated")
 
 
 def _conv(inner: int, outer: int, side: int) -> int:
-    """A convolution of 3×3."""
+    """Return the multiplications of a 3×3 convolution."""
     return 9 * inner * outer * side**2
 
 
@@ -74,7 +83,10 @@ def _residual(network: Network, inner: int, outer: int, side: int) -> int:
 
 
 def _attention(network: Network, channels: int, side: int) -> int:
-    """Queries, keys, values and output of each position; each looks at all positions, or at those of its quarter."""
+    """Return the multiplications of an attention layer: queries, keys, values and output, and the pairs of `_pairs`.
+
+    Each position attends to all positions, or to those of its quarter.
+    """
     return 4 * channels**2 * side**2 + _pairs(network, channels, side)
 
 
@@ -84,7 +96,7 @@ def _pairs(network: Network, channels: int, side: int) -> int:
 
 
 def _change(network: Network, channels: int, side: int) -> int:
-    """A change of resolution, to `side`."""
+    """Return the multiplications of a change of resolution to `side`."""
     return (
         _residual(network, channels, channels, side) if network.backbone == "adm" else _conv(channels, channels, side)
     )

@@ -1,4 +1,4 @@
-"""Each backbone by its name in the config."""
+"""Backbones by their name in the config."""
 
 from palette.config.models import Network
 from palette.model.adm import ADM
@@ -9,8 +9,8 @@ BACKBONES: dict[str, type[UNet]] = {"adm": ADM, "sr3": SR3}
 
 
 def build(network: Network, image_size: int, in_channels: int = 6, out_channels: int = 3) -> UNet:
-    """The network that the options describe, with random weights, for images of `image_size` pixels (see `UNet`).
+    """Build the network that the options describe, with random weights, for images of `image_size` pixels (see `UNet`).
 
-    in_channels: those of the condition and of the noisy image, 3 each. Raises ConfigError for what does not divide.
+    in_channels: condition and noisy image, 3 each. Raises ConfigError where sizes do not divide evenly.
     """
     return BACKBONES[network.backbone](network, image_size, in_channels, out_channels)

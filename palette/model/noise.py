@@ -1,4 +1,4 @@
-"""How a network is told the noise level: λ = log(γ/(1-γ)) → a number → sinusoids of it."""
+"""Encoding of the noise level for a network: λ = log(γ/(1-γ)) → a number → sinusoids of it."""
 
 import math
 from functools import cache
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 def sinusoids(value: Tensor, size: int, sine_first: bool = False) -> Tensor:
-    """[B] float → [B, size] float32: cos and sin of `value` at `size`/2 frequencies from 1 down to almost 1/10000 (DDPM).
+    """Encode [B] float as [B, size] float32: cos and sin at `size`/2 frequencies from 1 down to almost 1/10000 (DDPM).
 
-    `value` is in radians of the fastest: what is to be told apart must differ by a fair share of 1.
+    `value` is the phase of the fastest one in radians: values that must be told apart have to differ by a fair fraction
+    of 1.
     """
     half = size // 2
     frequencies = torch.exp(torch.arange(half, dtype=torch.float32, device=value.device) * (-math.log(10_000) / half))
@@ -21,13 +22,19 @@ def sinusoids(value: Tensor, size: int, sine_first: bool = False) -> Tensor:
 
 @cache
 def adm_levels() -> Tensor:
-    """λ at ADM's timesteps 0 to 999, falling: float64 [1000]. β rises linearly from 1e-4 to 0.02 (Ho et al. 2020)."""
+    """Return λ at ADM's timesteps 0 to 999, falling: float64 [1000].
+
+    β rises linearly from 1e-4 to 0.02 (Ho et al. 2020).
+    """
     gammas = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64, device="cpu"), dim=0)
     return torch.log(gammas) - torch.log1p(-gammas)
 
 
 def timestep(log_snr: Tensor, levels: Tensor) -> Tensor:
-    """λ, float [B] → t, float64 [B], where `levels` (float64 [T], falling) pass λ: linear between two, 0 or T-1 beyond the ends."""
+    """Convert λ, float [B], to the timestep t, float64 [B], at which `levels` (float64 [T], falling) reach λ.
+
+    Linear between two levels, 0 or T-1 beyond the ends.
+    """
     log_snr = log_snr.double()
     after = torch.searchsorted(-levels, -log_snr).clamp(1, len(levels) - 1)
     high, low = levels[after - 1], levels[after]
@@ -35,11 +42,11 @@ def timestep(log_snr: Tensor, levels: Tensor) -> Tensor:
 
 
 class NoiseLevel(nn.Module):
-    """λ, float [B] → float32 [B, size]. Has no parameters.
+    """Embedding of the noise level: λ, float [B] → float32 [B, size]. Has no parameters.
 
-    log-snr: sinusoids of -λ/8 = ln(σ)/4, the c_noise of Karras et al. 2022. γ itself would leave all high noise levels
-        alike, and all low ones: 4e-5 and 1e-3 are both "about 0". Larger factors than 1/4 learn more slowly: after 350 steps
-        on photographs the loss is 0.5 % higher with 2.5, 1.4 % with 25.
+    log-snr: sinusoids of -λ/8 = ln(σ)/4, the c_noise of Karras et al. 2022. γ itself would make all high noise levels
+        look alike, and all low ones: 4e-5 and 1e-3 are both "about 0". Factors larger than 1/4 learn more slowly: after
+        350 steps on photographs the loss is 0.5 % higher with 2.5, 1.4 % with 25.
     gamma: sinusoids of γ, as the networks of the unofficial code were trained.
     timestep: sinusoids of the timestep of ADM's schedule that has this level, as ADM's networks were trained.
     """
@@ -49,14 +56,14 @@ class NoiseLevel(nn.Module):
     def __init__(self, kind: str, size: int, sine_first: bool = False) -> None:
         super().__init__()
         self.kind, self.size, self.sine_first = kind, size, sine_first
-        if kind == "timestep":  # a buffer follows the network to its device; what follows from the code is not saved
+        if kind == "timestep":  # a buffer moves with the network; not saved, as it is constant
             self.register_buffer("levels", adm_levels(), persistent=False)
 
     def forward(self, log_snr: Tensor) -> Tensor:
         return sinusoids(self.number(log_snr), self.size, self.sine_first)
 
     def number(self, log_snr: Tensor) -> Tensor:
-        """The number that stands for the level: float [B]."""
+        """Return the number that represents the level: float [B]."""
         if self.kind == "timestep":
             return timestep(log_snr, self.levels)
         return torch.sigmoid(log_snr) if self.kind == "gamma" else -log_snr / 8

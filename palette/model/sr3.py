@@ -1,6 +1,7 @@
-"""SR3's U-Net (Saharia et al. 2021), as the unofficial code of Palette has it, so that its weights fit.
+"""SR3's U-Net (Saharia et al. 2021), as in the unofficial code of Palette, so that its weights can be loaded.
 
-Unlike ADM's: strided and plain convolutions change the resolution, the noise level is only added, attention has one head.
+Differences from ADM's: strided and plain convolutions change the resolution, the noise level is only added, and
+attention has one head.
 """
 
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from palette.model.unet import UNet
 
 
 class ResidualBlock(nn.Module):
-    """[B, inner, H, W], [B, E] → [B, outer, H, W]; E is `network.channels`."""
+    """Residual block: [B, inner, H, W], [B, E] → [B, outer, H, W]; E is `network.channels`."""
 
     def __init__(self, inner: int, outer: int, network: Network) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class ResidualBlock(nn.Module):
 
 
 class Down(nn.Module):
-    """[B, C, H, W] → [B, C, H/2, W/2]; the embedding is not looked at."""
+    """Downsampling: [B, C, H, W] → [B, C, H/2, W/2]; the embedding is ignored."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """[B, C, H, W] → [B, C, 2H, 2W]; the embedding is not looked at."""
+    """Upsampling: [B, C, H, W] → [B, C, 2H, 2W]; the embedding is ignored."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class Up(nn.Module):
 
 
 class SR3(UNet):
-    """`UNet` with global attention of one head, at the levels in `attention` and in the middle."""
+    """`UNet` with single-head global attention, at the levels in `attention` and in the middle."""
 
     def embedding(self) -> nn.Module:
         width = self.network.channels

@@ -1,4 +1,4 @@
-"""The U-Net that both backbones share: levels, skip connections, and what Table 5 of the paper varies in them.
+"""The U-Net that both backbones share: levels, skip connections, and the variants of the paper's Table 5.
 
 Its parts, residual blocks and changes of resolution, are in `adm.py` and `sr3.py`.
 """
@@ -28,18 +28,18 @@ class Level(NamedTuple):
     """One resolution of the feature map."""
 
     side: int
-    """In pixels of the map, for images of the size that the network is built for."""
+    """Side of the feature map in its own pixels, for images of the size that the network is built for."""
     channels: int
     attends: bool
-    """Each block is followed by attention."""
+    """True if each block is followed by attention."""
     dilations: tuple[int, ...]
-    """Of the decoder's residual blocks, one after each skip connection. The encoder has all but the last."""
+    """Dilations of the decoder's residual blocks, one after each skip connection. The encoder has all but the last."""
     repeats: int
     """Encoder blocks per skip connection."""
 
 
 def level_of(network: Network, multiplier: int, side: int) -> Level:
-    """The level at `side`: with the network's context if `network.attention` names it, and plain otherwise."""
+    """Return the level at `side`: with the network's context if `network.attention` names it, plain otherwise."""
     named = side in network.attention
     dilations = (1,) * (network.blocks + 1)
     if named and network.context == "dilated":
@@ -50,40 +50,43 @@ def level_of(network: Network, multiplier: int, side: int) -> Level:
 
 
 def levels_of(network: Network, image_size: int) -> list[Level]:
-    """All levels, finest first."""
+    """Return all levels, finest first."""
     sides = network.sides(image_size)
     return [level_of(network, multiplier, side) for multiplier, side in zip(network.multipliers, sides, strict=True)]
 
 
 class UNet(nn.Module):
-    """x float [B, in_channels, H, W], log_snr float [B] → [B, out_channels, H, W].
+    """Network: x float [B, in_channels, H, W], log_snr float [B] → [B, out_channels, H, W].
 
     x: the condition and the noisy image. log_snr: λ = log(γ/(1-γ)) of the noisy image as the network sees it.
-    image_size decides which levels are special (`network.attention` names sides of feature maps of images that large);
-    images of other sizes, square or not, pass if their sides are multiples of `network.reduction`. Starts as the zero function.
+    image_size determines which levels are special (`network.attention` names sides of feature maps of images of that
+    size); images of other sizes, square or not, work if their sides are multiples of `network.reduction`. A network
+    outputs zero until it is trained.
 
-    Table 5 of the paper varies how distant pixels come together. It leaves the details open; here, by `network.context`:
+    Table 5 of the paper varies how distant pixels exchange information. It leaves the details open. Here, for each
+    value of `network.context`:
     global-attention: after each block of the levels in `attention`, and always in the middle.
-    local-attention: there too, but within each quarter of the feature map only, without a halo. Same parameters.
-    dilated: no attention. The levels in `attention` have one residual block more in the encoder and in the decoder; the
+    local-attention: in the same places, but within each quarter of the feature map, without a halo. Same parameters.
+    dilated: no attention. The levels in `attention` have one more residual block in the encoder and in the decoder; the
         dilation doubles from block to block: 1, 2, 4 in the encoder and 1, 2, 4, 8 in the decoder with the paper's two
         blocks, but never more than half the side.
-    more-blocks: no attention. The encoder has twice the residual blocks at these levels. The decoder takes up every second.
+    more-blocks: no attention. The encoder has twice as many residual blocks at these levels; the decoder uses the
+        output of every second one.
     """
 
     encoder: nn.ModuleList
-    """Blocks, and changes of resolution, in order."""
+    """Blocks and changes of resolution, in order."""
     skips: list[bool]
-    """For each of them, whether the decoder takes up its output."""
+    """For each entry of `encoder`, True if its output feeds a skip connection."""
     decoder: nn.ModuleList
-    """Each inner list holds what follows one skip connection."""
+    """Each inner list holds the modules after one skip connection."""
 
     def __init__(self, network: Network, image_size: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
         check_size(image_size, image_size, network.reduction)
         self.network = network
         self.recompute = False
-        """Recompute activations in the backward pass. Takes effect in training mode; changes no result."""
+        """Recompute activations in the backward pass. Takes effect in training mode; does not change results."""
         levels = levels_of(network, image_size)
         self.attention_at = [level.side for level in levels if level.attends]
         pixels = network.patch_size**2
@@ -101,23 +104,23 @@ class UNet(nn.Module):
     # -- parts, each backbone's own
 
     def embedding(self) -> nn.Module:
-        """log_snr [B] → [B, E]."""
+        """Build the embedding of the noise level: log_snr [B] → [B, E]."""
         raise NotImplementedError
 
     def residual(self, inner: int, outer: int, dilation: int = 1) -> nn.Module:
-        """[B, inner, H, W], [B, E] → [B, outer, H, W]."""
+        """Build a residual block: [B, inner, H, W], [B, E] → [B, outer, H, W]."""
         raise NotImplementedError
 
     def attention(self, channels: int) -> Attention:
-        """[B, channels, H, W] → the same."""
+        """Build an attention layer: [B, channels, H, W] → [B, channels, H, W]."""
         raise NotImplementedError
 
     def down(self, channels: int) -> nn.Module:
-        """[B, channels, H, W], [B, E] → [B, channels, H/2, W/2]."""
+        """Build a downsampling layer: [B, channels, H, W], [B, E] → [B, channels, H/2, W/2]."""
         raise NotImplementedError
 
     def up(self, channels: int) -> nn.Module:
-        """[B, channels, H, W], [B, E] → [B, channels, 2H, 2W]."""
+        """Build an upsampling layer: [B, channels, H, W], [B, E] → [B, channels, 2H, 2W]."""
         raise NotImplementedError
 
     # -- assembly
@@ -129,7 +132,7 @@ class UNet(nn.Module):
         return Block(self.residual(inner, level.channels, dilation), attention)
 
     def _build_encoder(self, levels: list[Level]) -> list[int]:
-        """Returns the channels of what the decoder takes up, in order."""
+        """Build the encoder and return the channels of its skip connections, in order."""
         self.encoder, self.skips = nn.ModuleList(), []
         channels, skip_channels = self.network.channels, [self.network.channels]
         for level in levels:
@@ -183,6 +186,6 @@ class UNet(nn.Module):
 
     def _run(self, part: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
         if self.recompute and self.training and torch.is_grad_enabled():
-            # The random state is kept, so dropout drops the same entries again.
+            # The random state is preserved, so that dropout drops the same entries again.
             return checkpoint(part, h, embedding, use_reentrant=False, preserve_rng_state=True)  # type: ignore[no-any-return]
         return part(h, embedding)  # type: ignore[no-any-return]

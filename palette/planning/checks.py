@@ -1,4 +1,4 @@
-"""Checks of a config: what is rejected before any job starts. Each check yields the problems that it finds."""
+"""Config checks: what is rejected before any job starts. Each check yields the problems that it finds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
@@ -19,16 +19,19 @@ from palette.publish.tables.published import models, of_table
 
 Check = Callable[[Config], Iterator[Problem]]
 MOST_JOBS = 500_000
-"""Jobs of sampling in a plan, which holds them all in memory."""
+"""Limit on the sampling jobs of a plan, which holds them all in memory."""
 RULES = (
     *("all", "plan", "models", "tables", "fetch", "prepare", "mask", "train"),
     *("released", "sample", "extractor", "features", "statistics", "score", "report"),
 )
-"""Names of the rules that every config has."""
+"""Names of the workflow rules that exist for every config."""
 
 
 def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Every name in an experiment is defined in its section. Reads the raw config, so that a faulty definition still counts."""
+    """Check that every name in an experiment is defined in its section.
+
+    Reads the raw config, so that a faulty definition still counts.
+    """
     named = {field: raw.get(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
     sections = {field: section if isinstance(section, Mapping) else {} for field, section in named.items()}
     folders = raw.get("folders")
@@ -46,7 +49,7 @@ def names_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """What is missing from, or too much in, the rows of one experiment: field and text."""
+    """Yield what is missing from, or must not be in, the rows of one experiment: field and text."""
     for row in expand(experiment, config.models):
         model = config.models.get(row.model)
         if row.model == "originals" and (row.task or row.sampler):
@@ -67,7 +70,7 @@ def _row_fits(config: Config, experiment: Experiment) -> Iterator[tuple[str, str
 
 
 def plan_is_bounded(config: Config) -> Iterator[Problem]:
-    """The rows make no more jobs than a plan can hold."""
+    """Check that the rows make no more jobs than a plan can hold."""
     jobs = 0
     for index, experiment in enumerate(config.experiments):
         fields = choices(experiment)
@@ -80,14 +83,14 @@ def plan_is_bounded(config: Config) -> Iterator[Problem]:
 
 
 def rows_fit(config: Config) -> Iterator[Problem]:
-    """Each row has what its model needs, and nothing that it cannot use."""
+    """Check that each row has what its model needs, and nothing that it cannot use."""
     for index, experiment in enumerate(config.experiments):
         for field, text in dict.fromkeys(_row_fits(config, experiment)):
             yield Problem(("experiments", index, field), text)
 
 
 def sizes_divide(config: Config) -> Iterator[Problem]:
-    """Each model's network can halve the images of its datasets as often as it wants to."""
+    """Check that each model's network can halve the images of its datasets as often as it needs to."""
     for row in singles(config):
         model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
         if model and dataset and dataset.prepare.image_size % model.network.reduction:
@@ -105,13 +108,13 @@ def _asks_for_pairs(config: Config, row: Single) -> str | None:
 
 
 def _learned(config: Config, row: Single) -> dict[str, float]:
-    """Return the datasets that the model of a row learns from here, with their shares."""
+    """Return dataset → share for the datasets that a row's model is trained on here."""
     model = config.models.get(row.model)
     return model.trained_on(row.dataset) if model and not model.released else {}
 
 
 def pairs_are_there(config: Config) -> Iterator[Problem]:
-    """What is generated from a condition has a dataset with conditions."""
+    """Check that what is generated from a condition has a dataset with conditions."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment, config.models):
             dataset, who = config.datasets.get(row.dataset), _asks_for_pairs(config, row)
@@ -123,7 +126,7 @@ def pairs_are_there(config: Config) -> Iterator[Problem]:
 
 
 def training_sets_fit(config: Config) -> Iterator[Problem]:
-    """The datasets that a model learns from exist, have its images' size, and hold back the images that it is tested on."""
+    """Check that a model's training datasets exist, have its image size, and hold back its test images."""
     rows = singles(config)
     for name, model in config.models.items():
         place = ("models", name, "train_on")
@@ -152,12 +155,15 @@ def training_sets_fit(config: Config) -> Iterator[Problem]:
 
 
 def _share_files(first: Dataset, second: Dataset) -> bool:
-    """Whether two datasets part the same folder, so that one's test images may be the other's training images."""
+    """Return whether two datasets split the same folder.
+
+    Then the test images of one may be training images of the other.
+    """
     return first.fetch.source == second.fetch.source in ("folder", "pairs") and first.fetch.path == second.fetch.path
 
 
 def folders_have_outputs(config: Config) -> Iterator[Problem]:
-    """Somebody's outputs are there, as many as there are test images, under names that no model has."""
+    """Check that external outputs exist, one for each test image, under names that no model has."""
     for name, outputs in config.folders.items():
         if name in (*config.models, *BASELINES):
             yield Problem(("folders", name), f"{name!r} is the name of a model too; call one of them otherwise.")
@@ -174,7 +180,7 @@ def folders_have_outputs(config: Config) -> Iterator[Problem]:
 
 
 def factors_divide(config: Config) -> Iterator[Problem]:
-    """Images of an evaluation become smaller by exactly the factor of super-resolution."""
+    """Check that the factor of super-resolution divides the image size in each evaluation."""
     for row in singles(config):
         task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
         factor = task.evaluation_factor if task else None
@@ -185,7 +191,10 @@ def factors_divide(config: Config) -> Iterator[Problem]:
 
 
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
-    """Of each model's levels with attention, and of its middle: model, network, side of the feature map, channels."""
+    """Yield the levels with attention of each model, and its middle.
+
+    Each is (model, network, side of the feature map, channels).
+    """
     for row in singles(config):
         model, dataset = config.models.get(row.model), config.datasets.get(row.dataset)
         if model is None or dataset is None or not model.network.attends:
@@ -197,7 +206,7 @@ def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
 
 
 def heads_divide(config: Config) -> Iterator[Problem]:
-    """Levels with attention are made of whole heads."""
+    """Check that levels with attention consist of whole heads."""
     for name, network, _, channels in _attending(config):
         heads = network.head_channels
         if network.backbone == "adm" and channels > heads and channels % heads:
@@ -206,7 +215,7 @@ def heads_divide(config: Config) -> Iterator[Problem]:
 
 
 def quarters_divide(config: Config) -> Iterator[Problem]:
-    """Feature maps with local attention can be cut into four equal parts."""
+    """Check that feature maps with local attention can be cut into four equal parts."""
     for name, network, side, _ in _attending(config):
         if network.context == "local-attention" and side % 2:
             text = (
@@ -217,7 +226,7 @@ def quarters_divide(config: Config) -> Iterator[Problem]:
 
 
 def batches_divide(config: Config) -> Iterator[Problem]:
-    """The global batch is what the config says on any number of GPUs: it is refused, never rounded."""
+    """Check that the global batch divides evenly into the micro-batches of all GPUs. It is rejected, never rounded."""
     for name, model in config.models.items():
         train = model.train
         parts = train.devices * train.accumulate
@@ -227,7 +236,7 @@ def batches_divide(config: Config) -> Iterator[Problem]:
 
 
 def widths_are_kept(config: Config) -> Iterator[Problem]:
-    """A sampler's average of the weights is one that the training keeps, or can be made of those that it keeps."""
+    """Check that a sampler's average of the weights is kept by the training, or can be made from those that are."""
     for row in singles(config):
         model, sampler = config.models.get(row.model), config.samplers.get(row.sampler or "")
         if model is None or sampler is None or sampler.ema_width is None:
@@ -244,7 +253,7 @@ def widths_are_kept(config: Config) -> Iterator[Problem]:
 
 
 def own_files_are_there(config: Config) -> Iterator[Problem]:
-    """The user's own folders, archives and models are where the config says, and the results have a folder."""
+    """Check that the user's folders, archives and models are where the config says, and that results have a folder."""
     for name, dataset in config.datasets.items():
         fetch, path = dataset.fetch, ("datasets", name, "fetch")
         for option in ("path", "conditions") if fetch.source in ("folder", "pairs") else ():
@@ -266,7 +275,7 @@ def own_files_are_there(config: Config) -> Iterator[Problem]:
 
 
 def trainings_have_images(config: Config) -> Iterator[Problem]:
-    """A dataset without training images trains no model, and some are left to train on when others are held out."""
+    """Check that training datasets have training images, and that some remain when validation images are held out."""
     for index, experiment in enumerate(config.experiments):
         for row in expand(experiment, config.models):
             for name, share in _learned(config, row).items():
@@ -284,7 +293,7 @@ def trainings_have_images(config: Config) -> Iterator[Problem]:
 
 
 def steps_are_reached(config: Config) -> Iterator[Problem]:
-    """Milestones and previews of a model come before the end of its longest training."""
+    """Check that a model's milestones and previews come before the end of its longest training."""
     rows = singles(config)
     for name, model in config.models.items():
         train = model.train
@@ -296,7 +305,7 @@ def steps_are_reached(config: Config) -> Iterator[Problem]:
 
 
 def masks_are_there(config: Config) -> Iterator[Problem]:
-    """Masks of the user's own are where the config says, a folder's as many as there are test images."""
+    """Check that the user's masks are where the config says, in a folder at least one for each test image."""
     for name, task in config.tasks.items():
         if task.masks is None:
             continue
@@ -318,7 +327,7 @@ def masks_are_there(config: Config) -> Iterator[Problem]:
 
 
 def tables_have_rows(config: Config) -> Iterator[Problem]:
-    """Every name or pattern of a table is that of an experiment."""
+    """Check that every name or pattern in a table matches an experiment, and that its tasks are defined."""
     rows = [row.name for row in singles(config)]
     for name, table in config.tables.items():
         for index, pattern in enumerate(table.experiments):
@@ -332,7 +341,7 @@ def tables_have_rows(config: Config) -> Iterator[Problem]:
 
 
 def tables_can_be_targets(config: Config) -> Iterator[Problem]:
-    """`snakemake NAME` makes a table, so its name is that of no rule."""
+    """Check that no table has the name of a rule, because `snakemake NAME` makes a table."""
     for name in config.tables:
         if name in RULES:
             text = f"{name!r} is the name of a rule of the workflow; rename the table."
@@ -340,7 +349,7 @@ def tables_can_be_targets(config: Config) -> Iterator[Problem]:
 
 
 def tables_follow_the_paper(config: Config) -> Iterator[Problem]:
-    """A table that is laid out as one of the paper names rows that this one has, and images that it is about."""
+    """Check that a table laid out like one of the paper names rows and images that the paper's table has."""
     rows = singles(config)
     for name, table in config.tables.items():
         if table.paper is None:
@@ -384,9 +393,9 @@ CHECKS: tuple[Check, ...] = (
 
 
 def read_config(raw: Mapping[str, Any], files: Sequence[Path], further: Sequence[Check] = ()) -> Config:
-    """The config in `raw`, which was read from `files`. further: checks of what lies beside it on this machine.
+    """Return the config in `raw`, which was read from `files`.
 
-    Raises one ConfigError that lists every mistake.
+    further: additional checks, of files on this machine. Raises one ConfigError that lists every mistake.
     """
     config, problems = validate(raw)
     if config is not None:

@@ -1,4 +1,4 @@
-"""Reading a config: every mistake at once, each with file, line, value, what is allowed and the nearest valid name."""
+"""Config reader that reports every mistake at once: file, line, value, what is allowed and the closest valid name."""
 
 import difflib
 import re
@@ -17,9 +17,9 @@ from palette.errors import ConfigError
 from palette.stages.base import Loader
 
 Path_ = tuple[str | int, ...]
-"""Where something stands in a config: ("models", "palette", "train", "steps")."""
+"""Position in a config: ("models", "palette", "train", "steps")."""
 DEEPEST, MOST_VALUES = 32, 1_000_000
-"""Bounds of a config: levels and values, with all aliases and merges written out."""
+"""Limits of a config: levels and values, with all aliases and merges written out."""
 PLAIN = {"str", "int", "float", "bool", "null", "timestamp", "seq", "map", "merge"}
 """YAML's types of values that a config may have."""
 
@@ -39,11 +39,11 @@ WORDS = {
     "float_parsing": "should be a number, `0.001` or `1.0e-3`",
     "too_short": "needs at least one entry",
 }
-"""What pydantic says in Python's terms, in those of a config."""
+"""Type of a pydantic error → message in a config's terms."""
 
 
 class Problem(NamedTuple):
-    """One mistake."""
+    """One mistake in a config."""
 
     path: Path_
     text: str
@@ -53,7 +53,10 @@ class Problem(NamedTuple):
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Return a YAML file's mapping. Raises ConfigError with file and line for anything else, and for values that YAML misreads."""
+    """Return a YAML file's mapping.
+
+    Raises ConfigError with file and line for anything else, and for values that YAML misreads.
+    """
     try:
         tree = _compose(file.read_text(encoding="utf-8"))
         walk = _Walk()
@@ -81,7 +84,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """Return the tree of a YAML text. Raises MarkedYAMLError where it is nested too deep for parsers that recurse."""
+    """Return the tree of a YAML text. Raises MarkedYAMLError if it is nested too deeply for recursive parsers."""
     depth = 0
     for event in yaml.parse(text, Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -91,9 +94,9 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 class _Walk:
-    """One visit of each node of a YAML tree, to find what YAML takes in silence and a config's author does not mean.
+    """Visitor of each node of a YAML tree that finds what YAML silently accepts although the author cannot mean it.
 
-    An alias is not followed again, so a few lines that stand for billions of values are found without writing these out.
+    An alias is not followed again, so a few lines that stand for billions of values are found without writing them out.
     """
 
     def __init__(self) -> None:
@@ -101,7 +104,10 @@ class _Walk:
         self._sizes: dict[yaml.Node, tuple[int, int]] = {}
 
     def visit(self, node: yaml.Node, path: Path_ = ()) -> tuple[int, int]:
-        """Return how many values a node stands for, and how deep they are nested. Raises MarkedYAMLError for too many."""
+        """Return how many values a node stands for, and how deeply they are nested.
+
+        Raises MarkedYAMLError if they are too many or too deep, and for tags and keys that a config must not have.
+        """
         if node in self._sizes:
             return self._sizes[node]
         if node.tag.removeprefix("tag:yaml.org,2002:") not in PLAIN:
@@ -134,7 +140,7 @@ class _Walk:
             self._number(node, path)
 
     def _number(self, node: yaml.Node, path: Path_) -> None:
-        """Note a number that YAML reads in base 8 or 60."""
+        """Record a number that YAML reads in base 8 or 60."""
         text = node.value
         if ":" in text:
             way_out = f"in base 60. Write {SafeConstructor().construct_object(node)}, or '{text}' in quotes if it is no number."
@@ -146,7 +152,7 @@ class _Walk:
 
 
 def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
-    """Return the lines, from 1, of the parts of `path`, as far as they stand in a YAML tree."""
+    """Return the lines, from 1, of the parts of `path`, as far as a YAML tree has them."""
     lines = []
     for part in path:
         if isinstance(node, yaml.MappingNode):
@@ -162,7 +168,10 @@ def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
 
 
 class Places:
-    """The places where the options of a config were written: `places(path)` → `config.yaml:12`. Files are read when first needed."""
+    """Lookup of where the options of a config were written: `places(path)` → `config.yaml:12`.
+
+    Files are read when first needed.
+    """
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -172,7 +181,7 @@ class Places:
         return [(file, _compose(file.read_text(encoding="utf-8"))) for file in reversed(self._files)]
 
     def __call__(self, path: Path_) -> str:
-        """Return the place of `path`, or of the deepest section around it that is written: in the last file that has it."""
+        """Return the place, in the last file that has it, of `path` or the deepest section around it that exists."""
         found = [(file, _lines(tree, path)) for file, tree in self._trees]
         file, lines = max(found, key=lambda place: len(place[1]), default=("config", []))
         return f"{file}:{lines[-1]}" if lines else str(file)
@@ -182,13 +191,13 @@ class Places:
 
 
 def closest(name: object, allowed: Iterable[object]) -> str:
-    """` Did you mean 'steps'?`, or nothing."""
+    """Return ` Did you mean 'steps'?` for a similar allowed name, or an empty string."""
     near = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _inner(annotation: Any, part: str | int) -> Any:
-    """The type of the entry `part` inside a value of type `annotation`."""
+    """Return the type of the entry `part` inside a value of type `annotation`; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(str(part))
         return field.annotation if field else None
@@ -201,7 +210,7 @@ def _inner(annotation: Any, part: str | int) -> Any:
 
 
 def _model_at(path: Path_) -> type[BaseModel] | None:
-    """The section class at `path`."""
+    """Return the section class at `path`; None if there is none."""
     annotation: Any = Config
     for part in path:
         annotation = _inner(annotation, part)
@@ -217,7 +226,7 @@ def _value_at(raw: Any, path: Path_) -> Any:
 
 
 def _known_path(raw: Any, location: Path_) -> Path_:
-    """`location` as pydantic gives it, without the union members and `[key]` marks that it mixes in."""
+    """Return pydantic's `location` without the union members and `[key]` marks that it mixes in."""
     path: Path_ = ()
     for part in location:
         value = _value_at(raw, path)
@@ -227,7 +236,7 @@ def _known_path(raw: Any, location: Path_) -> Path_:
 
 
 def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
-    """One pydantic error in our words."""
+    """Return a pydantic error as a problem, in a config's terms."""
     location: Path_ = error["loc"]
     given = error["input"]
     if error["type"] == "extra_forbidden":
@@ -251,7 +260,7 @@ def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
 
 
 def _without(raw: Any, paths: Iterable[Path_]) -> Any:
-    """A copy of `raw` without the entries at `paths`."""
+    """Return a copy of `raw` without the entries at `paths`."""
     gone = set(paths)
 
     def copy(value: Any, path: Path_) -> Any:
@@ -265,17 +274,17 @@ def _without(raw: Any, paths: Iterable[Path_]) -> Any:
 
 
 def _mistakes(raw: Any, error: ValidationError) -> list[Problem]:
-    """The mistakes behind a validation error, without those that only follow from a deeper one."""
+    """Return the mistakes behind a validation error, without those that only follow from a deeper one."""
     found = [(_problem(raw, e), e["type"]) for e in error.errors()]
     deeper = {p.path[:length] for p, _ in found for length in range(len(p.path))}
     return list(dict.fromkeys(p for p, kind in found if not (kind == "too_short" and p.path in deeper)))
 
 
 def validate(raw: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
-    """The config, and every mistake in it.
+    """Return the config and every mistake in it.
 
-    With mistakes, the config is what remains without the faulty entries, so that later checks can report theirs in the same
-    breath; None if too little remains.
+    With mistakes, the config is what remains without the faulty entries, so that later checks can report theirs at the
+    same time; None if too little remains.
     """
     problems: list[Problem] = []
     remaining: Any = raw
@@ -295,7 +304,9 @@ def _file_and_line(message: str) -> tuple[str, int]:
 
 
 def refuse(problems: Sequence[Problem], places: Places) -> None:
-    """Raise one ConfigError that lists all `problems` with file and line, in the order of the file; nothing if there are none."""
+    """Raise one ConfigError that lists all `problems` with file and line, in the order of the file; do nothing if there
+    are none.
+    """
     if not problems:
         return
     lines = [f"{places(p.path)}: {'.'.join(map(str, p.path)) or 'config'}: {p.text}" for p in problems]

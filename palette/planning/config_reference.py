@@ -1,4 +1,4 @@
-"""The JSON schema for editors and the reference for people, both made from the classes in `palette/config`."""
+"""JSON schema for editors, and reference of all options, both made from the classes in `palette/config`."""
 
 import inspect
 import json
@@ -40,7 +40,7 @@ SECTIONS: tuple[type[Options], ...] = (
 
 
 def schema() -> str:
-    """`workflow/schemas/config.schema.json`."""
+    """Return the text of `workflow/schemas/config.schema.json`."""
     content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -55,7 +55,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _allowed(properties: dict[str, Any]) -> str:
-    """The values that the schema allows, in a few characters."""
+    """Return the values that the schema allows, in short form."""
     choices = [p for p in (properties, *properties.get("anyOf", [])) if p.get("type") != "null"]
     shown: list[str] = []
     for choice in choices:
@@ -85,7 +85,7 @@ def _section(section: type[Options]) -> list[str]:
 
 
 def reference() -> str:
-    """`docs/config.md`."""
+    """Return the text of `docs/config.md`."""
     head = [
         "# Every option",
         "",

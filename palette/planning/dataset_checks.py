@@ -1,4 +1,4 @@
-"""Checks of datasets before any job starts: their options, and the contents of their files as far as a plan looks at them."""
+"""Dataset checks before any job starts: options, and the contents of files as far as a plan reads them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,10 @@ from palette.planning.config_file import Problem, closest
 
 
 def sources_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """The source of each dataset is a kind, or a published dataset. Reads the raw config, so that other mistakes hide none."""
+    """Check that the source of each dataset is a kind of source or a published dataset.
+
+    Reads the raw config, so that other mistakes hide none.
+    """
     added, datasets = raw.get("registry"), raw.get("datasets")
     allowed = [*SOURCES, *built_in(), *(added if isinstance(added, Mapping) else ())]
     for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
@@ -27,7 +30,7 @@ def sources_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def sources_fit(config: Config) -> Iterator[Problem]:
-    """A published dataset takes the options that it is given, and has a name of its own."""
+    """Check that published datasets are given no `splits`, and that none is named like a kind of source."""
     published = registry(config)
     for name in config.registry:
         if name in SOURCES:
@@ -40,7 +43,7 @@ def sources_fit(config: Config) -> Iterator[Problem]:
 
 
 def references_exist(config: Config) -> Iterator[Problem]:
-    """The dataset that another one is compared with is defined."""
+    """Check that the reference of each dataset is defined."""
     for name, dataset in config.datasets.items():
         if dataset.reference is not None and dataset.reference not in config.datasets:
             text = f"no dataset is called {dataset.reference!r}.{closest(dataset.reference, config.datasets)}"
@@ -48,7 +51,7 @@ def references_exist(config: Config) -> Iterator[Problem]:
 
 
 def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
-    """The embedded photographs are cut in a way of their own, and so are pairs."""
+    """Check that the embedded photos and pairs, which are cropped in their own way, get no options without effect."""
     whole = {"photos": ("crop", "test_crop", "test_list", "train_images", "range"), "pairs": ("crop", "test_crop")}
     why = {
         "photos": "whose images are random squares of six photographs",
@@ -65,7 +68,7 @@ def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
 
 
 def lists_are_readable(config: Config) -> Iterator[Problem]:
-    """Lists of test images have enough names."""
+    """Check that existing lists of test images have enough names."""
     for name, dataset in config.datasets.items():
         if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
             try:
@@ -78,7 +81,10 @@ DATASET_CHECKS = (sources_fit, references_exist, crops_have_a_meaning, lists_are
 
 
 def too_few(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Problem]:
-    """A user's folder has as many pictures as are asked for, if all of them can be read; and so has each of its splits."""
+    """Check that a user's folder, or each of its splits, has as many images as requested.
+
+    This assumes that all of them can be read.
+    """
     for name, dataset in config.datasets.items():
         fetch, prepare, survey = dataset.fetch, dataset.prepare, surveys[name]
         train, test, found = prepare.train_images, prepare.test_images, survey.pictures
@@ -99,7 +105,10 @@ def too_few(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Problem]:
 
 
 def _few_in_splits(name: str, dataset: Dataset, found: Mapping[Split, int]) -> Iterator[Problem]:
-    """found: of each split that the config names, its number of pictures."""
+    """Yield a problem for each split that has too few images.
+
+    found: split that the config names → its number of images.
+    """
     prepare = dataset.prepare
     wanted = {"train": 1 if prepare.train_images is None else prepare.train_images, "test": prepare.test_images}
     for split, count in found.items():
@@ -110,7 +119,7 @@ def _few_in_splits(name: str, dataset: Dataset, found: Mapping[Split, int]) -> I
 
 
 def unsplit(config: Config, classes: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Notes on datasets whose classes have the names of splits."""
+    """Yield notes on datasets whose classes have the names of splits."""
     for name, dataset in config.datasets.items():
         if not dataset.fetch.splits and (hint := like_splits(classes.get(name, ()), dataset.fetch.source)):
             yield f"dataset {name}: {hint}"

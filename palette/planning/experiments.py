@@ -1,4 +1,4 @@
-"""The rows that the experiments of a config stand for."""
+"""Rows that the experiments of a config stand for."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from palette.config.sampling import Experiment, Sampler
 
 @dataclass(frozen=True)
 class Single:
-    """An experiment with one value in every field."""
+    """Experiment with one value in every field."""
 
     dataset: str
     task: str | None
@@ -19,13 +19,13 @@ class Single:
     sampler: str | None
     seed: int
     steps: int | None = None
-    """Of the training, where they are not the model's own."""
+    """Steps of the training, if they are not the model's own."""
     trained: bool = True
-    """Whether there is a training behind it; else it knows no seed."""
+    """Whether the model is defined under `models`; baselines and external outputs have no training and no seed."""
 
     @property
     def name(self) -> str:
-        """`photos-jpeg-palette-sde20-s0`, `…-s0-at100`: how tables, folders and messages call it."""
+        """Name in tables, folders and messages: `photos-jpeg-palette-sde20-s0`, `…-s0-at100`."""
         parts = [self.dataset, self.task, self.model, self.sampler]
         parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
         return "-".join(filter(None, parts))
@@ -36,13 +36,13 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 
 def choices(experiment: Experiment) -> list[tuple[object, ...]]:
-    """Return the values of each field of an experiment, in the order of those of `Single`."""
+    """Return the values of each field of an experiment, in the order of the fields of `Single`."""
     fields = ("dataset", "task", "model", "sampler", "seed", "steps")
     return [_as_tuple(getattr(experiment, field)) for field in fields]
 
 
 def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
-    """The rows that one entry of `experiments` stands for."""
+    """Yield the rows that one entry of `experiments` stands for."""
     for dataset, task, model, sampler, seed, steps in product(*choices(experiment)):
         # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
         trained = model in models
@@ -51,12 +51,12 @@ def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Sing
 
 
 def singles(config: Config) -> list[Single]:
-    """All experiments, once each, in the order of the config."""
+    """Return all experiments, once each, in the order of the config."""
     return list(dict.fromkeys(single for entry in config.experiments for single in expand(entry, config.models)))
 
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
-    """NFE: how often the network runs for one image."""
+    """Return the NFE: how often the network runs for one image."""
     if model.objective.kind == "regression" or sampler is None:
         return 1
     return sampler.evaluations

@@ -1,4 +1,4 @@
-"""The files between stages: what each job makes, and what it waits for."""
+"""Files between stages: what each job makes, and what it waits for."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,29 +13,29 @@ from palette.stages.train import TrainSpec
 
 @dataclass
 class Graph:
-    """Stages by folder, relative to the results folder."""
+    """Stages by folder, relative to the results folder, and the files that connect them."""
 
     results: Path = field(init=False)
     stages: dict[str, Spec] = field(init=False, default_factory=dict)
 
     def of_kind(self, kind: str) -> list[Spec]:
-        """The stages of one kind."""
+        """Return the stages of one kind."""
         return [spec for spec in self.stages.values() if spec.kind == kind]
 
     def has_pairs(self, prepare: PrepareSpec) -> bool:
-        """Whether each image of a dataset has a condition."""
+        """Return whether each image of a dataset has a condition."""
         fetch = self.stages[prepare.parents["fetch"]]
         return isinstance(fetch, FetchSpec) and fetch.fetch.source == "pairs"
 
     def outputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage makes, relative to the results folder; of all its shards, or of one."""
+        """Return the files that a stage makes, relative to the results folder: those of one shard, or all for None."""
         return self.stages[folder].written(shard)
 
     def inputs(self, folder: str, shard: str | None = None) -> list[str]:
-        """What the job of a stage waits for if nothing is made yet.
+        """Return the files that the job of a stage waits for if nothing exists yet.
 
-        Snakemake looks at each of them for each job, so the many shards name their parents' cards only, which are written
-        last. That the parents' other files are there too is asked once, by `score` and `report`.
+        Snakemake checks each of them for each job, so the many shards name only their parents' cards, which are written
+        last. Only `score` and `report` check, once, that the parents' other files exist too.
         """
         spec = self.stages[folder]
         if isinstance(spec, ReportSpec):
@@ -54,7 +54,7 @@ class Graph:
         return cards + [file for s in self.sampled(spec, shard) for file in self.outputs(spec.parents["sample"], s)]
 
     def sampled(self, spec: Spec, shard: str) -> list[str]:
-        """The shards of samples that a shard of features measures."""
+        """Return the shards of samples that a shard of features measures; none if it measures the originals."""
         if not isinstance(spec, FeaturesSpec) or "sample" not in spec.parents:
             return []
         each = spec.shard_size // spec.sample_shard_size

@@ -1,4 +1,4 @@
-"""Config → experiments → one spec per stage. The workflow and the command line both ask here; nothing is run or written.
+"""Plan of a config: config → experiments → one spec per stage. Used by the workflow and the command line; runs nothing.
 
 fetch ─ prepare ─┬─ train ── sample ── features ── score ── tabulate ── report
                  ├─ mask ─────┘            │
@@ -44,23 +44,23 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass
 class Plan(Graph):
-    """The stages of a config."""
+    """Stages of a config, and the rows and tables that they lead to."""
 
     config: Config
     weights: Mapping[str, tuple[Path | None, str]] = field(default_factory=dict)
-    """Pretrained weights: extractor → (file, sha256); None, where the file is yet to be supplied."""
+    """Pretrained weights: extractor → (file, sha256); the file is None if it is still to be supplied."""
     listings: Mapping[str, str] = field(default_factory=dict)
     """Datasets that are folders: dataset → digest of the files' names and sizes."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Names of the classes of each dataset, sorted, where they are known."""
+    """Sorted class names of each dataset, where they are known."""
     outputs_of: Mapping[str, str] = field(default_factory=dict)
-    """Folders of somebody's outputs: name → digest of the files' names and sizes."""
+    """Folders of external outputs: name → digest of the files' names and sizes."""
     pictures: Mapping[str, int] = field(default_factory=dict)
-    """Number of pictures of each dataset, where it is known."""
+    """Number of images of each dataset, where it is known."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """Further files and folders of the user's, as far as they are there: path → SHA-256."""
+    """Other files and folders of the user, as far as they exist: path → SHA-256."""
     short: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Unpacked copies of published datasets that are not complete: dataset → path → what is wrong."""
+    """Incomplete unpacked copies of published datasets: dataset → path → what is wrong."""
 
     def __post_init__(self) -> None:
         self.results = self.config.results
@@ -76,7 +76,7 @@ class Plan(Graph):
         return singles(self.config)
 
     def _add(self, spec: S) -> S:
-        """The stage that equals `spec`: planned before, or new with the fingerprint of its code."""
+        """Return the stage that equals `spec`: planned before, or new with the fingerprint of its code."""
         spec = spec.model_copy(update={"engine": fingerprint(f"palette.stages.{spec.kind}")})
         return self.stages.setdefault(spec.folder, spec)  # type: ignore[return-value]
 
@@ -136,7 +136,10 @@ class Plan(Graph):
         )
 
     def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
-        """The training of a row's model. Nothing of how it is tested enters, so that rows on several test sets share it."""
+        """Return the training of a row's model, or the released model in its place.
+
+        It does not depend on how the model is tested, so rows with several test sets share it.
+        """
         model = self.config.models[single.model]
         if model.released:
             return self._released(single, model, model.released, prepare)
@@ -163,7 +166,10 @@ class Plan(Graph):
         )
 
     def _order_trainings(self) -> None:
-        """Trainings that share their state run one after the other, the shorter first. Outside of their hashes."""
+        """Let trainings that share a state run one after the other, the shorter first.
+
+        Their hashes do not cover this order.
+        """
         shorter: dict[str, str] = {}
         for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
             if spec.state_key in shorter:
@@ -207,8 +213,10 @@ class Plan(Graph):
         )
 
     def extractors(self, dataset: str) -> list[ExtractorKind]:
-        """The extractors that can measure a dataset; one without a network only where there is no other, for the first one measures
-        the pixels too. Raises ConfigError if there are none."""
+        """Return the extractors that can measure a dataset. Raises ConfigError if there are none.
+
+        One without a network is used only if there is no other, because the first one measures the pixels too.
+        """
         size = self.config.datasets[dataset].prepare.image_size
         asked = self.config.score.extractors
         able = [kind for kind in asked if unable(kind, size, self.classes.get(dataset)) is None]
@@ -219,7 +227,7 @@ class Plan(Graph):
 
     @property
     def notes(self) -> list[str]:
-        """What is left out, and why."""
+        """Messages on what is left out, and why."""
         return [
             f"{dataset} is not measured with {kind}: {reason}"
             for dataset in dict.fromkeys(single.dataset for single in self.singles)
@@ -265,12 +273,12 @@ class Plan(Graph):
 
     @property
     def features_shard_size(self) -> int:
-        """Test images per job that measures them: as asked, but whole shards of samples, and one at least."""
+        """Test images per job that measures them: as configured, but whole shards of samples, at least one."""
         sampled = self.config.sample.shard_size
         return max(1, self.config.score.shard_size // sampled) * sampled
 
     def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
-        """Of the set that rows are compared with: once for all of them."""
+        """Return the statistics stage of the set that rows are compared with, one for all rows."""
         return self._add(
             StatisticsSpec(
                 name=features.name,
@@ -312,7 +320,7 @@ class Plan(Graph):
         )
 
     def _row(self, single: Single) -> Row:
-        """All stages of one experiment, and its row."""
+        """Plan all stages of one experiment, and return its row."""
         prepare = self._prepare(single.dataset)
         task = self.config.tasks[single.task] if single.task else None
         model = self.config.models.get(single.model)
@@ -341,7 +349,10 @@ class Plan(Graph):
         )
 
     def _tabulate(self, name: str, table: Table) -> TabulateSpec:
-        """A table, from the scores of its own rows alone."""
+        """Return the stage of a table, which reads the scores of its own rows alone.
+
+        A table of the paper that lists parameters reads the trainings of its rows too.
+        """
         chosen = (
             row for row in self.rows if any(fnmatchcase(row.experiment, pattern) for pattern in table.experiments)
         )
@@ -381,13 +392,16 @@ class Plan(Graph):
         )
 
     def _gallery(self, most: int) -> dict[str, GalleryImages]:
-        """The first test images of each dataset, `most` of them."""
+        """Return the images of each dataset in the gallery: the first `most` test images."""
         used = dict.fromkeys(row.dataset for row in self.rows if most)
         prepared = {name: self.config.datasets[name].prepare for name in used}
         return {name: GalleryImages(images=min(most, p.test_images), size=p.image_size) for name, p in prepared.items()}
 
     def images(self, prepare: PrepareSpec) -> int:
-        """How many images a dataset's stores will hold, from above; of all that a folder has, its number of pictures."""
+        """Return an upper bound on the images in a dataset's stores.
+
+        Without `train_images`, the training images are counted as the images found in its folder.
+        """
         options = prepare.prepare
         train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
         return train + options.test_images

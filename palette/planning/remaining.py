@@ -1,4 +1,4 @@
-"""The files of a plan that are made already, the jobs that remain, and the files that they wait for."""
+"""Files of a plan that exist already, jobs that remain, and the files that they wait for."""
 
 import os
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from palette.planning.plan import Plan
 
 
 class Made:
-    """The files of a results folder: one look at each of its folders, however many files are asked for."""
+    """Existing files of a results folder. Each of its folders is listed once, however many files are looked up."""
 
     def __init__(self, results: Path) -> None:
         self.results = results
         self._names: dict[str, frozenset[str]] = {}
 
     def __contains__(self, file: str) -> bool:
-        """file: path relative to the results folder."""
+        """Return whether a file exists. file: path relative to the results folder."""
         folder, _, name = file.rpartition("/")
         return name in self.names(folder)
 
     def names(self, folder: str) -> frozenset[str]:
-        """Names of the files in a folder; none if it is not there."""
+        """Return the names of the files in a folder; none if the folder does not exist."""
         if folder not in self._names:
             self._names[folder] = self._list(folder)
         return self._names[folder]
@@ -35,7 +35,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of Snakemake's: a stage, or a shard of one."""
+    """One Snakemake job: a stage, or a shard of one."""
 
     folder: str
     shard: str | None = None
@@ -46,18 +46,18 @@ class Job:
 
 
 def jobs_of(plan: Plan, folder: str) -> list[Job]:
-    """All jobs of a stage."""
+    """Return all jobs of a stage."""
     spec = plan.stages[folder]
     return [Job(folder, shard) for shard in spec.jobs]
 
 
 def done(plan: Plan, made: Made, job: Job) -> bool:
-    """Whether all files of a job are there."""
+    """Return whether all files of a job exist."""
     return all(file in made for file in plan.outputs(job.folder, job.shard))
 
 
 class Waits:
-    """The files that each job of a plan waits for, by the present contents of the results folder."""
+    """Files that each job of a plan waits for, given the present contents of the results folder."""
 
     def __init__(self, plan: Plan, made: Made) -> None:
         self.plan, self.made = plan, made
@@ -70,11 +70,11 @@ class Waits:
                     self._gone[card] = gone
 
     def inputs(self, folder: str, shard: str | None = None, again: bool = False) -> list[str]:
-        """The files that the job of a stage waits for. again: it runs although it may be done.
+        """Return the files that the job of a stage waits for. again: the job runs even if it is done.
 
-        Snakemake makes a missing input again and then runs whatever waits for it. So a job that is done names only those
-        of its inputs that are there: others may be deleted, and are made again when a job needs them that is not done.
-        Such a job also waits for what is gone beside a card.
+        Snakemake makes a missing input again and then runs whatever waits for it. So a job that is done names only
+        those of its inputs that exist: others may be deleted, and are made again when a job that is not done needs
+        them. A job that is not done also waits for files that are missing next to an existing card.
         """
         files = self.plan.inputs(folder, shard)
         if not again and done(self.plan, self.made, Job(folder, shard)):
@@ -85,7 +85,7 @@ class Waits:
 def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
     """Return the jobs that a plain `snakemake` would run: folder of the stage → its jobs; only stages with some.
 
-    That is the report if it is not done, and what makes the missing files that a job of these waits for.
+    These are the report, if it is not done, and the jobs that make missing files for any of these jobs.
     """
     waits, jobs = Waits(plan, made), {folder: jobs_of(plan, folder) for folder in plan.stages}
     makers = {file: job for stage in jobs.values() for job in stage for file in plan.outputs(job.folder, job.shard)}

@@ -1,4 +1,7 @@
-"""Two score files, or two results folders, side by side: what differs by more than the uncertainty of both. Imports no torch."""
+"""Comparison of two score files or two results folders: which differences exceed the uncertainty of both.
+
+Imports no torch.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,11 +17,11 @@ from palette.system.files import read_json
 Verdict = Literal["better", "worse", "other", "same", "unknown"]
 
 INTERVALS_ONLY = "bootstrap"
-"""Entry of a protocol that changes the intervals and no score."""
+"""Entry of a protocol that affects intervals but no score."""
 ALONE = "(named)"
-"""Stands for the name of an experiment whose score file was named itself."""
+"""Placeholder for the experiment's name when a score file was given directly."""
 REPORTED = "report/spec.yaml"
-"""In a results folder: its rows and their scores."""
+"""The file in a results folder that lists its rows and their scores."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Difference:
-    """A score in both."""
+    """A score that both sides have."""
 
     experiment: str
     key: str
@@ -41,23 +44,26 @@ class Difference:
     old: Value
     new: Value
     difference: float | None
-    """new - old; None where one of the two is infinite, 0 where both are."""
+    """new - old; None if one of the two is infinite, 0 if both are."""
     uncertainty: float | None
-    """Half-width of the difference's 95 % interval; None where one of the two has no interval."""
+    """Half-width of the difference's 95 % interval; None if one of the two has no interval."""
     verdict: Verdict
-    """`same`: within the uncertainty. `other`: beyond it, in no direction that is known to be good. `unknown`: no intervals."""
+    """`same`: within the uncertainty. `other`: beyond it, for a score without a better direction.
+
+    `unknown`: no intervals.
+    """
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All scores that two sides have in common."""
+    """All scores that both sides have in common."""
 
     differences: tuple[Difference, ...]
     unlike: tuple[str, ...]
-    """What differs in their protocols."""
+    """Differences between their protocols."""
     only_old: tuple[str, ...]
     only_new: tuple[str, ...]
-    """Experiments, or `experiment: score`, of one side alone."""
+    """Experiments, or `experiment: score`, found on one side only."""
 
     @property
     def worse(self) -> list[Difference]:
@@ -68,7 +74,7 @@ def compare(old: Path, new: Path, unlike: bool = False) -> Comparison:
     """Compare the scores of two sides.
 
     old, new: both a results folder, whose experiments are matched by name, or both a score folder or `scores.json`.
-    Raises ConfigError where the protocols differ, unless `unlike`.
+    Raises ConfigError if nothing matches, or if the protocols differ, unless `unlike`.
     """
     first, second = _experiments(old), _experiments(new)
     common = [name for name in first if name in second]
@@ -96,7 +102,7 @@ def compare(old: Path, new: Path, unlike: bool = False) -> Comparison:
 
 
 def _experiments(path: Path) -> dict[str, dict[str, Any]]:
-    """Experiment → content of its `scores.json`. A score file that was named itself is ALONE."""
+    """Return experiment → content of its `scores.json`. A score file given directly is ALONE."""
     if path.is_file():
         return {ALONE: _scores(path)}
     if (path / "scores.json").is_file():
@@ -123,7 +129,7 @@ def _scores(file: Path) -> dict[str, Any]:
 
 
 def _unlike(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    """Each entry that two protocols do not share: `extractors.inception.sha256: f58c… and 1234…`."""
+    """Yield each entry that differs between two protocols: `extractors.inception.sha256: f58c… and 1234…`."""
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name, "absent"), new.get(name, "absent")
         if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -154,9 +160,9 @@ def _infinite(value: Value) -> float:
 
 
 def _uncertainty(old: Value, new: Value, change: float) -> float | None:
-    """Half-width of the interval of the difference: of the two sides that face each other, as if both were drawn independently.
+    """Return the half-width of the difference's interval, from the two facing sides, as for independent samples.
 
-    Two rows of one test set share its images, so that this is on the safe side.
+    Two rows of one test set share its images, so this is conservative.
     """
     lower, upper = (old, new) if change >= 0 else (new, old)
     if lower.value is None or lower.high is None or upper.value is None or upper.low is None:
@@ -189,7 +195,7 @@ HEAD = ("experiment", "score", "old", "new", "difference", "±", "")
 
 
 def as_text(found: Comparison) -> str:
-    """A table in columns, with what could not be compared below."""
+    """Format as a table in columns, with what could not be compared below."""
     return _table(
         found,
         lambda rows: [_aligned(row, [max(map(len, column)) for column in zip(*rows, strict=True)]) for row in rows],
@@ -197,7 +203,7 @@ def as_text(found: Comparison) -> str:
 
 
 def as_markdown(found: Comparison) -> str:
-    """A pipe table."""
+    """Format as a pipe table."""
 
     def piped(rows: list[tuple[str, ...]]) -> list[str]:
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
@@ -207,7 +213,7 @@ def as_markdown(found: Comparison) -> str:
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
-    """Everything, with all digits."""
+    """Return everything, with all digits."""
     return {**asdict(found), "worse": len(found.worse)}
 
 

@@ -1,4 +1,4 @@
-"""A trained model for one's own photographs: `palette.load(...)`, `.restore(...)`."""
+"""Restoration of your own photos with a trained model: `palette.load(...)`, `.restore(...)`."""
 
 from palette.restore.canvas import Canvas, Request
 from palette.restore.model import Model, load

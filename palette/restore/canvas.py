@@ -1,4 +1,4 @@
-"""A photograph of any size and aspect made ready for the network: what it is shown, and which part of that is the result."""
+"""Preparation of photos of any size and aspect ratio for the network, and the part of its output to return."""
 
 import hashlib
 import math
@@ -21,7 +21,7 @@ Extend = Literal["right", "left", "top", "bottom", "all"]
 
 @dataclass(frozen=True)
 class Side:
-    """How a canvas lies around its photo: it is `across` × `down` as large, the rest of it left and above by these shares."""
+    """Canvas relative to its photo: `across` × `down` as large, with these shares of the new space left and above."""
 
     across: float
     down: float
@@ -36,18 +36,19 @@ EXTENSIONS: dict[str, Side] = {
     "bottom": Side(1, 2),
     "all": Side(math.sqrt(2), math.sqrt(2), left=0.5, above=0.5),
 }
-"""As in training: half of the canvas is new, on one side or, with √2 times the sides, all around."""
+"""Extensions as in training: half of the canvas is new, on one side or, with √2 times the side lengths, all around."""
 FACTORS = (2, 16)
-"""Smallest and largest of super-resolution."""
+"""Smallest and largest factor of super-resolution."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. Raises ConfigError for what does not go together.
+    """Restoration options. Raises ConfigError for options that do not fit together.
 
-    task: one of `DEGRADATIONS`. size: short side of the result in pixels, or `full`: as the photo has it. Default: what the
-    model was trained on; for super-resolution `full`. mask: for inpainting. extend: for uncropping, default `right`.
-    factor: for super-resolution, default 4. filter: of `FILTERS`, for the photo; super-resolution has its own.
+    task: one of `DEGRADATIONS`. size: short side of the result in pixels, or `full` for the photo's own; default: the
+    size the model was trained on, for super-resolution `full`. mask: for inpainting. extend: for uncropping, default
+    `right`. factor: for super-resolution, default 4. filter: one of `FILTERS`, for resizing the photo; super-resolution
+    has its own.
     """
 
     task: str
@@ -81,41 +82,44 @@ class Request:
 
 @dataclass(frozen=True)
 class Canvas:
-    """A photograph, ready for the network."""
+    """Photo prepared for the network."""
 
     degraded: Degraded
-    """What the network is shown. Its sides are multiples of what the network asks for: reflections pad it right and below."""
+    """Network input, padded by reflection on the right and below to multiples of what the network requires."""
     width: int
     height: int
-    """Of the result, which is the upper left part."""
+    """Size of the result, which is the upper left part."""
     key: str
-    """Names it by what is shown: that gets the same noise, from whatever file and beside whatever other photos."""
+    """Key derived from the content: equal content gets the same noise, from any file and alongside any other photos."""
 
     @property
     def shown(self) -> Image:
-        """The input beside which the result is to be seen: uint8 [height, width, 3], the hole in mid-gray."""
+        """Unpadded input for display next to the result: uint8 [height, width, 3], the hole in mid-gray."""
         return self.cropped(self.degraded.image)
 
     def cropped(self, image: Image) -> Image:
-        """uint8 [height, width, 3]: an image of the padded size without the padding."""
+        """Return an image of the padded size without the padding: uint8 [height, width, 3]."""
         return image[: self.height, : self.width]
 
 
 def canvas(photo: Image, request: Request, image_size: int, multiple: int) -> Canvas:
-    """photo: uint8 [H, W, 3]. image_size: what the model was trained on. multiple: of which the padded sides must be one."""
+    """Prepare a photo for the network.
+
+    photo: uint8 [H, W, 3]. image_size: size the model was trained on. multiple: divisor of the padded sides.
+    """
     degraded = degrade(photo, request, image_size)
     height, width = degraded.image.shape[:2]
     return Canvas(padded(degraded, multiple), width, height, key_of(degraded))
 
 
 def key_of(degraded: Degraded) -> str:
-    """SHA-256, in hex, over sides, pixels and hole. What a mask hides is no part of it."""
+    """Return the SHA-256, in hex, of sides, pixels and hole. What the mask hides does not affect it."""
     mask = b"" if degraded.mask is None else degraded.mask.tobytes()
     return hashlib.sha256(f"{degraded.image.shape}".encode() + degraded.image.tobytes() + mask).hexdigest()
 
 
 def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
-    """The photo as the task shows it to the network, at the working size."""
+    """Return the photo degraded as the task requires, at the working size."""
     height, width = photo.shape[:2]
     size = working_size(width, height, request, image_size)
     if request.task == "uncropping":
@@ -132,7 +136,7 @@ def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
 
 
 def working_size(width: int, height: int, request: Request, image_size: int) -> tuple[int, int]:
-    """Width and height of the result for a photo of `width` × `height`. Raises DataError for too many pixels."""
+    """Return width and height of the result for a photo of `width` × `height`. Raises DataError for too many pixels."""
     size = request.size or ("full" if request.task == "super-resolution" else image_size)
     across: float = 1
     down: float = 1
@@ -145,9 +149,9 @@ def working_size(width: int, height: int, request: Request, image_size: int) -> 
 
 
 def fitted(width: float, height: float, short: int | None) -> tuple[int, int]:
-    """Width and height with the short side `short` and the same aspect, whole and at least 1; None: the sides as they are.
+    """Return width and height with the short side `short` and the same aspect ratio, as integers of at least 1.
 
-    Raises DataError for more pixels than a picture may have.
+    None: the sides stay as they are, rounded. Raises DataError for more pixels than an image may have.
     """
     scale = 1.0 if short is None else short / min(width, height)
     fit = max(1, round(width * scale)), max(1, round(height * scale))
@@ -157,26 +161,32 @@ def fitted(width: float, height: float, short: int | None) -> tuple[int, int]:
 
 
 def resized(photo: Image, width: int, height: int, filter_: Pictures.Resampling = Pictures.Resampling.LANCZOS) -> Image:
-    """uint8 [height, width, 3]. A photo that has this size already stays as it is, to the byte."""
+    """Return the photo resized: uint8 [height, width, 3]. A photo of that size already is returned unchanged."""
     if photo.shape[:2] == (height, width):
         return photo
     return np.asarray(Pictures.fromarray(photo).resize((width, height), filter_)).copy()
 
 
 def touched(mask: Mask, width: int, height: int) -> Mask:
-    """bool [height, width], True where any pixel of the mask falls into the resized one: a thin line stays whole."""
+    """Return the mask resized: bool [height, width], True where any hole pixel falls into the new one.
+
+    Thin lines therefore persist.
+    """
     shares = Pictures.fromarray(mask.astype(np.float32)).resize((width, height), Pictures.Resampling.BOX)
     return np.asarray(shares) > 0
 
 
 def enlarged(photo: Image, factor: int, width: int, height: int) -> Image:
-    """`factor` times as large, by the filter of the training; first made smaller where the result shall have less pixels."""
+    """Return the photo enlarged by `factor` with the training's filter.
+
+    It is first reduced if the result is to have fewer pixels than that.
+    """
     small = resized(photo, max(1, round(width / factor)), max(1, round(height / factor)))
     return resized(small, width, height, Pictures.Resampling.BICUBIC)
 
 
 def extended(photo: Image, side: Side, width: int, height: int, filter_: Pictures.Resampling) -> Degraded:
-    """The photo on a canvas of `width` × `height`, mid-gray and to be generated where it is new."""
+    """Return the photo on a canvas of `width` × `height`; the new part is mid-gray and to be generated."""
     kept_width, kept_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
     left, above = int((width - kept_width) * side.left), int((height - kept_height) * side.above)
     image = np.full((height, width, 3), HOLE, np.uint8)
@@ -188,10 +198,10 @@ def extended(photo: Image, side: Side, width: int, height: int, filter_: Picture
 
 
 def padded(degraded: Degraded, multiple: int) -> Degraded:
-    """Reflected right and below, up to multiples of `multiple`.
+    """Pad by reflection on the right and below, to multiples of `multiple`.
 
-    What mirrors a known pixel is known. What mirrors the hole is hole too: the network must neither be shown its gray as if
-    it were part of the photo, nor what the mask hides.
+    Reflections of known pixels are known. Reflections of the hole are hole too: the network must see neither its gray
+    as if it were part of the photo, nor what the mask hides.
     """
     height, width = degraded.image.shape[:2]
     sides = ((0, -height % multiple), (0, -width % multiple))

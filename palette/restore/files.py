@@ -1,4 +1,4 @@
-"""Which files a command restores, and where the results go."""
+"""Input files of a restore command, and the paths of its results."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -14,13 +14,15 @@ from palette.system.files import replacing
 
 PAGE = "index.html"
 MARK = "palette"
-"""Name of the text in a result that says what it was made of."""
+"""Name of the PNG text entry that identifies how a result was made."""
 
 
 def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
-    """The files of `paths` and the pictures in its folders, each once, in order. What lies in `out` is no photo of a folder.
+    """Return the files in `paths` and the images in its folders, each once, in order.
 
-    Raises DataError for a path that is not there and a folder without pictures, ConfigError for a folder that is `out`.
+    Files in `out` are skipped in folders.
+
+    Raises DataError for a missing path and a folder without images, ConfigError for a folder that is `out`.
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
@@ -33,7 +35,7 @@ def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
 
 
 def skipped_files(paths: Sequence[Path], out: Path) -> list[str]:
-    """Return the files in the folders of `paths` whose extension is not supported, HEIC among them."""
+    """Return the files in the folders of `paths` with an unsupported extension, such as HEIC."""
     names = (folder / name for folder in paths if folder.is_dir() for name in sorted(walk(folder)))
     others = (file for file in names if file.suffix.lower() not in FORMATS and file.name != PAGE)
     return [str(file) for file in others if out.resolve() not in file.resolve().parents]
@@ -50,7 +52,7 @@ def _pictures_of(folder: Path, out: Path) -> list[Path]:
 
 
 def result_names(photos: Iterable[Path]) -> list[str]:
-    """For each photo the stem of its file; `-2`, `-3` … is added to one that an earlier photo has, whatever its case."""
+    """Return the stem of each photo's file name, with `-2`, `-3` … added if an earlier photo has it, ignoring case."""
     taken: set[str] = set()
     names = []
     for photo in photos:
@@ -63,12 +65,12 @@ def result_names(photos: Iterable[Path]) -> list[str]:
 
 
 def result_path(out: Path, name: str, sample: int) -> Path:
-    """`OUT/cat-0.png`."""
+    """Return the path of a result: `OUT/cat-0.png`."""
     return out / f"{name}-{sample}.png"
 
 
 def write_png(path: Path, pixels: Image, mark: str) -> None:
-    """uint8 [H, W, 3] as a file that carries `mark`. Raises OSError if it cannot be written."""
+    """Write uint8 [H, W, 3] to a file that contains `mark`. Raises OSError if it cannot be written."""
     text = PngInfo()
     text.add_text(MARK, mark)
     with replacing(path) as temporary:
@@ -76,7 +78,7 @@ def write_png(path: Path, pixels: Image, mark: str) -> None:
 
 
 def has_mark(path: Path, mark: str) -> bool:
-    """Return whether a result is there and carries `mark`, so that the same command has made it."""
+    """Return whether a result exists and contains `mark`, so that it was made by the same command."""
     try:
         with Pictures.open(path, formats=["PNG"]) as picture:
             return picture.info.get(MARK) == mark
@@ -85,7 +87,7 @@ def has_mark(path: Path, mark: str) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether all pixels of a result are there: its mark stands before them."""
+    """Return whether a result is complete, down to its last pixel: its mark is written before the pixels."""
     try:
         decode_picture(path.read_bytes())
     except UNREADABLE:
@@ -94,9 +96,9 @@ def is_whole(path: Path) -> bool:
 
 
 def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, ours: Collection[Path] = ()) -> None:
-    """Make the folders of `results`. Raises ConfigError if one of them is an input, or there already and not to be replaced.
+    """Create the folders of `results`. Raises ConfigError if one is an input, or exists and may not be replaced.
 
-    ours: those that an earlier run of the same command has left.
+    ours: results that an earlier run of the same command has left.
     """
     try:
         for folder in {path.parent for path in results}:
@@ -118,6 +120,6 @@ def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, 
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """The file itself, however it is spelled."""
+    """Return the identity of a file, whatever path it is given by."""
     status = path.stat()
     return status.st_dev, status.st_ino

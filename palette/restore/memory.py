@@ -1,4 +1,4 @@
-"""Free memory, and an error with advice where it does not suffice."""
+"""Free memory, and a helpful error when it runs out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +19,7 @@ def within_memory(otherwise: str) -> Iterator[None]:
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that Linux can still give to this process: of the machine, and within the limits of its cgroups; None elsewhere.
+    """Return the bytes that Linux can still give to this process, within its cgroups' limits; None on other systems.
 
     Linux would promise more, and kill the process when it uses it.
     """
@@ -34,7 +34,10 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 
 def _of_cgroups(root: Path) -> Iterator[int]:
-    """Yield what the process's group and those around it may still take, if they have limits. What a group caches of files can go."""
+    """Yield the memory left in each limited cgroup of the process, ancestors included.
+
+    Cached file contents count as free.
+    """
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, path = line.split(":", 2)

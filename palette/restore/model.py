@@ -1,4 +1,4 @@
-"""`palette.load`: a trained or imported model, and what it makes of a photograph."""
+"""`palette.load`: a trained or imported model, ready to restore photos."""
 
 import json
 import math
@@ -27,14 +27,14 @@ from palette.restore.photo import Photo, pixels_of
 from palette.system.files import read_json
 
 AT_ONCE = 8
-"""Samples made at a time: as many as have the pixels of so many training images together, or one."""
+"""Number of training images whose total pixels bound the samples made at a time, of which there is at least one."""
 
 FEATURE_MAPS = 10
-"""Feature maps of full resolution that a network holds at least: 11 to 25 were measured on a CPU."""
+"""Minimum number of full-resolution feature maps that a network holds: 11 to 25 were measured on a CPU."""
 
 
 class Facts(BaseModel):
-    """What a model's file says of it."""
+    """Facts about a model from its files."""
 
     network: Network
     objective: Objective
@@ -44,7 +44,10 @@ class Facts(BaseModel):
 
 
 def read_facts(weights: Path) -> Facts:
-    """From the metadata of a `model.safetensors`, or from the `model.json` beside it. Raises DataError."""
+    """Read the facts from the metadata of a `model.safetensors`, or from the `model.json` next to it.
+
+    Raises DataError.
+    """
     try:
         with safe_open(weights, framework="pt") as file:
             spec = (file.metadata() or {}).get("spec")
@@ -65,10 +68,10 @@ def read_facts(weights: Path) -> Facts:
 
 
 def load(model: str | os.PathLike[str], device: str | torch.device | None = None) -> "Model":
-    """A trained or imported model, ready to restore photographs.
+    """Load a trained or imported model for restoring photos.
 
-    model: its folder, or its `model.safetensors`. device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one. Raises
-    DataError for what is not a model.
+    model: its folder, or its `model.safetensors`. device: `cpu`, `cuda`, `cuda:1`; default: a GPU if there is one.
+    Raises DataError for anything that is not a model, and ConfigError for an unusable device.
     """
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(f"model {model!r}: should be a path, a model's folder or its model.safetensors.")
@@ -82,7 +85,7 @@ def load(model: str | os.PathLike[str], device: str | torch.device | None = None
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """Return the device of that name. Raises ConfigError for a name of none, or of one that this machine lacks."""
+    """Return the device with that name. Raises ConfigError for an unknown one, or one that this machine lacks."""
     try:
         torch.empty(0, device=name)
         return torch.device(name)
@@ -100,7 +103,7 @@ def _require_whole(name: str, value: object, least: int) -> None:
 
 
 class Model:
-    """A model at work. Made by `load`."""
+    """Loaded model, made by `load`."""
 
     def __init__(self, weights: Path, facts: Facts, device: torch.device) -> None:
         self.weights, self.facts, self.device = weights, facts, device
@@ -108,17 +111,17 @@ class Model:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What it was trained on, in alphabetical order."""
+        """Tasks that the model was trained on, in alphabetical order."""
         return tuple(sorted(self.facts.mix))
 
     @property
     def image_size(self) -> int:
-        """Side of the images that it was trained on, in pixels."""
+        """Side of the images that the model was trained on, in pixels."""
         return self.facts.image_size
 
     @property
     def stochastic(self) -> bool:
-        """Whether samples of one photo differ. Those of a regression do not, and one is all that there is."""
+        """True if samples of one photo differ. A regression gives one result only."""
         return self.facts.objective.kind != "regression"
 
     def restore(
@@ -138,20 +141,21 @@ class Model:
         value_range: Range | None = None,
         filter: str = "lanczos",
     ) -> list[Pictures.Image]:
-        """`samples` restored images; one, whatever `samples`, if the model is a regression.
+        """Return `samples` restored images; only one if the model is a regression.
 
-        photo: a file, a Pillow image or uint8 [H, W, 3]; of any size and aspect. It is the degraded image; no other is needed.
-        task: may be left out for a model of one task.
-        seed: of the noise, which depends on it, on what the network is shown and on the number of the sample only.
+        photo: a file, a Pillow image or uint8 [H, W, 3]; of any size and aspect ratio. It is the degraded image itself.
+        task: may be omitted for a model of one task.
+        seed: of the noise, which depends only on it, on the network's input and on the number of the sample.
         mask: for inpainting: like `photo`, of the same size, or bool [H, W]; white or True where to generate.
-        sampler, steps: an algorithm's name with its number of steps, or a `palette.config.sampling.Sampler`. Default: `dpm++2m`, 20.
-        size: short side of the result in pixels, or `full` for the photo's own. Default: the size of training; for
+        sampler, steps: an algorithm's name with its number of steps, or a `palette.config.sampling.Sampler`.
+            Default: `dpm++2m`, 20.
+        size: short side of the result in pixels, or `full` for the photo's own. Default: the training size; for
             super-resolution `full`, which there means `factor` times the photo.
         extend: for uncropping: `right` (default), `left`, `top`, `bottom` or `all`. Half of the result is new.
         factor: for super-resolution: 2 to 16, default 4.
-        batch: samples made at a time, default by size. Changes a result by rounding only.
-        value_range: of a photo of more than 8 bits, the values that are black and white.
-        filter: how the photo is resized, for a model of pairs as their conditions were: `nearest` for label maps.
+        batch: samples made at a time; by default it depends on their size. Affects results by rounding only.
+        value_range: the values that are black and white, for a photo with more than 8 bits.
+        filter: filter for resizing the photo; for a model of pairs, that of their conditions: `nearest` for labels.
 
         Raises ConfigError for what the model or the task cannot do, DataError for files that cannot be used.
         """
@@ -162,10 +166,10 @@ class Model:
         ready = self.canvas(pixels_of(photo, value_range=value_range), request)
         return [Pictures.fromarray(image) for image in self.draw(ready, samples, seed, chosen, batch)]
 
-    # -- its parts
+    # -- steps of `restore`
 
     def task_of(self, task: str | None) -> str:
-        """The task that is meant. Raises ConfigError unless the model was trained on it."""
+        """Return the requested task, or the model's only one. Raises ConfigError unless the model was trained on it."""
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]
         if task is None or task not in self.tasks:
@@ -175,7 +179,7 @@ class Model:
         return task
 
     def sampler_of(self, sampler: Sampler | str | None, steps: int | None) -> Sampler | None:
-        """The sampler that is meant; None for a regression. Raises ConfigError for what is none."""
+        """Return the requested sampler; None for a regression. Raises ConfigError for an invalid one."""
         if not self.stochastic:
             if sampler is not None or steps is not None:
                 raise ConfigError(f"sampler, steps: have no meaning for {self.weights}, a regression: it runs once.")
@@ -194,25 +198,28 @@ class Model:
             raise ConfigError(f"{told}: a sampler is one of {kinds}, its steps a number from 1 to 10000.") from None
 
     def samples_of(self, samples: int, batch: int | None) -> int:
-        """How many samples there will be. Raises ConfigError for numbers that make no sense."""
+        """Return the number of samples that will be made. Raises ConfigError for invalid numbers."""
         _require_whole("samples", samples, 1)
         if batch is not None:
             _require_whole("batch", batch, 1)
         return samples if self.stochastic else 1
 
     def canvas(self, photo: Image, request: Request) -> Canvas:
-        """A photo, uint8 [H, W, 3], made ready. Raises DataError for a mask that does not fit it."""
+        """Prepare a photo, uint8 [H, W, 3]. Raises DataError for a mask that does not fit it."""
         with within_memory("the photo does not fit into memory. Choose a smaller size."):
             return canvas(photo, request, self.image_size, self._multiple)
 
     def pixels(self, width: int, height: int, request: Request) -> int:
-        """The number of pixels that the network is shown of a photo of `width` × `height`. Raises DataError for too many."""
+        """Return the number of pixels in the network's input for a photo of `width` × `height`.
+
+        Raises DataError for too many.
+        """
         sides = working_size(width, height, request, self.image_size)
         return math.prod(-(-side // self._multiple) * self._multiple for side in sides)
 
     @property
     def _multiple(self) -> int:
-        """Sides must be multiples of this. Local attention cuts each feature map into quarters, the smallest one too."""
+        """Number that must divide the sides. Local attention cuts each feature map into quarters, even the smallest."""
         network = self.facts.network
         return network.reduction * (2 if network.context == "local-attention" else 1)
 
@@ -226,9 +233,10 @@ class Model:
         watch: Watch | None = None,
         first: int = 0,
     ) -> Iterator[Image]:
-        """Sample after sample from `first` on, uint8 [height, width, 3]. Raises DataError if one does not fit into memory.
+        """Yield samples from number `first` on, uint8 [height, width, 3].
 
-        watch: is shown every state on the way, of the padded size, and the estimate of the clean image there.
+        watch: called with every intermediate state, of the padded size, and the estimate of the clean image there.
+        Raises DataError if the samples do not fit into memory.
         """
         numbers = range(first, self.samples_of(samples, batch))
         network = self.network if sampler is None or sampler.ema_width is None else self._network(sampler)
@@ -242,7 +250,7 @@ class Model:
             yield from map(ready.cropped, _drawn(restorer, ready, jobs, watch))
 
     def _network(self, sampler: Sampler | None) -> UNet:
-        """With the average of the weights that `sampler` asks for."""
+        """Return the network with the average of the weights that `sampler` requests."""
         width = sampler.ema_width if sampler else None
         weights = self.weights if width is None else self.weights.with_name("averages.safetensors")
         if not weights.exists():
@@ -253,7 +261,7 @@ class Model:
 
 
 def _drawn(restorer: Restorer, ready: Canvas, jobs: Sequence[tuple[str, int]], watch: Watch | None) -> list[Image]:
-    """The samples of `jobs`. Raises DataError where they do not fit."""
+    """Return the samples of `jobs`. Raises DataError if they do not fit into memory."""
     height, width = ready.degraded.image.shape[:2]
     options, gigabyte = restorer.network.network, 2**30
     needed = FEATURE_MAPS * len(jobs) * height * width * options.channels * 4 / options.patch_size**2

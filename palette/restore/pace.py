@@ -1,4 +1,4 @@
-"""Estimate of the time that photographs take: one evaluation is timed, and the others follow from their FLOP."""
+"""Estimated restoration time: one network evaluation is timed, and others are scaled by their FLOP."""
 
 import time
 from contextlib import suppress
@@ -14,16 +14,16 @@ from palette.restore.canvas import Canvas
 from palette.restore.model import Model
 
 LONG_ENOUGH = 0.5
-"""Seconds that a timed evaluation takes, if the photographs are large enough: a shorter one says more of its start than of its FLOP."""
+"""Minimum seconds of a timed evaluation, if the photos are large enough: a shorter one measures mostly overhead."""
 SLOWNESS = 2.0
-"""The FLOP of attention take so many times as long as those of convolutions: 1.9 and 2.0 were measured on a CPU."""
+"""Time per FLOP of attention relative to convolutions: 1.9 and 2.0 were measured on a CPU."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """`pace(pixels)` → seconds of an evaluation for one sample of so many pixels.
+    """Speed of a model: `pace(pixels)` → seconds of an evaluation for one sample with that many pixels.
 
-    seconds: what one of `pixels` pixels took.
+    seconds: measured time of an evaluation with `pixels` pixels.
     """
 
     model: Model
@@ -34,17 +34,20 @@ class Pace:
         return self.seconds * self._work(pixels) / self._work(self.pixels)
 
     def _work(self, pixels: int) -> float:
-        """FLOP, those of attention weighted. Its cost grows with the square of the number of pixels."""
+        """Return the FLOP, weighting attention, whose cost grows with the square of the number of pixels."""
         network, size = self.model.facts.network, self.model.image_size
         share, attention = pixels / size**2, attention_flops(network, size)
         return share * (flops(network, size) - attention) + SLOWNESS * share**2 * attention
 
 
 def measure(model: Model, largest: int) -> Pace:
-    """Time an evaluation of a square of the model's own size, or of one larger that takes `LONG_ENOUGH`, up to `largest` pixels."""
+    """Time an evaluation of a square of the model's own size, or of a larger one of up to `largest` pixels.
+
+    The side is doubled until the evaluation takes `LONG_ENOUGH`.
+    """
     side = model.image_size
     seconds = _timed(model, side)
-    with suppress(DataError):  # too large for the memory: the photo itself will say so
+    with suppress(DataError):  # out of memory: restoring the photo will report it
         while seconds < LONG_ENOUGH and 4 * side**2 <= largest:
             seconds = _timed(model, 2 * side)
             side *= 2
@@ -52,7 +55,10 @@ def measure(model: Model, largest: int) -> Pace:
 
 
 def _timed(model: Model, side: int) -> float:
-    """Seconds of one evaluation. The first one of a size prepares what the next ones use; a long one is not repeated for that."""
+    """Return the seconds of one evaluation.
+
+    The first evaluation at a size does setup work for the next, so a short one is repeated; the fastest one counts.
+    """
     blank = Canvas(Degraded(np.zeros((side, side, 3), np.uint8), None), side, side, "")
     sampler = Sampler(steps=1) if model.stochastic else None
     taken: list[float] = []

@@ -1,4 +1,4 @@
-"""The page beside restored photographs: each input next to its samples. One HTML file; the samples at full size lie beside it."""
+"""HTML page of restored photos: one file with each input next to its samples, whose full-size files are beside it."""
 
 import base64
 import io
@@ -13,42 +13,42 @@ from PIL import Image
 from palette.publish.pages.templating import template
 
 LARGEST = 800
-"""Longest side of a picture in the page, in pixels; larger ones are made smaller, for the page alone."""
+"""Longest side of an image in the page, in pixels; larger ones are reduced, for the page only."""
 SMALL = 200
-"""Narrower pictures are shown enlarged, each pixel a square."""
+"""Images narrower than this are enlarged, each pixel a square."""
 COLUMNS = 5
-"""Pictures side by side, at most."""
+"""Maximum number of images side by side."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture in the page."""
+    """Image in the page."""
 
     data: str
-    """Itself, as a `data:` address."""
+    """Image as a `data:` URL."""
     about: str
     small: bool
     link: str = ""
-    """The file at full size, relative to the page."""
+    """Full-size file, relative to the page."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A photograph: its input and samples."""
+    """Restored photo: its input and samples."""
 
     photo: str
-    """Name of the file."""
+    """File name."""
     folder: str
-    """Where it is, as it was given."""
+    """Folder of the file, as given by the user."""
     width: int
     height: int
-    """Of the result, in pixels."""
+    """Size of the result in pixels."""
     pictures: Sequence[Shown]
-    """The input first."""
+    """Input, then samples."""
 
 
 def shown(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> Shown:
-    """uint8 [H, W, 3] for the page. about: what it shows, for those who cannot see it. file: at full size, beside the page."""
+    """Return uint8 [H, W, 3] as an image for the page. about: alt text. file: full-size file next to the page."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     data = io.BytesIO()
@@ -63,6 +63,9 @@ def shown(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> Shown:
 
 
 def render(title: str, facts: Sequence[tuple[str, str]], photos: Sequence[Restored], failures: Sequence[str]) -> str:
-    """The page as HTML. facts: names and values for its head. failures: what was wrong with the photos that are missing."""
+    """Return the page as HTML. facts: names and values for its head.
+
+    failures: what was wrong with the missing photos.
+    """
     columns = min(COLUMNS, max((len(photo.pictures) for photo in photos), default=1))
     return template("restored.html").render(title=title, facts=facts, photos=photos, failures=failures, columns=columns)

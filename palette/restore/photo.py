@@ -1,4 +1,4 @@
-"""Photographs and masks as users give them: a file, a Pillow image or an array."""
+"""Photos and masks as given by users: a file, a Pillow image or an array."""
 
 import os
 from numbers import Real
@@ -16,16 +16,16 @@ from palette.data.masks.supplied import hole_levels
 from palette.errors import ConfigError, DataError
 
 Photo = str | os.PathLike[str] | Pictures.Image | npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
-"""A file of any common format and mode; an image; uint8 [H, W, 3], [H, W, 4] or [H, W]; for a mask also bool [H, W]."""
+"""File of any common format and mode; image; uint8 [H, W, 3], [H, W, 4] or [H, W]; for a mask also bool [H, W]."""
 
 
 def name_of(photo: Photo, otherwise: str) -> str:
-    """The file's path, for messages; `otherwise` for what has none."""
+    """Return the file's path for messages; `otherwise` if there is none."""
     return os.fspath(photo) if isinstance(photo, str | os.PathLike) else otherwise
 
 
 def pixels_of(photo: Photo, otherwise: str = "photo", value_range: Range | None = None) -> Image:
-    """Upright 8-bit sRGB: uint8 [H, W, 3]. Raises DataError as `picture_of` does."""
+    """Return the photo upright in 8-bit sRGB: uint8 [H, W, 3]. Raises DataError as `picture_of` does."""
     return np.asarray(picture_of(photo, otherwise, value_range).pixels).copy()
 
 
@@ -33,7 +33,7 @@ ADVICE = "Say which ones are: `--range 0 4095`, or in Python `value_range=(0, 40
 
 
 def require_range(value_range: Range | None) -> None:
-    """Raise ConfigError unless a range, if there is one, goes from a smaller value to a larger one."""
+    """Raise ConfigError unless the range is None or two finite numbers, the smaller first."""
     match value_range:
         case None:
             return
@@ -49,10 +49,12 @@ def require_range(value_range: Range | None) -> None:
 def picture_of(
     photo: Photo, otherwise: str = "photo", value_range: Range | None = None, advice: str = ADVICE
 ) -> Picture:
-    """The photo, upright, in 8-bit sRGB on white, and what was converted. Raises DataError that names the file, or `otherwise`.
+    """Return the photo, upright in 8-bit sRGB on white, with its conversions.
 
-    value_range: black and white of photos of more than 8 bits; without it, those that do not fill their type are refused,
-    with the advice.
+    Raises DataError naming the file, or `otherwise`.
+
+    value_range: black and white of photos with more than 8 bits; without it, those that do not fill the range of their
+    type are rejected, with `advice` in the message.
     """
     require_range(value_range)
     name = name_of(photo, otherwise)
@@ -73,7 +75,7 @@ def picture_of(
 
 
 def size_of(path: Path) -> tuple[int, int] | None:
-    """Width and height, as the head of a file says; None for what is no picture."""
+    """Return width and height from a file's header; None if it is not an image."""
     try:
         with Pictures.open(path) as picture:
             return picture.size
@@ -91,9 +93,10 @@ def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str)
 
 
 def hole_of(mask: Photo) -> Mask:
-    """bool [H, W], True where to generate. Raises DataError for a mask that cannot be read, or that hides all or nothing.
+    """Return the hole of a mask: bool [H, W], True where to generate.
 
-    `hole_levels` has the rule; a level of 128 or more is a hole.
+    Raises DataError for a mask that cannot be read, or that hides all or nothing. The rule is that of `hole_levels`; a
+    level of 128 or more is a hole.
     """
     name = name_of(mask, "mask")
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
@@ -110,7 +113,10 @@ def hole_of(mask: Photo) -> Mask:
 
 
 def mask_of(mask: Photo, height: int, width: int) -> Mask:
-    """bool [height, width], as `hole_of`. Raises DataError for a mask that does not fit, too."""
+    """Return the hole of a mask, as `hole_of` does: bool [height, width].
+
+    Raises DataError also for a mask of another size.
+    """
     hole = hole_of(mask)
     if hole.shape != (height, width):
         size = f"{hole.shape[1]}×{hole.shape[0]}"

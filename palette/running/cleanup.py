@@ -1,7 +1,8 @@
-"""What lies in a results folder and is of no current spec: old stages, training states and logs.
+"""Cleanup of a results folder: old stages, training states and logs that no current spec refers to.
 
-Only what a stage has certainly written is ever named here: files that its cards list, the cards and the spec themselves, training
-states, logs, and what a killed process was writing. Everything else is left, and so is the folder that holds it.
+Only files that a stage has certainly written are listed: those that its cards list, the cards and the spec themselves,
+training states, logs, and what a killed process was writing. Everything else stays, and so does the folder that holds
+it.
 """
 
 import json
@@ -24,11 +25,11 @@ from palette.stages.train import TrainSpec
 from palette.system.locks import open_lock, take
 
 UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
-"""What a killed process was writing or downloading."""
+"""Files that a killed process was writing or downloading."""
 SHARD = re.compile(r"(shard|draws)-\d{3,}\.(zip|npz|json)")
 STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|heartbeat\.json|events\.out\.tfevents\..+")
 LOG = re.compile(r"\.?([^.].*-[0-9a-f]{10})(-\d+)?\.log")
-"""The hidden one is the second name that keeps a log from Snakemake (`workflow/bin/into`)."""
+"""Log files. The hidden form is a second name that protects a log from Snakemake (`workflow/bin/into`)."""
 KEY = re.compile(r"[0-9a-f]{10}")
 
 
@@ -39,7 +40,7 @@ class Heap:
     folder: Path
     files: tuple[Path, ...]
     foreign: int
-    """Files of the folder that are not recognized, and stay."""
+    """Number of files in the folder that are not recognized, and stay."""
 
     @property
     def bytes(self) -> int:
@@ -47,12 +48,15 @@ class Heap:
 
     @property
     def newest(self) -> float:
-        """Seconds since the epoch."""
+        """Latest modification time of the files, in seconds since the epoch."""
         return max(file.lstat().st_mtime for file in self.files)
 
 
 def find(plans: Sequence[Plan], keep_days: float = 0) -> list[Heap]:
-    """What none of `plans`, which share a results folder, refers to. keep_days: younger than that stays."""
+    """Return what none of `plans` refers to. keep_days: younger results stay.
+
+    Raises ConfigError if the plans have different results folders.
+    """
     results = {plan.results.absolute() for plan in plans}
     if len(results) > 1:
         raise ConfigError(f"these configs have different results folders: {', '.join(sorted(map(str, results)))}.")
@@ -65,7 +69,7 @@ def find(plans: Sequence[Plan], keep_days: float = 0) -> list[Heap]:
 
 
 def _folders(place: Path) -> list[Path]:
-    """Real folders in `place`, sorted; links are somebody's arrangement."""
+    """Return the real folders in `place`, sorted. Links are left out, because the user has set them up."""
     found = sorted(place.iterdir()) if place.is_dir() and not place.is_symlink() else []
     return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
 
@@ -84,7 +88,7 @@ def _heap(folder: Path, known: set[Path]) -> Heap:
 
 
 def _written(folder: Path, kind: str) -> set[Path]:
-    """The files that a stage of this kind has written into its folder; none if its spec is not there, or another's."""
+    """Return the files that a stage of this kind has written into its folder; none if the spec is not its own."""
     named, hashed = _named(folder / "spec.yaml"), KINDS[kind].keeps_old
     if named is None or named[0] != kind or (hashed and named[1] != folder.name.rpartition("-")[2]):
         return set()
@@ -99,7 +103,7 @@ def _written(folder: Path, kind: str) -> set[Path]:
 
 
 def _named(spec: Path) -> tuple[str, str] | None:
-    """Kind and hash as a `spec.yaml` of any version begins."""
+    """Return the kind and hash at the start of a `spec.yaml` of any version; None if they are not there."""
     with suppress(OSError, UnicodeDecodeError):
         match = re.match(r"kind: (\w+)\nhash: '?([0-9a-f]{10})'?\n", spec.read_text(encoding="utf-8"))
         return (match[1], match[2]) if match else None
@@ -122,7 +126,10 @@ def _states(results: Path, kept: set[str]) -> Iterator[Heap]:
 
 
 def _in_use(state: Path) -> bool:
-    """Return whether a trainer is at work on a state: one that outlived its Snakemake. Without locks its heartbeat tells."""
+    """Return whether a trainer is using a state, such as one that outlived its Snakemake.
+
+    Without file locks, its heartbeat decides.
+    """
     lock, beat = state / "lock", state / "heartbeat.json"
     if not lock.exists():
         return False
@@ -145,7 +152,7 @@ def _logs(results: Path, kept: set[str]) -> Iterator[Heap]:
 
 
 def delete(heap: Heap) -> None:
-    """Delete the files of a heap, and the folders that are empty then."""
+    """Delete the files of a heap, and the folders that become empty."""
     for file in heap.files:
         file.unlink(missing_ok=True)
     for place, _, _ in sorted(os.walk(heap.folder), reverse=True):
@@ -155,7 +162,10 @@ def delete(heap: Heap) -> None:
 
 @contextmanager
 def alone(results: Path) -> Iterator[None]:
-    """Hold the results folder as a run does. Raises ConfigError while one is at work there."""
+    """Hold the results folder as a run does.
+
+    Raises ConfigError if it does not exist, or while a run is active there.
+    """
     if not results.is_dir():
         raise ConfigError(f"{results}: no such folder. There is nothing to delete.")
     descriptor = open_lock(results / ".lock")

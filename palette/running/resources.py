@@ -1,6 +1,6 @@
-"""What each job asks Snakemake for: GPUs, nodes, memory, time and, of a Slurm cluster, where it is to run.
+"""Resources that each job requests from Snakemake: GPUs, nodes, memory, time and, on a Slurm cluster, where it runs.
 
-Names and meanings are those that snakemake-executor-plugin-slurm reads; other executors read `gpu`, `mem_mb` and `runtime`.
+Names and meanings are those of snakemake-executor-plugin-slurm; other executors read `gpu`, `mem_mb` and `runtime`.
 """
 
 import math
@@ -26,16 +26,17 @@ Resource = Callable[..., Value]
 
 
 def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]:
-    """Resource → its value, or a function (wildcards, attempt) → value, None for none, for the jobs of one kind.
+    """Return resource → value for the jobs of one kind.
 
-    on_slurm: tells, when a job is to be started, whether Slurm gets it.
+    A value may be a function of wildcards, and of the attempt if it takes one; None requests nothing. on_slurm:
+    returns, when a job is about to start, whether Slurm runs it.
     """
     request = merged(plan, kind)
     usual = KINDS[kind].usual
     gb, hours = request.memory_gb, request.hours or usual.hours
 
     def of_stage(wildcards: Any) -> Spec:
-        """The job's stage. `tabulate` and `report` have one each."""
+        """Return the job's stage; for `tabulate` and `report`, which have no wildcard, the first of its kind."""
         return plan.stages[f"{kind}/{wildcards.stage}"] if "stage" in wildcards.keys() else plan.of_kind(kind)[0]  # noqa: SIM118
 
     def memory(wildcards: Any, attempt: int) -> int:
@@ -45,7 +46,10 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
     counts = {spec.runtime.gpus for spec in plan.of_kind(kind)}
 
     def of_gpus(name: str) -> Resource | int:
-        """A number where all jobs of a kind ask for as many in one way, for Snakemake calls a function in each of thousands."""
+        """Return a number if all jobs of a kind request the same number in the same way, else a function.
+
+        A number is faster, because Snakemake calls a function for each of thousands of jobs.
+        """
         if name == "gpu" and "gres" not in named and len(counts) == 1:
             return next(iter(counts))
         return lambda wildcards: gpus(of_stage(wildcards), plan.config.cluster.gpus, request.gpu_model, on_slurm())[
@@ -67,7 +71,10 @@ def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]
 
 
 def _named(plan: Plan, kind: str, request: Request) -> set[str]:
-    """The resources that a job of this kind may have at all: Snakemake asks for each of them in each of thousands of jobs."""
+    """Return the resources that jobs of this kind may have at all.
+
+    Snakemake evaluates each of them for each of thousands of jobs.
+    """
     specs = plan.of_kind(kind)
     named, several = {"nodes"}, any(map(of_several_nodes, specs))
     if any(spec.runtime.gpus for spec in specs):
@@ -77,14 +84,14 @@ def _named(plan: Plan, kind: str, request: Request) -> set[str]:
 
 
 def merged(plan: Plan, kind: str) -> Request:
-    """What the config asks for the jobs of one kind."""
+    """Return what the config requests for the jobs of one kind, with the options for all jobs as defaults."""
     cluster = plan.config.cluster
     own: Request = getattr(cluster, KINDS[kind].verb)
     return cluster.jobs.model_copy(update=own.model_dump(exclude_none=True))
 
 
 def gpus(spec: Spec, dialect: str, model: str | None, on_slurm: bool) -> dict[str, Value]:
-    """The GPUs of a stage: a number for Snakemake and for `--gpus`, or Slurm's `--gres`, which counts for each node."""
+    """Return a stage's GPU resources: a number for Snakemake and `--gpus`, or Slurm's `--gres`, counted per node."""
     count = spec.runtime.gpus
     if not (on_slurm and count and (dialect == "gres" or of_several_nodes(spec))):
         return {"gpu": count or None, "gpu_model": model if on_slurm and count else None, "gres": None}
@@ -92,7 +99,10 @@ def gpus(spec: Spec, dialect: str, model: str | None, on_slurm: bool) -> dict[st
 
 
 def nodes(spec: Spec) -> dict[str, Value]:
-    """The nodes of a stage. On several, the job's command starts one task on each with `srun`, which `mpi` leaves to it."""
+    """Return the node resources of a stage.
+
+    With several nodes, the job's command starts one task on each with `srun`, which `mpi` leaves to it.
+    """
     if not of_several_nodes(spec):
         return {"nodes": 1, "tasks": None, "tasks_per_gpu": None, "mpi": None}
     assert isinstance(spec, TrainSpec)
@@ -104,7 +114,7 @@ def of_several_nodes(spec: Spec) -> bool:
 
 
 def launcher(spec: Spec, in_job: bool) -> str:
-    """What stands before the command of a stage: `srun`, for a training on several nodes inside its Slurm job."""
+    """Return a prefix for a stage's command: `srun` for a training on several nodes inside its Slurm job, or empty."""
     if not (in_job and of_several_nodes(spec)):
         return ""
     assert isinstance(spec, TrainSpec)

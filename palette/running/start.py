@@ -1,4 +1,4 @@
-"""What the Snakefile needs of the engine: the plan of its config, specs written when jobs start, one run at a time."""
+"""Functions for the Snakefile: the plan of its config, specs written before jobs start, and one run at a time."""
 
 import getpass
 import os
@@ -37,7 +37,10 @@ from palette.system.progress import say
 
 
 def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[Path | None, str]]:
-    """The pretrained weights that the config asks for: extractor → (file or None, sha256). Missing packages are an error."""
+    """Return the pretrained weights that the config needs: extractor → (file or None, sha256).
+
+    Raises ConfigError for missing packages.
+    """
     score = config.score
     measured = {d for e in config.experiments for d in ([e.dataset] if isinstance(e.dataset, str) else e.dataset)}
     sizes = {dataset: config.datasets[dataset].prepare.image_size for dataset in measured}
@@ -54,7 +57,7 @@ def _located(score: Score, kind: str) -> Path | None:
 
 
 def _fetched(config: Config) -> dict[str, FetchSpec]:
-    """How each dataset is fetched, as far as the config says."""
+    """Return how each dataset is fetched, as far as the config says."""
     return {
         name: FetchSpec(name=name, fetch=dataset.fetch, known=known(config, dataset.fetch))
         for name, dataset in config.datasets.items()
@@ -62,7 +65,10 @@ def _fetched(config: Config) -> dict[str, FetchSpec]:
 
 
 def _surveys(config: Config) -> dict[str, Survey]:
-    """What is known of each dataset. What of the user's own is not there is an error now, and so are images without a condition."""
+    """Return what is known of each dataset.
+
+    Missing files of the user, and images without a condition, are errors already now.
+    """
     return {name: survey(spec, config.results) for name, spec in _fetched(config).items()}
 
 
@@ -71,7 +77,7 @@ def _outputs(config: Config) -> dict[str, str]:
 
 
 def _digests(config: Config) -> dict[str, str]:
-    """Of the user's masks, lists of test images and weights to start from, by path."""
+    """Return path → digest of the user's masks, lists of test images and weights to start from, if they exist."""
     masks = {task.masks: supplied.digest for task in config.tasks.values()}
     files = [dataset.prepare.test_list for dataset in config.datasets.values()]
     files += [model.train.start_from for model in config.models.values()]
@@ -80,7 +86,10 @@ def _digests(config: Config) -> dict[str, str]:
 
 
 def _to_fetch(plan: Plan) -> list[FetchSpec]:
-    """Return the datasets of files that a run will fetch. The whole graph is walked only if some are not there yet."""
+    """Return the published datasets and datasets of listed files that a run will fetch.
+
+    The whole graph is walked only if some are not there yet.
+    """
     made = Made(plan.results)
     fetches = [
         spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec) and (spec.known or spec.fetch.files)
@@ -91,7 +100,7 @@ def _to_fetch(plan: Plan) -> list[FetchSpec]:
 
 
 def missing_data(plan: Plan) -> list[Missing]:
-    """Return the files of published datasets that a user must get by hand, of those that are to be fetched."""
+    """Return the files of published datasets that a run will fetch and that the user must get by hand."""
     return [
         file
         for spec in _to_fetch(plan)
@@ -100,7 +109,7 @@ def missing_data(plan: Plan) -> list[Missing]:
 
 
 def to_download(plan: Plan) -> list[str]:
-    """Return the files that a run will download: name, size, where to."""
+    """Return a line for each file that a run will download: what it is, where it goes, and its size or address."""
     score = plan.config.score
     data = [line for spec in _to_fetch(plan) for line in downloads(spec, plan.results)]
     files = {kind: file for kind, (file, _) in plan.weights.items() if score.download and file and not file.is_file()}
@@ -126,12 +135,12 @@ def _missing_lists(plan: Plan) -> Iterator[str]:
 
 
 def to_supply(plan: Plan) -> list[str]:
-    """What a user has to supply by hand before a run can begin: data, lists of test images, weights, room on the disk."""
+    """Return what the user must supply before a run can begin: data, lists of test images, weights, disk space."""
     return [*_missing_files(plan), *_missing_lists(plan), *_missing_weights(plan), *full_disk(plan)]
 
 
 def _missing_files(plan: Plan) -> Iterator[str]:
-    """Each file once, with the datasets that need it."""
+    """Yield a message for each missing file, with the datasets that need it."""
     by_path: dict[Path, list[Missing]] = {}
     for file in missing_data(plan):
         by_path.setdefault(file.path, []).append(file)
@@ -140,16 +149,16 @@ def _missing_files(plan: Plan) -> Iterator[str]:
 
 
 def refuse_what_is_missing(plan: Plan) -> None:
-    """Raise ConfigError that lists all that must be supplied by hand before a run can begin."""
+    """Raise ConfigError that lists all that must be supplied by hand before a run can begin, if there is any."""
     if found := to_supply(plan):
         raise ConfigError("these must be supplied by hand:\n  " + "\n  ".join(found))
 
 
 def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
-    """The plan of a config: of `files`, later ones over earlier ones, or of `raw` that was made from them.
+    """Return the plan of a config: of `raw`, which was merged from `files`, or of the last of `files` if `raw` is None.
 
-    What must be supplied by hand is only said, so that one can plan without it; `start` refuses to run then.
-    Raises ConfigError for every mistake in the config; DataError for pictures without their partner in a dataset of pairs.
+    What must be supplied by hand is only reported, so that planning works without it; `start` then refuses to run.
+    Raises ConfigError for every mistake in the config, and DataError for unpaired images in a dataset of pairs.
     """
     read = [read_yaml(file) for file in files]  # in any case: Snakemake's reader silently takes keys that stand twice
     config = read_config(raw if raw is not None else read[-1], files, [own_files_are_there])
@@ -176,7 +185,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
 
 
 def jobs_use(checkout: str) -> None:
-    """Let jobs run the palette of `checkout` with this Python, from whichever folder and shell the run was started."""
+    """Let jobs use the palette of `checkout` and this Python, whatever folder and shell the run was started from."""
     for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
     os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
@@ -190,10 +199,13 @@ ELSEWHERE = "Let this user write there, or name another folder: `snakemake --con
 
 
 def start(plan: Plan) -> int:
-    """Take the results folder for this run, write the specs of all stages and the plan; return the lock's descriptor.
+    """Lock the results folder for this run, and write the specs of all stages and the plan.
 
-    Raises ConfigError if files must be supplied by hand, of which a dry run only says so. Above the config's budget, ask first:
-    ConfigError for a no, and where there is nobody to ask.
+    Return the lock's descriptor.
+
+    Raises ConfigError if files must be supplied by hand (a dry run only reports them), or if the folder cannot be
+    written or another run holds it. Above the config's budget, the user is asked: ConfigError if the answer is no, or
+    if no user can be asked.
 
     The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
     """
@@ -213,9 +225,10 @@ def start(plan: Plan) -> int:
 
 
 def refuse_arrays(executor: Any) -> None:
-    """Raise ConfigError if Slurm's jobs are to be arrays. executor: the settings of the executor's plugin.
+    """Raise ConfigError if Slurm jobs would be submitted as arrays. executor: the settings of the executor's plugin.
 
-    The plugin drops a batch that is smaller than the number of jobs of its rule that remain ready, and Snakemake waits for it.
+    The plugin drops a batch that is smaller than the number of ready jobs of its rule, and Snakemake waits for it
+    forever.
     """
     if getattr(executor, "array_jobs", None):
         raise ConfigError(
@@ -225,7 +238,9 @@ def refuse_arrays(executor: Any) -> None:
 
 
 def refuse_read_only(plan: Plan) -> None:
-    """Raise ConfigError if pages are out of date in results that cannot be written. Snakemake would list each of their files."""
+    """Raise ConfigError if pages are out of date in results that cannot be written. Snakemake would list each of their
+    files.
+    """
     made = Made(plan.results)
     old = [s for s in (*plan.tables, plan.report) if made.names(s.folder) and not done(plan, made, Job(s.folder))]
     if old and not os.access(plan.results, os.W_OK):
@@ -239,20 +254,22 @@ def write_specs(plan: Plan) -> None:
 
 
 def page(plan: Plan) -> Path:
-    """The report's first page."""
+    """Return the path of the report's first page."""
     return plan.results / plan.report.folder / "index.html"
 
 
 @cache
 def say_once(message: str) -> None:
-    """Say it, however often it is to be said: Snakemake reads a module again for each `use rule`."""
+    """Print a message only once: Snakemake reads a module again for each `use rule`."""
     say(message)
 
 
 def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
-    """What follows a run, however it went: the page of its cost, then the config's hook. Neither hides how the run ended.
+    """Finish a run, however it went: write the page of its cost, then run the config's hook.
 
-    logs: the files in which Snakemake logged it, its own first.
+    Neither hides how the run ended.
+
+    logs: the files in which Snakemake logged the run, its own first.
     """
     from palette.costs import page as cost_page  # here: jinja2 is slow to import, and most plans write no page
 
@@ -264,7 +281,10 @@ def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
 
 
 def run_hook(command: str | None, plan: Plan, log: str) -> None:
-    """Run a command of the config's `hooks`, if there is one. log: of this run of Snakemake. Its failure is told, and no more."""
+    """Run a command of the config's `hooks`, if there is one. A failure is only reported.
+
+    log: log file of this run of Snakemake.
+    """
     if command is None:
         return
     places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}

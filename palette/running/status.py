@@ -1,7 +1,8 @@
-"""What runs where, read from files in a results folder alone: from any machine that sees it, whoever runs the workflow.
+"""Status of jobs, read only from files in a results folder: on any machine that sees it, whoever runs the workflow.
 
-The stages are those of the last run: the report's and what they are made from. A stage is finished when its files are there;
-what is under way or failed has a file in `jobs/` (palette/jobs.py), and a training a heartbeat in its state folder.
+The stages are those of the last run: the report and all that it is made from. A job is finished when its card exists. A
+job that is running or has failed has a file in `jobs/` (palette/system/jobs.py), and a training a heartbeat in its
+state folder.
 """
 
 import os
@@ -21,13 +22,18 @@ from palette.system.jobs import place, suffix
 from palette.system.progress import clock
 
 STATES = ("running", "failed", "stopped", "lost", "waiting", "finished")
-"""`stopped`: by Ctrl-C. `lost`: it ended without a word, as after `kill -9`, or has not been heard of."""
+"""States of jobs. `stopped`: by Ctrl-C or another signal. `lost`: ended without an error message, as after `kill -9`,
+or silent for `SILENCE`.
+"""
 SILENCE = 600.0
 """Seconds without a heartbeat after which a training on another machine counts as lost."""
 
 
 def of_results(results: Path, now: float | None = None) -> dict[str, Any]:
-    """Jobs by state, and facts of those that are not simply waiting or finished. Raises DataError where no run has begun."""
+    """Return the number of jobs by state, and facts on those that are neither waiting nor finished.
+
+    Raises DataError if no run has begun.
+    """
     now = time.time() if now is None else now
     jobs = [job for spec in stages(results) for job in jobs_of(results, spec, now)]
     counts = {state: sum(job["state"] == state for job in jobs) for state in STATES}
@@ -47,7 +53,7 @@ def _by_kind(jobs: list[dict[str, Any]], state: str) -> dict[str, int]:
 
 
 def stages(results: Path) -> list[Spec]:
-    """The stages of the last run, parents first."""
+    """Return the stages of the last run, parents first. Raises DataError if no run has begun."""
     file = results / "report/spec.yaml"
     if not file.exists():
         raise DataError(
@@ -76,7 +82,7 @@ def stages(results: Path) -> list[Spec]:
 
 
 def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
-    """One entry for each job of a stage: kind, name, shard, state; and what is known of it."""
+    """Yield one entry for each job of a stage: kind, name, shard, stage and state, and what else is known of it."""
     for name in spec.jobs:
         shard = int(name) if name else None
         job: dict[str, Any] = {"kind": spec.kind, "name": spec.name, "shard": shard, "stage": spec.folder}
@@ -91,7 +97,7 @@ def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
 
 
 def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[str, Any]:
-    """What is known of a job that is not finished; of a training, how far it is."""
+    """Return what is known of a job that is not finished; for a training, including its progress."""
     record, beat = read_if_there(place(results, spec.folder, shard)), {}
     if isinstance(spec, TrainSpec):
         beat = read_if_there(results / "state" / spec.state_key / "heartbeat.json")
@@ -105,7 +111,7 @@ def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[
 
 
 def read_if_there(file: Path) -> dict[str, Any]:
-    """A small JSON file; empty if there is none."""
+    """Return the content of a small JSON file; empty if it is missing or unreadable."""
     try:
         return dict(read_json(file))
     except DataError:
@@ -113,7 +119,10 @@ def read_if_there(file: Path) -> dict[str, Any]:
 
 
 def state_of(record: Mapping[str, Any], beat: float | None, now: float) -> str:
-    """The state that a job's file tells, unless its process is known to be gone. beat: time of a training's last heartbeat."""
+    """Return the state in a job's file, unless its process is known to be gone.
+
+    beat: time of a training's last heartbeat.
+    """
     if record["state"] != "running":
         return str(record["state"])
     if record["host"] == socket.gethostname():
@@ -122,7 +131,7 @@ def state_of(record: Mapping[str, Any], beat: float | None, now: float) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+    """Return whether a process of this machine is running."""
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -136,7 +145,7 @@ def alive(pid: int) -> bool:
 
 
 def text(status: Mapping[str, Any], now: float | None = None) -> str:
-    """The same for people."""
+    """Return the status as text."""
     now = time.time() if now is None else now
     counts = status["counts"]
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
@@ -154,7 +163,10 @@ def text(status: Mapping[str, Any], now: float | None = None) -> str:
 
 
 def job_lines(job: Mapping[str, Any], now: float) -> list[str]:
-    """`train photos-jpeg-palette-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`, and of a failed one why and its log."""
+    """Return lines like `train photos-jpeg-palette-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`.
+
+    For a job that is no longer running, its error and its log follow.
+    """
     name = f"{job['kind']} {job['name']}" + ("" if job["shard"] is None else f", shard {job['shard']}")
     where = f"{job['host']}, process {job['pid']}" + (f", job {job['job']}" if job.get("job") else "")
     line = ", ".join([*training(job, now), where, f"started {clock(now - job['started'])} ago"])
@@ -165,7 +177,7 @@ def job_lines(job: Mapping[str, Any], now: float) -> list[str]:
 
 
 def training(job: Mapping[str, Any], now: float) -> list[str]:
-    """How far a training is, if it has told."""
+    """Return the progress of a training; empty if it has reported none."""
     if "step" not in job:
         return []
     found = [f"{job['step']}/{job['steps']} steps ({job['step'] / job['steps']:.0%})"]

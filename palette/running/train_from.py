@@ -1,6 +1,6 @@
-"""`palette train -c FILE` where FILE is no stage's spec, but a config: of the workflow, or of the unofficial code.
+"""`palette train -c FILE` for a config, of the workflow or of the unofficial code, instead of a stage's spec.
 
-What training needs is made in this process, in the same results folder as `snakemake` would, which then finds it done.
+What training needs is made in this process, in the results folder that `snakemake` would use, which then finds it done.
 """
 
 import os
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def run(file: Path, experiment: str | None, gpus: int | None) -> None:
-    """Train the model of one experiment. experiment: may be left out if the config trains one model only.
+    """Train the model of one experiment. experiment: may be left out if the config trains only one model.
 
-    gpus: take at most so many of the GPUs that the config asks for. Raises ConfigError for a file that is no config, and
-    for an experiment that is not there or needs no training.
+    gpus: use at most this many of the GPUs that the config requests. Raises ConfigError for a file that is not a
+    config, and for an experiment that does not exist or needs no training.
     """
     from palette.interop.upstream_json import is_upstream_config
     from palette.running.start import plan_of
@@ -32,7 +32,7 @@ def run(file: Path, experiment: str | None, gpus: int | None) -> None:
 
 
 def _translated(file: Path) -> Path:
-    """The YAML config that the JSON config became, beside the weights that it starts from."""
+    """Convert a JSON config to a YAML config, next to the weights that it starts from; return its path."""
     from palette.system.files import write_text
     from palette.system.progress import say
 
@@ -46,7 +46,7 @@ def _translated(file: Path) -> Path:
 
 
 def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
-    """The folder of the train stage that was asked for."""
+    """Return the folder of the requested train stage. Raises ConfigError if it does not exist or is ambiguous."""
     from palette.planning.config_file import closest
 
     trained = {row.experiment: row.training for row in plan.rows if row.training}
@@ -66,7 +66,7 @@ def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
 
 
 def _make(plan: "Plan", spec: "Spec", gpus: int | None) -> None:
-    """Run the stage `spec` after those that it reads, unless what it makes is there."""
+    """Run the stage `spec` after its parents, unless all of its outputs exist."""
     from palette.stages.stage import Stage
     from palette.system.progress import say
 

@@ -1,4 +1,4 @@
-"""Arrays in files: what was measured on a shard of images, and the shards of a set gathered."""
+"""Array files: the measurements of a shard of images, and the combined shards of a set."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,10 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def gather(shards: Sequence[Path], count: int, shard_size: int, scratch: Path) -> Arrays:
-    """All shards, in order. What is [N,D] comes to lie in files without a name in `scratch`, and not in memory.
+    """Combine all shards, in order. Arrays [N,D] are kept in unnamed files in `scratch` instead of memory.
 
-    shards: the files `shard-000.npz` and on, of `shard_size` images each, `count` in all. Raises DataError where they are not.
+    shards: the files `shard-000.npz` and on, with `shard_size` images each, `count` in all. Raises DataError if they
+    differ.
     """
     parts: dict[str, list[npt.NDArray[Any]]] = {}
     large: Arrays = {}
@@ -41,14 +42,14 @@ def gather(shards: Sequence[Path], count: int, shard_size: int, scratch: Path) -
 
 
 def _on_disk(scratch: Path, shape: tuple[int, int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array in a file without a name, which is gone with the process."""
+    """Create an array in an unnamed file, which disappears with the process."""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=scratch) as file:
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def _read(path: Path, count: int) -> Arrays:
-    """The arrays of a shard, which must be of `count` images."""
+    """Read the arrays of a shard. Raises DataError unless they are of `count` images."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
@@ -59,7 +60,7 @@ def _read(path: Path, count: int) -> Arrays:
         EOFError,
         KeyError,
         BadZipFile,
-    ):  # NumPy's advice for what is no archive is to unpickle it
+    ):  # for other files, NumPy's error suggests unpickling
         raise DataError(f"{path}: damaged, or not what was measured. Delete it and run `snakemake` again.") from None
     if found != count:
         raise DataError(f"{path}: {found} images measured, {count} expected. Delete it and run `snakemake` again.")

@@ -1,4 +1,4 @@
-"""A small classifier of the dataset's own images, whose features stand in where no pretrained network is at hand.
+"""A small classifier of the dataset's own images, whose features serve where no pretrained network is available.
 
 Distances between its features are called FD-photos, never FID.
 """
@@ -16,13 +16,14 @@ from palette.model.finite import require_finite
 from palette.system.files import replacing
 
 MOMENTUM = 0.2
-"""Of the running statistics: they must settle within a short training too."""
+"""Momentum of the running statistics: they must converge within a short training too."""
 
 
 class Classifier(nn.Module):
-    """Four convolutions from 1 to 1/16 of the resolution, the first with stride 4; global average pooling; a linear layer.
+    """Four convolutions from 1 to 1/16 of the resolution, global average pooling, and a linear layer.
 
-    channels: C, width of the first stage. classes: K. Images are float32 [B,3,H,W] in [-1,1], of any size.
+    The first convolution has stride 4. channels: C, width of the first stage. classes: K. Images are float32 [B,3,H,W]
+    in [-1,1], of any size.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -36,24 +37,27 @@ class Classifier(nn.Module):
         self.head = nn.Linear(4 * channels, classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """float32 [B,3,H,W] in [-1,1] → float32 [B,4C], none negative."""
+        """Compute features: float32 [B,3,H,W] in [-1,1] → float32 [B,4C], none negative."""
         pooled: Tensor = self.stages(images).mean((2, 3))
         return pooled
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 [B,3,H,W] in [-1,1] → logits float32 [B,K]."""
+        """Compute logits: float32 [B,3,H,W] in [-1,1] → float32 [B,K]."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
 
 def _stage(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
-    """Normalized over the batch, not within the image, which would take the image's own contrast out of the features."""
+    """Return convolution, batch normalization and ReLU.
+
+    Normalization within the image would remove the image's own contrast from the features.
+    """
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return [convolution, nn.BatchNorm2d(outputs, momentum=MOMENTUM), nn.ReLU(inplace=True)]
 
 
 def to_tensor(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 [B,H,W,3] → float32 [B,3,H,W] in [-1,1], channels last in memory."""
+    """Convert uint8 [B,H,W,3] to float32 [B,3,H,W] in [-1,1], channels last in memory."""
     images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
     return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
@@ -65,7 +69,7 @@ def save_classifier(model: Classifier, path: Path) -> None:
 
 
 def load_classifier(path: Path, channels: int, classes: int, device: torch.device) -> Classifier:
-    """The classifier that `save_classifier` wrote, in evaluation mode on `device`."""
+    """Load the classifier that `save_classifier` wrote, in evaluation mode on `device`."""
     model = Classifier(channels, classes)
     try:
         weights = load_file(path)

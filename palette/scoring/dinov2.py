@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDE = 224
-"""Of the images that it takes, in pixels."""
+"""Side of the input images in pixels."""
 PATCH = 14
 GRID = SIDE // PATCH
 HEAD = 64
@@ -14,7 +14,10 @@ HEAD = 64
 
 
 def vision_transformer(state: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A network of the size that the weights have, images float32 [B,3,224,224] → class tokens [B,D], and the tensors that fill it."""
+    """Build a network of the size of the weights, and return it with the tensors to load into it.
+
+    The network converts images float32 [B,3,224,224] to class tokens [B,D].
+    """
     width = state["pos_embed"].shape[-1]
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     model = VisionTransformer(
@@ -26,14 +29,14 @@ def vision_transformer(state: dict[str, Tensor]) -> tuple[nn.Module, dict[str, T
         init_values=1.0,
         num_classes=0,
     )
-    kept = {name: value for name, value in state.items() if name != "mask_token"}  # it is for training
+    kept = {name: value for name, value in state.items() if name != "mask_token"}  # used in training only
     return model, {**kept, "pos_embed": _positions(state["pos_embed"])}
 
 
 def _positions(embedding: Tensor) -> Tensor:
-    """Position embeddings [1,1+37*37,D] for images of 518 pixels → [1,1+16*16,D], interpolated as DINOv2's own code does.
+    """Interpolate position embeddings [1,1+37*37,D], for images of 518 pixels, to [1,1+16*16,D] as DINOv2's own code.
 
-    That code adds 0.1 to the number of patches, against rounding errors, and so stretches the grid a little.
+    That code adds 0.1 to the number of patches, to avoid rounding errors, and so stretches the grid a little.
     """
     side = round((embedding.shape[1] - 1) ** 0.5)
     if side == GRID:

@@ -1,4 +1,4 @@
-"""The kinds of extractors: what each is called in the names of scores, and what it needs. Imports no torch, so that a plan is quick."""
+"""The kinds of extractors: their names in scores and their requirements. Imports no torch, so that planning is fast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from importlib.util import find_spec
 from palette.errors import ConfigError
 
 CLASSES = 1000
-"""Of ImageNet (ILSVRC 2012)."""
+"""Number of classes of ImageNet (ILSVRC 2012)."""
 FIRST_CLASS, LAST_CLASS = "n01440764", "n15075141"
-"""WordNet IDs of the first and the last of them, sorted: in this order the pretrained classifiers number their outputs."""
+"""WordNet IDs of its first and last class, sorted; the pretrained classifiers number their outputs in this order."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of extractor is and needs."""
+    """Properties and requirements of a kind of extractor."""
 
     label: str
-    """In the names of scores: FD-DINOv2. Empty for those whose scores have names of their own."""
+    """Part of the names of its scores: FD-DINOv2. Empty if its scores have names of their own."""
     package: str | None = None
-    """Optional package, as it is imported."""
+    """Import name of the optional package that it needs."""
     smallest: int = 1
     """Smallest side of an image in pixels."""
     imagenet: bool = False
-    """Whether it says nothing of other classes than ImageNet's."""
+    """True if it only knows ImageNet's classes."""
     classes: int = 1
-    """Fewest classes that a dataset may have."""
+    """Minimum number of classes of a dataset."""
     bare: bool = False
-    """Whether it has no network: it leaves it at what is measured pixel by pixel."""
+    """True if it has no network and only the pixel-by-pixel measures are used."""
     pairs: bool = False
-    """Whether it compares images two by two; it then measures the diversity of several draws too."""
+    """True if it compares two images at a time; it then also measures the diversity of several draws."""
 
     @property
     def features(self) -> bool:
-        """Whether it gives features, in which sets of images are compared."""
+        """True if it gives features, by which sets of images are compared."""
         return not (self.imagenet or self.pairs or self.bare)
 
 
@@ -53,14 +53,14 @@ KINDS: dict[str, Kind] = {
 
 
 def fewest_classes(kinds: Sequence[str]) -> int:
-    """Return how many classes a dataset needs at least to be measured with all of these."""
+    """Return the minimum number of classes a dataset needs to be measured with all of these."""
     return max((CLASSES if KINDS[kind].imagenet else KINDS[kind].classes for kind in kinds), default=1)
 
 
 def is_imagenet(classes: Sequence[str]) -> bool:
-    """Whether sorted class names are the WordNet IDs of ImageNet's 1000 classes, so that label k is output k of its classifiers.
+    """Return whether sorted class names are the WordNet IDs of ImageNet's 1000 classes, so that label k is output k.
 
-    Looks at their number, form, order and ends.
+    Checks their number, form, order and ends.
     """
     return (
         len(classes) == CLASSES
@@ -71,7 +71,7 @@ def is_imagenet(classes: Sequence[str]) -> bool:
 
 
 def unable(kind: str, image_size: int, classes: Sequence[str] | None) -> str | None:
-    """Why this kind of extractor cannot measure a dataset; None if it can.
+    """Return why this kind of extractor cannot measure a dataset; None if it can.
 
     image_size: side of its images in pixels. classes: their names, sorted; None if they are not known yet.
     """

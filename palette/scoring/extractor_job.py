@@ -1,6 +1,6 @@
-"""What measures the images of a dataset: a classifier trained here (`photos`), pretrained weights that are checked, or a formula.
+"""Prepare what measures the images of a dataset → `extractor.json`.
 
-→ `extractor.json`
+It is a classifier trained here (`photos`), verified pretrained weights, or a formula.
 """
 
 from importlib.metadata import version
@@ -32,7 +32,7 @@ def run(stage: "Stage[ExtractorSpec]") -> None:
 
 
 def _photos(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
-    """Train the classifier on the training crops, and see how well it does on the test crops."""
+    """Train the classifier on the training crops, and measure its accuracy on the test crops."""
     options, where = stage.spec.photos, devices.local_device(stage.spec.runtime.gpus)
     assert options is not None
     with (
@@ -50,7 +50,7 @@ def _photos(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
 
 
 def _known(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
-    """What all the world measures with: weights that are checked, and the package that computes."""
+    """Describe a standard extractor: verified weights and the package that computes."""
     kind, facts = stage.spec.extractor, {}
     if kind in WEIGHTS:
         facts["file"], facts["sha256"] = WEIGHTS[kind].file, _checked(stage)
@@ -62,7 +62,7 @@ def _known(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
 
 
 def _checked(stage: "Stage[ExtractorSpec]") -> str:
-    """The SHA-256 of the weights, which are there after this and are the known ones."""
+    """Return the SHA-256 of the weights after making sure that the file exists and is the known one."""
     known, path, runtime = WEIGHTS[stage.spec.extractor], stage.spec.runtime.weights, stage.spec.runtime
     if path is None:
         raise DataError(missing(known, "no file is named"))

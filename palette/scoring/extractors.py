@@ -1,4 +1,4 @@
-"""The networks that look at images, each with the preprocessing that its scores are known with."""
+"""The networks that measure images, each with the preprocessing of its published scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 class Network:
     """A network, ready to run.
 
-    prepare: an image uint8 [H,W,3] → what the network takes of it, an array of a fixed shape; runs in threads.
-    measure: (outputs [B,…], originals [B,…], labels int64 [B]) → what is measured, each [B,…]. The originals are those of the outputs;
-    `pairs` tells whether they are looked at.
+    prepare: converts an image uint8 [H,W,3] to the network's input, an array of a fixed shape; runs in threads.
+    measure: (outputs [B,…], originals [B,…], labels int64 [B]) → measurements, each [B,…]. The originals are those of
+    the outputs; they are used only if `pairs` is True.
     """
 
     prepare: Callable[[Pixels], npt.NDArray[Any]]
@@ -38,10 +38,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Source:
-    """What a network is loaded from."""
+    """Files and settings from which a network is loaded."""
 
     folder: Path
-    """Of the extractor stage."""
+    """Folder of the extractor stage."""
     description: dict[str, Any]
     """The stage's `extractor.json`."""
     weights: Path | None
@@ -50,10 +50,10 @@ class Source:
 
 
 def load_network(folder: Path, description: dict[str, Any], weights: Path | None, device: torch.device) -> Network:
-    """The network that an `extractor.json` describes.
+    """Load the network that an `extractor.json` describes.
 
-    folder: that of the extractor stage. weights: the pretrained file, where there is one.
-    Raises DataError if the bytes are not those described.
+    folder: that of the extractor stage. weights: the pretrained file, if there is one.
+    Raises DataError if the files do not match the description.
     """
     return NETWORKS[description["kind"]](Source(folder, description, weights, device))
 
@@ -76,11 +76,11 @@ def _checked(source: Source, path: Path | None) -> Path:
 
 
 def _state(source: Source) -> dict[str, Tensor]:
-    """The tensors of the pretrained file. Nothing else is unpickled."""
+    """Load the tensors of the pretrained file. Nothing else is unpickled."""
     path = _checked(source, source.weights)
     try:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the bytes make it stumble over
+    except Exception as error:  # torch raises many kinds of errors for bad files
         raise DataError(f"{path}: cannot be read as weights ({error}). Delete it and get it again.") from None
     return state
 
@@ -110,7 +110,7 @@ def _photos(source: Source) -> Network:
 
 
 def _pixels(_: Source) -> Network:
-    """None: images stay as they are, and nothing is measured beyond their pixels."""
+    """Return a placeholder without a network: images stay unchanged, and nothing is measured beyond their pixels."""
     return Network(_as_is, lambda outputs, originals, labels: {})
 
 
@@ -129,7 +129,10 @@ def _measure_inception(model: Inception, device: torch.device, outputs: npt.NDAr
 
 
 def _dinov2(source: Source) -> Network:
-    """Stein et al. 2023: Pillow's bicubic to 224 x 224, ImageNet's mean and deviation, the class token after the last norm."""
+    """Load DINOv2 as in Stein et al. 2023.
+
+    Pillow's bicubic to 224 x 224, ImageNet's mean and deviation, the class token after the last norm.
+    """
     from palette.scoring.dinov2 import SIDE, vision_transformer
 
     state = _state(source)
@@ -145,11 +148,11 @@ def _dinov2(source: Source) -> Network:
 
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
-"""Of ImageNet's colors, on [0,1]."""
+"""Mean and standard deviation of ImageNet's colors, on [0,1]."""
 
 
 def _normalized(image: Image.Image) -> npt.NDArray[np.float32]:
-    """A picture → float32 [3,H,W], normalized by ImageNet's mean and deviation."""
+    """Convert an image to float32 [3,H,W], normalized by ImageNet's mean and deviation."""
     scaled = (np.asarray(image, np.float32) / np.float32(255) - MEAN) / DEVIATION
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)
 
@@ -158,7 +161,7 @@ def _normalized(image: Image.Image) -> npt.NDArray[np.float32]:
 
 
 def _classifier(source: Source, name: str) -> Network:
-    """A classifier of torchvision with the preprocessing that belongs to its weights: sides to 256, the middle 224 x 224."""
+    """Load a torchvision classifier with the preprocessing of its weights: sides to 256, the center 224 x 224."""
     from torchvision import models
 
     architecture, enum = {
@@ -184,7 +187,7 @@ def _classifier(source: Source, name: str) -> Network:
 
 
 def _lpips(source: Source) -> Network:
-    """LPIPS 0.1 with AlexNet (Zhang et al. 2018): the package's heads and mathematics, the trunk from the pretrained file."""
+    """Load LPIPS 0.1 with AlexNet (Zhang et al. 2018): heads and formulas of the package, trunk of the weights file."""
     import lpips
 
     state = _state(source)
@@ -206,7 +209,7 @@ def _minus_one_to_one(image: Pixels) -> npt.NDArray[np.float32]:
 
 
 def _ms_ssim(source: Source) -> Network:
-    """Multi-scale structural similarity with five scales (Wang et al. 2003), mean over the channels."""
+    """Return multi-scale structural similarity with five scales (Wang et al. 2003), mean over the channels."""
     from pytorch_msssim import ms_ssim
 
     def prepare(image: Pixels) -> Pixels:
@@ -246,4 +249,4 @@ RESIZES = {
     "lpips": "none",
     "ms-ssim": "none",
 }
-"""Kind of extractor → how images come to the size that it takes; part of a score's protocol."""
+"""Kind of extractor → how images are resized for it; part of a score's protocol."""

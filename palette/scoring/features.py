@@ -1,4 +1,4 @@
-"""What is measured on each image of a shard: by a network, and pixel by pixel against the original."""
+"""Measurements of each image of a shard: by a network, and pixel by pixel against the original."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,15 @@ from palette.scoring.pixels import chroma, psnr, ssim
 from palette.system.parallel import ordered
 
 BATCH = 32
-"""Images per pass of the network. The last batch is filled up, so that an image's features do not depend on its neighbors."""
+"""Images per pass of the network.
+
+The last batch is padded, so that an image's features do not depend on the other images.
+"""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image, the original that it should resemble, and the class of that."""
+    """An image, its original, and the original's class."""
 
     output: Pixels
     original: Pixels
@@ -30,7 +33,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A pair on its way into the network, and what needs none."""
+    """A pair prepared for the network, with the measurements that need no network."""
 
     output: npt.NDArray[Any]
     original: npt.NDArray[Any]
@@ -39,11 +42,12 @@ class _Prepared:
 
 
 def measure(pairs: Iterable[Pair], network: Network, pixels: bool, threads: int = 1) -> Arrays:
-    """Everything that is measured on each of N images, in their order.
+    """Measure each of N images, in their order.
 
-    item uint64 [N], which names the original by its pixels, and what the network measures: features float32 [N,D], spatial
-    float32 [N,2023], probabilities float32 [N,K], correct bool [N], lpips, ms-ssim float64 [N], of each kind some. With `pixels` also
-    psnr (dB), ssim, chroma float64 [N]. threads: that prepare images for the network.
+    Returns item uint64 [N], which identifies the original by its pixels, and the network's measurements, some of:
+    features float32 [N,D], spatial float32 [N,2023], probabilities float32 [N,K], correct bool [N], lpips, ms-ssim
+    float64 [N]. With `pixels` also psnr (dB), ssim, chroma float64 [N]. threads: number that prepare images for the
+    network.
     """
     prepared = ordered(partial(_prepare, network, pixels), pairs, threads)
     parts = [_measure(batch, network) for batch in _batches(prepared)]
@@ -51,9 +55,10 @@ def measure(pairs: Iterable[Pair], network: Network, pixels: bool, threads: int 
 
 
 def diversity(draws: Iterable[list[Pixels]], network: Network, chain: bool) -> npt.NDArray[np.float64]:
-    """How alike several outputs of one input are, by a network of pairs: [inputs,draws-1]; empty without inputs.
+    """Measure the similarity of several outputs of one input, by a network of pairs: [inputs,draws-1].
 
-    draws: of each input its outputs, as many of each. chain: each is compared with the next one; otherwise the first with each other.
+    Empty without inputs. draws: the outputs of each input, equally many. chain: compare each with the next one;
+    otherwise the first with each other one.
     """
     rows = []
     for images in draws:
@@ -77,7 +82,7 @@ def _prepare(network: Network, pixels: bool, pair: Pair) -> _Prepared:
 
 
 def _item(original: Pixels) -> np.uint64:
-    """Names an image by its pixels."""
+    """Return an identifier of an image, derived from its pixels."""
     return np.uint64(int.from_bytes(hashlib.sha256(original.tobytes()).digest()[:8], "little"))
 
 

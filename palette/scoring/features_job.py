@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from palette.stages.stage import Stage
 
 CHAINED = "lpips"
-"""The extractor that compares consecutive draws (Zhu et al. 2017), not the first with each other one (Guadarrama et al. 2017)."""
+"""Extractor that compares consecutive draws (Zhu et al. 2017).
+
+The other one compares the first draw with each other one (Guadarrama et al. 2017).
+"""
 
 
 def run(stage: "Stage[FeaturesSpec]", shard: int) -> None:
-    """Measure test items `shard * shard_size` up to the next shard."""
+    """Measure test items from `shard * shard_size` up to the next shard."""
     spec, name = stage.spec, f"shard-{shard:03}"
     devices.use(spec.runtime.threads, exact=True)
     file = stage.parent("extractor", "extractor.json")
@@ -40,7 +43,7 @@ def run(stage: "Stage[FeaturesSpec]", shard: int) -> None:
 
 
 def _pairs(stage: "Stage[FeaturesSpec]", items: range) -> Iterator[Pair]:
-    """Each test item of the shard: the sample of it, or the original itself, beside the original."""
+    """Yield for each test item of the shard its sample, or the original itself, together with the original."""
     with ImageStore(stage.parent("prepare", "test.zip")) as originals:
         if "sample" not in stage.spec.parents:
             yield from (Pair(image, image, originals.labels[i]) for i, image in ((i, originals[i]) for i in items))
@@ -51,13 +54,13 @@ def _pairs(stage: "Stage[FeaturesSpec]", items: range) -> Iterator[Pair]:
 
 
 def _sampled(spec: "FeaturesSpec", items: range) -> Iterator[tuple[int, range]]:
-    """The shards of samples that hold `items`, each with those that it holds."""
+    """Yield the shards of samples that hold `items`, each with the items in it."""
     for first in items[:: spec.sample_shard_size]:
         yield first // spec.sample_shard_size, range(first, min(first + spec.sample_shard_size, items.stop))
 
 
 def _samples(stage: "Stage[FeaturesSpec]", shard: int, items: range) -> ImageStore:
-    """The store of first draws, which must be those of `items`."""
+    """Open the store of first draws. Raises DataError unless they are those of `items`."""
     samples = ImageStore(stage.parent("sample", f"shard-{shard:03}.zip"))
     if samples.names != [f"{i:08}.png" for i in items]:
         raise DataError(
@@ -67,7 +70,7 @@ def _samples(stage: "Stage[FeaturesSpec]", shard: int, items: range) -> ImageSto
 
 
 def _draws(stage: "Stage[FeaturesSpec]", items: range) -> Iterator[list[Pixels]]:
-    """All draws of each test item that has several; the names of further ones are `00000017-2.png`."""
+    """Yield all draws of each test item that has several; further ones are named like `00000017-2.png`."""
     for shard, own in _sampled(stage.spec, items):
         with (
             _samples(stage, shard, own) as first,

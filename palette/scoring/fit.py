@@ -1,7 +1,7 @@
 """Training of the classifier of the dataset's own images.
 
-It sees colors and sharp edges on purpose: all that training varies are mirrored and shifted crops, so that a lost color or a
-blurred edge moves the features.
+It is sensitive to colors and sharp edges on purpose: the only augmentations are mirrored and shifted crops, so that a
+lost color or a blurred edge changes the features.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ SHIFT = 1 / 16
 """Largest random shift of a training crop, as a share of its side."""
 WEIGHT_DECAY = 0.05
 SEED = 0
-"""One classifier per dataset and set of options: scores of all experiments share it, whatever their seeds."""
+"""One classifier per dataset and set of options: the scores of all experiments share it, whatever their seeds."""
 MEMORY = 1 << 30
-"""Decoded images are kept up to this many bytes."""
+"""Keep up to this many bytes of decoded images."""
 
 
 class Images(Protocol):
-    """What is needed of an image store."""
+    """The parts of an image store that are used here."""
 
     @property
     def labels(self) -> list[int]: ...
@@ -43,7 +43,10 @@ class Images(Protocol):
 
 
 def fit(images: Images, options: Extractor, device: torch.device) -> Classifier:
-    """Train a classifier: AdamW, one cycle of a cosine, seeded. Equal images and options give equal weights on the CPU."""
+    """Train a classifier: AdamW, one cycle of a cosine, seeded.
+
+    Equal images and options give equal weights on the CPU.
+    """
     require_classes(images.classes)
     rng = generator(SEED, "classifier")
     torch.manual_seed(int(rng.integers(1 << 62)))  # the initial weights
@@ -62,7 +65,7 @@ def fit(images: Images, options: Extractor, device: torch.device) -> Classifier:
 
 
 def require_classes(classes: list[str]) -> None:
-    """Raise DataError where there is nothing to tell apart."""
+    """Raise DataError if there are fewer than two classes."""
     if len(classes) < 2:
         raise DataError(
             f"score.extractors: `photos` is a classifier and needs at least 2 classes, but this dataset has {len(classes)}. "
@@ -74,7 +77,7 @@ def require_classes(classes: list[str]) -> None:
 def batches(
     images: Images, options: Extractor, rng: np.random.Generator
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Tensor]]:
-    """`options.steps` batches drawn at random: pixels uint8 [B,H,W,3], labels int64 [B]."""
+    """Yield `options.steps` batches drawn at random: pixels uint8 [B,H,W,3], labels int64 [B]."""
     kept: dict[int, npt.NDArray[np.uint8]] = {}
     labels = torch.tensor(images.labels)
     for _ in range(options.steps):
@@ -86,7 +89,10 @@ def batches(
 
 
 def augment(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Mirror half of the images [B,H,W,3] and shift each by up to SHIFT of its side, the edges repeated. Colors and sharpness stay."""
+    """Mirror half of the images [B,H,W,3] and shift each by up to SHIFT of its side, with the edges repeated.
+
+    Colors and sharpness are unchanged.
+    """
     count, height, width, _ = pixels.shape
     reach = max(1, round(width * SHIFT))
     padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
@@ -98,7 +104,7 @@ def augment(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDAr
 
 @torch.no_grad()
 def accuracy(model: Classifier, images: Images, device: torch.device, batch_size: int = 64) -> float:
-    """Share of the images whose class the model names."""
+    """Return the fraction of the images that the model classifies correctly."""
     right = 0
     for first in range(0, len(images), batch_size):
         index = range(first, min(first + batch_size, len(images)))

@@ -1,4 +1,7 @@
-"""The Fréchet distance between sets of features and how sure it is. NumPy only; memory does not grow with the number of images."""
+"""Fréchet distance between sets of features, and its uncertainty.
+
+NumPy only; memory does not grow with the number of images.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class Gaussian:
-    """The normal distribution of N features: mean [D], and R [r,D] with RᵀR the unbiased covariance, r at most D."""
+    """Normal distribution of N features: mean [D], and R [r,D] with RᵀR the unbiased covariance, r at most D."""
 
     count: int
     mean: Floats
@@ -24,16 +27,17 @@ class Gaussian:
 
 
 def blocks(rows: Rows) -> Iterator[Floats]:
-    """Features [N,D] as float64, BLOCK images at a time."""
+    """Yield features [N,D] as float64, BLOCK images at a time."""
     for start in range(0, len(rows), BLOCK):
         yield rows[start : start + BLOCK].astype(np.float64)
 
 
 def gaussian(rows: Rows) -> Gaussian:
-    """Mean and root of the covariance of features [N,D], one block after the other.
+    """Compute the mean and the root of the covariance of features [N,D], block by block.
 
-    The covariance itself is never formed, which would lose half of the digits: QᵀR of what came before and of the next centered
-    block go through one QR decomposition, with one more row for the shift of the mean (Chan et al. 1983).
+    The covariance itself is never formed, which would lose half of the digits: the R factor of the previous blocks and
+    the next centered block go through one QR decomposition, with an additional row for the shift of the mean (Chan et
+    al. 1983).
     """
     count, mean = 0, np.zeros(rows.shape[1])
     root: Floats = np.zeros((0, rows.shape[1]))
@@ -48,7 +52,7 @@ def gaussian(rows: Rows) -> Gaussian:
 
 @dataclass(frozen=True)
 class Distance:
-    """The Fréchet distance between `a` and `b`, and the singular value decomposition of Ra Rbᵀ."""
+    """Fréchet distance between `a` and `b`, with the singular value decomposition of Ra Rbᵀ."""
 
     a: Gaussian
     b: Gaussian
@@ -63,11 +67,11 @@ class Distance:
         return max(float(means + np.sum(self.a.root**2) + np.sum(self.b.root**2) - 2 * self.overlap.sum()), 0.0)
 
     def influence(self, rows: Rows, of_b: bool = False) -> Floats:
-        """How much more each feature [N,D] of `a` (or of `b`) moves the distance than their average does: [N], sum 0.
+        """Return by how much each feature [N,D] of `a` (or `b`) moves the distance more than the average: [N], sum 0.
 
-        The derivative of the distance in an image's weight, times N: with x = feature - μ and the derivative of the last trace,
-        Tr (Ca Cb)^½ = Σ σ with Ra Rbᵀ = U σ Vᵀ,
-        2 (μa - μb)·x + |x|² - N/(N-1) |σ^-½ Vᵀ Rb x|², less the average.
+        The derivative of the distance with respect to an image's weight, times N: with x = feature - μ and the
+        derivative of the last trace, Tr (Ca Cb)^½ = Σ σ with Ra Rbᵀ = U σ Vᵀ,
+        2 (μa - μb)·x + |x|² - N/(N-1) |σ^-½ Vᵀ Rb x|², minus the average.
         """
         own, other = (self.b, self.a) if of_b else (self.a, self.b)
         vectors = self.left.T if of_b else self.right
@@ -84,26 +88,26 @@ class Distance:
 
 
 def distance(a: Gaussian, b: Gaussian) -> Distance:
-    """The Fréchet distance between two normal distributions.
+    """Compute the Fréchet distance between two normal distributions.
 
-    With C = RᵀR, Tr (Ca Cb)^½ is the sum of the singular values of Ra Rbᵀ: no matrix square root is taken, and nothing needs to be
-    of full rank.
+    With C = RᵀR, Tr (Ca Cb)^½ is the sum of the singular values of Ra Rbᵀ: no matrix square root is needed, and nothing
+    has to be of full rank.
     """
     left, overlap, right = np.linalg.svd(a.root @ b.root.T, full_matrices=False)
     return Distance(a, b, left, overlap, right)
 
 
 def frechet_distance(a: Rows, b: Rows) -> float:
-    """The Fréchet distance between features [N,D] and [M,D]."""
+    """Compute the Fréchet distance between features [N,D] and [M,D]."""
     return distance(gaussian(a), gaussian(b)).value
 
 
 def standard_error(found: Distance, a: Rows, b: Rows | None) -> float:
-    """Standard error of a Fréchet distance by the infinitesimal jackknife (Efron 1982): √(Σ influence²) / N.
+    """Compute the standard error of a Fréchet distance by the infinitesimal jackknife (Efron 1982): √(Σ influence²)/N.
 
-    a: the features [N,D] of `found.a`. b: those of `found.b` where item i of both belongs together, so that they are drawn
-    together; None for a reference that is taken as it is. Where both sets are of one distribution, so that the distance is all
-    chance, it is too large by up to √2.
+    a: the features [N,D] of `found.a`. b: those of `found.b` if item i of both belong together, so that they are
+    sampled together; None for a reference that is considered fixed. If both sets have the same distribution, so that
+    the distance is pure chance, the error is too large by up to √2.
     """
     influence = found.influence(a)
     if b is not None:

@@ -1,7 +1,7 @@
-"""The Inception network of 2015 as clean-fid loads it in each of its three modes, giving in one pass all that scores need.
+"""The Inception network of 2015 as clean-fid loads it in each of its three modes, with all outputs from one pass.
 
-Features are those of the last pooling layer (`pool_3`), 2048 numbers. The spatial features are the first 7 channels of `mixed_6/conv`,
-17 x 17 each, as in the evaluation code of Dhariwal & Nichol 2021.
+Features are those of the last pooling layer (`pool_3`), 2048 numbers. The spatial features are the first 7 channels of
+`mixed_6/conv`, 17 x 17 each, as in the evaluation code of Dhariwal & Nichol 2021.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,17 +21,18 @@ from torch import Tensor, nn
 from palette.errors import DataError
 
 SIDE = 299
-"""Of the images that the network takes, in pixels."""
+"""Side of the network's input images in pixels."""
 SPATIAL = 7
-"""Channels that count as spatial features."""
+"""Number of channels used as spatial features."""
 
 
 class Inception(nn.Module):
-    """Images float32 [B,3,H,W] in [0,255] → features [B,2048], spatial features [B,7*17*17] or None, class probabilities [B,1008].
+    """Network: images float32 [B,3,H,W] in [0,255] → features, spatial features, class probabilities.
 
-    before, mixed, after: the layers, `mixed` being the block whose 1 x 1 convolution `spatial` gives the spatial features; None leaves
-    them out. normalize: [0,255] → what the layers take. classes: weights [1008,2048]; the Inception Score's softmax has no bias
-    (Salimans et al. 2016).
+    Features are [B,2048], spatial features [B,7*17*17] or None, class probabilities [B,1008].
+    before, mixed, after: the layers; `mixed` is the block whose 1 x 1 convolution `spatial` gives the spatial features,
+    or None without them. normalize: converts [0,255] to the input range of the layers. classes: weights [1008,2048];
+    the Inception Score's softmax has no bias (Salimans et al. 2016).
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class Made:
 
 
 def torchscript(path: Path, mode: str) -> Made:
-    """The network of NVIDIA's file; mode: `clean` or `legacy_tensorflow`. Raises DataError for a file of another make."""
+    """Load the network from NVIDIA's file; mode: `clean` or `legacy_tensorflow`.
+
+    Raises DataError for a different file.
+    """
     try:
         whole = InceptionV3W(str(path.parent), download=False, resize_inside=mode == "legacy_tensorflow").eval()
         layers, classes = whole.base.layers, whole.base.output.weight
@@ -76,7 +80,7 @@ def torchscript(path: Path, mode: str) -> Made:
 
 
 def _taken_apart(layers: nn.Module, normalize: Callable[[Tensor], Tensor], classes: Tensor) -> Inception | None:
-    """The network from its layers, in their order; None if the one with the spatial features is not found."""
+    """Build the network from its layers, in their order; None if the layer with the spatial features is not found."""
     chain = dict(layers.named_children())
     names = list(chain)
     if "mixed_6" not in names or not hasattr(layers.mixed_6, "conv"):
@@ -88,13 +92,13 @@ def _taken_apart(layers: nn.Module, normalize: Callable[[Tensor], Tensor], class
 
 
 def _in_one(whole: nn.Module, classes: Tensor) -> Inception:
-    """The network as clean-fid calls it, which gives no spatial features."""
+    """Wrap the network as clean-fid calls it, without spatial features."""
     return Inception(whole, nn.Identity(), nn.Identity(), None, nn.Identity(), classes)
 
 
 @torch.no_grad()
 def _agree(network: Inception, whole: nn.Module) -> bool:
-    """Whether a network that was put together from layers does what clean-fid's does, on an image of noise."""
+    """Return whether a network built from layers gives the same features as clean-fid's, on an image of noise."""
     side = 100 if whole.resize_inside else SIDE
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 255
     expected = whole(image)
@@ -106,13 +110,16 @@ def _centered(images: Tensor) -> Tensor:
 
 
 def _tensorflow(images: Tensor) -> Tensor:
-    """TensorFlow 1's bilinear resize, whose pixel i of 299 lies at i H / 299 of the image: no centers, no anti-aliasing."""
+    """Resize bilinearly as TensorFlow 1 does: pixel i of 299 is at i H / 299 of the image.
+
+    No centers, no anti-aliasing.
+    """
     rows, columns = (_bilinear(side).to(images.device) for side in images.shape[2:])
     return _centered(rows @ images @ columns.T)
 
 
 def _bilinear(side: int) -> Tensor:
-    """Weights float32 [299,side] of the pixels of a line of `side` pixels."""
+    """Return weights float32 [299,side] of the pixels of a line of `side` pixels."""
     place = torch.arange(SIDE, dtype=torch.float64) * side / SIDE
     left = place.floor().long().clamp(max=side - 1)
     share = place - left
@@ -123,8 +130,8 @@ def _bilinear(side: int) -> Tensor:
 
 
 def legacy_pytorch(state: dict[str, Tensor]) -> Made:
-    """The network of pytorch-fid's file. Raises DataError for the tensors of another."""
-    from cleanfid import inception_pytorch  # here, for its import takes seconds
+    """Build the network from the tensors of pytorch-fid's file. Raises DataError for tensors of a different network."""
+    from cleanfid import inception_pytorch  # here because its import takes seconds
 
     try:
         with _loading(inception_pytorch, state):
@@ -146,7 +153,7 @@ def _unit(images: Tensor) -> Tensor:
 
 @contextmanager
 def _loading(module: ModuleType, state: dict[str, Tensor]) -> Iterator[None]:
-    """Let clean-fid's module take these tensors where it would download them."""
+    """Make clean-fid's module use these tensors instead of downloading them."""
     original = module.load_state_dict_from_url
     module.load_state_dict_from_url = lambda *_, **__: state  # type: ignore[attr-defined]
     try:

@@ -1,4 +1,4 @@
-"""The scores: each a function of what was measured, with how it is named, read and printed. A new score is a row of METRICS."""
+"""The scores: each a function of the measurements, with its name and display. To add a score, add a row of METRICS."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,10 +27,11 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one extractor measured on N images (see `features.measure`), in memory or on disk; a score that lacks its array is left out.
+    """Measurements of one extractor on N images (see `features.measure`), in memory or on disk.
 
-    own: the images. originals: the images that they should resemble, item by item. reference: the set that they are compared with as
-    a whole; None: the originals. known: the statistics of the set that is compared with; None: they are computed.
+    A score whose array is missing is left out. own: the images. originals: the corresponding originals, item by item.
+    reference: the set that the images are compared with as a whole; None: the originals. known: the statistics of that
+    set, or None to compute them.
     """
 
     own: Arrays
@@ -44,12 +45,12 @@ class Measured:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Those of the set that is compared with."""
+        """Statistics of the reference set."""
         return summarize(self.against) if self.known is None else self.known
 
     @property
     def paired(self) -> bool:
-        """True if item i of the set compared with is the original of image i, also where that set has a name of its own."""
+        """True if item i of the reference set is the original of image i, also if that set has a separate name."""
         return self.reference is None or np.array_equal(self.own["item"], self.reference["item"])
 
 
@@ -59,7 +60,7 @@ class Settings:
 
     is_splits: int = 10
     bootstrap: int = 200
-    """Resamples of a mean; 0 leaves out all intervals."""
+    """Resamples of a mean; 0 disables all intervals."""
     pd: Literal["euclidean", "squared"] = "euclidean"
 
 
@@ -75,10 +76,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """How a score is made, named and read."""
+    """Definition of a score: how it is computed, named and interpreted."""
 
     function: Callable[[Measured, Settings], Score | None]
-    """None: it cannot be measured here."""
+    """Returns None if the score cannot be computed from the measurements."""
     label: str
     better: Literal["lower", "higher", "reference"]
     """`reference`: the closer to the originals' value, the better."""
@@ -86,22 +87,22 @@ class Metric:
     """Decimals to print."""
     about: str
     network: bool = True
-    """Whether it depends on the feature network, which then stands in its name."""
+    """True if the score depends on the feature network, which is then part of its name."""
 
 
 FEW = 30
-"""Images from which on a mean over images is trusted."""
+"""Minimum number of images for a reliable mean over images."""
 NEIGHBORHOOD = 1000
-"""Images from which on precision and recall are trusted: of fewer, the balls that make up a manifold are wide."""
+"""Minimum number of images for reliable precision and recall: with fewer, the balls that form a manifold are wide."""
 
 
 def fd(measured: Measured, settings: Settings) -> Score | None:
-    """Fréchet distance to the reference."""
+    """Compute the Fréchet distance to the reference."""
     return _frechet("features", measured, settings)
 
 
 def sfid(measured: Measured, settings: Settings) -> Score | None:
-    """Fréchet distance of the spatial features."""
+    """Compute the Fréchet distance of the spatial features."""
     return _frechet("spatial", measured, settings)
 
 
@@ -116,11 +117,11 @@ def _frechet(name: str, measured: Measured, settings: Settings) -> Score | None:
         interval = normal(found.value, error, least=0.0)
     return Score(
         found.value, interval, len(own), enough=len(own) >= 2 * own.shape[1]
-    )  # covariances of full rank, with a margin
+    )  # enough for covariances of full rank, with a margin
 
 
 def kid(measured: Measured, settings: Settings) -> Score | None:
-    """Kernel distance to the reference."""
+    """Compute the kernel distance to the reference."""
     if "features" not in measured.own:
         return None
     own, against = measured.own["features"], measured.against["features"]
@@ -131,7 +132,7 @@ def kid(measured: Measured, settings: Settings) -> Score | None:
 
 
 def inception(measured: Measured, settings: Settings) -> Score | None:
-    """Inception Score."""
+    """Compute the Inception Score."""
     if "probabilities" not in measured.own:
         return None
     probabilities = measured.own["probabilities"]
@@ -142,17 +143,20 @@ def inception(measured: Measured, settings: Settings) -> Score | None:
 
 
 def ca(measured: Measured, settings: Settings) -> Score | None:
-    """Classification accuracy, in percent."""
+    """Compute the classification accuracy in percent."""
     return _mean(measured.own.get("correct"), settings, scale=100.0)
 
 
 def pd(measured: Measured, settings: Settings) -> Score | None:
-    """Perceptual distance, mean over images."""
+    """Compute the perceptual distance, mean over images."""
     return _mean(perceptual_distances(measured, settings), settings)
 
 
 def perceptual_distances(measured: Measured, settings: Settings) -> Floats | None:
-    """Euclidean distance between the features of each output and of its original, or its square: [N]; None without features."""
+    """Return the Euclidean distance between the features of each output and its original, or its square: [N].
+
+    None without features.
+    """
     if "features" not in measured.own:
         return None
     own, originals = measured.own["features"], measured.originals["features"]
@@ -161,12 +165,12 @@ def perceptual_distances(measured: Measured, settings: Settings) -> Floats | Non
 
 
 def precision(measured: Measured, settings: Settings) -> Score | None:
-    """Share of the outputs that lie in the manifold of the reference."""
+    """Compute the fraction of the outputs that lie in the manifold of the reference."""
     return _manifold(measured.own, measured.against, settings, measured.statistics.neighborhoods)
 
 
 def recall(measured: Measured, settings: Settings) -> Score | None:
-    """Share of the reference that lies in the manifold of the outputs."""
+    """Compute the fraction of the reference that lies in the manifold of the outputs."""
     return _manifold(measured.against, measured.own, settings)
 
 
@@ -178,18 +182,18 @@ def _manifold(points: Arrays, manifold: Arrays, settings: Settings, radii: Float
 
 
 def chroma_ratio(measured: Measured, settings: Settings) -> Score | None:
-    """Mean chroma over the originals' mean chroma; None for gray originals."""
+    """Compute the mean chroma divided by the originals' mean chroma; None for gray originals."""
     reference = measured.originals["chroma"].mean() if "chroma" in measured.own else 0.0
     return _mean(measured.own["chroma"] / reference, settings) if reference > 0 else None
 
 
 def of_images(name: str) -> Callable[[Measured, Settings], Score | None]:
-    """The mean of what was measured on each image under this name; infinite if one is."""
+    """Return a score: the mean of the per-image measurements of this name; infinite if one is."""
     return lambda measured, settings: _mean(measured.own.get(name), settings)
 
 
 def of_draws(name: str) -> Callable[[Measured, Settings], Score | None]:
-    """The mean over inputs of the mean over pairs of draws. One image is one input."""
+    """Return a score: the mean over inputs of the mean over pairs of draws. One image is one input."""
 
     def function(measured: Measured, settings: Settings) -> Score | None:
         pairs = measured.own.get(f"diversity-{name}")
@@ -297,16 +301,17 @@ METRICS: dict[str, Metric] = {
         chroma_ratio, "chroma ratio", "reference", 2, "mean chroma over the originals' mean chroma", network=False
     ),
 }
-"""Name → score. Names with a feature network get its name too: see `name_and_label`."""
+"""Name → score. Names of scores with a feature network get its name appended: see `name_and_label`."""
 
 PROPER = {"fd": ("fid", "FID")}
-"""Names that a score has only with the Inception network through clean-fid."""
+"""Names that a score has only with clean-fid's Inception network."""
 
 
 def name_and_label(name: str, extractor: str) -> tuple[str, str]:
-    """How score `name` is called with a feature network: (`fid`, `FID`) with inception, (`fd-dinov2`, `FD-DINOv2`) with dinov2.
+    """Return the name and label of score `name` with a feature network.
 
-    The legacy modes of clean-fid are FID too: (`fid-legacy-pytorch`, `FID-legacy-pytorch`).
+    (`fid`, `FID`) with inception, (`fd-dinov2`, `FD-DINOv2`) with dinov2. The legacy modes of clean-fid are FID too:
+    (`fid-legacy-pytorch`, `FID-legacy-pytorch`).
     """
     metric = METRICS[name]
     if not metric.network:
@@ -320,9 +325,10 @@ def name_and_label(name: str, extractor: str) -> tuple[str, str]:
 
 
 def score(measured: Measured, extractor: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """All scores that this extractor gives, as they stand in `scores.json`.
+    """Return all scores that this extractor supports, in the format of `scores.json`.
 
-    value is null where it is infinite; low and high are null without an interval; `small` marks too few images for trust.
+    value is null if it is infinite; low and high are null without an interval; `small` marks too few images for a
+    reliable score.
     """
     entries = {}
     for name, metric in METRICS.items():

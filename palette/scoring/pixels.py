@@ -1,4 +1,4 @@
-"""Measures of single images that need no network: PSNR, SSIM, chroma."""
+"""Measures of single images without a network: PSNR, SSIM, chroma."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,14 @@ CR = np.array([0.5, -0.418688, -0.081312])
 
 
 def psnr(output: Image, original: Image) -> float:
-    """Peak signal-to-noise ratio in dB of two images uint8 [H,W,3]; infinite if they are equal."""
+    """Compute the peak signal-to-noise ratio in dB of two images uint8 [H,W,3]; infinite if they are equal."""
     if np.array_equal(output, original):
         return float("inf")
     return float(peak_signal_noise_ratio(original, output, data_range=255))
 
 
 def ssim(output: Image, original: Image) -> float:
-    """Structural similarity (Wang et al. 2004) of two images uint8 [H,W,3], mean over the channels; 1 if they are equal."""
+    """Compute SSIM (Wang et al. 2004) of two images uint8 [H,W,3], mean over the channels; 1 if they are equal."""
     if np.array_equal(output, original):
         return 1.0
     window = (
@@ -32,6 +32,9 @@ def ssim(output: Image, original: Image) -> float:
 
 
 def chroma(image: Image) -> float:
-    """Mean over the pixels of √(Cb² + Cr²), in BT.601's YCbCr on [0,255] with Cb and Cr centered on 0. A grayscale image has 0."""
+    """Compute the mean over the pixels of √(Cb² + Cr²), in BT.601's YCbCr on [0,255] with Cb and Cr centered on 0.
+
+    A grayscale image has 0.
+    """
     pixels = image.astype(np.float64)
     return float(np.hypot(pixels @ CB, pixels @ CR).mean())

@@ -1,6 +1,6 @@
-"""What the scores need to know of the set that images are compared with, beside its features: once for all rows.
+"""Statistics of the reference set, besides its features, that the scores need: computed once for all rows.
 
-Each part costs as much as all the rest of a row's scores, and the same set stands behind many rows.
+Each part costs as much as all other scores of a row, and many rows share the same reference.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,16 @@ from palette.scoring.frechet import Gaussian, gaussian
 from palette.scoring.statistics import Floats, kernels_within, neighborhoods
 
 NORMAL = ("features", "spatial")
-"""Arrays of which there is a Gaussian."""
+"""Arrays that are summarized by a Gaussian."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of N images: the normal distributions of what is in NORMAL; the kernels between the images of each pair of the jackknife's
-    groups [G,G], each image's with itself left out; the squared distance of each image to its k-th neighbor [N].
+    """Statistics of N images.
+
+    gaussians: the normal distributions of the arrays in NORMAL. kernels: summed between the images of each pair of the
+    jackknife's groups [G,G], without those of an image with itself. neighborhoods: squared distance of each image to
+    its k-th neighbor [N].
     """
 
     count: int
@@ -34,7 +37,7 @@ class Statistics:
 
 
 def summarize(arrays: Mapping[str, npt.NDArray[Any]]) -> Statistics:
-    """The statistics of a set of measured images (see `features.measure`); those of arrays that are not there are empty."""
+    """Return the statistics of a set of measured images (see `features.measure`); empty for missing arrays."""
     gaussians = {name: gaussian(arrays[name]) for name in NORMAL if name in arrays}
     count, empty = len(next(iter(arrays.values()))), np.empty(0)
     if "features" not in arrays:
@@ -52,7 +55,7 @@ def save(path: Path, found: Statistics) -> None:
 
 
 def load(path: Path) -> Statistics:
-    """What `save` wrote. Raises DataError for another file."""
+    """Load a file written by `save`. Raises DataError for any other file."""
     try:
         with np.load(path, allow_pickle=False) as file:
             parts, count = dict(file), int(file["count"])

@@ -1,8 +1,8 @@
 """Kernel distance, Inception Score, precision and recall of sets of images, and 95 % intervals. NumPy only.
 
-Features may lie on disk: they are read block by block, and memory does not grow with the number of images.
-A mean over images gets a bootstrap interval. A statistic of the whole set gets a jackknife interval: resampling with repetition would
-bias a distance between sets, leaving images out does not.
+Features may be on disk: they are read block by block, and memory does not grow with the number of images.
+A mean over images gets a bootstrap interval. A statistic of the whole set gets a jackknife interval: resampling with
+repetition would bias a distance between sets, leaving images out does not.
 """
 
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ NEIGHBORS = 3
 Z95 = 1.959964
 """Half-width of a 95 % interval in standard errors."""
 T95 = 2.093024
-"""Half-width where the error itself is estimated from GROUPS groups: Student's distribution with GROUPS - 1 degrees of freedom."""
+"""Half-width where the error is estimated from GROUPS groups: Student's distribution, GROUPS - 1 degrees of freedom."""
 BLOCK = 2048
 """Images in memory at a time."""
 
 
 def _blocks(rows: Rows) -> Iterator[tuple[slice, Floats]]:
-    """Rows [N,D] as float64, BLOCK at a time, and where they are."""
+    """Yield rows [N,D] as float64, BLOCK at a time, with their positions."""
     for start in range(0, len(rows), BLOCK):
         place = slice(start, min(start + BLOCK, len(rows)))
         yield place, rows[place].astype(np.float64)
@@ -41,19 +41,20 @@ def _blocks(rows: Rows) -> Iterator[tuple[slice, Floats]]:
 
 
 def kernel_distance(a: Rows, b: Rows) -> float:
-    """KID (Bińkowski et al. 2018): unbiased squared MMD of features [N,D] and [M,D] under the kernel (x·y/D + 1)³, over all images.
+    """Compute KID (Bińkowski et al. 2018): unbiased squared MMD of features [N,D] and [M,D], kernel (x·y/D + 1)³.
 
-    Clean-fid's `kernel_distance` for one subset of all images; its mean over subsets of 1000 estimates the same, less exactly.
+    All images are used. This is clean-fid's `kernel_distance` for one subset of all images; its mean over subsets of
+    1000 estimates the same value less precisely.
     """
     return kernel_sums(a, b).distance
 
 
 @dataclass(frozen=True)
 class KernelSums:
-    """Σ (x·y/D + 1)³ over the images of each pair of the jackknife's groups, from which KID and its standard error follow.
+    """Σ (x·y/D + 1)³ over the images of each pair of the jackknife's groups: the basis of KID and its standard error.
 
-    No image is compared with itself and, in paired sets, no output with its own original: they resemble each other by design, and
-    the distance would be too small.
+    No image is compared with itself and, in paired sets, no output with its own original: they resemble each other by
+    design, and the distance would be too small.
     """
 
     within_a: Floats
@@ -73,17 +74,20 @@ class KernelSums:
         return self._over(np.ones_like(self.sizes_a), np.ones_like(self.sizes_b))
 
     def _over(self, u: Floats, v: Floats) -> float:
-        """KID over the groups that are 1 in u [G] and v [H]."""
+        """Compute KID over the groups that are 1 in u [G] and v [H]."""
         n, m = u @ self.sizes_a, v @ self.sizes_b
         within = u @ self.within_a @ u / (n * (n - 1)) + v @ self.within_b @ v / (m * (m - 1))
         return float(within - 2 * (u @ self.across @ v) / (n * (m - self.paired)))
 
     @property
     def standard_error(self) -> float | None:
-        """The jackknife's, over the groups of both sets; paired images are left out together. None with too few images.
+        """Jackknife standard error over the groups of both sets, or None with too few images.
 
-        The jackknife counts the interaction between images twice (Efron & Stein 1981), and of equal distributions there is nothing
-        else. So it is taken off once, as it shows in the pairs of groups. It is at most half of the jackknife's variance.
+        Paired images are left out together.
+
+        The jackknife counts the interaction between images twice (Efron & Stein 1981), and with equal distributions
+        there is nothing else. It is therefore subtracted once, as estimated from the pairs of groups, up to half of the
+        jackknife's variance.
         """
         if min(len(self.sizes_a), len(self.sizes_b)) < GROUPS:
             return None
@@ -103,7 +107,7 @@ class KernelSums:
 
 
 def _interaction(sums: Floats) -> float:
-    """Sum of squares of what the means of rows and columns leave of a matrix [G,G]."""
+    """Return the sum of squares of a matrix [G,G] after the means of rows and columns are subtracted."""
     centered = sums - sums.mean(0)
     return float(np.sum((centered - centered.mean(1)[:, None]) ** 2))
 
@@ -125,19 +129,25 @@ def kernel_sums(a: Rows, b: Rows, paired: bool = False, within_b: Floats | None 
 
 
 def kernels_within(rows: Rows) -> Floats:
-    """Σ (x·y/D + 1)³ over the images [N,D] of each pair of the jackknife's groups, but for those of an image and itself: [G,G]."""
+    """Sum (x·y/D + 1)³ over the images [N,D] of each pair of the jackknife's groups: [G,G].
+
+    The term of each image with itself is left out.
+    """
     groups = _groups_or_one(len(rows))
     return _kernels(rows, rows, groups, groups, skip_own=True)
 
 
 def _groups_or_one(count: int) -> Indices:
-    """The jackknife's groups, or one group of all images where they are too few."""
+    """Return the jackknife's groups, or one group of all images if they are too few."""
     groups = jackknife_groups(count)
     return np.zeros(count, np.int64) if groups is None else groups
 
 
 def _kernels(x: Rows, y: Rows, of_x: Indices, of_y: Indices, skip_own: bool) -> Floats:
-    """Σ (x·y/D + 1)³ over the images of each pair of groups: [G,H]. skip_own: leave out image i of x with image i of y."""
+    """Sum (x·y/D + 1)³ over the images of each pair of groups: [G,H].
+
+    skip_own: leave out image i of x with image i of y.
+    """
     sums = np.zeros((of_x.max() + 1, of_y.max() + 1))
     for rows, some in _blocks(x):
         for columns, others in _blocks(y):
@@ -149,7 +159,7 @@ def _kernels(x: Rows, y: Rows, of_x: Indices, of_y: Indices, skip_own: bool) -> 
 
 
 def _members(group: Indices, groups: int) -> Floats:
-    """1 where image i is in group g: [G,N]."""
+    """Return a matrix [G,N] that is 1 where image i is in group g."""
     members: Floats = np.equal(group, np.arange(groups)[:, None]).astype(np.float64)
     return members
 
@@ -158,7 +168,7 @@ def _members(group: Indices, groups: int) -> Floats:
 
 
 def inception_score(probabilities: Rows, splits: int) -> float:
-    """exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), mean over `splits` parts of class probabilities [N,K], drawn once at random.
+    """Compute exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), mean over `splits` random parts of probabilities [N,K].
 
     At most N parts; with fewer images per part than classes it is far too low.
     """
@@ -166,9 +176,9 @@ def inception_score(probabilities: Rows, splits: int) -> float:
 
 
 def inception_scores(probabilities: Rows, splits: int, groups: Indices | None) -> list[float]:
-    """The Inception Score over all images, then without each group; every image stays in its split.
+    """Compute the Inception Score over all images, then without each group; every image stays in its split.
 
-    groups: of each image the number of its group [N]; None without groups.
+    groups: the group number of each image [N]; None without groups.
     """
     count = len(probabilities)
     of_split = np.empty(count, np.int64)
@@ -198,14 +208,14 @@ def inception_scores(probabilities: Rows, splits: int, groups: Indices | None) -
 
 
 def _score(sums: Floats, negentropy: Floats, count: Floats) -> float:
-    """exp of the mean KL divergence from the mean probabilities, mean over the splits that have images."""
+    """Compute exp of the mean KL divergence from the mean probabilities, mean over the splits that have images."""
     kept = count > 0
     mean = sums[kept] / count[kept, None]
     return float(np.exp(negentropy[kept] / count[kept] - _negentropy(mean)).mean())
 
 
 def _negentropy(p: Floats) -> Floats:
-    """Σ p log p of each row; 0 log 0 = 0, and rounding below 0 counts as 0."""
+    """Compute Σ p log p of each row; 0 log 0 = 0, and rounding below 0 counts as 0."""
     summed: Floats = np.sum(p * np.log(np.maximum(p, np.finfo(np.float64).tiny)), axis=1)
     return summed
 
@@ -214,11 +224,11 @@ def _negentropy(p: Floats) -> Floats:
 
 
 def inside(x: Rows, manifold: Rows, radii: Floats | None = None) -> npt.NDArray[np.bool_]:
-    """Which of the features x [N,D] lie in the manifold of other features [M,D] (Kynkäänniemi et al. 2019): [N].
+    """Return which of the features x [N,D] lie in the manifold of other features [M,D]: [N] (Kynkäänniemi et al. 2019).
 
-    The manifold is the union of balls around those features, each as wide as the distance to its NEIGHBORS-th neighbor. With x the
-    outputs and the manifold of the originals the mean is precision; the other way round it is recall. radii: the manifold's
-    `neighborhoods`, if they are known.
+    The manifold is the union of balls around those features, with the distance to the NEIGHBORS-th neighbor as radius.
+    For outputs x and the originals' manifold the mean is precision; the other way round it is recall. radii: the
+    manifold's `neighborhoods`, if they are known.
     """
     radii = neighborhoods(manifold) if radii is None else radii
     found = np.zeros(len(x), bool)
@@ -229,8 +239,11 @@ def inside(x: Rows, manifold: Rows, radii: Floats | None = None) -> npt.NDArray[
 
 
 def neighborhoods(rows: Rows) -> Floats:
-    """Squared distance of each feature [N,D] to its NEIGHBORS-th neighbor: [N]. Of fewer features, to the last."""
-    nearest = min(NEIGHBORS + 1, len(rows))  # each is its own nearest
+    """Compute the squared distance of each feature [N,D] to its NEIGHBORS-th neighbor: [N].
+
+    With fewer features, to the last.
+    """
+    nearest = min(NEIGHBORS + 1, len(rows))  # each is its own nearest neighbor
     radii = np.empty(len(rows))
     for place, some in _blocks(rows):
         best = np.full((len(some), 0), np.inf)
@@ -242,7 +255,7 @@ def neighborhoods(rows: Rows) -> Floats:
 
 
 def _squared(x: Floats, y: Floats) -> Floats:
-    """Squared distances of features [N,D] and [M,D]: [N,M]."""
+    """Compute the squared distances between features [N,D] and [M,D]: [N,M]."""
     products = x @ y.T
     products *= -2
     products += np.sum(x**2, 1)[:, None]
@@ -254,7 +267,10 @@ def _squared(x: Floats, y: Floats) -> Floats:
 
 
 def jackknife_groups(count: int) -> Indices | None:
-    """Of each of `count` images the number of its group: GROUPS random groups of about equal size; None if they would be too small."""
+    """Return the group number of each of `count` images: GROUPS random groups of about equal size.
+
+    None if they would be too small.
+    """
     if count < 2 * GROUPS:
         return None
     groups = np.empty(count, np.int64)
@@ -263,23 +279,32 @@ def jackknife_groups(count: int) -> Indices | None:
 
 
 def jackknife(values: list[float]) -> tuple[float, float] | None:
-    """The 95 % interval, not below 0, of `values[0]` (all images) from `values[1:]` (without each group). None without groups."""
+    """Return the 95 % interval, not below 0, of `values[0]` (all images) from `values[1:]` (without each group).
+
+    None without groups.
+    """
     value, without = values[0], values[1:]
     return normal(value, np.sqrt(_jackknife_variance(without)), least=0.0) if without else None
 
 
 def _jackknife_variance(without: list[float]) -> float:
-    """(G-1)/G Σ (θg - mean θ)² of a statistic without each of G groups (Efron & Stein 1981, for groups)."""
+    """Compute (G-1)/G Σ (θg - mean θ)² of a statistic without each of G groups (Efron & Stein 1981, for groups)."""
     return float((len(without) - 1) * np.var(without))
 
 
 def normal(value: float, error: float, least: float = -np.inf, width: float = Z95) -> tuple[float, float]:
-    """The 95 % interval of `value` with a standard error: ± `width` of them. least: the smallest that the statistic can be."""
+    """Return the 95 % interval of `value`: ± `width` standard errors.
+
+    least: smallest possible value of the statistic.
+    """
     return max(value - width * error, least), value + width * error
 
 
 def bootstrap(values: Floats, resamples: int) -> tuple[float, float] | None:
-    """The percentile 95 % interval of the mean of `values` [N], seeded. None without resamples, or if a value is infinite."""
+    """Return the 95 % percentile interval of the mean of `values` [N], seeded.
+
+    None without resamples, or if a value is infinite.
+    """
     if not resamples or not np.isfinite(values).all():
         return None
     rng = generator(0, "bootstrap")

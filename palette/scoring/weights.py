@@ -1,4 +1,4 @@
-"""Pretrained weights: which files are known, where they come from, where they are looked for. Imports no torch, so that a plan is quick."""
+"""Pretrained weights: known files, their sources and their folder. Imports no torch, so that planning is fast."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from palette.system.download import Remote, download
 from palette.system.files import sha256
 
 VARIABLE = "PALETTE_WEIGHTS"
-"""Environment variable that names the folder of weights."""
+"""Environment variable with the folder of weights."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Weights:
     url: str
     sha256: str
     about: str
-    """What it is and what it is for."""
+    """Description and purpose."""
 
 
 _INCEPTION = Weights(
@@ -68,16 +68,16 @@ WEIGHTS: dict[str, Weights] = {
 
 
 def folder_of(folder: Path | None) -> Path | None:
-    """The folder of weights: the given one, else that of the environment variable, else None."""
+    """Return the folder of weights: the given one, else that of the environment variable, else None."""
     named = os.environ.get(VARIABLE)
     return folder or (Path(named) if named else None)
 
 
 def locate(folder: Path | None, name: str, download: bool = False) -> Path:
-    """The path of the weights file of extractor `name`: where it is, or with `download` where it will be.
+    """Return the path of the weights file of extractor `name`: where it is, or with `download` where it will be.
 
-    folder: where to look; None means the environment variable PALETTE_WEIGHTS. Only looks whether the file is there: `verify` reads
-    it, `fetch` gets it. Raises ConfigError naming file, URL, hash, folder and variable.
+    folder: where to look; None means the environment variable PALETTE_WEIGHTS. Only checks if the file exists: `verify`
+    reads it, `fetch` downloads it. Raises ConfigError naming file, URL, hash, folder and variable.
     """
     weights, folder = WEIGHTS[name], folder_of(folder)
     if folder is None:
@@ -89,7 +89,7 @@ def locate(folder: Path | None, name: str, download: bool = False) -> Path:
 
 
 def missing(weights: Weights, problem: str) -> str:
-    """The text for a user who lacks a file: what, where from, where to."""
+    """Return the message for a user who lacks a file: which file, where to get it, where to put it."""
     return (
         f"extractor weights: {problem}. Needed: {weights.file} ({weights.about}).\n"
         f"  Get it from {weights.url}\n"
@@ -109,9 +109,12 @@ def verify(path: Path, expected: str) -> None:
 
 
 def fetch(weights: Weights, path: Path) -> None:
-    """Download a file of weights to `path`, unless it is there. Jobs that need the same file wait for the one that gets it.
+    """Download a file of weights to `path`, unless it exists.
 
-    It is checked under another name and then renamed: a broken download is never mistaken for the file. Raises DataError.
+    Jobs that need the same file wait for the one that downloads it.
+
+    The download is verified under another name and then renamed: an incomplete download is never mistaken for the file.
+    Raises DataError.
     """
     about = missing(weights, "the download failed")
     download(Remote(weights.file, (weights.url,), sha256=weights.sha256, about=about), path)

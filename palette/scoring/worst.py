@@ -1,4 +1,4 @@
-"""The test images that a row does worst on."""
+"""The test images with the worst results of a row."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,19 +9,22 @@ from palette.scoring.frechet import Floats
 from palette.scoring.metrics import METRICS, Measured, Settings, name_and_label, perceptual_distances
 
 DISTANCES = ("pd", "lpips", "ms-ssim", "psnr")
-"""What is worst is told by the first of these that there is."""
+"""The worst images are chosen by the first of these metrics that was measured."""
 KEPT = 32
-"""Images that are named: as many as a figure shows at most."""
+"""Number of images to list: the most that a figure shows."""
 
 
 def rankings(measured: Measured, extractor: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """By each of DISTANCES that this extractor gives: the score's name, and numbers and values of its worst images, worst first."""
+    """Return a ranking by each of DISTANCES that this extractor gives.
+
+    Each has the score's name, and the numbers and values of its worst images, worst first.
+    """
     found = {metric: _values(metric, measured, settings) for metric in DISTANCES}
     return {metric: _entry(metric, extractor, values) for metric, values in found.items() if values is not None}
 
 
 def first(ranked: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """The ranking by which the worst images are told."""
+    """Return the ranking that determines the worst images."""
     return next((ranked[metric] for metric in DISTANCES if metric in ranked), None)
 
 

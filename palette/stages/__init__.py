@@ -1,7 +1,7 @@
-"""One file for each kind of stage: its spec, what it writes, what it asks of a cluster, and `run`.
+"""One module for each kind of stage: its spec, what it writes, its usual resources on a cluster, and `run`.
 
-The spec is all that the result of a stage depends on, and nothing else. A stage reads its spec and its parents' files and writes
-its own folder, `results/<kind>/<name>-<hash>/`. The hash covers every field except `name` and `runtime`; the parents enter with
-their own hashes. So a changed option, a changed line of engine code or a changed parent gives another folder, and what is on disk
-under a name is always what that name says.
+The spec is all that the result of a stage depends on, and nothing else. A stage reads its spec and its parents' files
+and writes its own folder, `results/<kind>/<name>-<hash>/`. The hash covers every field except `name` and `runtime`;
+parents enter with their own hashes. So a changed option, a changed line of engine code or a changed parent leads to
+another folder, and the content of a folder is always what its name says.
 """

@@ -1,4 +1,4 @@
-"""What all specs are made of."""
+"""Base classes of all specs."""
 
 import hashlib
 import json
@@ -19,49 +19,49 @@ Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def digest(content: dict[str, Any]) -> str:
-    """Return ten hex digits over JSON values."""
+    """Return ten hex digits of a hash of JSON values."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
 class Runtime(Options):
-    """How a stage is run. Changes no result, so it is outside the hash."""
+    """Options of how a stage is run. They change no result, so the hash does not cover them."""
 
     threads: int = 1
     """CPU cores."""
     gpus: int = 0
     """GPUs."""
     weights: Path | None = None
-    """Where pretrained weights were found when the plan was made."""
+    """Path of pretrained weights, as found when the plan was made."""
 
 
 class Usual(NamedTuple):
-    """What a job asks of a cluster where the config says nothing else."""
+    """Resources that a job requests from a cluster if the config says nothing else."""
 
     memory_gb: float
-    """Of `train`, for each GPU."""
+    """Memory in GB; for `train`, per GPU."""
     hours: float
 
 
 class Spec(Options):
-    """Base of all kinds."""
+    """Base class of all specs."""
 
     kind: ClassVar[str]
     verb: ClassVar[str]
-    """The CLI subcommand that runs it."""
+    """CLI subcommand that runs it."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """The kinds of its parents."""
+    """Kinds of its parents."""
     keeps_old: ClassVar[bool] = True
-    """Whether results of several specs stand side by side, each in a folder with its hash."""
+    """Whether results of several specs exist side by side, each in a folder with its hash."""
     files: ClassVar[tuple[str, ...]] = ()
-    """What its one job writes into its folder, beside the card."""
+    """Files that its single job writes into its folder, besides the card."""
     usual: ClassVar[Usual]
     options: ClassVar[Mapping[str, str]] = {}
-    """Field → where it stands in the config; "" for all others, whose names are the config's."""
+    """Field → its place in the config; "" for all other fields, whose names are those in the config."""
 
     name: str
-    """For people; says which row or dataset this is."""
+    """Readable name, which says which row or dataset this is."""
     engine: str = ""
-    """Fingerprint of the code that runs (`palette/fingerprint.py`)."""
+    """Fingerprint of the code that runs (`palette/stages/fingerprint.py`)."""
     parents: dict[str, str] = Field(default_factory=dict)
     """Role → folder of the stage that it reads, relative to the results folder."""
     runtime: Runtime = Runtime()
@@ -75,45 +75,51 @@ class Spec(Options):
         return digest(self._content(exclude))
 
     def _content(self, exclude: set[str]) -> dict[str, Any]:
-        """What the hash covers."""
+        """Return what the hash covers."""
         return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
 
     @cached_property
     def folder(self) -> str:
-        """Folder of the results, relative to the results folder: `train/photos-jpeg-palette-s0-1a2b3c4d5e`."""
+        """Folder of the stage, relative to the results folder: `train/photos-jpeg-palette-s0-1a2b3c4d5e`."""
         return f"{self.kind}/{self.name}-{self.hash}" if self.keeps_old else self.kind
 
     @cached_property
     def card(self) -> str:
-        """The card of a stage that is one job, relative to the results folder: written last. Shards have cards of their own."""
+        """Card of a stage with a single job, relative to the results folder.
+
+        It is written last. Shards have their own cards.
+        """
         return f"{self.folder}/card.json" if self.keeps_old else f"{self.folder}/card-{self.hash}.json"
 
     @property
     def shards(self) -> list[str]:
-        """Names of the shards; none of a kind that is made by one job."""
+        """Names of the shards; none for a kind with a single job."""
         return []
 
     @property
     def jobs(self) -> list[str | None]:
-        """The shard of each of its jobs; None for the one job of the other kinds."""
+        """Shard of each of its jobs; None for the single job of the other kinds."""
         return [*self.shards] or [None]
 
     @property
     def artifacts(self) -> tuple[str, ...]:
-        """Names of the files that its one job writes before the card."""
+        """Names of the files that its single job writes before the card."""
         return self.files
 
     def written(self, shard: str | None = None) -> list[str]:
-        """What its jobs write, or the job of one shard: paths relative to the results folder, cards last."""
+        """Return the files that all of its jobs write, or the job of one shard; a job's card comes last.
+
+        Paths are relative to the results folder.
+        """
         return [*(f"{self.folder}/{name}" for name in self.artifacts), self.card]
 
     @property
     def cards(self) -> list[str]:
-        """The cards that it leaves."""
+        """Cards that it leaves, relative to the results folder."""
         return [self.card]
 
     def text(self) -> str:
-        """The spec as YAML, in the order of its fields."""
+        """Return the spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
         return str(yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120))
 
@@ -127,17 +133,17 @@ class Spec(Options):
 
 
 class Sharded(Spec):
-    """Base of the kinds that several jobs make, each a shard of the test images."""
+    """Base class of the kinds with several jobs, each for a shard of the test images."""
 
     shard_files: ClassVar[tuple[str, ...]]
-    """What the job of a shard writes, `{shard}` in place of its name; the last is its card."""
+    """Files that the job of a shard writes, with `{shard}` in place of its name; the last is its card."""
     count: int
-    """Test images."""
+    """Number of test images."""
     shard_size: int
 
     @property
     def shards(self) -> list[str]:
-        """`000`, `001`, …"""
+        """Names of the shards: `000`, `001`, …"""
         return [f"{shard:03}" for shard in range(-(-self.count // self.shard_size))]
 
     def written(self, shard: str | None = None) -> list[str]:

@@ -1,6 +1,6 @@
-"""What measures the images of a dataset: a classifier trained here (`photos`), pretrained weights that are checked, or a formula.
+"""Extractor that measures a dataset's images → `extractor.json`.
 
-→ `extractor.json`
+It is a classifier trained here (`photos`), pretrained weights that are checked, or a formula.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,17 @@ from palette.stages.stage import Stage
 
 
 class ExtractorRuntime(Runtime):
-    """Where an extractor's weights come from."""
+    """Runtime options of an extractor: the source of its weights."""
 
     download: bool = False
     """Whether the job may download them to `weights`."""
 
 
 class ExtractorSpec(Spec):
-    """prepare → `extractor.json` and, for photos, `classifier.safetensors`. Those that know no classes need no dataset."""
+    """Extractor: prepare → `extractor.json` and, for `photos`, `classifier.safetensors`.
+
+    Extractors that know no classes need no dataset.
+    """
 
     kind = "extractor"
     verb = "score"
@@ -35,11 +38,11 @@ class ExtractorSpec(Spec):
     extractor: ExtractorKind
     photos: Extractor | None
     sha256: str | None
-    """Of the pretrained weights."""
+    """SHA-256 of the pretrained weights."""
 
 
 def run(stage: Stage[ExtractorSpec]) -> None:
-    """Make, download or check the network, and describe it."""
+    """Train, download or check the network, and describe it."""
     from palette.scoring import extractor_job
 
     extractor_job.run(stage)

@@ -1,4 +1,4 @@
-"""Measure a shard of samples, or of the originals, with an extractor → `shard-000.npz`."""
+"""Features that an extractor measures on a shard of samples, or of the originals → `shard-000.npz`."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -8,7 +8,7 @@ from palette.stages.stage import Stage
 
 
 class FeaturesSpec(Sharded):
-    """extractor, prepare, sample → `shard-000.npz`. Without the parent `sample`, the originals."""
+    """Features: extractor, prepare, sample → `shard-000.npz`. Without the parent `sample`, those of the originals."""
 
     kind = "features"
     verb = "score"
@@ -21,13 +21,13 @@ class FeaturesSpec(Sharded):
         "sample_shard_size": "sample.shard_size",
     }
     sample_shard_size: int
-    """Test images in a shard of the samples, of which a shard of features takes one or several whole ones."""
+    """Test images per shard of samples; a shard of features covers one or several whole ones."""
     pixels: bool
-    """Whether to measure what needs no network too: one of a row's extractors does."""
+    """Whether to measure also what needs no network; one of a row's extractors does."""
 
 
 def run(stage: Stage[FeaturesSpec], shard: int) -> None:
-    """Measure test items `shard * shard_size` up to the next shard."""
+    """Measure the test images of a shard, from number `shard * shard_size` on."""
     from palette.scoring import features_job
 
     features_job.run(stage, shard)

@@ -1,4 +1,4 @@
-"""fetch: where the original images come from, listed in `manifest.jsonl` with the SHA-256 of each."""
+"""Original images of a dataset, listed in `manifest.jsonl` with the SHA-256 of each."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from palette.stages.stage import Stage
 
 
 class FetchSpec(Spec):
-    """→ `images/…` or a listing of the user's folder, in `manifest.jsonl`."""
+    """Fetched dataset → `images/…` or a listing of the user's folder, in `manifest.jsonl`."""
 
     kind = "fetch"
     verb = "fetch"
@@ -21,12 +21,15 @@ class FetchSpec(Spec):
     }
     fetch: Fetch
     known: KnownDataset | None = None
-    """Of a published dataset, what the registry says of it."""
+    """Registry entry of a published dataset; None for others."""
     listing: str | None = None
     """Digest of the user's file names and sizes, so that a new image is noticed."""
 
     def _content(self, exclude: set[str]) -> dict[str, Any]:
-        """A published dataset is what its checksums say: where its files lie and who offers them changes nothing."""
+        """Return what the hash covers.
+
+        A published dataset is identified by its checksums: where its files are and who offers them changes nothing.
+        """
         content = super()._content(exclude)
         if self.known is not None:
             kept = {"reader", "splits", "torchvision", "arguments", "files"}
@@ -38,7 +41,7 @@ class FetchSpec(Spec):
 
 
 def run(stage: Stage[FetchSpec]) -> None:
-    """Write `manifest.jsonl`, and beside it what cannot be read where it lies."""
+    """Write `manifest.jsonl`, and next to it copies of the images that cannot be read in place."""
     from palette.data import fetch
 
     fetch.run(stage)

@@ -1,7 +1,7 @@
-"""Which code a stage runs, as a hash that sees through comments, docstrings and formatting.
+"""Fingerprint of the code that a stage runs: a hash that ignores comments, docstrings and formatting.
 
-The modules are found by following the import statements of the stage's entry module inside this package. Every one counts
-except those of `DECIDE_NOTHING`. Of the modules that declare options only what is computed from these counts.
+The modules are found by following the import statements of the stage's entry module inside this package. All of them
+count except those in `DECIDE_NOTHING`. In modules that declare options, only the code that uses them counts.
 """
 
 import ast
@@ -32,13 +32,13 @@ DECIDE_NOTHING = {
     "palette.training.scratch",  # its copies are checked against their digest
     "palette.training.signals",  # when a training saves and stops
 }
-"""Modules without influence on what a stage makes: neither they nor what only they import count."""
+"""Modules without influence on what a stage makes: they, and modules that only they import, do not count."""
 DECLARING = ("palette.config.", "palette.stages.")
 """Modules whose classes declare options. The values are in the spec, so the hash covers them already."""
 
 
 PLANNED = {"usual", "options"}
-"""Attributes of these classes that planning alone reads."""
+"""Attributes of these classes that only planning reads."""
 
 
 def _strip_docstrings(tree: ast.Module) -> None:
@@ -56,7 +56,7 @@ def _strip_docstrings(tree: ast.Module) -> None:
 
 
 def _strip_declarations(tree: ast.Module) -> None:
-    """Leave out fields, validators, types, classes of nothing else, and imports of names that only these use."""
+    """Remove fields, validators, types, classes with nothing else in them, and imports of names that only these use."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             node.body = [statement for statement in node.body if not _declares_option(statement)]
@@ -69,7 +69,7 @@ def _strip_declarations(tree: ast.Module) -> None:
 
 
 def _declares_option(statement: ast.stmt) -> bool:
-    """Return whether a statement of a class is a field, a validator or what only planning reads."""
+    """Return whether a statement in a class is a field, a validator or an attribute that only planning reads."""
     if isinstance(statement, ast.FunctionDef):
         return any("_validator" in ast.unparse(decorator) for decorator in statement.decorator_list)
     if isinstance(statement, ast.Assign):
@@ -80,14 +80,14 @@ def _declares_option(statement: ast.stmt) -> bool:
 
 
 def _declares_type(statement: ast.stmt) -> bool:
-    """Return whether a statement of a module is the name of a type, or a class without code."""
+    """Return whether a statement in a module defines the name of a type, or a class without code."""
     if isinstance(statement, ast.Assign):
         return ast.unparse(statement.value).startswith(("Annotated[", "Literal["))
     return isinstance(statement, ast.ClassDef) and not statement.body
 
 
 def essence(module: str, tree: ast.Module) -> object:
-    """Return what counts of a module's syntax tree, which is taken apart on the way."""
+    """Return what counts of a module's syntax tree. The tree is modified."""
     _strip_docstrings(tree)
     if module.startswith(DECLARING):
         _strip_declarations(tree)
@@ -95,7 +95,10 @@ def essence(module: str, tree: ast.Module) -> object:
 
 
 def plain(node: object) -> object:
-    """A syntax tree as nested lists, the same in every version of Python: fields that a version adds are empty in old code."""
+    """Return a syntax tree as nested lists that are the same in every version of Python.
+
+    Fields that a version adds are empty in old code, and empty fields are left out.
+    """
     if isinstance(node, ast.AST):
         fields = [[name, plain(value)] for name, value in ast.iter_fields(node) if value is not None and value != []]
         return [type(node).__name__, *fields]
@@ -103,13 +106,13 @@ def plain(node: object) -> object:
 
 
 def _file(module: str) -> Path | None:
-    """The source file of `palette.x.y`, or None if there is no such module."""
+    """Return the source file of `palette.x.y`; None if there is no such module."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
     return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a syntax tree but those that only type checkers see."""
+    """Yield the nodes of a syntax tree, except those that only type checkers see."""
     yield tree
     for node in ast.iter_child_nodes(tree):
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
@@ -118,7 +121,7 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _parse(module: str) -> tuple[str, tuple[str, ...]]:
-    """Digest of one module's syntax tree, and the modules of this package that it imports."""
+    """Return the digest of a module's syntax tree, and the modules of this package that it imports."""
     file = _file(module)
     assert file is not None
     tree = ast.parse(file.read_bytes())
@@ -136,7 +139,7 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
 
 
 def modules(entry: str) -> list[str]:
-    """The modules that decide what `entry` makes, itself included, sorted."""
+    """Return the modules that determine what `entry` makes, itself included, sorted."""
     found: set[str] = set()
     waiting = [entry]
     while waiting:
@@ -148,14 +151,17 @@ def modules(entry: str) -> list[str]:
 
 
 def _data_files(found: list[str]) -> list[Path]:
-    """The templates and tables that the code of these modules reads, in the folders of their packages."""
+    """Return the templates and tables that the code of these modules reads, in the folders of their packages."""
     packages = {PACKAGE / module.split(".")[1] for module in found}
     return sorted(f for p in packages for f in p.rglob("[!.]*") if f.suffix in (".csv", ".html", ".css", ".js"))
 
 
 @cache
 def digests(entry: str) -> dict[str, str]:
-    """File of the package → ten hex digits over its syntax tree or bytes: `modules(entry)` and the data files beside them."""
+    """Return file of the package → ten hex digits over its syntax tree or bytes.
+
+    The files are those of `modules(entry)` and the data files next to them.
+    """
     found = modules(entry)
     code = {str(file.relative_to(PACKAGE.parent)): _parse(module)[0] for module in found if (file := _file(module))}
     data = {
@@ -167,6 +173,6 @@ def digests(entry: str) -> dict[str, str]:
 
 @cache
 def fingerprint(entry: str) -> str:
-    """Ten hex digits over `digests(entry)`."""
+    """Return ten hex digits over `digests(entry)`."""
     lines = [f"{file}:{digest}" for file, digest in digests(entry).items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]

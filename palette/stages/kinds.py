@@ -1,4 +1,4 @@
-"""The kinds of stages, found by listing the modules beside this one."""
+"""Kinds of stages, found by listing the modules next to this one."""
 
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -13,7 +13,7 @@ from palette.stages.base import Loader, Sharded, Spec
 
 
 def _find() -> dict[str, type[Spec]]:
-    """Return each kind with its class, after the kinds that it reads."""
+    """Return kind → its class, each after the kinds that it reads."""
     for file in sorted(Path(__file__).parent.glob("[!_]*.py")):
         import_module(f"{__package__}.{file.stem}")
     found = {spec.kind: spec for spec in (*Spec.__subclasses__(), *Sharded.__subclasses__()) if spec is not Sharded}
@@ -24,7 +24,7 @@ KINDS: dict[str, type[Spec]] = _find()
 
 
 def read_spec(path: Path) -> Spec:
-    """Read a stage's `spec.yaml`. Raises ConfigError for what is not one, or was edited by hand."""
+    """Read a stage's `spec.yaml`. Raises ConfigError if it is not one, or was edited by hand."""
     try:
         content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
         kind, written = content.pop("kind"), content.pop("hash")

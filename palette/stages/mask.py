@@ -1,4 +1,4 @@
-"""mask: one evaluation mask for each test image, fixed for ever, whatever the images and the models are."""
+"""Evaluation masks, one for each test image, fixed forever, whatever the images and the models are."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -22,14 +22,16 @@ from palette.system.randomness import generator
 
 
 class MaskRuntime(Runtime):
-    """Where the user's masks are."""
+    """Runtime options of masks: the location of the user's."""
 
     masks: Path | None = None
 
 
 class MaskSpec(Spec):
-    """→ `masks.zip`, `masks.png`: one mask per test image. Drawn ones depend on sizes only, not on the images; a folder's own are
-    matched with the names of the images that `prepare` chose, unless they are dealt out by position.
+    """Masks → `masks.zip`, `masks.png`: one mask per test image.
+
+    Drawn masks depend only on sizes, not on the images. Those in a user's folder are matched with the names of the
+    images that `prepare` chose, unless they are assigned by position.
     """
 
     kind = "mask"
@@ -45,19 +47,22 @@ class MaskSpec(Spec):
     runtime: MaskRuntime = MaskRuntime()
     mask: MaskKind | Literal["own"]
     masks_sha256: str | None = None
-    """Of the user's masks; None: they are drawn."""
+    """SHA-256 of the user's masks; None: they are drawn."""
     masks_by: MasksBy | None = None
-    """How a folder's masks find their test images; None: by whichever names fit."""
+    """Way to match a folder's masks with the test images; None: by whichever names fit."""
     image_size: int
     count: int
 
 
 ACROSS, SHOWN, SIDE, GAP = 12, 48, 96, 4
-"""Of the sheet: masks in a row, masks, largest side of one, pixels between two."""
+"""Layout of the sheet: masks in a row, number of masks, largest side of one, pixels between two."""
 
 
 def run(stage: Stage[MaskSpec]) -> None:
-    """Write `masks.zip` (1-bit PNGs, white where the model must generate), `masks.json`, and a sheet of the first, `masks.png`."""
+    """Write `masks.zip`, `masks.json`, and a sheet of the first masks, `masks.png`.
+
+    Masks are 1-bit PNGs, white where the model must generate.
+    """
     spec, seen = stage.spec, Seen()
     masks = track(map(seen.look, masks_of(stage)), f"mask {spec.name}", spec.count, "masks")
     named = (StoredImage(f"{i:08}.png", mask, source={"area": float(mask.mean())}) for i, mask in enumerate(masks))
@@ -70,7 +75,7 @@ def run(stage: Stage[MaskSpec]) -> None:
 
 
 def masks_of(stage: Stage[MaskSpec]) -> Iterator[Mask]:
-    """The masks of test images 0, 1, …: the user's, or drawn."""
+    """Return the masks of test images 0, 1, …: the user's, or drawn."""
     spec = stage.spec
     if spec.runtime.masks is not None:
         tests = ImageStore(stage.parent("prepare", "test.zip")) if spec.parents else None
@@ -82,7 +87,7 @@ def masks_of(stage: Stage[MaskSpec]) -> Iterator[Mask]:
 
 @dataclass
 class Seen:
-    """What is remembered of masks as they pass."""
+    """Facts about masks, collected as they pass."""
 
     areas: list[float] = field(default_factory=list)
     first: list[Mask] = field(default_factory=list)
@@ -95,12 +100,12 @@ class Seen:
         return mask
 
     def facts(self) -> dict[str, Any]:
-        """`sha256` is that of all pixels, eight in a byte: equal on every machine."""
+        """Return the areas and `sha256`, that of all pixels, eight in a byte: equal on every machine."""
         area = {"min": min(self.areas), "mean": float(np.mean(self.areas)), "max": max(self.areas)}
         return {"area": area, "sha256": self.bits.hexdigest()}
 
     def sheet(self) -> Image.Image:
-        """The first masks in rows, on gray."""
+        """Return the first masks in rows, on gray."""
         side = min(SIDE, len(self.first[0]))
         step, rows = side + GAP, -(-len(self.first) // ACROSS)
         sheet = Image.new("L", (min(ACROSS, len(self.first)) * step - GAP, rows * step - GAP), 128)

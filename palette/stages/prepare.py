@@ -1,4 +1,4 @@
-"""prepare: the originals become square images of one size, in a training and a test store without a shared pixel."""
+"""Originals as square images of one size, in a training and a test store without a shared pixel."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +10,20 @@ from palette.stages.stage import Stage
 
 
 class PrepareRuntime(Runtime):
-    """The limits at which `prepare` stops, and the list of test images."""
+    """Runtime options of `prepare`: the limits at which it stops, and the list of test images."""
 
     bad_limit: float = 0.001
     strict: bool = False
     test_list: Path | None = None
     classes: int = 1
-    """Fewest classes that its scores need, where the plan could not count them."""
+    """Fewest classes that its scores need, if the plan could not count them."""
 
 
 class PrepareSpec(Spec):
-    """fetch → `train.zip`, `test.zip`, and `train-conditions.zip`, `test-conditions.zip`, which are empty unless it is of pairs."""
+    """Prepared dataset: fetch → `train.zip`, `test.zip`, and `train-conditions.zip`, `test-conditions.zip`.
+
+    The conditions are empty unless the dataset is of pairs.
+    """
 
     kind = "prepare"
     verb = "prepare"
@@ -33,14 +36,14 @@ class PrepareSpec(Spec):
     runtime: PrepareRuntime = PrepareRuntime()
     prepare: Squares
     test_list_sha256: str | None = None
-    """Of the list of test images; None: they are drawn."""
+    """SHA-256 of the list of test images; None: they are drawn."""
 
 
 def run(stage: Stage[PrepareSpec]) -> None:
-    """Write `train.zip`, `test.zip`, their conditions (empty stores, unless the dataset is of pairs) and `prepare.json`.
+    """Write `train.zip`, `test.zip`, their conditions (empty stores unless the dataset is of pairs) and `prepare.json`.
 
-    What is made grows in `.parts`. A run that was killed goes on there, and what stands under its final name is whole.
-    A second process waits for the first, which is to find its files untouched, and takes what it has made.
+    Partial results grow in `.parts`. A run that was killed is resumed there, and files under their final names are
+    complete. A second process waits for the first, which must find its files untouched, and uses its results.
     """
     from palette.data import prepare
 

@@ -1,4 +1,4 @@
-"""A released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
+"""Released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
 
 import shutil
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from palette.system.files import read_json, replacing, sha256
 
 
 class ReleasedRuntime(Runtime):
-    """Where a released model is to be had."""
+    """Runtime options of a released model: its location."""
 
     card: str = ""
     """Path or URL of its `model.json`."""
 
 
 class ReleasedSpec(Spec):
-    """→ `model.safetensors` and `model.json` of a model that others have trained, checked."""
+    """Released model → `model.safetensors` and `model.json` of a model that others have trained, checked."""
 
     kind = "released"
     verb = "train"
@@ -33,14 +33,14 @@ class ReleasedSpec(Spec):
     }
     runtime: ReleasedRuntime = ReleasedRuntime()
     sha256: str
-    """Of its `model.json`."""
+    """SHA-256 of its `model.json`."""
     image_size: int
     objective: str
-    """Its kind."""
+    """Kind of its objective."""
 
 
 def run(stage: Stage[ReleasedSpec]) -> None:
-    """Get both files and check each against the SHA-256 that is known of it."""
+    """Get both files and check each against its known SHA-256."""
     spec, card = stage.spec, stage.spec.runtime.card
     _get(card, stage.path("model.json"), spec.sha256)
     facts = read_json(stage.path("model.json"))
@@ -52,7 +52,7 @@ def run(stage: Stage[ReleasedSpec]) -> None:
 
 
 def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
-    """Raise DataError for what describes no model, or one that the config does not speak of."""
+    """Raise DataError if `facts` describe no model, or one that does not fit the config."""
     try:
         size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
     except (DataError, KeyError, TypeError):
@@ -74,7 +74,7 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
 
 
 def _refuse_broken(weights: Path) -> None:
-    """Raise DataError for a file that is no safetensors file, or whose values are not finite."""
+    """Raise DataError if the file is not a safetensors file, or if its values are not finite."""
     from safetensors import SafetensorError, safe_open  # here, with torch behind it: a verb starts without
 
     from palette.model.finite import require_finite
@@ -87,7 +87,7 @@ def _refuse_broken(weights: Path) -> None:
 
 
 def _get(place: str, path: Path, digest: str) -> None:
-    """Bring the file of a path or URL to `path`. Raises DataError unless its SHA-256 is `digest`."""
+    """Copy or download the file at `place` to `path`. Raises DataError unless its SHA-256 is `digest`."""
     if place.startswith(("http://", "https://")):
         about = "It cannot be read from there. `models.….released.card` names the model.json."
         download(Remote(path.name, (place,), sha256=digest, about=about), path)

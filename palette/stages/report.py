@@ -1,4 +1,4 @@
-"""Figures, plots, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
+"""Report: figures, plots, the gallery and the main page → `figures/…`, `gallery/…`, `index.html`."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,7 +11,7 @@ from palette.stages.stage import Stage
 
 
 class ReportSpec(Spec):
-    """Tables, samples and training logs → figures, `gallery/` and `index.html`."""
+    """Report: tables, samples and training logs → figures, `gallery/` and `index.html`."""
 
     kind = "report"
     verb = "report"
@@ -27,14 +27,14 @@ class ReportSpec(Spec):
     title: str
     inputs: int
     draws: int
-    """Samples of one input."""
+    """Samples per input."""
     draw_inputs: int
-    """The test images that have several draws: the first ones."""
+    """Number of test images with several draws, which are the first ones."""
     tables: dict[str, str]
-    """Table → hash of its tabulate stage, whose folder carries none."""
+    """Table → hash of its tabulate stage, whose folder name has none."""
     rows: tuple[Row, ...]
     gallery: dict[str, GalleryImages] = Field(default_factory=dict)
-    """Dataset → the test images in the gallery; empty for no gallery."""
+    """Dataset → its test images in the gallery; empty for no gallery."""
 
     @property
     def artifacts(self) -> tuple[str, ...]:
@@ -43,8 +43,10 @@ class ReportSpec(Spec):
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """Names of the pictures: of each dataset and task with a trained model its panels, several samples and failures; the
-        overview of them, the training curves, the plots that have rows to compare, and the masks.
+        """Names of the figures.
+
+        For each dataset and task with a trained model: its panels, several samples, and failures. Also their overview,
+        the training curves, the plots that have rows to compare, and the masks.
         """
         trained = [row for row in self.rows if row.train]
         tests = dict.fromkeys(f"{row.dataset}-{row.task}.png" for row in trained)
@@ -56,18 +58,18 @@ class ReportSpec(Spec):
 
     @property
     def mask_sheets(self) -> dict[str, Row]:
-        """Pictures of evaluation masks: name → a row that is evaluated with them."""
+        """Figures of evaluation masks: name → a row that is evaluated with them."""
         return {f"masks-{row.dataset}-{row.condition}.png": row for row in reversed(self.rows) if row.mask}
 
     @property
     def gallery_sets(self) -> dict[str, GalleryImages]:
-        """The gallery's sets of pictures, by name."""
+        """Sets of images in the gallery, by name."""
         rows = [row for row in self.rows if row.dataset in self.gallery]
         return {name: self.gallery[row.dataset] for row in rows for name in picture_sets(row).values()}
 
     @property
     def gallery_files(self) -> tuple[str, ...]:
-        """Names of the gallery's files; none where it shows nothing."""
+        """Names of the gallery's files; none if it shows nothing."""
         sheets = [sheet_name(name, n) for name, images in self.gallery_sets.items() for n in range(images.sheets)]
         return ("index.html", "preview.html", *sheets) if sheets else ()
 

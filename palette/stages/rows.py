@@ -1,4 +1,4 @@
-"""Rows of tables and pages, and the names of the pictures that they become."""
+"""Rows of tables and pages, and the names of their images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from palette.config.tasks import Degradation
 
 
 class Row(Options):
-    """One experiment, as the tables and pages show it."""
+    """One experiment, as it appears in tables and pages."""
 
     experiment: str
     dataset: str
@@ -23,13 +23,13 @@ class Row(Options):
     """NFE per image; None for rows without a network."""
     seed: int
     steps: int | None = None
-    """Optimizer steps of its training, where they are not the model's own."""
+    """Optimizer steps of its training, if they are not the model's own."""
     score: str
     """Folder of the score stage."""
     sample: str | None = None
     """Folder of the sample stage; None for the originals."""
     train: str | None = None
-    """Folder of the train stage, or of the released model that stands for it."""
+    """Folder of the train stage, or of the released model in its place."""
     prepare: str
     """Folder of the prepare stage."""
     mask: str | None = None
@@ -37,29 +37,29 @@ class Row(Options):
 
     @property
     def training(self) -> str | None:
-        """Folder of the train stage, if the model is trained here."""
+        """Folder of the train stage if the model is trained here, else None."""
         return self.train if self.train and self.train.startswith("train/") else None
 
     @property
     def milestone(self) -> str | None:
-        """`at step 100`, of a row on the way to the model's own steps or beyond."""
+        """`at step 100` if the row's steps are not the model's own, else None."""
         return f"at step {self.steps}" if self.steps else None
 
 
 class Evaluated(Options):
-    """A dataset as the tables describe it."""
+    """Dataset, as it appears in tables."""
 
     published: PaperDataset | None
-    """Its name in the paper's tables; None: other images than the paper's."""
+    """Its name in the paper's tables; None: the images are not the paper's."""
     image_size: int
     images: int
-    """Test images."""
+    """Number of test images."""
     reference_images: int | None
-    """Images that FID compares with; None: the originals of the test images."""
+    """Number of images that FID compares with; None: the originals of the test images."""
 
 
 def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
-    """Trained rows that differ in these fields, and perhaps in their seed, but are otherwise alike: groups of two or more."""
+    """Return groups of two or more trained rows that differ in `fields`, and otherwise at most in their seed."""
     fixed = [name for name in ("dataset", "task", "model", "sampler", "steps") if name not in fields]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -69,11 +69,11 @@ def compared(rows: Sequence[Row], fields: Sequence[str]) -> list[list[Row]]:
 
 
 PLOTS = {"steps": ("steps",), "evaluations": ("sampler",), "cost": ("model", "sampler", "steps")}
-"""Plot → the fields by which the rows differ that it compares."""
+"""Plot → the fields in which the rows that it compares differ."""
 
 
 class GalleryImages(Options):
-    """The test images of one dataset that the gallery shows, and how they lie in sheets."""
+    """Test images of one dataset that the gallery shows, and their layout in sheets."""
 
     images: int
     size: int
@@ -81,7 +81,7 @@ class GalleryImages(Options):
 
     @property
     def across(self) -> int:
-        """Images in a row of a sheet; as many rows make it a square of at most 2048 pixels, or one image."""
+        """Images in a row of a sheet. With as many rows, a sheet is a square of at most 2048 pixels, or one image."""
         return max(1, min(16, 2048 // self.size))
 
     @property
@@ -90,9 +90,10 @@ class GalleryImages(Options):
 
 
 def picture_sets(row: Row) -> dict[str, str]:
-    """The pictures that the gallery has of a row: `input`, `output`, `original` → name of a set of sheets.
+    """Return the images that the gallery has of a row: `input`, `output`, `original` → name of a set of sheets.
 
-    Rows share what is the same: a dataset's originals, a task's inputs. The row of the inputs has them as its output.
+    Rows share what is the same: a dataset's originals, a task's inputs. The row of the model `input` has them as its
+    output.
     """
     inputs, originals = f"inputs/{row.dataset}/{row.task}", f"originals/{row.dataset}"
     if row.sample is None:
@@ -103,5 +104,5 @@ def picture_sets(row: Row) -> dict[str, str]:
 
 
 def sheet_name(pictures: str, number: int) -> str:
-    """`outputs/photos-jpeg-palette-s0-000.png`."""
+    """Return the file name of a sheet, `outputs/photos-jpeg-palette-s0-000.png`."""
     return f"{pictures}-{number:03}.png"

@@ -1,4 +1,4 @@
-"""`palette sample`: the test images of one shard, degraded and restored → `shard-000.zip` and `draws-000.zip`."""
+"""Samples: the test images of one shard, degraded and restored → `shard-000.zip` and `draws-000.zip`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 
 class SampleRuntime(Runtime):
-    """Where somebody's outputs lie."""
+    """Runtime options of samples: the location of external outputs."""
 
     folder: Path | None = None
 
 
 class SampleSpec(Sharded):
-    """prepare, mask, train → `shard-000.zip` (draw 0 of each test image) and `draws-000.zip` (further draws of the first inputs)."""
+    """Samples: prepare, mask, train → `shard-000.zip`, `draws-000.zip`.
+
+    These hold draw 0 of each test image, and further draws of the first inputs.
+    """
 
     kind = "sample"
     verb = "sample"
@@ -49,16 +52,16 @@ class SampleSpec(Sharded):
     }
     runtime: SampleRuntime = SampleRuntime()
     baseline: Literal["input", "folder"] | None
-    """`input`: the degraded images themselves. `folder`: somebody's outputs. Otherwise the trained model samples."""
+    """`input`: the degraded images themselves. `folder`: external outputs. None: the trained model samples."""
     outputs: str | None = None
-    """Digest of the names and sizes of somebody's outputs, so that a changed file is noticed."""
+    """Digest of the names and sizes of external outputs, so that a changed file is noticed."""
     match_by: Literal["originals", "numbers"] | None = None
-    """What their names are; None: whichever fits."""
+    """Meaning of the names of external outputs; None: whichever fits."""
     degradation: Degradation
     quality: int | None
     factor: int | None = None
     sampler: Sampler | None
-    """None for regression, which is evaluated once."""
+    """Sampler of a diffusion model; None for regression, which is evaluated once."""
     seed: int
     image_size: int
     batch_size: int
@@ -67,7 +70,7 @@ class SampleSpec(Sharded):
 
 
 Job = tuple[int, int]
-"""Test index, draw."""
+"""(Test index, draw)."""
 
 
 def run(stage: Stage[SampleSpec], shard: int) -> None:
@@ -88,13 +91,16 @@ def run(stage: Stage[SampleSpec], shard: int) -> None:
 
 
 def first_draws(spec: SampleSpec, shard: int) -> list[Job]:
-    """Draw 0 of each test image of the shard."""
+    """Return draw 0 of each test image of the shard."""
     first = shard * spec.shard_size
     return [(index, 0) for index in range(first, min(spec.count, first + spec.shard_size))]
 
 
 def further_draws(spec: SampleSpec, shard: int) -> list[Job]:
-    """Draws 1 and up of those test images of the shard that get several; none where a second draw would be the same."""
+    """Return draws 1 and up of those test images of the shard that get several.
+
+    None if a second draw would be the same.
+    """
     if spec.sampler is None:
         return []
     indices = [index for index, _ in first_draws(spec, shard) if index < spec.draw_inputs]
@@ -102,7 +108,7 @@ def further_draws(spec: SampleSpec, shard: int) -> list[Job]:
 
 
 def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
-    """The degraded test images. Raises DataError if there are fewer than the plan counts."""
+    """Return the degraded test images. Raises DataError if there are fewer than the plan counts."""
     spec = stage.spec
     masks = stage.parent("mask", "masks.zip") if "mask" in spec.parents else None
     inputs = Inputs(stage.parent("prepare", "test.zip").parent, masks, spec.degradation, spec.quality, spec.factor)
@@ -114,7 +120,7 @@ def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
 
 
 def load(stage: Stage[SampleSpec]) -> "Restorer":
-    """The trained model, ready to sample."""
+    """Return the trained model, ready to sample. Raises DataError if it was not trained for the degradation."""
     from palette.diffusion.inference import Restorer, load_network, weights_file  # here: baselines do without torch
     from palette.system import devices
 
@@ -134,10 +140,10 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
 
 
 def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Restorer | None") -> Iterator[StoredImage]:
-    """The finished images of `jobs`, in order; without a restorer, the degraded images themselves.
+    """Yield the restored images of `jobs`, in order; without a restorer, the degraded images themselves.
 
-    A batch that is not full is filled up, so that an image has the same bytes whatever the shards: how floats are rounded
-    depends on the number of images in a batch, and only on that. Another `batch_size` moves pixels by 1 of 255 at most.
+    An incomplete batch is filled up, so that an image has the same bytes whatever the shards: the rounding of floats
+    depends on the number of images in a batch, and only on that. Another `batch_size` moves pixels by at most 1 of 255.
     """
     size = min(spec.batch_size, spec.count)
     for start in range(0, len(jobs), size):
@@ -153,13 +159,16 @@ def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Resto
 
 
 def taken(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) -> Iterator[StoredImage]:
-    """Somebody's outputs for `jobs`, in order. Raises DataError for a folder that has not one image for each test image."""
+    """Yield the external outputs for `jobs`, in order.
+
+    Raises DataError unless the folder has one for each test image.
+    """
     files = matched(folder, images_of(folder), tests, "folders.NAME.match_by", spec.match_by)
     require_size(folder, [files[index] for index, _ in jobs], spec.image_size)
     yield from (stored(index, draw, read(folder / files[index]), tests) for index, draw in jobs)
 
 
 def stored(index: int, draw: int, image: Image, tests: ImageStore) -> StoredImage:
-    """`00000017.png`, or `00000017-2.png` for a further draw; label and origin as the test image's."""
+    """Return an image named `00000017.png`, or `00000017-2.png` for draw 2, with the test image's label and origin."""
     name = f"{index:08}-{draw}.png" if draw else f"{index:08}.png"
     return StoredImage(name, image, tests.labels[index], {"index": index, "draw": draw, "original": tests.names[index]})

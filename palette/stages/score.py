@@ -1,4 +1,4 @@
-"""Gather the measured shards of a row and of the originals, and score them → `scores.json`."""
+"""Scores of a row, from the measured shards of its images and of the originals → `scores.json`."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from palette.system.files import read_json, write_json
 
 
 class ScoreSpec(Spec):
-    """`extractor-E`, `features-E`, and where they are needed `originals-E`, `reference-E` and `statistics-E`, for each extractor E
-    → `scores.json`.
+    """Scores: for each extractor E, `extractor-E`, `features-E` and, if needed, `originals-E`, `reference-E` and
+    `statistics-E` → `scores.json`.
     """
 
     kind = "score"
@@ -35,7 +35,7 @@ class ScoreSpec(Spec):
     extractors: tuple[str, ...]
     count: int
     reference_count: int | None
-    """Images of the reference; None: the originals."""
+    """Number of images of the reference; None: the originals."""
     shard_size: int
     is_splits: int
     pd: Literal["euclidean", "squared"]
@@ -43,7 +43,7 @@ class ScoreSpec(Spec):
 
 
 def run(stage: Stage[ScoreSpec]) -> None:
-    """Score with each extractor."""
+    """Compute the scores with each extractor, and write them."""
     spec = stage.spec
     settings = Settings(spec.is_splits, spec.bootstrap, spec.pd)
     scores: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def run(stage: Stage[ScoreSpec]) -> None:
 
 
 def _protocol(stage: Stage[ScoreSpec], lists: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What two scores must have in common to be compared. Nothing in it depends on the machine or the folder."""
+    """Return what two scores must have in common to be compared. It does not depend on the machine or the folder."""
     spec = stage.spec
     return {
         "images": lists["images"],
@@ -76,7 +76,7 @@ def _protocol(stage: Stage[ScoreSpec], lists: dict[str, dict[str, Any]]) -> dict
 
 
 def _list(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """A list of images: their number, and a hash of their pixels in order."""
+    """Return a list of images as their number and a hash of their pixels in order."""
     items = np.ascontiguousarray(arrays["item"], "<u8")
     return {"count": len(items), "sha256": hashlib.sha256(items.tobytes()).hexdigest()}
 
@@ -109,7 +109,10 @@ def _gathered(stage: Stage[ScoreSpec], role: str, count: int) -> Arrays:
 
 
 def _statistics(stage: Stage[ScoreSpec], extractor: str, count: int) -> Statistics | None:
-    """Those of the set that is compared with, which must be of `count` images."""
+    """Return the statistics of the set that is compared with; None if there is none.
+
+    Raises DataError if they are not of `count` images.
+    """
     role = f"statistics-{extractor}"
     if role not in stage.spec.parents:
         return None

@@ -1,4 +1,4 @@
-"""A stage at work: its spec, its folder, its parents' folders, and the card that it leaves."""
+"""Stage at run time: its spec, its folder, its parents' folders, and the card that it leaves."""
 
 import os
 import platform
@@ -23,16 +23,16 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True)
 class Stage(Generic[S]):
-    """What a verb works with: `stage.spec`, `stage.path("shard-000.zip")`, `stage.parent("train", "model.json")`."""
+    """Stage that a verb runs: `stage.spec`, `stage.path("shard-000.zip")`, `stage.parent("train", "model.json")`."""
 
     spec: S
     results: Path
-    """The results folder: all paths in specs are relative to it."""
+    """Results folder, to which all paths in specs are relative."""
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
     def read(cls, spec_file: Path) -> "Stage[Any]":
-        """The stage of a `results/<kind>/<name>/spec.yaml`."""
+        """Return the stage of a `results/<kind>/<name>/spec.yaml`."""
         from palette.stages.kinds import read_spec  # here: each kind's module imports this one
 
         spec = read_spec(spec_file)
@@ -42,27 +42,27 @@ class Stage(Generic[S]):
         return Stage(spec, results)
 
     def run(self, *shard: int) -> None:
-        """Make it, or one shard of it, by the function `run` that stands beside its spec."""
+        """Run the stage, or one shard of it, by the function `run` next to its spec."""
         import_module(type(self.spec).__module__).run(self, *shard)
 
     def path(self, name: str) -> Path:
-        """A file of this stage."""
+        """Return the path of a file of this stage."""
         return self.results / self.spec.folder / name
 
     def parent(self, role: str, name: str) -> Path:
-        """A file of a parent stage. Raises DataError if it is not there."""
+        """Return the path of a parent stage's file. Raises DataError if it does not exist."""
         path = self.results / self.spec.parents[role] / name
         if not path.exists():
             raise DataError(f"{path}: missing; the {role} stage has not run. `snakemake` runs it.")
         return path
 
     def forget_cards(self) -> None:
-        """Delete the cards of earlier specs in a folder that keeps one result: from now on it is none of theirs."""
+        """Delete the cards of earlier specs in a folder that keeps one result, which they no longer describe."""
         for card in self.path("").glob("card-*.json"):
             card.unlink()
 
     def write_card(self, artifacts: list[str], name: str = "", **facts: Any) -> None:
-        """Write the card, last of all: what was made, from what, by which code, where and in how long.
+        """Write the card, after all other files: what was made, from what, by which code, where and in how long.
 
         artifacts: files of this stage, by name. name: card file, if not the stage's own (a shard has its own card).
         facts: further entries, JSON values.
@@ -92,7 +92,7 @@ class Stage(Generic[S]):
 
 
 def _made(folder: Path) -> dict[str, Any]:
-    """A parent as a card records it: its folder, and the SHA-256 of each of its artifacts as its own cards say."""
+    """Return a parent as a card records it: its folder, and the SHA-256 of each of its artifacts from its own cards."""
     cards = [read_json(file) for file in sorted(folder.glob("*.json"))]
     artifacts = [card["artifacts"] for card in cards if isinstance(card, dict) and "artifacts" in card]
     return {
@@ -102,7 +102,7 @@ def _made(folder: Path) -> dict[str, Any]:
 
 
 def verify(card: Path, artifact: str) -> Path:
-    """The path of `artifact` beside its card, after checking its bytes against the card. Raises DataError if they differ."""
+    """Return the path of `artifact` next to its card. Raises DataError if its bytes differ from the card."""
     path, expected = card.parent / artifact, read_json(card)["artifacts"][artifact]["sha256"]
     if not path.exists() or sha256(path) != expected:
         raise DataError(
@@ -112,14 +112,14 @@ def verify(card: Path, artifact: str) -> Path:
 
 
 def device() -> str:
-    """`NVIDIA H100 80GB HBM3` where a GPU has been used, otherwise `cpu`."""
+    """Return the GPU's name, `NVIDIA H100 80GB HBM3`, if a GPU has been used, else `cpu`."""
     torch = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
     return str(torch.cuda.get_device_name()) if torch and used else "cpu"
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of those packages that decide numbers, where they are loaded."""
+    """Return the versions of Python, of this package and of those packages that affect numbers, if they are loaded."""
     found = {"python": platform.python_version(), "palette": __version__}
     for package in ("torch", "torchvision", "numpy", "scipy", "pillow", "clean-fid"):
         if package.replace("-", "").replace("pillow", "PIL") in sys.modules:
@@ -131,7 +131,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The git commit of this package's checkout, with `+changes` if files differ; None outside a checkout."""
+    """Return the git commit of this package's checkout, with `+changes` if files differ; None outside a checkout."""
     checkout = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:

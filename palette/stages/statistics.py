@@ -1,4 +1,4 @@
-"""Gather the measured shards of a set that rows are compared with, and summarize it once for all of them → `statistics.npz`."""
+"""Statistics of a set that rows are compared with, computed once from its measured shards → `statistics.npz`."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -10,7 +10,7 @@ from palette.stages.stage import Stage
 
 
 class StatisticsSpec(Spec):
-    """features of a set that rows are compared with → `statistics.npz`."""
+    """Statistics: features of a set that rows are compared with → `statistics.npz`."""
 
     kind = "statistics"
     verb = "score"
@@ -26,7 +26,7 @@ class StatisticsSpec(Spec):
 
 
 def run(stage: Stage[StatisticsSpec]) -> None:
-    """Normal distributions, kernels, neighborhoods."""
+    """Compute normal distributions, kernels and neighborhoods, and write them."""
     spec = stage.spec
     shards = [stage.parent("features", f"shard-{shard:03}.npz") for shard in range(-(-spec.count // spec.shard_size))]
     save(stage.path("statistics.npz"), summarize(gather(shards, spec.count, spec.shard_size, stage.path(""))))

@@ -1,4 +1,4 @@
-"""A table of the config → `<table>.csv`, `.md`, `.tex`, `.html`."""
+"""Table of the config → `<table>.csv`, `.md`, `.tex`, `.html`."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,12 +10,14 @@ from palette.stages.rows import Evaluated, Row
 from palette.stages.stage import Stage
 
 TABLE_FORMATS = ("csv", "md", "tex", "html")
-"""Endings of the files that are made of each table."""
+"""File extensions of each table."""
 
 
 class TabulateSpec(Spec):
-    """The scores of one table's rows → `<table>.csv`, `.md`, `.tex`, `.html`. Of a table of the paper with sizes of networks,
-    the trainings too."""
+    """Table: the scores of its rows → `<table>.csv`, `.md`, `.tex`, `.html`.
+
+    A table of the paper that lists parameters also reads the trainings.
+    """
 
     kind = "tabulate"
     verb = "tabulate"
@@ -30,7 +32,7 @@ class TabulateSpec(Spec):
     table: Table
     rows: tuple[Row, ...]
     datasets: dict[str, Evaluated]
-    """Of the rows, by name."""
+    """Datasets of the rows, by name."""
 
     @property
     def artifacts(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
-"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
-`model.json`, `log.jsonl`."""
+"""Training: a prepared dataset → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
+`model.json`, `log.jsonl`.
+"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -15,7 +16,7 @@ from palette.stages.stage import Stage
 
 
 class TrainRuntime(Runtime):
-    """The options of `train` that change no result beyond rounding, and where the weights to start from are."""
+    """Options of `train` that change no result beyond rounding, and the path of the weights to start from."""
 
     checkpoint_every: int = 1_000
     checkpoint_minutes: float = 30.0
@@ -30,18 +31,18 @@ class TrainRuntime(Runtime):
     nodes: int = 1
     start_from: Path | None = None
     after: str | None = None
-    """Folder of the next shorter training with the same state, which is continued."""
+    """Folder of the next shorter training with the same state, which this one continues."""
 
     @property
     def devices(self) -> int:
-        """Processes that share a step, as planned. Fewer do the same in more micro-batches."""
+        """Number of processes that share a step, as planned. Fewer do the same in more micro-batches."""
         return max(self.gpus, 1) * self.nodes
 
 
 class TrainSpec(Spec):
-    """prepare → `model.safetensors`, `averages.safetensors` (those of `ema_widths`), `model.json`, `log.jsonl`.
+    """Training: prepare → `model.safetensors`, `averages.safetensors`, `model.json`, `log.jsonl`.
 
-    Of several datasets, the parents are `prepare-NAME`.
+    The averages are those of `ema_widths`. With several datasets, the parents are `prepare-NAME`.
     """
 
     kind = "train"
@@ -79,16 +80,16 @@ class TrainSpec(Spec):
     precision: Literal["fp32", "bf16", "fp16"]
     validation_images: int
     start_sha256: str | None
-    """Of the model that the training starts from; None: random weights."""
+    """SHA-256 of the model that the training starts from; None: random weights."""
 
     @cached_property
     def state_key(self) -> str:
-        """Names the training state: the hash without the number of steps, so that a longer training continues."""
+        """Key of the training state: the hash without the number of steps, so that a longer training continues it."""
         return self._digest({"name", "runtime", "steps"})
 
 
 def run(stage: Stage[TrainSpec]) -> None:
-    """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
+    """Train the model of `stage`, or resume its training; with several GPUs, under torchrun."""
     from palette.training import job
 
     job.run(stage)

@@ -1,4 +1,4 @@
-"""Where and how torch computes: the device of this process, its precision, cores and memory."""
+"""Settings of torch in this process: device, precision, cores and memory."""
 
 import ctypes
 import os
@@ -8,17 +8,18 @@ import sys
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""Options of `mallopt`, from glibc's malloc.h."""
 LARGEST_MMAP_THRESHOLD = 32 << 20
-"""Bytes; glibc takes no larger one."""
+"""Bytes; glibc accepts no larger threshold."""
 KEPT = 1 << 30
-"""Bytes free at the end of the heap before the system gets any back."""
+"""Bytes that stay free at the end of the heap before any go back to the system."""
 
 
 def use(threads: int | None = None, exact: bool = False) -> None:
-    """Set how this process computes: with `threads` cores (None: torch's choice), keeping freed memory.
+    """Set how this process computes: with `threads` cores (None: torch's choice), and keeping freed memory.
 
-    exact: full float32 precision and repeatable kernels on a GPU, for scores. Otherwise TF32, as training and sampling take it.
+    exact: full float32 precision and deterministic kernels on a GPU, for scores. Otherwise TF32, as in training and
+    sampling.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -28,14 +29,17 @@ def use(threads: int | None = None, exact: bool = False) -> None:
 
 
 def local_device(gpus: int = 1) -> torch.device:
-    """Return this process's GPU where the job asks for any and torch can use one, else the CPU."""
+    """Return this process's GPU if the job requests any and torch can use one, else the CPU."""
     if gpus and has_gpu():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 
 
 def has_gpu() -> bool:
-    """Return whether torch can use a GPU. Where the job has one that torch cannot use, say so: the CPU takes many times longer."""
+    """Return whether torch can use a GPU.
+
+    If the job has one that torch cannot use, print a message, because the CPU takes many times longer.
+    """
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     if torch.cuda.is_available():
         return True
@@ -46,11 +50,11 @@ def has_gpu() -> bool:
 
 
 def keep_memory() -> None:
-    """Let memory that was freed wait for the next step instead of going back to the system.
+    """Keep freed memory for the next step instead of returning it to the system.
 
-    glibc gives it back as soon as some megabytes are free at the end of the heap. The next step of a training or of a sampler
-    gets it again page by page, each cleared by the kernel: an eighth of the time of sampling at 256 pixels
-    (`python -m benchmarks.memory`). Does nothing where the C library is another one.
+    glibc returns it as soon as some megabytes are free at the end of the heap. The next step of a training or of a
+    sampler then gets it back page by page, each cleared by the kernel: an eighth of the time of sampling at 256 pixels
+    (`python -m benchmarks.memory`). Does nothing with another C library.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

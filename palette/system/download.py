@@ -1,11 +1,11 @@
-"""Files from the web: whole and checked under their final name, or not there.
+"""Downloads: a file is complete and checked under its final name, or absent.
 
-A download goes on where it broke off, tries again with growing pauses, turns to mirrors, and is trusted only when its length and
-its checksum are the known ones. Runs that want the same file wait for the one that gets it.
+A download resumes where it broke off, retries with growing pauses, falls back to mirrors, and is accepted only if its
+length and checksum are the known ones. Runs that want the same file wait for the one that downloads it.
 
-The transport is `requests`: redirects, TLS, the usual proxy variables, bodies whose length is checked. What resumes is ours, since the
-libraries that fetch data sets for a living (pooch, torchvision's and torch.hub's loaders) begin anew after each break, and the
-one that goes on (huggingface_hub) does so for its own server.
+`requests` handles redirects, TLS, the usual proxy variables, and bodies whose length is checked. Resuming is done here,
+because the common libraries (pooch, the loaders of torchvision and torch.hub) start over after each break, and
+huggingface_hub, which resumes, does so only for its own server.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 TIMEOUT = (20.0, 60.0)
-"""Seconds to connect, and between two pieces of the body: a server that stalls is left."""
+"""Seconds to connect, and between two pieces of the body, after which a stalled server is given up."""
 ATTEMPTS = 6
 """Attempts at one address without a new byte, after which it is given up."""
 LONGEST_PAUSE = 60.0
-"""Seconds between attempts, at most."""
+"""Longest pause between attempts, in seconds."""
 GONE = (400, 401, 403, 404, 405, 410, 451)
-"""Status codes that no patience changes."""
+"""Status codes after which retrying is useless."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that others publish.
+    """File that others publish.
 
-    urls: its address, then mirrors. bytes, sha256, md5: what is known of it; with neither checksum it is taken as it comes, and its
-    SHA-256 is written down beside it for the next time. about: what it is and how else to get it, for messages.
+    urls: its address, then mirrors. bytes, sha256, md5: its known length and checksums; without a checksum, any content
+    is accepted. about: what it is and how else to get it, for messages.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Remote:
 
 
 class _Failed(Exception):
-    """An attempt that did not bring the file; `final` if no other one at this address would."""
+    """Failed attempt to download a file; `final` if further attempts at this address would fail too."""
 
     def __init__(self, why: str, final: bool = False, pause: float = 0.0) -> None:
         super().__init__(why)
@@ -64,13 +64,14 @@ class _Failed(Exception):
 
 
 class _Wrong(Exception):
-    """A complete download of other bytes than the known ones."""
+    """Complete download with other bytes than the known ones."""
 
 
 def download(remote: Remote, path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Get a file to `path`, unless it is there. Raises DataError that says what each address answered.
+    """Download a file to `path`, unless it exists. Raises DataError that says what each address answered.
 
-    What has come so far lies in `.<name>.part` beside it, for the next attempt or the next run. sleep: takes the pauses.
+    The bytes so far are in `.<name>.part` next to it, for the next attempt or the next run. sleep: waits between
+    attempts.
     """
     with alone(path):
         if path.is_file():
@@ -90,7 +91,7 @@ def download(remote: Remote, path: Path, sleep: Callable[[float], None] = time.s
 
 
 def alone(path: Path) -> AbstractContextManager[bool]:
-    """Hold a lock that belongs to `path`."""
+    """Return a context manager that holds a lock that belongs to `path`."""
     return held(path.with_name(f".{path.name}.lock"))
 
 
@@ -104,7 +105,7 @@ def _refuse_small_disk(remote: Remote, path: Path) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Where the bytes of an unfinished download lie."""
+    """Return the path of the bytes of an unfinished download."""
     return path.with_name(f".{path.name}.part")
 
 
@@ -116,7 +117,7 @@ def _size(part: Path) -> int:
 
 
 def _get(remote: Remote, url: str, path: Path, sleep: Callable[[float], None]) -> None:
-    """Download from one address, in as many attempts as it takes. Raises _Failed."""
+    """Download from one address, in as many attempts as needed. Raises _Failed."""
     part, most, vain = part_of(path), 0, 0
     resumed = part.exists()
     while True:
@@ -139,7 +140,10 @@ def _get(remote: Remote, url: str, path: Path, sleep: Callable[[float], None]) -
 
 
 def _attempt(remote: Remote, url: str, part: Path) -> None:
-    """One request: append to `part` what is missing. Returns when the server has sent all that it has."""
+    """Make one request and append to `part` what is missing. Return when the server has sent all that it has.
+
+    Raises _Failed if the server refuses, breaks off or sends another file.
+    """
     import requests  # only where something is downloaded: plans import this file
     from urllib3.exceptions import HTTPError
 
@@ -168,7 +172,10 @@ def _attempt(remote: Remote, url: str, part: Path) -> None:
 
 
 def _usable(remote: Remote, part: Path) -> int:
-    """Bytes of `part` to go on from: none if nothing would tell whether they belong to the file that the server has now."""
+    """Return the bytes of `part` to resume from.
+
+    Deletes `part` and returns 0 if nothing would show that its bytes belong to the file that the server has now.
+    """
     tag = _tag_of(part)
     sure = _known(remote) or (tag.exists() and tag.stat().st_size > 0)
     if not sure or _size(part) > (remote.bytes or _size(part)):
@@ -181,7 +188,7 @@ def _known(remote: Remote) -> bool:
 
 
 def _tag_of(part: Path) -> Path:
-    """The server's name for the version whose bytes lie in `part`."""
+    """Return the path of a file with the server's name (ETag or date) for the version whose bytes are in `part`."""
     return part.with_suffix(".tag")
 
 
@@ -191,7 +198,10 @@ def _version(response: "Response") -> str:
 
 
 def _start(response: "Response", have: int, part: Path) -> int:
-    """From which byte on the server sends: where we stopped, or 0 if it does not know ranges or has another version."""
+    """Return the byte from which the server sends: `have`, or 0 if it ignores ranges or has another version.
+
+    Raises _Failed for any other answer.
+    """
     status, ranged = response.status_code, response.headers.get("Content-Range", "")
     if status == 200:
         return 0
@@ -206,7 +216,10 @@ def _start(response: "Response", have: int, part: Path) -> int:
 
 
 def _total(remote: Remote, response: "Response", start: int) -> int | None:
-    """Bytes of the whole file as the server says. Raises _Failed if it is known to have another number."""
+    """Return the bytes of the whole file: as the server says, else as known, else None.
+
+    Raises _Failed if the server's number differs from the known one.
+    """
     ranged = response.headers.get("Content-Range", "").rpartition("/")[2]
     length = response.headers.get("Content-Length", "")
     total = int(ranged) if ranged.isdigit() else start + int(length) if length.isdigit() else None
@@ -238,7 +251,7 @@ def _megabytes(count: int) -> int:
 
 
 def _short(error: Exception) -> str:
-    """The innermost reason, without addresses of objects."""
+    """Return an error's message without addresses of objects, at most 200 characters."""
     return re.sub(r"<[^>]* at 0x[0-9a-f]+>:? ?", "", str(error))[:200]
 
 
@@ -246,7 +259,10 @@ def _short(error: Exception) -> str:
 
 
 def _finish(remote: Remote, part: Path, path: Path) -> None:
-    """Give a complete download its name, if its bytes are the known ones; otherwise forget it. Raises _Wrong."""
+    """Give a complete download its final name if its bytes are the known ones; otherwise delete it and raise _Wrong.
+
+    Its SHA-256 is written next to it.
+    """
     sums = checksums(part)
     _tag_of(part).unlink(missing_ok=True)
     if wrong := mistake(remote, sums):
@@ -259,7 +275,7 @@ def _finish(remote: Remote, part: Path, path: Path) -> None:
 
 
 def checksums(path: Path) -> dict[str, str]:
-    """SHA-256 and MD5 of a file, in one pass, and its length: {"sha256": …, "md5": …, "bytes": …}."""
+    """Return the SHA-256, MD5 and length of a file, read once: {"sha256": …, "md5": …, "bytes": …}."""
     hashes = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -269,7 +285,10 @@ def checksums(path: Path) -> dict[str, str]:
 
 
 def mistake(remote: Remote, sums: dict[str, str]) -> str:
-    """What of a file is not as it is known, or nothing. SHA-256 counts; MD5 where nobody published a SHA-256."""
+    """Return how a file differs from what is known of it, or an empty string.
+
+    SHA-256 counts; MD5 if no SHA-256 is known.
+    """
     if remote.bytes is not None and sums["bytes"] != str(remote.bytes):
         return f"{sums['bytes']} bytes, expected {remote.bytes}"
     name = "sha256" if remote.sha256 else "md5"
@@ -278,12 +297,12 @@ def mistake(remote: Remote, sums: dict[str, str]) -> str:
 
 
 def sum_file(path: Path) -> Path:
-    """The checksum of a download, as `sha256sum` writes and checks it."""
+    """Return the path of a download's checksum file, in the format of `sha256sum`."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def pinned(path: Path) -> str | None:
-    """The SHA-256 that a file had when it was downloaded, or None if it came by other means."""
+    """Return the SHA-256 that a file had when it was downloaded; None if it was not downloaded here."""
     file = sum_file(path)
     words = file.read_text(encoding="utf-8").split() if file.exists() else []
     return words[0] if words and re.fullmatch("[0-9a-f]{64}", words[0]) else None

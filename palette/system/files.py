@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its final name, then renamed."""
+"""Files that are complete or absent: everything is written next to its final name, then renamed."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from typing import Any
 from palette.errors import DataError
 
 ROOM = 1 << 20
-"""Bytes that a disk takes unless it is as good as full."""
+"""Bytes written to test for a full disk."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success flush it to disk and rename it to `path`.
 
-    A crash at any moment leaves either the old file or the new one under the final name. The temporary name
-    carries the process id, so that two writers of the same file cannot mix their bytes. Raises OSError if the disk takes no more.
+    A crash at any moment leaves either the old file or the new one under the final name. The temporary name carries the
+    process id, so that two writers of the same file cannot mix their bytes. Raises OSError if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -44,9 +44,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _refused(error: Exception, file: Path) -> int | None:
-    """Return the number of the system's error behind a library's `error` in writing `file`; None if there is none.
+    """Return the number of the system error behind a library's `error` in writing `file`; None if there is none.
 
-    Those in Rust tell it. Otherwise the system is asked by writing: with a quota the disk has room that this user may not take.
+    Libraries in Rust state it. Otherwise a test write finds it: with a quota, the disk has room that this user may not
+    use.
     """
     if told := re.search(r"\(os error (\d+)\)", str(error)):
         return int(told[1])
@@ -72,7 +73,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class Entries(dict[str, Any]):
-    """What a JSON file says, by name; to ask for what it does not say is a DataError that names the file."""
+    """Entries of a JSON file by name. A missing name raises DataError that names the file."""
 
     def __init__(self, entries: dict[str, Any], path: Path) -> None:
         super().__init__(entries)
@@ -83,7 +84,7 @@ class Entries(dict[str, Any]):
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON, or raise DataError naming the file and the place of the mistake."""
+    """Return the content of a JSON file. Raises DataError that names the file and the place of the mistake."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Entries(content, path) if isinstance(content, dict) else content
@@ -94,6 +95,6 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

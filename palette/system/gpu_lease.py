@@ -1,7 +1,8 @@
-"""Leases of GPUs: two jobs on one machine never share a device, and a dead job never holds one.
+"""GPU leases: two jobs on one machine never share a device, and a dead job never holds one.
 
-A lease is a lock on a file per device, held by an inherited descriptor: the kernel frees it when the last process of the job
-ends, also after `kill -9`. Who has to wait draws a ticket, a locked file too, so that the dead wait for nothing.
+A lease is a lock on a file per device, held by an inherited descriptor: the kernel frees it when the last process of
+the job ends, even after `kill -9`. A job that must wait draws a ticket, which is a locked file too, so that nothing
+waits for a dead job.
 """
 
 import ctypes
@@ -19,7 +20,10 @@ from palette.system.progress import say
 
 
 def nvidia_smi(field: str) -> list[str]:
-    """Return the `field` of each device that `nvidia-smi` lists, by index; inside a cluster's job, of those of the job."""
+    """Return `field` of each device that `nvidia-smi` lists, by index; none if it fails.
+
+    Inside a cluster's job, these are the devices of the job.
+    """
     query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30)
@@ -29,7 +33,7 @@ def nvidia_smi(field: str) -> list[str]:
 
 
 def _has_driver() -> bool:
-    """Return whether torch could find a GPU: with CUDA's library, or with AMD's device file."""
+    """Return whether torch could find a GPU: CUDA's library or AMD's device file exists."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -38,9 +42,10 @@ def _has_driver() -> bool:
 
 
 def _indices() -> list[str]:
-    """Return the indices of the devices that torch finds: many containers have no `nvidia-smi`, nor has AMD's driver.
+    """Return the indices of the devices that torch finds: many containers, and AMD's driver, have no `nvidia-smi`.
 
-    Another process asks torch, because this one must see only what it leases; that takes seconds, so only where there is a driver.
+    Another process asks torch, because this one must see only what it leases. That takes seconds, so it is done only if
+    there is a driver.
     """
     if not _has_driver():
         return []
@@ -50,7 +55,10 @@ def _indices() -> list[str]:
 
 
 def visible() -> list[str]:
-    """The devices this process may use: those of CUDA_VISIBLE_DEVICES, or all. By UUID, which means the same to every job."""
+    """Return the devices that this process may use: those in CUDA_VISIBLE_DEVICES, or all.
+
+    They are named by UUID where possible, which means the same to every job.
+    """
     uuids, given = nvidia_smi("uuid"), os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return uuids or _indices()
@@ -59,7 +67,7 @@ def visible() -> list[str]:
 
 
 def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock on `path`, or None if another process holds it."""
+    """Return a descriptor that holds the lock on `path`; None if another process holds it."""
     descriptor = open_lock(path)
     if take(descriptor, path) is False:
         os.close(descriptor)
@@ -69,7 +77,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _take(devices: list[str], count: int, folder: Path) -> dict[str, int]:
-    """`count` free devices with the descriptors of their locks; an empty dict if fewer are free."""
+    """Return `count` free devices with the descriptors of their locks; an empty dict if fewer are free."""
     held: dict[str, int] = {}
     for device in devices:
         if len(held) < count and (descriptor := _try_lock(folder / f"device-{device}")) is not None:
@@ -82,7 +90,10 @@ def _take(devices: list[str], count: int, folder: Path) -> dict[str, int]:
 
 
 def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
-    """A place at the end of the queue: its file, which names the devices that will do, and the descriptor of its lock."""
+    """Join the end of the queue. Return the ticket and the descriptor of its lock.
+
+    The ticket is a file that lists the devices that will do.
+    """
     with held(folder / "queue"):
         last = max((int(file.name.partition("-")[2]) for file in folder.glob("ticket-*")), default=0)
         ticket = folder / f"ticket-{last + 1:08}"
@@ -93,7 +104,7 @@ def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
 
 
 def _is_next(ticket: Path, devices: list[str]) -> bool:
-    """Whether nobody came before who still waits for any of the same devices. Clears away the tickets of the dead."""
+    """Return whether no earlier job still waits for any of the same devices. Deletes the tickets of dead jobs."""
     for earlier in sorted(file for file in ticket.parent.glob("ticket-*") if file.name < ticket.name):
         with suppress(FileNotFoundError), earlier.open("r+") as file:
             if take(file.fileno(), earlier) is not False:
@@ -104,7 +115,10 @@ def _is_next(ticket: Path, devices: list[str]) -> bool:
 
 
 def _wait_for(devices: list[str], count: int, folder: Path) -> dict[str, int]:
-    """`count` of the devices, with their locks, in the order of asking: small jobs that keep coming overtake no large one."""
+    """Return `count` of the devices with their locks, as soon as they are free.
+
+    Jobs are served in the order of their requests, so that small jobs that keep coming never overtake a large one.
+    """
     ticket, descriptor = _draw_ticket(devices, folder)
     told = False
     try:
@@ -120,7 +134,10 @@ def _wait_for(devices: list[str], count: int, folder: Path) -> dict[str, int]:
 
 
 def _folder() -> Path:
-    """Where this machine's locks are. A scheduler's job has devices of its own, and so locks of its own."""
+    """Return the folder of this machine's locks.
+
+    A scheduler's job has its own devices, and so its own locks.
+    """
     parts = ["palette-gpus", str(os.getuid()), os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURMD_NODENAME")]
     folder = Path(tempfile.gettempdir()) / "-".join(filter(None, parts))
     folder.mkdir(exist_ok=True)
@@ -129,9 +146,11 @@ def _folder() -> Path:
 
 @contextmanager
 def lease(count: int) -> Iterator[list[str]]:
-    """Hold `count` GPUs and make only them visible; wait while others hold them. No GPU in the machine: an empty list, at once.
+    """Hold `count` GPUs and make only them visible; wait while others hold them.
 
-    With fewer devices than asked for, all of them: the trainer then takes more micro-batches.
+    Yield an empty list if there is no GPU.
+
+    If there are fewer devices than requested, hold all of them: the trainer then takes more micro-batches.
     """
     if "LOCAL_RANK" in os.environ:  # torchrun's process, whose parent holds the lease
         yield []

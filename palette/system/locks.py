@@ -1,7 +1,7 @@
 """File locks. The kernel frees them however a process ends, so nothing is left to unlock after `kill -9`.
 
-Some file systems have none (Lustre mounted without `flock`, NFS without its lock daemon). Work goes on there without them, and a
-line says that nothing keeps two runs apart.
+Some file systems have none (Lustre mounted without `flock`, NFS without its lock daemon). Work continues there without
+them, and a message says that nothing keeps two runs apart.
 """
 
 import errno
@@ -14,21 +14,24 @@ from pathlib import Path
 
 UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _warned: set[int] = set()
-"""Devices without locks, for which the warning was printed."""
+"""Devices without locks for which the warning was printed."""
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file, which is made if it is not there, and return its descriptor.
+    """Open a lock file, which is created if it does not exist, and return its descriptor.
 
-    For reading and writing: NFS grants an exclusive lock only to who may write, and a shared one only to who may read.
+    It is opened for reading and writing: NFS grants an exclusive lock only with write access, and a shared one only
+    with read access.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def take(descriptor: int, path: Path, *, shared: bool = False, wait: bool = False) -> bool | None:
-    """Lock the open file `path`. Return False if another process holds it, and None where the file system has no locks.
+    """Lock the open file `path`.
 
-    Whatever else goes wrong says nothing about other processes, and is raised.
+    Return True when it is locked, False if another process holds it, None without file locks.
+
+    Other errors say nothing about other processes, and are raised.
     """
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
@@ -48,7 +51,7 @@ def take(descriptor: int, path: Path, *, shared: bool = False, wait: bool = Fals
 def held(path: Path, waiting: str = "") -> Iterator[bool]:
     """Hold the lock `path` and yield whether another process had it first; in that case print `waiting`.
 
-    Its empty file stays: others may be waiting at it.
+    Its empty file stays, because others may be waiting for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = open_lock(path)
@@ -64,7 +67,7 @@ def held(path: Path, waiting: str = "") -> Iterator[bool]:
 
 
 def _warn(descriptor: int, path: Path) -> None:
-    """Say once for each file system that it has no locks."""
+    """Print once for each file system that it has no locks."""
     if (device := os.fstat(descriptor).st_dev) not in _warned:
         _warned.add(device)
         text = "this file system has no file locks, so nothing keeps two runs apart. Start only one at a time."

@@ -1,4 +1,4 @@
-"""Work on many items in threads, with results in the items' order."""
+"""Threads that process many items and return results in the items' order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +10,10 @@ B = TypeVar("B")
 
 
 def ordered(function: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:
-    """Yield `function(item)` for each item, in order, made by `threads` threads.
+    """Yield `function(item)` for each item, in order, computed by `threads` threads.
 
-    At most a few results per thread wait to be taken, so that memory does not grow with the number of items. Pillow
-    works without Python's lock while it decodes, resizes and encodes, so threads are enough.
+    Only a few results per thread wait to be used, so memory does not grow with the number of items. Pillow releases
+    Python's lock while it decodes, resizes and encodes, so threads are enough.
     """
     if threads <= 1:
         yield from map(function, items)

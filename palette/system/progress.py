@@ -1,4 +1,4 @@
-"""Progress of a long stage: share done, rate and remaining time, as lines that read well in a terminal and in a log."""
+"""Progress of a long stage: share done, rate and remaining time, in lines that suit a terminal and a log."""
 
 import sys
 import time
@@ -9,22 +9,22 @@ T = TypeVar("T")
 
 
 def say(message: str) -> None:
-    """Print one line for the person watching: to standard error, at once."""
+    """Print one line for the user, to standard error, at once."""
     print(message, file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:
-    """`75` → `1:15`, `4000` → `1:06:40`."""
+    """Return seconds as `1:15` (75) or `1:06:40` (4000)."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 class Progress:
-    """Counts items and prints a line every few seconds.
+    """Counter of items that prints a line every few seconds.
 
-    label: what is done, `train photos-jpeg`. total: items in all, 0 if nobody knows. unit: what an item is, `images`. start: items done
-    by an earlier run, which count for the share but not for the rate. every: seconds between lines.
+    label: the task, `train photos-jpeg`. total: number of items, 0 if unknown. unit: what an item is, `images`. start:
+    items done by an earlier run, which count for the share but not for the rate. every: seconds between lines.
     """
 
     def __init__(self, label: str, total: int, unit: str, start: int = 0, every: float = 10.0) -> None:
@@ -33,7 +33,7 @@ class Progress:
         self.began = self.printed = time.monotonic()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` items more; `note` ends the line, if one is due."""
+        """Count `count` more items; `note` ends the line if one is due."""
         self.done += count
         now = time.monotonic()
         if now - self.printed >= self.every or 0 < self.total <= self.done:

@@ -1,4 +1,4 @@
-"""Randomness that belongs to the item, not to the process."""
+"""Random numbers that depend on the item, not on the process."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator(seed: int, *key: int | str) -> np.random.Generator:
-    """A Philox generator keyed by all arguments: the same on every machine, and independent for every other key.
+    """Return a Philox generator keyed by all arguments: the same on every machine, independent for every other key.
 
     seed: the user's. key: what the numbers are for, `generator(seed, "noise", 17)`. `1` and `"1"` are different keys.
     """

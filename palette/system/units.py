@@ -1,10 +1,10 @@
-"""Numbers and columns as people read them."""
+"""Numbers and columns for people to read."""
 
 from collections.abc import Iterable
 
 
 def scaled(number: float, unit: str) -> str:
-    """Three digits and a prefix: `2.24 TFLOP`; below 1000 as it is."""
+    """Return a number with three digits and a prefix, `2.24 TFLOP`; below 1000, rounded to a whole number."""
     prefixes = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
     while abs(number) >= 999.5 and len(prefixes) > 1:
         number /= 1000
@@ -14,12 +14,12 @@ def scaled(number: float, unit: str) -> str:
 
 
 def rounded(number: float) -> str:
-    """Three digits: `0.0314`, `7.57`, `89,100`."""
+    """Return a number with three digits: `0.0314`, `7.57`, `89,100`."""
     return f"{float(f'{number:.3g}'):,.12g}"
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and values in two columns, indented."""
+    """Return names and values in two columns, indented."""
     rows = list(rows)
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:{width}}  {value}" for name, value in rows)

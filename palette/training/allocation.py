@@ -1,7 +1,7 @@
 """The Slurm job around a training: when its time ends, and how it gets more.
 
-A run time shorter than the training is no error. Shortly before its end the state is saved and the job puts itself back into
-the queue; its next run goes on from there. Only jobs that the workflow has submitted do so.
+A time limit shorter than the training is not an error. Shortly before the limit the state is saved and the job requeues
+itself; its next run continues from there. Only jobs that the workflow has submitted do so.
 """
 
 import math
@@ -14,12 +14,15 @@ from palette.system.jobs import SUBMITTED
 from palette.system.progress import say
 
 SHARE, MOST = 0.1, 300.0
-"""The end is near when less is left than this share of the time that was left at the start, and than so many seconds."""
+"""The job is nearly over when less than this share of its initial time, and less than this many seconds, are left."""
 
 
 @dataclass
 class Allocation:
-    """job: Slurm's number of the workflow's job, or None. seconds: time that it has left, infinite without a limit."""
+    """A Slurm job and its time. job: ID of the workflow's job, or None.
+
+    seconds: time left at the start, infinite without limit.
+    """
 
     job: str | None = None
     seconds: float = math.inf
@@ -30,16 +33,16 @@ class Allocation:
         return self.seconds - (time.monotonic() - self.began) < min(SHARE * self.seconds, MOST)
 
     def requeue(self) -> None:
-        """Put the job back into the queue. Slurm then ends this run of it with SIGTERM and, seconds later, SIGKILL."""
+        """Requeue the job. Slurm then ends this run of it with SIGTERM and, seconds later, SIGKILL."""
         say(f"the time of job {self.job} is nearly over: it goes back into the queue, and goes on from the saved state")
-        self.seconds = math.inf  # not twice
+        self.seconds = math.inf  # do not requeue twice
         done = _ask("scontrol", "requeue", str(self.job))
         if done is None:
             say(f"job {self.job} could not be queued again; Slurm will end it, and Snakemake try it again (`retries`)")
 
 
 def allocation() -> Allocation:
-    """Return the job that the workflow has submitted for this process; a user's own job has no end that matters here."""
+    """Return the job that the workflow submitted for this process. A user's own job counts as having no time limit."""
     job = os.environ.get(SUBMITTED)
     if job is None:
         return Allocation()
@@ -47,7 +50,7 @@ def allocation() -> Allocation:
 
 
 def seconds_of(text: str) -> float:
-    """Seconds of Slurm's `2-03:04:05`, `3:04:05` or `4:05`; infinite for what is no time, as `UNLIMITED`."""
+    """Parse Slurm's `2-03:04:05`, `3:04:05` or `4:05` into seconds; infinite for anything else, such as `UNLIMITED`."""
     days, _, clock = text.strip().rpartition("-")
     parts = clock.split(":")
     if not all(part.isdigit() for part in (days or "0", *parts)):
@@ -59,7 +62,7 @@ def seconds_of(text: str) -> float:
 
 
 def _ask(*command: str) -> str | None:
-    """What one of Slurm's commands prints; None if it is not there or fails."""
+    """Return the output of a Slurm command; None if it does not exist or fails."""
     try:
         return subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=60

@@ -9,16 +9,16 @@ SCALARS = ("loss", "validation_loss", "lr", "images_per_second")
 
 
 class Board:
-    """Scalars and previews, in TensorBoard's files."""
+    """TensorBoard log of scalars and previews."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """step: where the training goes on; what an earlier run wrote of later steps is hidden."""
+        """step: where the training continues; entries of an earlier run for later steps are hidden."""
         from torch.utils.tensorboard import SummaryWriter  # here: the package is an extra, and slow to import
 
         self.writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def scalars(self, line: dict[str, float | None]) -> None:
-        """Write what a line of the log says."""
+        """Write the values of one line of the log."""
         for name in SCALARS:
             if (value := line.get(name)) is not None:
                 self.writer.add_scalar(name, value, line["step"])

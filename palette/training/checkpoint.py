@@ -1,6 +1,7 @@
-"""Training states on disk: `results/state/<key>/step-00001000.pt`, whole or absent; the newest few are kept, and milestones.
+"""Training states on disk: `results/state/<key>/step-00001000.pt`, complete or absent.
 
-A state is tensors and plain values only, so that it is read with `weights_only=True`: no code in the file is run.
+The newest few and the milestones are kept. A state consists of tensors and plain values only, so that it can be read
+with `weights_only=True`: no code in the file is run.
 """
 
 import pickle
@@ -23,31 +24,34 @@ from palette.system.locks import held
 from palette.system.progress import say
 
 PARTS = {"step", "earlier", "seconds", "skipped", "network", "averages", "by_width", "optimizer", "scaler"}
-"""What a state holds. The position in the data is the step; random numbers belong to the step, so there is no generator."""
+"""Entries of a state.
+
+The position in the data is the step; random numbers depend on the step, so there is no generator.
+"""
 
 
 @dataclass(frozen=True)
 class States:
-    """The states of one training. folder: `results/state/<key>`."""
+    """States of one training. folder: `results/state/<key>`."""
 
     folder: Path
     kept: int = 2
-    """Newest states that stay. Two are one more than is needed, should the newest turn out damaged."""
+    """Number of newest states to keep. Two are one more than needed, in case the newest is damaged."""
     milestones: Collection[int] = ()
-    """Steps whose states stay for good."""
+    """Steps whose states are never deleted."""
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08}.pt"
 
     def steps(self, last: int) -> list[int]:
-        """Steps of the states that are there, up to step `last`, newest first."""
+        """Return the steps of the existing states, up to step `last`, newest first."""
         names = (re.fullmatch(r"step-(\d+)\.pt", file.name) for file in self.folder.glob("step-*.pt"))
         return sorted((step for name in names if name and (step := int(name[1])) <= last), reverse=True)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write `state` (entries: `PARTS`) atomically, then delete those that are older than the newest `kept` up to it.
+        """Write `state` (entries: `PARTS`) atomically, then delete states older than the newest `kept` up to this step.
 
-        Milestones stay, and later states: they belong to a longer training of the same kind.
+        Milestones stay, and so do later states: they belong to a longer training of the same kind.
         """
         assert set(state) == PARTS
         with replacing(self.path(state["step"])) as temporary:
@@ -57,7 +61,7 @@ class States:
                 self.path(step).unlink(missing_ok=True)
 
     def newest(self, last: int) -> Path | None:
-        """The newest usable state up to step `last`; says so where it has to pass over one."""
+        """Return the newest usable state up to step `last`, or None. Prints a message for each state it has to skip."""
         for path in map(self.path, self.steps(last)):
             if (fault := flaw(path)) is None:
                 return path
@@ -66,20 +70,23 @@ class States:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the training against a second trainer, which waits here.
+        """Lock the training against a second trainer, which waits here.
 
-        A killed `snakemake` may leave its trainer running. The next one must not train beside it, and goes on from
-        what it leaves.
+        A killed `snakemake` may leave its trainer running. The next one must not train alongside it, and continues from
+        the state it leaves.
         """
         waiting = f"{self.folder}: another process is training this; waiting for it, then going on from its state."
         with held(self.folder / "lock", waiting):
-            for unfinished in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
+            for unfinished in self.folder.glob(".*.tmp"):  # left by a process that was killed while writing
                 unfinished.unlink()
             yield
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A state. Its tensors stay in the file until they are read, and none is on a GPU. Raises DataError if it is not there."""
+    """Load a state. Its tensors stay in the file until they are read, and none is on a GPU.
+
+    Raises DataError if it is missing.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
@@ -90,7 +97,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def flaw(path: Path) -> str | None:
-    """Why a state cannot be used: damaged, or written by a version whose states have other parts; None if it can."""
+    """Return why a state cannot be used, or None if it can.
+
+    It may be damaged, not a training state, written by a version with other parts, or contain values that are not
+    finite.
+    """
     if not readable(path):
         return "damaged training state"
     try:
@@ -107,7 +118,7 @@ def flaw(path: Path) -> str | None:
 
 
 def readable(path: Path) -> bool:
-    """Whether the file is whole: reads all of it and compares its CRCs, which `torch.load` does not."""
+    """Return whether the file is complete. Reads all of it and compares its CRCs, which `torch.load` does not."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

@@ -1,7 +1,8 @@
 """One process or several: a single device, or torchrun's processes with one device each (DistributedDataParallel).
 
-`palette train` starts the processes of its machine itself. On several machines `srun` starts it once on each, or torchrun is
-started by hand, with `-m palette train -c spec.yaml` as its program; the results folder must be one that all of them see.
+`palette train` itself starts the processes of its machine. On several machines `srun` starts it once on each, or
+torchrun is started by hand, with `-m palette train -c spec.yaml` as its program; all of them must see the same results
+folder.
 """
 
 import os
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
 
 PATIENCE = timedelta(days=2)
-"""How long processes wait for each other: rank 0 may wait for another trainer. If one dies, torchrun ends the rest."""
+"""Timeout for processes that wait for each other: rank 0 may wait for another trainer.
+
+If one dies, torchrun ends the rest.
+"""
 LOOPBACK = "127.0.0.1"
 STOP = (signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU)
-"""They end the processes and then this one, which would otherwise die alone and leave them running."""
+"""Signals that end the processes and then this one, which would otherwise die alone and leave them running."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,24 @@ class World:
         return self.rank == 0
 
     def sum(self, value: Tensor) -> Tensor:
-        """Sum over the processes of a tensor of any shape; `value` may be overwritten."""
+        """Sum a tensor of any shape over the processes; `value` may be overwritten."""
         if self.size > 1:
             dist.all_reduce(value)
         return value
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean over the processes of a tensor of any shape; `value` may be overwritten."""
+        """Average a tensor of any shape over the processes; `value` may be overwritten."""
         return self.sum(value) / self.size
 
     def from_leader(self, value: Path | None) -> Path | None:
-        """Rank 0's value, everywhere."""
+        """Return rank 0's value on every process."""
         values = [value]
         if self.size > 1:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def parallel(self, network: nn.Module) -> nn.Module:
-        """`network`, with gradients averaged over the processes."""
+        """Wrap `network` so that gradients are averaged over the processes."""
         return DistributedDataParallel(network, gradient_as_bucket_view=True) if self.size > 1 else network
 
 
@@ -77,7 +81,7 @@ def under_torchrun() -> bool:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """The processes that torchrun started, joined; or this one alone."""
+    """Yield this process's `World`, joined with the processes that torchrun started, if any."""
     device = devices.local_device()
     rank, size = (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if under_torchrun() else (0, 1)
     if device.type == "cuda":
@@ -94,7 +98,10 @@ def world() -> Iterator[World]:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The machines that `srun` started this command on, once each; `rank` is this one, `endpoint` where they meet."""
+    """The machines on which `srun` started this command, once each.
+
+    rank: of this machine. endpoint: where they meet.
+    """
 
     count: int = 1
     rank: int = 0
@@ -102,9 +109,9 @@ class Nodes:
 
 
 def nodes() -> Nodes:
-    """Those of this step of a Slurm job; elsewhere, this machine alone.
+    """Return the machines of this step of a Slurm job; elsewhere, this machine alone.
 
-    They meet where `srun` was called, which is the first node of a batch job; MASTER_ADDR names another place.
+    The rendezvous is where `srun` was called, which is the first node of a batch job; MASTER_ADDR overrides it.
     """
     env = os.environ
     count = int(env.get("SLURM_STEP_NUM_NODES", "1"))
@@ -115,9 +122,10 @@ def nodes() -> Nodes:
 
 
 def relaunch(gpus: int, spec: Path) -> bool:
-    """Train in one process a GPU, if several were asked for and are visible: True when they are done; else False at once.
+    """Train in one process per GPU if several are requested and visible.
 
-    Fewer than asked for will do: the number of devices changes no result beyond rounding. Raises UserError or Interrupted.
+    Return True when they are done, else False at once. Fewer than requested are enough: the number of devices changes
+    results only by rounding. Raises UserError or Interrupted.
     """
     if under_torchrun():
         return False
@@ -129,11 +137,14 @@ def relaunch(gpus: int, spec: Path) -> bool:
 
 
 def pass_on(number: int, frame: FrameType | None) -> None:
-    """Hand a signal to the processes, which save and go on; torch would end them. Without processes, die of it."""
+    """Forward a signal to the child processes, which save and continue; torch would end them.
+
+    Without children, die from it.
+    """
     this = os.getpid()
     try:
         children = Path(f"/proc/{this}/task/{this}/children").read_text().split()
-    except OSError:  # no such file on macOS, where no cluster sends it either
+    except OSError:  # not on macOS, where no cluster sends signals
         return
     if not children:
         signal.signal(number, signal.SIG_DFL)
@@ -143,9 +154,12 @@ def pass_on(number: int, frame: FrameType | None) -> None:
 
 
 def _logs() -> "LogsSpecs":
-    """Return torch's own logs. It asks for them when it starts the processes; from then on, signals are passed on to these.
+    """Return torch's default logs.
 
-    Until then a signal ends this process like any other. torch may be waiting for other nodes, and runs no handler meanwhile.
+    torch requests them when it starts the processes; then signals are forwarded to these.
+
+    Until then a signal ends this process like any other: torch may be waiting for other nodes, and runs no handler
+    meanwhile.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, LogsDest
 
@@ -159,7 +173,10 @@ def _logs() -> "LogsSpecs":
 
 
 def _config(processes: int, place: Nodes) -> "LaunchConfig":
-    """Return how torch launches `processes` on this machine. A machine that is alone needs no name that others could resolve."""
+    """Return torch's launch configuration for `processes` on this machine.
+
+    A single machine needs no name that others could resolve.
+    """
     from torch.distributed.launcher.api import LaunchConfig
 
     alone = place.count == 1
@@ -182,8 +199,8 @@ def _config(processes: int, place: Nodes) -> "LaunchConfig":
 def launch(processes: int, arguments: list[str], place: Nodes = Nodes()) -> None:
     """Run `python arguments` in several processes on this machine, as torchrun does, beside those of the other nodes.
 
-    By the library, not the command, which ends with 1 whatever went wrong: an error keeps the exit code of the process that
-    failed first, and Ctrl-C, which is handed on to the processes, gives that of an interrupted training.
+    Calls the library rather than the command, which always exits with 1: an error keeps the exit code of the process
+    that failed first, and Ctrl-C, which is forwarded to the processes, gives that of an interrupted training.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -1,4 +1,4 @@
-"""How far a training is, for who asks from another shell: `heartbeat.json` in its state folder, renewed every few seconds."""
+"""Progress of a training, readable from other shells: `heartbeat.json` in its state folder, renewed every 10 s."""
 
 import time
 from dataclasses import dataclass
@@ -8,18 +8,21 @@ from palette.system.jobs import record
 from palette.training.trainer import Trainer
 
 EVERY = 10.0
-"""Seconds between two beats."""
+"""Seconds between updates."""
 
 
 @dataclass
 class Heartbeat:
-    """folder: the training's state folder. Rank 0 alone has one."""
+    """Writer of `heartbeat.json`. folder: the training's state folder. Only rank 0 writes."""
 
     folder: Path
     last: float = -EVERY
 
     def __call__(self, trainer: Trainer, images_per_second: float | None, saved: tuple[int, float] | None) -> None:
-        """Write, if it is time or the training is done. saved: step and time of the last saved state, if there is one."""
+        """Write if the interval has passed or the training is done.
+
+        saved: step and time of the last saved state, if any.
+        """
         now, spec = time.monotonic(), trainer.spec
         if now - self.last < EVERY and trainer.step < spec.steps:
             return

@@ -1,5 +1,7 @@
-"""`palette train`: a prepared data set → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
-`model.json`, `log.jsonl`."""
+"""`palette train`: a prepared data set → a trained model.
+
+Writes `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`), `model.json`, `log.jsonl`.
+"""
 
 import shutil
 from contextlib import ExitStack
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(stage: "Stage[TrainSpec]") -> None:
-    """Train, or go on training, the model of `stage`; with several GPUs, under torchrun."""
+    """Train the model of `stage`, or resume its training; with several GPUs, under torchrun."""
     if relaunch(stage.spec.runtime.gpus, stage.path("spec.yaml")):
         return
     devices.use(stage.spec.runtime.threads)
@@ -38,7 +40,10 @@ def run(stage: "Stage[TrainSpec]") -> None:
 
 
 def state_folder(stage: "Stage[TrainSpec]") -> Path:
-    """Outside the stage's folder, so that a longer training with a spec of its own finds it."""
+    """Return the folder of the states.
+
+    It is outside the stage's folder, so that a longer training with its own spec finds it.
+    """
     return stage.results / "state" / stage.spec.state_key
 
 
@@ -53,7 +58,7 @@ def _train_and_publish(stage: "Stage[TrainSpec]", processes: World) -> None:
 
 
 def _near(stage: "Stage[TrainSpec]", role: str, stack: ExitStack) -> Path:
-    """The training store of a parent, or its copy in `scratch` as long as `stack` is open."""
+    """Return the training store of a parent, or its copy in `scratch`, which exists as long as `stack` is open."""
     stores = [stage.parent(role, name) for name in stores_of(stage.spec.mix)]
     return stack.enter_context(local(stores, stores[0].with_name("card.json"), stage.spec.runtime.scratch))[0]
 
@@ -61,7 +66,7 @@ def _near(stage: "Stage[TrainSpec]", role: str, stack: ExitStack) -> Path:
 def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
     """Write the stage's files, the card last."""
     write_weights(stage, trainer)
-    with replacing(stage.path("averages.safetensors")) as temporary:  # holds nothing without `ema_widths`
+    with replacing(stage.path("averages.safetensors")) as temporary:  # empty without `ema_widths`
         save_file(trainer.averages_by_width(), temporary)
     write_json(stage.path("model.json"), model_facts(stage, trainer))
     with replacing(stage.path("log.jsonl")) as temporary:
@@ -78,7 +83,7 @@ def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
 
 
 def write_weights(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
-    """The EMA weights, float32, with the spec in the metadata: the file alone tells what it is."""
+    """Write the EMA weights, float32, with the spec in the metadata, so that the file alone identifies them."""
     weights = trainer.averaged_weights()
     require_finite(weights.items(), stage.path("model.safetensors"))
     metadata = {"spec": stage.spec.model_dump_json(exclude={"runtime"})}  # one entry: the order of several is not fixed
@@ -87,7 +92,7 @@ def write_weights(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
 
 
 def model_facts(stage: "Stage[TrainSpec]", trainer: Trainer) -> dict[str, object]:
-    """What sampling needs to rebuild the network, and what a reader wants to know of it. The same in every run."""
+    """Return the facts needed to rebuild the network for sampling, and facts for readers. Identical in every run."""
     spec = stage.spec
     return {
         "network": spec.network.model_dump(mode="json"),
@@ -104,5 +109,5 @@ def model_facts(stage: "Stage[TrainSpec]", trainer: Trainer) -> dict[str, object
 
 
 def device_name(device: torch.device) -> str:
-    """`NVIDIA H100 80GB HBM3`, or `cpu`."""
+    """Return the name of the device: `NVIDIA H100 80GB HBM3`, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,4 +1,4 @@
-"""The training log: one JSON object a line."""
+"""The training log: one JSON object per line."""
 
 import json
 import math
@@ -18,33 +18,37 @@ from palette.training.trainer import Trainer, learning_rate
 
 
 def is_logged(step: int, last: int) -> bool:
-    """Whether the log has a line after `step` steps: each 10th up to 1000, 100th up to 10,000, then 1000th; and the last."""
+    """Return whether the log has a line after `step` steps.
+
+    It has one every 10 steps up to 1000, every 100 up to 10,000, every 1000 from there, and for the last step.
+    """
     return step == last or step % min(max(10, 10 ** (len(str(step)) - 2)), 1000) == 0
 
 
 def memory_gb(device: torch.device) -> float:
-    """Largest memory in use so far, in GB: of tensors on the GPU, of the process on a CPU."""
+    """Return the peak memory so far in GB: of tensors on the GPU, of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 class Log:
-    """`log.jsonl` in the state folder. A line has, after `step` steps of which the line before had fewer:
+    """`log.jsonl` in the state folder. Each line describes the steps since the previous line:
 
-    loss: mean over the steps between. validation_loss: where it was measured. lr: of the last step. images_per_second: with
-    all that was done between, validation and saving too. data_wait: share of that time in which this process waited for
-    data. memory_gb: the peak so far. seconds: spent training, all runs together. skipped_steps, loss_scale: fp16 only.
+    loss: mean over these steps. validation_loss: where it was measured. lr: of the last step. images_per_second:
+    including everything done in between, such as validation and saving. data_wait: fraction of that time in which this
+    process waited for data. memory_gb: the peak so far. seconds: time spent training, over all runs. skipped_steps,
+    loss_scale: fp16 only.
     """
 
     def __init__(self, folder: Path, trainer: Trainer) -> None:
-        """Lines after the trainer's step, from a run that did not live to save its state, are cut off."""
+        """Remove lines after the trainer's step: they are from a run that ended before it saved its state."""
         self.path, self.trainer = folder / "log.jsonl", trainer
         self.sum = torch.zeros((), device=trainer.world.device)
         self.since, self.seconds, self.waited, self.note = trainer.step, trainer.seconds, trainer.waited, ""
         self.images_per_second: float | None = None
-        """Of the last line."""
+        """Speed in the last line."""
         self.board: Board | None = None
         if trainer.world.leads:
             write_text(self.path, "".join(line + "\n" for line in lines_up_to(self.path, trainer.step)))
@@ -52,13 +56,13 @@ class Log:
                 self.board = Board(folder / "tensorboard", trainer.step)
 
     def add(self, value: Tensor, validation: float | None = None) -> None:
-        """Count the loss of one step; write a line if one is due, or if there is a validation's loss to tell."""
+        """Count the loss of one step; write a line if one is due or if there is a validation loss to report."""
         self.sum += value
         if validation is not None or is_logged(self.trainer.step, self.trainer.spec.steps):
             self._write(validation)
 
     def picture(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Show a preview, uint8 [H, W, 3], where previews are shown."""
+        """Write a preview, uint8 [H, W, 3], to TensorBoard if it is enabled."""
         if self.board is not None:
             self.board.picture(pixels, self.trainer.step)
 
@@ -101,12 +105,12 @@ class Log:
 
 
 def rounded(value: float, digits: int) -> float | None:
-    """JSON has no infinity: a loss that fp16 could not hold is null."""
+    """Round a value; None if it is not finite, because JSON has no infinity. A loss that overflows fp16 is null."""
     return round(value, digits) if math.isfinite(value) else None
 
 
 def lines_up_to(path: Path, step: int) -> Iterator[str]:
-    """The lines of a log up to `step`; nothing after the first line that is not whole."""
+    """Yield the lines of a log up to `step`, stopping at the first incomplete line."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:
             if json.loads(line)["step"] > step:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def train(spec: "TrainSpec", images: Images, state_folder: Path, world: World) -> Trainer:
-    """Train to `spec.steps`, from the newest state in `state_folder` if there is one; returns the finished trainer.
+    """Train to `spec.steps`, from the newest state in `state_folder` if there is one, and return the finished trainer.
 
-    Raises ConfigError (this machine cannot do what the spec asks), DataError (the model to start from is not what it should
-    be), UserError (the training diverged) or Interrupted.
+    Raises ConfigError (this machine cannot run the spec), DataError (the model to start from is not the expected one),
+    UserError (the training diverged) or Interrupted.
     """
     check(spec, world)
     images, held_out = split(images, spec.validation_images)
@@ -46,7 +46,7 @@ def train(spec: "TrainSpec", images: Images, state_folder: Path, world: World) -
     with closing(log), signals() as received:
         try:
             _run(trainer, stream, Saving(states), watch, received)
-        except RuntimeError:  # of an exchange with rank 0, gone after Ctrl-C
+        except RuntimeError:  # from an exchange with rank 0, which has stopped after Ctrl-C
             if world.leads or not received.stop:
                 raise
             raise Interrupted(f"train {spec.name}: rank {world.rank} stopped with rank 0.") from None
@@ -54,7 +54,7 @@ def train(spec: "TrainSpec", images: Images, state_folder: Path, world: World) -
 
 
 def prepare(spec: "TrainSpec", states: States, world: World) -> Trainer:
-    """A trainer at the newest state; where there is none, at step 0, with the weights that the spec starts from."""
+    """Return a trainer at the newest state; if there is none, at step 0, with the weights that the spec starts from."""
     trainer = build(spec, world)
     newest = world.from_leader(states.newest(spec.steps) if world.leads else None)
     if newest is not None:
@@ -70,9 +70,10 @@ def prepare(spec: "TrainSpec", states: States, world: World) -> Trainer:
 
 @dataclass
 class Saving:
-    """When states are saved: by step, by time, and when a signal asks for it.
+    """Schedule for saving states: by step, by time, and on request by a signal.
 
-    Rank 0 writes, and its clock decides. The others need not know: they wait for it at their next exchange of gradients.
+    Rank 0 writes, and its clock decides. The others need not know: they wait for it at their next exchange of
+    gradients.
     """
 
     states: States
@@ -93,7 +94,7 @@ class Saving:
 
 @dataclass
 class Watch:
-    """What is seen of a training on its way: the log, the validation's loss in it, and previews."""
+    """Monitoring of a training: the log with its validation loss, previews, and the heartbeat."""
 
     log: Log
     validation: Validation | None
@@ -101,7 +102,7 @@ class Watch:
     heartbeat: Heartbeat
 
     def __call__(self, trainer: Trainer, value: Tensor) -> None:
-        """After each step, on all processes; value: its loss."""
+        """Update after a step, on all processes. value: the loss of the step."""
         measured = self.validation(trainer) if self.validation and self.validation.due(trainer.step) else None
         self.log.add(value, measured)
         if self.previews and self.previews.due(trainer.step):
@@ -119,7 +120,7 @@ def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received:
             value = trainer.update(prepared)
             trainer.seconds = time.monotonic() - began
             watch(trainer, value)
-            # Asked after a step only: each run of the job comes further than the one before.
+            # Checked after a step only, so that each run of the job makes progress.
             out_of_time = job.nearly_over and trainer.step < spec.steps
             if received.save or out_of_time or save.due(trainer):
                 save(trainer)
@@ -128,7 +129,7 @@ def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received:
                 received.save = False
             if out_of_time:
                 job.requeue()
-            if world.leads:  # after saving: nobody may be reading any more
+            if world.leads:  # after saving: the output's reader may be gone
                 progress.advance(note=watch.log.note)
                 watch.heartbeat(trainer, watch.log.images_per_second, save.saved)
             if received.stop and world.leads and trainer.step < spec.steps:

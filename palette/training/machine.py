@@ -1,4 +1,4 @@
-"""What this machine can do, asked before training begins."""
+"""Checks of what this machine can do, made before training begins."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor has bfloat16 instructions; False where the system does not tell."""
+    """Return whether the processor has bfloat16 instructions; False where the system does not say."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -26,7 +26,7 @@ def cpu_has_bf16() -> bool:
 
 
 def check(spec: "TrainSpec", world: World) -> None:
-    """Raise ConfigError for what this machine cannot do as asked."""
+    """Raise ConfigError if this machine cannot run the training as configured."""
     check_batch(spec, world)
     check_precision(spec, world)
     if spec.runtime.compile:
@@ -39,7 +39,7 @@ def check(spec: "TrainSpec", world: World) -> None:
 
 
 def check_batch(spec: "TrainSpec", world: World) -> None:
-    """The global batch is dealt evenly."""
+    """Raise ConfigError unless the global batch divides evenly among devices and micro-batches."""
     parts = world.size * micro_batches(spec, world.size)
     if spec.batch_size % parts:
         raise ConfigError(
@@ -51,7 +51,7 @@ def check_batch(spec: "TrainSpec", world: World) -> None:
 
 
 def check_precision(spec: "TrainSpec", world: World) -> None:
-    """The device has instructions for the arithmetic."""
+    """Raise ConfigError unless the device has instructions for the requested precision."""
     on_cpu = world.device.type == "cpu"
     if spec.precision == "bf16" and not (
         cpu_has_bf16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
@@ -68,7 +68,7 @@ def check_precision(spec: "TrainSpec", world: World) -> None:
 
 
 def check_compiler(world: World) -> None:
-    """torch.compile finds what it needs: a C++ compiler; for a GPU, Triton and a C compiler."""
+    """Raise ConfigError unless torch.compile has what it needs: a C++ compiler; for a GPU, Triton and a C compiler."""
     on_gpu = world.device.type == "cuda"
     names = [os.environ.get("CC"), "cc", "gcc", "clang"] if on_gpu else [os.environ.get("CXX"), "c++", "g++", "clang++"]
     missing = (

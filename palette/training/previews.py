@@ -1,4 +1,4 @@
-"""Sheets of restored images, to look at while a model is trained."""
+"""Preview sheets of restored images, for inspection during training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,25 +29,25 @@ GAP = 4
 
 
 class Previews:
-    """`previews(trainer)` writes `previews/step-00001000.png`: condition, restored, original; a row an image, at most four.
+    """`previews(trainer)` writes `previews/step-00001000.png`: condition, restored, original; one row per image.
 
-    The images are always the same, with the same degradation and noise, so that sheets can be compared. Only rank 0 has
-    any; the others wait for it at their next exchange, seconds.
+    The at most four images, their degradation and their noise are always the same, so that sheets can be compared. Only
+    rank 0 writes previews; the others wait for it at their next exchange, for seconds.
     """
 
     def __init__(self, images: Images, spec: "TrainSpec", folder: Path) -> None:
-        """images: the held-out ones, or else those that are trained on."""
+        """images: the held-out images, or the training images if none are held out."""
         few = fixed_stream(Part(images, range(min(ROWS, len(images)))), spec)
         self.batch = collate([few.example(item) for item in range(few.batch_size)], few.levels(0))
         self.spec, self.folder = spec, folder
 
     def due(self, step: int) -> bool:
-        """Whether it is time after `step` steps."""
+        """Return whether a preview is due after `step` steps."""
         every = self.spec.runtime.preview_every
         return every > 0 and step % every == 0
 
     def __call__(self, trainer: Trainer) -> npt.NDArray[np.uint8]:
-        """Write the sheet of this moment, and return it: uint8 [H, W, 3]."""
+        """Write the current sheet and return it: uint8 [H, W, 3]."""
         with trainer.averaged_network() as network:
             batch = moved(self.batch, trainer.world.device)
             pixels = sheet(batch, restored(network, batch, self.spec))
@@ -57,7 +57,7 @@ class Previews:
 
 
 def restored(network: nn.Module, batch: Batch, spec: "TrainSpec") -> Tensor:
-    """float [B, 3, H, W]: the conditions of the batch, restored in a few steps; the batch's noise is where they start."""
+    """Restore the conditions of the batch in a few steps, starting from the batch's noise: float [B, 3, H, W]."""
     denoiser = Denoiser(network, spec.objective.kind, batch.condition, batch.mask, spec.precision)
     if spec.objective.kind == "regression":
         return denoiser(torch.zeros_like(batch.noise), 0.0)
@@ -66,7 +66,10 @@ def restored(network: nn.Module, batch: Batch, spec: "TrainSpec") -> Tensor:
 
 
 def sheet(batch: Batch, images: Tensor) -> npt.NDArray[np.uint8]:
-    """uint8 [H, W, 3]: the rows and columns of a preview. Holes are gray; the noise that the network sees there is no news."""
+    """Arrange the rows and columns of a preview: uint8 [H, W, 3].
+
+    Holes are shown in gray instead of the network's noise.
+    """
     everywhere = batch.mask.flatten(1).all(dim=1)[:, None, None, None]
     shown = torch.where(batch.mask & ~everywhere, 0.0, batch.condition)
     columns = [to_pixels(column) for column in (shown, images, batch.x0)]  # each [B, H, W, 3]

@@ -1,4 +1,4 @@
-"""Copies of image stores on a disk of the machine that trains, where the results lie on a slow one."""
+"""Copies of image stores on a local disk of the training machine, for results on a slow disk."""
 
 import errno
 import hashlib
@@ -15,11 +15,14 @@ from palette.system.locks import held, open_lock, take
 from palette.system.progress import say
 
 BLOCK = 16 << 20
-"""Bytes that are copied at a time."""
+"""Bytes to copy at a time."""
 
 
 def resolve(scratch: str) -> Path:
-    """The folder that `train.scratch` names on this machine. Raises ConfigError for a variable that is not set."""
+    """Return the folder that `train.scratch` names on this machine.
+
+    Raises ConfigError for a variable that is not set.
+    """
     path = os.path.expandvars(scratch)
     if unknown := re.search(r"\$\w+|\$\{\w+\}", path):
         raise ConfigError(f"train.scratch: {scratch!r} names {unknown[0]}, which is not set on this machine.")
@@ -28,11 +31,11 @@ def resolve(scratch: str) -> Path:
 
 @contextmanager
 def local(stores: list[Path], card: Path, scratch: str | None) -> Iterator[list[Path]]:
-    """Yield the paths to read: `stores` themselves, or copies of them in `scratch`, of the same names in one folder.
+    """Yield the paths to read: `stores` themselves, or copies of them in `scratch`, with the same names in one folder.
 
-    The first process of a machine copies, the others wait; each copy is compared with the SHA-256 in the stage's `card`. The last
-    process to end deletes it. What one leaves that was killed is used by the next. Where the disk is too small, the stores are
-    read where they are.
+    The first process on a machine copies, the others wait; each copy is compared with the SHA-256 in the stage's
+    `card`. The last process to end deletes the copies. Copies left by a killed process are used by the next one. If the
+    disk is too small, the stores are read in place.
     """
     if scratch is None:
         yield stores
@@ -52,7 +55,10 @@ def local(stores: list[Path], card: Path, scratch: str | None) -> Iterator[list[
 
 
 def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
-    """Copy a file unless the copy is there. Returns False if it does not fit; raises DataError if the bytes are not those of the card."""
+    """Copy a file unless the copy exists.
+
+    Return False if it does not fit; raise DataError if its SHA-256 is not the card's.
+    """
     if target.exists() and target.stat().st_size == bytes:
         return True
     unfinished = target.with_suffix(".unfinished")
@@ -88,7 +94,10 @@ def _copy_bytes(source: Path, target: Path) -> str:
 
 
 def _delete(place: Path, readers: int) -> None:
-    """Delete the copies, unless another process reads them; without locks they stay, for nobody can tell."""
+    """Delete the copies unless another process reads them.
+
+    Without locks they stay, because readers cannot be detected.
+    """
     with held(place.with_suffix(".lock")):
         if take(readers, place / "readers"):
             shutil.rmtree(place, ignore_errors=True)

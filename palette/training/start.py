@@ -1,8 +1,9 @@
 """Starting from a trained model instead of random weights.
 
-Two kinds of file: `model.safetensors`, which a training or `palette import` writes, tensors under the parameters' names; and
-`start.safetensors` of `palette import`, the state of another training: under `network/` the weights, under `averages/` their
-EMA, under `exp_avg/` and `exp_avg_sq/` Adam's moments, in the metadata `adam_step`.
+Two kinds of file are supported. `model.safetensors`, written by a training or `palette import`, holds tensors under the
+parameters' names. `start.safetensors`, written by `palette import`, holds the state of another training: the weights
+under `network/`, their EMA under `averages/`, Adam's moments under `exp_avg/` and `exp_avg_sq/`, and `adam_step` in the
+metadata.
 """
 
 from collections.abc import Mapping
@@ -18,11 +19,14 @@ from palette.training.trainer import Trainer, like
 
 PARTS = ("network", "averages", "exp_avg", "exp_avg_sq")
 SHOWN = 5
-"""Differences that are named in an error."""
+"""Differences to list in an error."""
 
 
 def begin(trainer: Trainer) -> None:
-    """Set a fresh trainer to the model that its spec starts from. Raises DataError if the file is another, or does not fit."""
+    """Set a new trainer to the model that its spec starts from.
+
+    Raises DataError if the file is a different one or does not fit.
+    """
     path = trainer.spec.runtime.start_from
     if path is None:
         raise DataError("train: the spec starts from a model, but does not say where it is. Run `snakemake` again.")
@@ -51,8 +55,10 @@ def check(path: Path, digest: str | None) -> None:
 
 @torch.no_grad()
 def fill(trainer: Trainer, file: safe_open, path: Path) -> None:
-    """Copy the tensors of an open file into the trainer. Raises DataError for the first names or shapes that differ, and for
-    values that are not finite."""
+    """Copy the tensors of an open file into the trainer.
+
+    Raises DataError for names or shapes that differ, listing the first, and for values that are not finite.
+    """
     parameters = dict(trainer.network.named_parameters())
     found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
     whole = any(key.partition("/")[0] in PARTS for key in found)
@@ -73,7 +79,7 @@ def fill(trainer: Trainer, file: safe_open, path: Path) -> None:
 
 
 def adam_step(metadata: Mapping[str, str], path: Path) -> int:
-    """Optimizer steps behind the file's weights."""
+    """Return the number of optimizer steps behind the file's weights. Raises DataError if it is missing."""
     try:
         return int(metadata["adam_step"])
     except (KeyError, ValueError):
@@ -83,7 +89,7 @@ def adam_step(metadata: Mapping[str, str], path: Path) -> int:
 
 
 def require_equal(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Raise DataError unless names and shapes are the same; it names the first that are not."""
+    """Raise DataError unless names and shapes are equal, listing the first that differ."""
     differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
     if differing:
         lines = [

@@ -1,10 +1,12 @@
-"""The endless stream of training examples. Example number p is a pure function of (seed, p, images, mix): which image,
-which task, how it is degraded, which noise. Batch s holds the examples s·B to (s+1)·B - 1.
+"""The endless stream of training examples.
 
-Of one dataset, each epoch shows every image once. Of several, each example draws its dataset by the proportions and then an
-image of it, so that a small dataset is repeated as often as its share wants it.
+Example number p is a pure function of (seed, p, images, mix): which image, which task, how it is degraded, which noise.
+Batch s holds the examples s·B to (s+1)·B - 1.
 
-So a resumed training sees what an uninterrupted one would, and so does one on more devices, each with its slice.
+With one dataset, each epoch shows every image once. With several, each example draws its dataset by the proportions and
+then an image of it, so that a small dataset is repeated as often as its share requires.
+
+A resumed training therefore sees what an uninterrupted one would, and so does one on more devices, each with its slice.
 """
 
 from bisect import bisect_right
@@ -36,13 +38,13 @@ if TYPE_CHECKING:
 PAIRED: Degradation = "paired"
 """The task that needs images with conditions."""
 AHEAD = 2
-"""Slices that are prepared while the network is busy."""
+"""Slices to prepare while the network is busy."""
 RAM = 512 * 2**20
-"""Bytes of decoded images that are kept in memory: a larger store is decoded again in every epoch."""
+"""Bytes of decoded images to keep in memory; a larger store is decoded again in every epoch."""
 
 
 class Images(Protocol):
-    """`images[i]` → uint8 [H, W, 3], or [H, W, 6] with the image's condition behind it; a store, or anything like it."""
+    """`images[i]` → uint8 [H, W, 3], or [H, W, 6] with the image's condition last; a store or a similar object."""
 
     def __len__(self) -> int: ...
 
@@ -50,7 +52,10 @@ class Images(Protocol):
 
 
 class Example(NamedTuple):
-    """x0, condition, noise: float32 [3, H, W]. mask: bool [1, H, W], True where the model must generate."""
+    """A training example. x0, condition, noise: float32 [3, H, W].
+
+    mask: bool [1, H, W], True where the model must generate.
+    """
 
     x0: npt.NDArray[np.float32]
     condition: npt.NDArray[np.float32]
@@ -59,17 +64,17 @@ class Example(NamedTuple):
 
 
 def stores_of(mix: Mapping[Degradation, float]) -> list[str]:
-    """The files of a prepare stage that a training reads, the images first."""
+    """Return the files of a prepare stage that a training reads, the images first."""
     return ["train.zip", "train-conditions.zip"] if PAIRED in mix else ["train.zip"]
 
 
 def open_images(train: Path, mix: Mapping[Degradation, float]) -> ImageStore:
-    """The store `train.zip` of a prepare stage; with the conditions beside it, where the mix has paired images."""
+    """Open the store `train.zip` of a prepare stage, with the conditions beside it if the mix has paired images."""
     return PairStore(train, train.with_name("train-conditions.zip")) if PAIRED in mix else ImageStore(train)
 
 
 class Joined:
-    """The images of several datasets, one after the other. shares: of the examples, one for each dataset."""
+    """Concatenation of the images of several datasets. shares: of the examples, one for each dataset."""
 
     def __init__(self, parts: Sequence[Images], shares: Sequence[float]) -> None:
         self.parts, self.shares = parts, shares
@@ -84,7 +89,7 @@ class Joined:
 
 
 class InMemory:
-    """Images that are decoded once: for stores whose pixels fit into `RAM`."""
+    """Images that are decoded only once, for stores whose pixels fit into `RAM`."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -102,9 +107,10 @@ class InMemory:
 
 @dataclass
 class Stream:
-    """images: the training images, with conditions if the mix has paired images; Joined, if they are of several datasets.
-    mix: task → proportion.
-    batch_size: B, over all devices. flip: mirror half of the images, and their conditions with them.
+    """The stream of examples of one training.
+
+    images: the training images, with conditions if the mix has paired images; `Joined` for several datasets. mix: task
+    → proportion. batch_size: B, over all devices. flip: mirror half of the images, and their conditions with them.
     """
 
     images: Images
@@ -124,13 +130,13 @@ class Stream:
             self.images = InMemory(self.images)
         self.tasks: list[Degradation] = sorted(self.mix)
         self.task_thresholds = thresholds([self.mix[task] for task in self.tasks])
-        self.order = lru_cache(maxsize=2)(self._order)  # two: workers stand on both sides of the turn of an epoch
+        self.order = lru_cache(maxsize=2)(self._order)  # two: workers may be in consecutive epochs
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         return generator(self.seed, "order", epoch).permutation(len(self.images))
 
     def image_index(self, position: int) -> int:
-        """The image of example `position`."""
+        """Return the index of the image of example `position`."""
         if self.joined:
             random = generator(self.seed, "image", position)
             part = chosen(self.part_thresholds, random.random())
@@ -139,11 +145,11 @@ class Stream:
         return int(self.order(epoch)[place])
 
     def task(self, draw: float) -> Degradation:
-        """The task of a number in [0, 1), by the proportions of the mix."""
+        """Return the task for a number in [0, 1), by the proportions of the mix."""
         return self.tasks[chosen(self.task_thresholds, draw)]
 
     def example(self, position: int) -> Example:
-        """Example number `position`."""
+        """Return example number `position`."""
         random = generator(self.seed, "example", position)
         pixels = self.images[self.image_index(position)]
         if pixels.shape != (self.image_size, self.image_size, self.channels):
@@ -160,17 +166,17 @@ class Stream:
         return Example(x0, condition(degraded, random), mask[None], random.standard_normal(x0.shape, dtype=np.float32))
 
     def levels(self, step: int) -> Tensor:
-        """u of the examples of batch `step`, float64 [batch_size]."""
+        """Return u of the examples of batch `step`, float64 [batch_size]."""
         return stratified(self.batch_size, generator(self.seed, "levels", step).random())
 
 
 def thresholds(shares: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Where the proportions end that part the numbers from 0 to 1 among them."""
+    """Return the ends of the intervals into which the proportions divide [0, 1]."""
     return np.cumsum(np.array(shares, np.float64) / sum(shares))
 
 
 def chosen(ends: npt.NDArray[np.float64], draw: float) -> int:
-    """The part in which a number in [0, 1) lies."""
+    """Return the index of the interval that contains a number in [0, 1)."""
     return min(int(np.searchsorted(ends, draw, side="right")), len(ends) - 1)
 
 
@@ -181,19 +187,19 @@ def collate(examples: Sequence[Example], u: Tensor) -> Batch:
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:
-    """The batch on `device`; from pinned memory, so that the copy does not hold up the host."""
+    """Copy the batch to `device`, from pinned memory so that the copy does not block the host."""
     if device.type != "cuda":
         return batch
     return Batch(*(tensor.pin_memory().to(device, non_blocking=True) for tensor in batch))
 
 
 def micro_batches(spec: "TrainSpec", devices: int) -> int:
-    """Micro-batches per step and device: fewer devices than planned take more, and none becomes larger than planned."""
+    """Return the micro-batches per step and device: fewer devices than planned run more, none larger than planned."""
     return spec.accumulate * max(1, -(-spec.runtime.devices // devices))
 
 
 def slices(batch_size: int, rank: int, world: int, accumulate: int) -> list[range]:
-    """The places in the batch that device `rank` of `world` works on, one range per micro-batch."""
+    """Return the positions in the batch that device `rank` of `world` processes, one range per micro-batch."""
     size = batch_size // (world * accumulate)
     first = rank * accumulate
     return [range(part * size, (part + 1) * size) for part in range(first, first + accumulate)]
@@ -210,7 +216,7 @@ def batches(stream: Stream, steps: range, places: Sequence[range], workers: int)
 
 
 def _ahead(stream: Stream, steps: range, places: Sequence[range], pool: ThreadPoolExecutor) -> Iterator[Batch]:
-    """One future per example, so that a worker's turn is short; `AHEAD` slices are always under way."""
+    """Yield batches from one future per example, so that tasks are short; `AHEAD` slices are always in progress."""
     waiting: deque[tuple[list[Future[Example]], Tensor]] = deque()
     for step in steps:
         levels = stream.levels(step)

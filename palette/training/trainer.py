@@ -1,4 +1,4 @@
-"""One training at work: network, averaged weights and optimizer, from step to step."""
+"""State of a training: network, averaged weights and optimizer, and one step of it."""
 
 import hashlib
 import json
@@ -27,23 +27,29 @@ if TYPE_CHECKING:
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 1.0
-"""Of fp16's loss. It starts at 65536 and is halved at each overflow: below 1, gradients overflow without any scaling."""
+"""Minimum of fp16's loss scale.
+
+It starts at 65536 and is halved at each overflow; below 1, even unscaled gradients overflow.
+"""
 ADVICE = "Lower `learning_rate` or `clip`, lengthen `warmup`, or use `precision: fp32`."
 
 
 def learning_rate(step: int, spec: "TrainSpec") -> float:
-    """Of optimizer step `step` (0 is the first): rises linearly over `warmup` steps to `spec.learning_rate`, then stays."""
+    """Return the learning rate of optimizer step `step` (0 is the first).
+
+    It rises linearly over `warmup` steps to `spec.learning_rate`, then stays constant.
+    """
     return spec.learning_rate * min(1.0, (step + 1) / max(spec.warmup, 1))
 
 
 def seed_of(seed: int, *key: int | str) -> int:
-    """A seed for torch's generators, 63 bits, for what `key` names."""
+    """Return a 63-bit seed for torch's generators, derived from `seed` and `key`."""
     return int.from_bytes(hashlib.sha256(json.dumps([seed, *key]).encode()).digest()[:8], "big") >> 1
 
 
 @dataclass
 class Trainer:
-    """What changes from step to step."""
+    """State of a training that changes from step to step."""
 
     spec: "TrainSpec"
     world: World
@@ -51,36 +57,38 @@ class Trainer:
     averages: list[Tensor]
     """EMA of `parameters`, in their order."""
     by_width: dict[float, list[Tensor]]
-    """Power-function EMAs of the same, by σ_rel; without 0, the parameters themselves."""
+    """Power-function EMAs of `parameters`, by σ_rel; without 0, which stands for the parameters themselves."""
     optimizer: torch.optim.Adam
     scaler: GradScaler
     """Scales fp16's loss, so that small gradients do not vanish; does nothing otherwise."""
     step: int = 0
-    """Optimizer steps done: the one counter."""
+    """Optimizer steps done: the only counter."""
     earlier: int = 0
-    """Steps that the model had behind it when this training started from it. The EMA's ramp goes on from there."""
+    """Steps behind the model that this training started from. The EMA's ramp continues from there."""
     seconds: float = 0.0
-    """Spent training, all runs together."""
+    """Time spent training, over all runs."""
     waited: float = 0.0
-    """Seconds of this run in which a step waited for its data."""
+    """Seconds in this run in which a step waited for its data."""
     parameters: list[Tensor] = field(init=False)
-    """The network's, listed once: to find them among its modules takes half a millisecond."""
+    """The network's parameters, listed once: collecting them from its modules takes half a millisecond."""
     gammas: dict[float, float] = field(init=False)
-    """The exponent of each width."""
+    """Exponent γ for each width."""
     parallel: nn.Module = field(init=False)
-    """The network, or DistributedDataParallel around it; compiled, where that was asked for."""
+    """The network, or DistributedDataParallel around it; compiled if configured."""
     broken: Tensor = field(init=False)
-    """float64 [2]: first step whose gradient was not finite, or -1, and its loss. Stays on the device: reading it at every
-    step would stop the GPU."""
+    """float64 [2]: first step whose gradient was not finite, or -1, and its loss.
+
+    Stays on the device: reading it at every step would stall the GPU.
+    """
     skipped: Tensor = field(init=False)
-    """int64 []: steps that fp16's scaler skipped, for its scale was too large. Stays on the device too."""
+    """int64 []: steps that fp16's scaler skipped because its scale was too large. Stays on the device too."""
 
     def __post_init__(self) -> None:
         device = self.world.device
         self.network.recompute = self.spec.runtime.recompute
         self.parallel = self.world.parallel(self.network)
-        if self.spec.runtime.compile:  # in place: names of weights stay as they are
-            self.parallel.compile(options={"fallback_random": True})  # the same dropout as without
+        if self.spec.runtime.compile:  # in place: the names of weights do not change
+            self.parallel.compile(options={"fallback_random": True})  # the same dropout as without compilation
         self.broken = torch.tensor([-1.0, 0.0], dtype=torch.float64, device=device)
         self.skipped = torch.tensor(0, device=device)
         self.parameters = list(self.network.parameters())
@@ -89,13 +97,16 @@ class Trainer:
     # -- one step
 
     def update(self, prepared: Iterator[Batch]) -> Tensor:
-        """One optimizer step on the next micro-batches; returns the mean loss of this process's share, on the device."""
+        """Do one optimizer step on the next micro-batches.
+
+        Return the mean loss of this process's share, on the device.
+        """
         total = torch.zeros((), device=self.world.device)
         count = micro_batches(self.spec, self.world.size)
         for index in range(count):
             batch = moved(self._next(prepared), self.world.device)
-            # Of the micro-batch's place in the batch, so that no two images share their dropout, and so that fewer devices
-            # than planned draw the same.
+            # Seeded by the micro-batch's position in the batch, so that no two images share their dropout, and fewer
+            # devices than planned draw the same.
             torch.manual_seed(seed_of(self.spec.seed, "dropout", self.step, self.world.rank * count + index))
             with self._syncing(last=index == count - 1):
                 mean = self.losses(self.parallel, batch).mean() / count
@@ -111,17 +122,20 @@ class Trainer:
         return batch
 
     def losses(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Loss of each image, [B], in the training's arithmetic."""
+        """Return the loss of each image, [B], in the training's precision."""
         objective, precision = self.spec.objective, self.spec.precision
         with torch.autocast(self.world.device.type, DTYPES[precision], enabled=precision != "fp32"):
             return loss(objective.kind, objective.loss, network, batch, objective.weighting)
 
     def _apply_gradients(self, value: Tensor) -> None:
-        """Adam, then the averages. A gradient that is not finite is only noted; the scaler skips Adam's step then."""
+        """Update with Adam, then the averages.
+
+        A gradient that is not finite is only recorded; the scaler then skips Adam's step.
+        """
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.get_total_norm([weight.grad for weight in self.parameters if weight.grad is not None])
         self._note(norm, value)
-        if norm.is_cuda or norm > self.spec.clip:  # a GPU would have to stop for this to be known
+        if norm.is_cuda or norm > self.spec.clip:  # comparing on a GPU would stall it
             nn.utils.clip_grads_with_norm_(self.parameters, self.spec.clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.spec)
@@ -142,7 +156,7 @@ class Trainer:
             self.broken = torch.where((self.broken[0] < 0) & ~finite, here, self.broken)
 
     def _syncing(self, last: bool) -> AbstractContextManager[None]:
-        """Devices exchange gradients only in the last micro-batch."""
+        """Return a context in which devices exchange gradients only in the last micro-batch."""
         if isinstance(self.parallel, DistributedDataParallel) and not last:
             return self.parallel.no_sync()
         return nullcontext()
@@ -150,7 +164,7 @@ class Trainer:
     def require_finite(self) -> None:
         """Raise UserError if any step since the last saved state had a gradient that is not finite.
 
-        With fp16 such a step is skipped, and does no harm until its scale has collapsed.
+        With fp16 such a step is skipped, and does no harm until the loss scale has collapsed.
         """
         step, value = self.broken.tolist()
         if step >= 0:
@@ -167,7 +181,7 @@ class Trainer:
     # -- states
 
     def save(self, states: States) -> None:
-        """Save the state, unless it is broken. Rank 0 writes; the states of all are alike."""
+        """Save the state, unless it is broken. Rank 0 writes; all processes have the same state."""
         self.require_finite()
         if self.world.leads:
             states.save(
@@ -185,7 +199,7 @@ class Trainer:
             )
 
     def resume(self, path: Path) -> None:
-        """Go on from a saved state, of this kind of device or of another."""
+        """Resume from a saved state, of the same kind of device or of another."""
         state = load(path)
         self.network.load_state_dict(state["network"])
         copy(self.averages, state["averages"])
@@ -203,13 +217,13 @@ class Trainer:
 
     @property
     def names(self) -> list[str]:
-        """Of the parameters, in their order."""
+        """Names of the parameters, in their order."""
         return [name for name, _ in self.network.named_parameters()]
 
     @contextmanager
     def averaged_network(self) -> Iterator[nn.Module]:
-        """The network with its averaged weights, for evaluation. Training is not disturbed; nothing is copied."""
-        # Not compiled: it would be compiled anew for these weights and for each size of batch.
+        """Yield the network with its averaged weights, for evaluation. Training is not affected; nothing is copied."""
+        # Not compiled: these weights and each batch size would trigger a recompilation.
         eager = torch.compiler.set_stance("force_eager") if self.spec.runtime.compile else nullcontext()
         self.network.eval()
         try:
@@ -219,11 +233,14 @@ class Trainer:
             self.network.train()
 
     def averaged_weights(self) -> dict[str, Tensor]:
-        """Name → EMA weight, on the CPU."""
+        """Return name → EMA weight, on the CPU."""
         return dict(zip(self.names, map(to_cpu, self.averages), strict=True))
 
     def averages_by_width(self) -> dict[str, Tensor]:
-        """`<width>/<name>` → weight, on the CPU, for each of `spec.ema_widths`; under `0.0/` the weights themselves."""
+        """Return `<width>/<name>` → weight, on the CPU, for each of `spec.ema_widths`.
+
+        `0.0/` holds the weights themselves.
+        """
         every: dict[float, list[Tensor]] = {0.0: [*self.parameters], **self.by_width}
         return {
             f"{width!r}/{name}": to_cpu(weight)
@@ -233,12 +250,12 @@ class Trainer:
 
 
 def to_cpu(tensor: Tensor) -> Tensor:
-    """The values in a contiguous tensor on the CPU."""
+    """Return the values as a contiguous tensor on the CPU."""
     return tensor.detach().cpu().contiguous()
 
 
 def like(parameter: Tensor, value: Tensor) -> Tensor:
-    """A copy of the value with the parameter's type, device and order in memory, which fused Adam wants equal."""
+    """Copy the value into the parameter's dtype, device and memory format, which fused Adam requires to match."""
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
@@ -249,7 +266,7 @@ def copy(tensors: list[Tensor], values: list[Tensor]) -> None:
 
 
 def build(spec: "TrainSpec", world: World) -> Trainer:
-    """A trainer at step 0. Weights are drawn on the CPU, so that they are the same on every device."""
+    """Build a trainer at step 0. Weights are drawn on the CPU, so that they are the same on every device."""
     torch.manual_seed(seed_of(spec.seed, "weights"))
     network = networks.build(spec.network, spec.image_size).to(world.device)
     if world.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The loss of the averaged weights on images that training never sees: some of the training store, drawn at random."""
+"""Validation loss: that of the averaged weights on held-out images, a random part of the training store."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +34,12 @@ class Part:
 
 
 def split(images: Images, count: int) -> tuple[Images, Images | None]:
-    """The images to train on, and `count` that are held out; None for none. Raises ConfigError for too many.
+    """Return the images to train on and `count` held-out images, or None if `count` is 0.
 
-    Drawn at random, the same ones for every model: a store may be sorted by class. Of several datasets each gives its share.
+    Raises ConfigError for too many.
+
+    They are drawn at random, because a store may be sorted by class, and are the same for every model. Several datasets
+    contribute in proportion to their shares.
     """
     if count == 0:
         return images, None
@@ -59,9 +62,9 @@ def split(images: Images, count: int) -> tuple[Images, Images | None]:
 
 
 def fixed_stream(images: Images, spec: "TrainSpec") -> Stream:
-    """The images once each, as examples 0 to N-1, always degraded and noised in the same way, never mirrored.
+    """Return a stream of the images once each, as examples 0 to N-1, always degraded and noised the same way.
 
-    A seed of its own, so that no example shares its noise with one of training.
+    Images are never mirrored. The seed is separate, so that no example shares its noise with a training example.
     """
     each = Part(images, range(len(images)))
     return Stream(each, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
@@ -70,19 +73,19 @@ def fixed_stream(images: Images, spec: "TrainSpec") -> Stream:
 class Validation:
     """`validation(trainer)` → mean loss of the averaged weights over the held-out images.
 
-    Each image has its own noise level, and together they are spread as evenly as a batch's. The processes share the images
-    and add up what they find, so their number changes no more than rounding.
+    Each image has its own noise level, and together they are spread as evenly as in a batch. The processes share the
+    images and sum their results, so the number of processes changes the loss only by rounding.
     """
 
     def __init__(self, images: Images, spec: "TrainSpec") -> None:
         self.stream, self.spec = fixed_stream(images, spec), spec
 
     def due(self, step: int) -> bool:
-        """Whether it is time after `step` steps; at the end in any case."""
+        """Return whether a validation is due after `step` steps; always True for the last."""
         return step % self.spec.runtime.validate_every == 0 or step == self.spec.steps
 
     def __call__(self, trainer: Trainer) -> float:
-        """To be called on all processes."""
+        """Compute the loss. Must be called on all processes."""
         spec, world = self.spec, trainer.world
         levels = self.stream.levels(0)
         mine = range(world.rank, self.stream.batch_size, world.size)

@@ -50,13 +50,13 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     devices.keep_memory()
 
 
-@pytest.mark.parametrize(("devices", "says"), [("GPU-aaaa", True), ("", False), (None, False)])
+@pytest.mark.parametrize(("visible", "says"), [("GPU-aaaa", True), ("", False), (None, False)])
 def test_a_gpu_that_torch_cannot_use_is_told(
-    devices: str | None, says: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    visible: str | None, says: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if devices is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert not devices.has_gpu()
     assert ("CUDA_VISIBLE_DEVICES=GPU-aaaa): computing on the CPU" in capsys.readouterr().err) == says

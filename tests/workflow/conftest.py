@@ -1,11 +1,13 @@
 """The tiny config, and the project in which it has run to the end."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from palette.system.locks import held
 from tests.workflow.project import CHECKOUT, Project
 
 
@@ -24,9 +26,15 @@ def tiny() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def finished(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Run once, to the end. Not to be changed: take a copy."""
-    project = Project.create(tmp_path_factory.mktemp("finished") / "project", tiny)
-    project.snakemake()
+    """Run once, to the end, for all workers of xdist. Not to be changed: take a copy."""
+    temporary = tmp_path_factory.getbasetemp()
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+    folder = shared / "finished/project"
+    folder.parent.mkdir(exist_ok=True)
+    with held(shared / "finished.lock"):
+        project = Project(folder)
+        if not (project.results / "report/index.html").exists():
+            Project.create(folder, tiny).snakemake()
     return project
 
 

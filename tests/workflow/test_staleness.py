@@ -72,7 +72,7 @@ def test_new_experiment_adds_its_own_jobs(project: Project) -> None:
 
 
 def test_comment_and_docstring_in_the_engine_rerun_nothing(project: Project) -> None:
-    for module in ("diffusion/samplers.py", "model/unet.py", "data/store.py", "training/loop.py"):
+    for module in ("diffusion/samplers.py", "model/unet.py", "data/store/store.py", "training/loop.py"):
         file = project.folder / "palette" / module
         text = file.read_text()
         assert text.startswith('"""')

@@ -1,4 +1,4 @@
-"""The squares that are cut from pictures; of the embedded photographs, training and test squares without a shared pixel."""
+"""Squares cut from pictures. For the built-in photographs, training and test squares share no pixel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ from palette.system.randomness import generator
 Split = Literal["train", "test"]
 
 SMALLEST = 0.6
-"""Side of the smallest crops, as a share of the largest that fits: at 64 px one must still see what it is."""
+"""Side of the smallest crops, as a share of the largest that fits: the content must be recognizable at 64 px."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of a picture: the picture's entry in the fetch manifest, its class as a label, and the square."""
+    """Square region of a picture: the picture's entry in the fetch manifest, its class label, and the square."""
 
     picture: Entry
     label: int
     box: Box
 
     def facts(self) -> dict[str, Any]:
-        """What the store's manifest says of it."""
+        """Return the crop's facts for the store's manifest."""
         facts = {name: self.picture[name] for name in ("file", "sha256", "size")} | {"box": list(self.box)}
         return facts | ({"condition": self.picture["condition"]["sha256"]} if "condition" in self.picture else {})
 
     def condition(self) -> "Crop":
-        """The same square of the picture's condition, which may be of another scale."""
+        """Return the crop of the picture's condition: its largest central square, whose scale may differ."""
         picture = self.picture["condition"]
         return Crop(picture, self.label, centre_square(*picture["size"]))
 
 
 def square(picture: Entry, options: Squares, split: Split) -> Box:
-    """The square that is cut from a picture as a whole. One at random belongs to the picture's content."""
+    """Return the square to cut from a picture. A random crop is seeded by the picture's content."""
     (width, height), kind = picture["size"], options.crop if split == "train" else options.test_crop
     if kind == "unscaled":
         return middle(width, height, options.image_size)
@@ -53,7 +53,10 @@ def square(picture: Entry, options: Squares, split: Split) -> Box:
 
 
 def photo_crops(pictures: Sequence[Entry], options: Squares, split: Split, count: int) -> Iterator[Crop]:
-    """Random crops, in training from around the test box of each photograph, in the test from inside; the photographs take turns."""
+    """Yield random crops, cycling through the photographs.
+
+    Training crops are cut from outside each photograph's test box, test crops from inside it.
+    """
     for index in range(count):
         label = index % len(pictures)
         random = generator(options.seed, "crop", split, index)
@@ -61,14 +64,14 @@ def photo_crops(pictures: Sequence[Entry], options: Squares, split: Split, count
 
 
 def regions(picture: Entry) -> dict[Split, list[Box]]:
-    """The boxes of a photograph that each split may be cut from."""
+    """Return the boxes of a photograph from which each split may be cut."""
     (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
     test = (left, top, right, bottom)
     return {"train": around(width, height, test), "test": [test]}
 
 
 def around(width: int, height: int, test: Box) -> list[Box]:
-    """What remains of a picture around a box that spans it from edge to edge: one or two boxes."""
+    """Return the one or two boxes that remain around a box that spans the picture from edge to edge."""
     left, top, right, bottom = test
     strips = [(0, 0, left, height), (right, 0, width, height), (0, 0, width, top), (0, bottom, width, height)]
     assert (left, right) == (0, width) or (top, bottom) == (0, height), "the test box spans the picture"
@@ -76,10 +79,10 @@ def around(width: int, height: int, test: Box) -> list[Box]:
 
 
 def draw_crop(regions: Sequence[Box], image_size: int, generator: np.random.Generator) -> Box:
-    """A random square inside one of `regions`, each as likely as its area.
+    """Return a random square inside one of `regions`, each chosen with a probability proportional to its area.
 
-    Its side is uniform from `SMALLEST` of the region's short side (but no less than `image_size`, where the region
-    has it) to all of it.
+    The side is uniform between `SMALLEST` of the region's short side (but at least `image_size`, if the region is that
+    large) and the whole short side.
     """
     areas = np.array([(right - left) * (bottom - top) for left, top, right, bottom in regions], dtype=np.float64)
     left, top, right, bottom = regions[int(generator.choice(len(regions), p=areas / areas.sum()))]

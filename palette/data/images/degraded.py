@@ -1,4 +1,4 @@
-"""A degraded image, and what the network is shown of it."""
+"""Degraded images, and the conditions made from them for the network."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,17 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
-"""uint8 [H, W, 3], RGB."""
+"""RGB image, uint8 [H, W, 3]."""
 Mask = npt.NDArray[np.bool_]
-"""bool [H, W], True where the model must generate."""
+"""Mask, bool [H, W], True where the model must generate."""
 
 HOLE = 128
-"""Gray of the hole in pictures for people: the middle of the range, 0 in the network's units."""
+"""Gray level of the hole in displayed images: the middle of the range, 0 in the network's units."""
 
 
 @dataclass(frozen=True)
 class Degraded:
-    """An image and where it must be restored.
+    """Degraded image with the region to restore.
 
     image: uint8 [H, W, 3], the hole in mid-gray.
     mask: bool [H, W], True where the model must generate; None: everywhere.
@@ -29,10 +29,10 @@ class Degraded:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a test image is to be degraded; each task reads what concerns it.
+    """Parameters of a test image's degradation; each task reads those it needs.
 
-    mask: bool [H, W]. quality: of JPEG, 1 to 95. factor: of super-resolution, 2 to 16.
-    condition: uint8 [H, W, 3], the image's partner in a dataset of pairs.
+    mask: bool [H, W]. quality: JPEG quality, 1 to 95. factor: super-resolution factor, 2 to 16.
+    condition: uint8 [H, W, 3], the image's counterpart in a paired dataset.
     """
 
     mask: Mask | None = None
@@ -42,22 +42,25 @@ class Evaluation:
 
 
 class TaskModule(Protocol):
-    """What a file in `palette/data/tasks/` offers. Both functions depend on their arguments alone."""
+    """Interface of the modules in `palette/data/tasks/`. Both functions depend only on their arguments."""
 
     def train(self, image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-        """Degrade a training image, with a strength drawn as in the paper. condition: its partner, where it has one."""
+        """Degrade a training image, with a strength drawn as in the paper.
+
+        condition: its counterpart in a paired dataset.
+        """
 
     def evaluate(self, image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-        """Degrade a test image as `how` says."""
+        """Degrade a test image with the parameters `how`."""
 
 
 def cut(image: Image, mask: Mask) -> Degraded:
-    """The image with mid-gray where `mask` is True."""
+    """Return the image with mid-gray where `mask` is True."""
     return Degraded(np.where(mask[:, :, None], np.uint8(HOLE), image), mask)
 
 
 def in_units(image: Image) -> npt.NDArray[np.float32]:
-    """uint8 [H, W, 3] → the network's units, float32 [3, H, W] in [-1, 1]."""
+    """Convert uint8 [H, W, 3] to the network's units, float32 [3, H, W] in [-1, 1]."""
     pixels = image.transpose(2, 0, 1).astype(np.float32, order="C")
     pixels /= np.float32(127.5)
     pixels -= np.float32(1)
@@ -65,9 +68,9 @@ def in_units(image: Image) -> npt.NDArray[np.float32]:
 
 
 def condition(degraded: Degraded, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """What the network is shown: float32 [3, H, W] in [-1, 1], with N(0, 1) noise in the hole, as in the paper.
+    """Return the network's condition: float32 [3, H, W] in [-1, 1], with N(0, 1) noise in the hole, as in the paper.
 
-    There is no mask channel: where the noise is, there is the hole. Only tasks with a mask draw from `generator`.
+    There is no mask channel: the noise marks the hole. Only tasks with a mask draw from `generator`.
     """
     pixels = in_units(degraded.image)
     if degraded.mask is not None:

@@ -1,7 +1,7 @@
-"""Pictures of more than 8 bits: which of their values are black and white.
+"""Pictures with more than 8 bits per value: which of their values are black and white.
 
-A file says how many bits its values have, not how many are used: a camera of 12 bits writes 0 to 4095 into 16. So a range is
-declared, or a picture must reach into the upper half of what its type can hold. Nothing is guessed.
+A file states how many bits its values have, not how many are used: a 12-bit camera writes 0 to 4095 into 16 bits. So a
+range is declared, or a picture must reach the upper half of its type's range. Nothing is guessed.
 """
 
 import io
@@ -21,27 +21,27 @@ from PIL.TiffImagePlugin import (
 )
 
 Range = tuple[float, float]
-"""The values that become black and white."""
+"""Values that are mapped to black and white."""
 ANY: Range = (0, 1)
-"""A range for readers that need only the size and the values of a picture."""
+"""Range for readers that need only the size and the values of a picture."""
 UNSIGNED, SIGNED = (1,), (2,)
 """Values of the tag `SAMPLEFORMAT`."""
 ROWS = 256
-"""Rows that are scaled at a time: as floats they take eight times the memory."""
+"""Number of rows scaled at a time: as floats they take eight times the memory."""
 SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
-"""Order of bytes → the one in which Pillow takes the low byte of a value for the high one."""
+"""Byte order → the one with which Pillow reads the low byte of a value in place of the high one."""
 
 
 class UnclearRange(ValueError):
-    """Nothing says which values of a picture are black and white."""
+    """Nothing states which values of a picture are black and white."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """The values of a picture, [H, W] or [H, W, 3 or 4], without its transparency.
+    """Values of a picture, [H, W] or [H, W, 3 or 4], without its transparency.
 
-    white: the largest that their type can hold; 1 for floats. sure: the file itself says that this one is white.
-    inverted: it says that this one is black.
+    white: largest value of their type; 1 for floats. sure: the file itself states that this value is white. inverted:
+    the file states that this value is black.
     """
 
     pixels: npt.NDArray[Any]
@@ -51,17 +51,23 @@ class Values:
 
     @cached_property
     def measured(self) -> Range:
-        """The smallest and the largest value."""
+        """Smallest and largest value."""
         return self.pixels.min().item(), self.pixels.max().item()
 
     @property
     def clear(self) -> bool:
-        """True if the range of the type is meant: the file says so, or all is 0, or a value lies in its upper half."""
+        """True if the values use the full range of their type.
+
+        The file says so, all values are 0, or none is negative and the largest is in the upper half of the range.
+        """
         low, high = self.measured
         return self.sure or (low >= 0 and (high == 0 or self.white / 2 < high <= self.white))
 
     def range(self, declared: Range | None) -> Range:
-        """Return the declared range, or else that of the type. Raises UnclearRange if that one may not be meant."""
+        """Return the declared range, or else that of the type.
+
+        Raises UnclearRange if the values may not use that range.
+        """
         if declared is None and not self.clear:
             raise UnclearRange(
                 f"its values, {in_words(self.measured)}, do not fill their type, 0 to {self.white:.10g}; "
@@ -70,7 +76,7 @@ class Values:
         return declared or (0, self.white)
 
     def eight_bits(self, black: float, white: float) -> npt.NDArray[np.uint8]:
-        """Return the values with `black` as 0 and `white` as 255."""
+        """Return the values as uint8, with `black` mapped to 0 and `white` to 255, or the reverse if `inverted`."""
         levels = np.empty(self.pixels.shape, np.uint8)
         for first in range(0, len(levels), ROWS):
             shares = (self.pixels[first : first + ROWS].astype(np.float64) - black) / (white - black)
@@ -79,19 +85,20 @@ class Values:
 
 
 def in_words(values: Sequence[float]) -> str:
-    """Return a range for people: `0 to 4095`."""
+    """Return a range as text for messages: `0 to 4095`."""
     return " to ".join(f"{value:.10g}" for value in values)
 
 
 def first_tile(image: Image.Image) -> Any:
-    """Return what Pillow is to decode first of an opened picture; None of one that is loaded."""
+    """Return the first tile that Pillow will decode of an opened image; None if it is already loaded."""
     return next(iter(getattr(image, "tile", ())), None)
 
 
 def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values | None:
-    """Return the values of a loaded picture of more than 8 bits; None for others. Raises ValueError for those that are not read.
+    """Return the values of a loaded picture with more than 8 bits, else None.
 
-    tile: what Pillow was to decode first, and data: the whole file, for colors, of which Pillow keeps the high bytes.
+    tile: the first tile, read before loading. data: the whole file, needed for colors, of which Pillow keeps only the
+    high bytes. Raises ValueError for unsupported formats.
     """
     tags = getattr(image, "tag_v2", {})
     sign, inverted = tags.get(SAMPLEFORMAT, UNSIGNED), tags.get(PHOTOMETRIC_INTERPRETATION) == 0
@@ -118,19 +125,22 @@ def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values
 
 
 def _rawmode(tile: Any) -> str:
-    """Return how the pixels are stored: `RGB;16B`."""
+    """Return Pillow's raw mode, which says how the pixels are stored: `RGB;16B`."""
     arguments = tile.args if tile else ""
     return arguments if isinstance(arguments, str) else str(arguments[0])
 
 
 def _require_file(data: bytes) -> None:
-    """Raise ValueError without the file: an opened image has only the high byte of each value."""
+    """Raise ValueError if the file's bytes are missing: an opened image has only the high byte of each value."""
     if not data:
         raise ValueError("Pillow keeps only 8 bits of each value of this image; give the path of its file instead")
 
 
 def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
-    """Return the values of a PGM or PPM. Its header says which one is white; 65,535 is in all files of 16 bits, and says nothing."""
+    """Return the values of a PGM or PPM with more than 8 bits, else None.
+
+    Its header states which value is white; 65,535 is in every 16-bit file and says nothing.
+    """
     white, bands = tile.args[1], 3 if image.mode == "RGB" else 1
     if image.mode not in ("I", "RGB") or white < 256:
         return None
@@ -145,7 +155,10 @@ def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
 
 
 def _of_colors(image: Image.Image, rawmode: str, data: bytes) -> Values:
-    """Decode the file once more, with the bytes of each value swapped, to get at the low ones."""
+    """Return 16-bit color values.
+
+    The file is decoded a second time with swapped bytes, to get the low byte of each value.
+    """
     if rawmode.startswith("RGBa"):
         raise ValueError("colors of 16 bits that are multiplied by their transparency; save them as they are")
     _require_file(data)

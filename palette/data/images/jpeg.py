@@ -1,6 +1,7 @@
-"""What the markers of a JPEG tell: its scans, and whether it has all the blocks that it promises.
+"""JPEG markers: the number of scans, and whether all blocks are there.
 
-libjpeg makes gray whatever it lacks of a JPEG that ends with an end marker, and says nothing that Pillow would hand on.
+For a truncated JPEG that still ends with an end marker, libjpeg fills the missing blocks with gray, without any warning
+that Pillow would pass on.
 """
 
 import io
@@ -10,22 +11,22 @@ from collections.abc import Iterator
 from PIL import Image
 
 KINDS = ("JPEG", "MPO")
-"""Pillow's names of a JPEG, and of one that others follow in the same file."""
+"""Pillow's format names of a JPEG, and of a JPEG followed by others in the same file."""
 SCAN, END, ALONE = 0xDA, 0xD9, 0x01
-"""Markers: a scan begins, the picture ends, and one that no length follows."""
+"""Markers: start of a scan, end of the image, and one without a length."""
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""The next marker that starts a part: compressed data have none."""
+"""Next marker that starts a segment: compressed data contain none."""
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 GRAY = range(126, 130)
-"""Values of a block that nothing was said of, after all conversions."""
+"""Values of a block without data, after all conversions."""
 MORE = bytes(range(1, 251))
-"""Compressed data that mean something or other, without a marker in them."""
+"""Arbitrary compressed data that contain no marker."""
 
 
 def parts(data: bytes) -> Iterator[tuple[int, int]]:
-    """The markers up to the picture's end: each one's kind, and the place behind it.
+    """Yield the markers up to the end of the image: each one's kind and the position after it.
 
-    Those of thumbnails in its headers, and what follows its end, do not count.
+    Markers in embedded thumbnails and after the end of the image are skipped.
     """
     marker = MARKER.search(data, 2)
     while marker:
@@ -38,15 +39,15 @@ def parts(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def scans(data: bytes) -> int:
-    """The number of scans."""
+    """Return the number of scans."""
     return sum(kind == SCAN for kind, _ in parts(data))
 
 
 def refuse_missing_blocks(image: Image.Image, data: bytes) -> None:
     """Raise OSError for a loaded JPEG that ends too early.
 
-    There are two signs, which cost little to look for: its last block is gray, or it lacks scans. The proof is to decode it again
-    with more data before its end, which change no pixel of a whole one.
+    Two signs are cheap to check: the last block is gray, or scans are missing. Then the file is decoded again with more
+    data before its end, which change no pixel of a complete one.
     """
     if image.format not in KINDS or not (_ends_gray(image) or _lacks_scans(image, data)):
         return
@@ -57,7 +58,7 @@ def refuse_missing_blocks(image: Image.Image, data: bytes) -> None:
 
 
 def _ends_gray(image: Image.Image) -> bool:
-    """Whether the last block of 8 × 8 pixels is of a middle gray, as far as the picture shows it."""
+    """Return whether the visible part of the last block of 8 × 8 pixels is mid-gray."""
     width, height = image.size
     block = image.crop(((width - 1) // 8 * 8, (height - 1) // 8 * 8, width, height))
     brightness = block.getchannel("K") if image.mode == "CMYK" else block.convert("L")
@@ -65,8 +66,8 @@ def _ends_gray(image: Image.Image) -> bool:
 
 
 def _lacks_scans(image: Image.Image, data: bytes) -> bool:
-    """Whether some coefficient of some component never came, or not to its last bit."""
-    if scans(data) < 2:  # what a single scan lacks is gray
+    """Return whether a coefficient of a component is missing, or its last bit is."""
+    if scans(data) < 2:  # missing parts of a single scan are gray
         return False
     bits: dict[tuple[int, int], int] = {}
     for kind, place in parts(data):
@@ -79,7 +80,10 @@ def _lacks_scans(image: Image.Image, data: bytes) -> bool:
 
 
 def _with_more(data: bytes) -> bytes:
-    """A JPEG with more data at the end of its last scan: also behind a restart marker, should it wait for one."""
+    """Return the JPEG with more data at the end of its last scan.
+
+    They are added a second time after a restart marker, in case the scan waits for one.
+    """
     places = dict(parts(data))
     end = places.get(END, len(data) + 2) - 2
     restarts = RESTART.findall(data, places[SCAN], end)

@@ -1,4 +1,4 @@
-"""Pictures that look alike, found by a perceptual hash."""
+"""Detection of near-duplicate pictures by perceptual hash."""
 
 from array import array
 
@@ -8,34 +8,34 @@ import numpy.typing as npt
 from PIL import Image
 
 NEAR = 4
-"""Bits of 64 in which the hashes of two pictures may differ that count as the same: other sizes and JPEG qualities of one
-picture differ in 0 to 4, different photographs in 32 on average."""
+"""Maximum number of differing bits, of 64, between the hashes of near duplicates: resized or recompressed copies of
+a picture differ in 0 to 4 bits, different photographs in 32 on average."""
 FLAT = 16
-"""Set bits of the hash of a picture that shows something; it has 32. Empty ones would all be alike."""
+"""Minimum number of set bits in the hash of a picture with content, which has 32: blank pictures would all match."""
 
 
 def look(picture: Image.Image) -> int:
-    """64 bits that change little where a picture changes little: ImageHash's `phash` of it, made small first."""
+    """Return a 64-bit perceptual hash of a picture: ImageHash's `phash`, after downscaling."""
     small = picture.convert("L").resize((64, 64), Image.Resampling.BOX)
     return int(str(imagehash.phash(small)), 16)
 
 
 class Looks:
-    """The test images, to compare training pictures with."""
+    """Index of the test images for comparison with training pictures."""
 
     def __init__(self) -> None:
         self._bits = array("Q")
         self._contents: dict[str, int] = {}
 
     def add(self, bits: int, sha256: str) -> None:
-        """The next test image: its hash and that of its file's bytes."""
+        """Add the next test image: its perceptual hash and the SHA-256 of its file."""
         self._contents[sha256] = len(self._bits)
         self._bits.append(bits)
 
     def nearest(self, bits: int, sha256: str) -> tuple[int, int, bool] | None:
-        """The test image that a picture is most alike: its number, the bits in which they differ, and whether the files are equal.
+        """Return the most similar test image: its index, the number of differing bits, and whether the files are equal.
 
-        None if there is none within `NEAR` bits.
+        Returns None if there is none within `NEAR` bits.
         """
         if sha256 in self._contents:
             return self._contents[sha256], 0, True

@@ -1,4 +1,4 @@
-"""Reading pictures of any common kind as 8-bit sRGB, and cutting squares from them."""
+"""Read pictures of any common format as 8-bit sRGB, and cut squares from them."""
 
 import io
 import struct
@@ -34,7 +34,7 @@ KINDS = {
     ".tiff": ("TIFF",),
     ".webp": ("WEBP",),
 }
-"""Endings of files that are taken for pictures, in lower case, and Pillow's names of what such a file should be."""
+"""File extensions of supported image files, in lower case → Pillow's names of the formats they stand for."""
 FORMATS = tuple(KINDS)
 UNREADABLE = (
     OSError,
@@ -49,18 +49,19 @@ UNREADABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for files that are damaged, huge or no pictures."""
+"""Exceptions that Pillow raises for files that are damaged, too large or not images."""
 GRAY = ("1", "L", "LA", "La", "I", "F")
 LOSSLESS = ("gray", "palette", "1 bit", "turned", "enlarged")
-"""Conversions that lose nothing and need no message."""
+"""Lossless conversions, which need no message."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready to be cut: 8-bit RGB, or L where gray was to stay; upright.
+    """Decoded picture, ready to be cut: upright, 8-bit RGB, or L if it was gray and is to stay gray.
 
-    converted: what was done to it, in words of a few letters that can be counted: `CMYK`, `color profile`, `turned`, …
-    alpha: how opaque it was, L; None for one without transparency. values: those of one of more than 8 bits.
+    converted: the conversions that were applied, as short labels that can be counted: `CMYK`, `color profile`,
+    `turned`, … alpha: its opacity, L; None without transparency. values: its original values if it has more than 8
+    bits.
     """
 
     pixels: Image.Image
@@ -70,18 +71,18 @@ class Picture:
 
     @property
     def lost(self) -> str:
-        """The conversions that lost something, in words; empty for most pictures."""
+        """Lossy conversions as text; empty for most pictures."""
         return ", ".join(note for note in self.converted if note not in LOSSLESS)
 
 
 def read_picture(
     data: bytes, name: str = "", background: str = "white", gray: bool = False, value_range: Range | None = None
 ) -> Picture:
-    """The bytes of a picture file → 8-bit sRGB, and what was converted. Raises one of `UNREADABLE`.
+    """Decode the bytes of an image file to 8-bit sRGB, recording the conversions. Raises one of `UNREADABLE`.
 
-    name: of the file, to notice an ending that does not fit. background: color under transparent pixels. gray: leave
-    pictures without color in one channel. value_range: black and white of pictures of more than 8 bits, without which
-    those that do not fill their type raise UnclearRange.
+    name: the file's name, to detect a wrong extension. background: color under transparent pixels. gray: keep pictures
+    without color in one channel. value_range: black and white of pictures with more than 8 bits; without it, those that
+    do not fill the range of their type raise UnclearRange.
     """
     try:
         return _read(data, name, background, gray, value_range)
@@ -100,7 +101,7 @@ def read_picture(
 
 
 def _read(data: bytes, name: str, background: str, gray: bool, value_range: Range | None) -> Picture:
-    if data.startswith(SIGNATURE):  # Pillow compares CRCs of pixels only when asked to
+    if data.startswith(SIGNATURE):  # Pillow checks the CRCs of pixel data only in `verify`
         with Image.open(io.BytesIO(data)) as image:
             image.verify()
     with _opened(data) as image:
@@ -116,7 +117,7 @@ def _read(data: bytes, name: str, background: str, gray: bool, value_range: Rang
 
 
 def decode_picture(data: bytes) -> Image.Image:
-    """The bytes of a picture file → 8-bit sRGB on white. Raises one of `UNREADABLE`."""
+    """Decode the bytes of an image file to 8-bit sRGB on white. Raises one of `UNREADABLE`."""
     return read_picture(data).pixels
 
 
@@ -127,7 +128,7 @@ def develop(
     value_range: Range | None = None,
     values: Values | None = None,
 ) -> Picture:
-    """A loaded picture of any mode, upright, as 8-bit sRGB: RGB, or L for gray ones that stay gray."""
+    """Convert a loaded picture of any mode to upright 8-bit sRGB: RGB, or L for gray ones if `gray` is set."""
     notes: list[str] = []
     profile = image.info.get("icc_profile")
     is_gray = image.mode in GRAY or image.mode.startswith("I;")
@@ -153,7 +154,7 @@ def develop(
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Open a picture. One of a kind that Pillow does not know raises ValueError with what it is."""
+    """Open an image. Raises ValueError naming the format if Pillow does not support it."""
     try:
         return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
@@ -177,7 +178,7 @@ def _first_bands(image: Image.Image) -> list[str]:
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Turned and mirrored as its EXIF orientation says. EXIF that cannot be read says nothing."""
+    """Rotate and mirror the picture according to its EXIF orientation. Unreadable EXIF data are ignored."""
     try:
         turned = ImageOps.exif_transpose(image)
         if image.getexif().get(0x0112, 1) in range(2, 9):
@@ -189,7 +190,10 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, values: Values, declared: Range | None, notes: list[str]) -> Image.Image:
-    """A picture of more than 8 bits in 8. Of colors in the range of their type, Pillow has made them already."""
+    """Convert a picture with more than 8 bits to 8.
+
+    Pillow has already converted colors in the full range of their type.
+    """
     black, white = values.range(declared)
     low, high = values.measured
     notes.append(f"more than 8 bits: {in_words((black, white))}")
@@ -202,7 +206,7 @@ def _eight_bits(image: Image.Image, values: Values, declared: Range | None, note
         made = made.convert("RGB")
         made.putalpha(image.getchannel("A"))
     made.info = {key: value for key, value in image.info.items() if key != "transparency"}
-    if "transparency" in image.info:  # one value or color, of 16 bits
+    if "transparency" in image.info:  # a single value or color, with 16 bits
         notes.append("transparency ignored")
     return made
 
@@ -214,7 +218,7 @@ def _over(image: Image.Image, alpha: Image.Image, background: str) -> Image.Imag
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
-    """From the picture's own color space to sRGB. A profile that is broken or does not fit is ignored."""
+    """Convert a picture from its own color space to sRGB. A broken or unsuitable profile is ignored."""
     if image.mode == "LAB":
         return ImageCms.applyTransform(image, _from_lab()) or image
     if not profile:
@@ -234,7 +238,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Ima
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile to sRGB; None for sRGB itself, where rounding would be all that it does."""
+    """Return the transform from a profile to sRGB; None if the profile is sRGB, up to rounding."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     if mode == "RGB":
@@ -255,12 +259,12 @@ def _from_lab() -> ImageCms.ImageCmsTransform:
 
 
 def centre_square(width: int, height: int) -> Box:
-    """The largest square in the middle of a picture."""
+    """Return the largest central square of a picture."""
     return middle(width, height, min(width, height))
 
 
 def middle(width: int, height: int, side: int) -> Box:
-    """A square of that side in the middle of a picture; of the largest side that fits, where it is too large."""
+    """Return the central square with the given side, or the largest that fits if it is too large."""
     side = min(side, width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return left, top, left + side, top + side
@@ -273,13 +277,13 @@ FILTERS = {
     "box": Image.Resampling.BOX,
     "nearest": Image.Resampling.NEAREST,
 }
-"""Pillow's: it widens them when it shrinks, so that nothing aliases."""
+"""Pillow's resampling filters, which are widened for downscaling so that nothing aliases."""
 
 
 def cut_square(image: Image.Image, box: Box, size: int, kind: Filter = "lanczos") -> npt.NDArray[np.uint8]:
-    """The pixels in `box`, resized: uint8 [size, size, 3], or [size, size] of an image in gray.
+    """Return the pixels in `box`, resized: uint8 [size, size, 3], or [size, size] for a gray image.
 
-    Cut first: the filter sees nothing outside the box.
+    The box is cut out first, so the filter sees nothing outside it.
     """
     square = image.crop(box)
     if kind == "area":
@@ -288,10 +292,11 @@ def cut_square(image: Image.Image, box: Box, size: int, kind: Filter = "lanczos"
 
 
 def area(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """A square resized by the mean over the area of each new pixel, parts of old ones counted as parts: uint8 [size, size, …].
+    """Resize a square by averaging over the area of each new pixel: uint8 [size, size, …].
 
-    As TensorFlow's `area` method, which ColTran's evaluation uses. All numbers are integers below 2^53, so that float64
-    holds them exactly and every machine finds the same.
+    Pixels that are partly covered count in part. The result is that of TensorFlow's `area` method, which ColTran's
+    evaluation uses. All numbers are integers below 2^53, so that float64 holds them exactly and every machine computes
+    the same result.
     """
     side = len(pixels)
     old, new = np.arange(side) * size, np.arange(size)[:, None] * side

@@ -1,25 +1,25 @@
-"""The chunks of a PNG: whether it has all the rows that it promises, and which of them its pixels can do without."""
+"""PNG chunks: whether all rows are there, and which chunks the pixels do not depend on."""
 
 import struct
 import zlib
 from collections.abc import Iterator
 
 BLOCK = 1 << 20
-"""Bytes that are inflated at a time."""
+"""Number of bytes inflated at a time."""
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and the steps between them (PNG specification, 8.2)."""
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""A PNG's color type → values of a pixel."""
+"""PNG color type → values per pixel."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ESSENTIAL = ({b"tRNS", b"iCCP", b"eXIf"}, {b"tRNS"})
-"""Ancillary chunks that a picture keeps at the first and at the second attempt to read it: transparency, colors, orientation."""
+"""Ancillary chunks kept at the first and second attempt to read an image: transparency, colors, orientation."""
 
 
 def without_side_chunks(png: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield the PNG with fewer and fewer of the chunks that no pixel depends on, and the names of those that are left out.
+    """Yield the PNG with fewer and fewer of the chunks that no pixel depends on, and the names of the removed chunks.
 
-    Pillow refuses a picture for a wrong CRC in a comment, or a comment of more than a megabyte. Chunks that pixels depend on
-    stay, right or wrong.
+    Pillow rejects an image for a wrong CRC in a comment, or a comment of more than a megabyte. Chunks that pixels
+    depend on are kept, valid or not.
     """
     parts = list(_chunks(png))
     before = len(parts)
@@ -32,14 +32,17 @@ def without_side_chunks(png: bytes) -> Iterator[tuple[bytes, str]]:
 
 
 def _is_kept(kind: bytes, chunk: bytes, essential: set[bytes]) -> bool:
-    """Return whether a chunk stays: tRNS and all that are not ancillary (lower case) as they are, others with a right CRC."""
+    """Return whether to keep a chunk.
+
+    Critical chunks and tRNS are always kept, others if they are in `essential` and their CRC is correct.
+    """
     if kind == b"tRNS" or not (kind.isalpha() and kind[:1].islower()):
         return True
     return kind in essential and struct.pack(">I", zlib.crc32(chunk[4:-4])) == chunk[-4:]
 
 
 def has_all_rows(png: bytes) -> bool:
-    """Return whether the pixels of a PNG are as many bytes as its header says."""
+    """Return whether a PNG has as many bytes of pixel data as its header implies."""
     width, height, depth, color, _, _, interlaced = struct.unpack_from(">2I5B", png, 16)
     sizes = [(width, height)]
     if interlaced:
@@ -50,7 +53,7 @@ def has_all_rows(png: bytes) -> bool:
 
 
 def _inflated(png: bytes, enough: int) -> int:
-    """The bytes that the pixels of a PNG inflate to; of more than `enough`, some of them."""
+    """Return the number of bytes that a PNG's pixel data inflate to, without inflating much more than `enough`."""
     stream, size = zlib.decompressobj(), 0
     for kind, chunk in _chunks(png):
         rest = chunk[8:-4] if kind == b"IDAT" else b""
@@ -61,7 +64,7 @@ def _inflated(png: bytes, enough: int) -> int:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks: the kind of each, and all its bytes, length and CRC among them."""
+    """Yield each chunk's kind and all of its bytes, including length and CRC."""
     place = len(SIGNATURE)
     while place + 8 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, place)

@@ -1,4 +1,4 @@
-"""The values of a dataset's pictures of more than 8 bits that become black and white: declared, measured, or refused."""
+"""Black and white values of a dataset's pictures with more than 8 bits: declared, measured, or rejected as unclear."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,21 +10,20 @@ from palette.data.sources.manifest import Entry, Manifest
 from palette.errors import DataError
 
 SHOWN = 5
-"""Pictures that a message lists."""
+"""Maximum number of pictures listed in a message."""
 
 
 class Ranges(NamedTuple):
-    """The values that become black and white, of images and of their conditions; None: those of each picture's type."""
+    """Values mapped to black and white, for images and for conditions; None: the range of each picture's type."""
 
     images: Range | None
     conditions: Range | None
 
 
 def ranges(options: Squares, manifest: Manifest, training: Callable[[], Iterator[Entry]]) -> Ranges:
-    """Return the ranges that `options` ask for, in numbers.
+    """Return the ranges that `options` define, as numbers.
 
-    training: returns the entries of the training images. Raises DataError for pictures of which nothing says what is black
-    and white.
+    training: returns the entries of the training images. Raises DataError for pictures with unclear black and white.
     """
     images = _range(options.range, "range", manifest.path, manifest.images(), training())
     if manifest.source != "pairs":
@@ -37,7 +36,7 @@ def ranges(options: Squares, manifest: Manifest, training: Callable[[], Iterator
 def _range(
     declared: ValueRange | None, option: str, path: Path, entries: Iterable[Entry], training: Iterable[Entry]
 ) -> Range | None:
-    """The range of all `entries`, by the `option` of `prepare`."""
+    """Return the range of all `entries`, as declared by the `option` of `prepare`."""
     if declared == "measured":
         measured = Measured(training, "values")
         if measured.low >= measured.high:
@@ -58,7 +57,7 @@ def _range(
 
 
 class Measured:
-    """The smallest and the largest value of the entries that have the field `having`, their number, and examples."""
+    """Smallest and largest value of the entries that have the field `having`, their number, and examples."""
 
     def __init__(self, entries: Iterable[Entry], having: str) -> None:
         self.low, self.high = float("inf"), float("-inf")

@@ -1,4 +1,4 @@
-"""Pictures that Pillow does not know: what they are, so that nobody takes them for damaged."""
+"""Names of image formats that Pillow does not support, so that such files are not reported as damaged."""
 
 import io
 import struct
@@ -8,16 +8,16 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PREFIXES, SAMPLEFORMAT, SAMPLESPE
 from palette.data.images.jpeg import parts
 
 NUMBERS = {2: "signed integers", 3: "floats"}
-"""Values of the tag `SAMPLEFORMAT`; others stand for integers."""
+"""Values of the tag `SAMPLEFORMAT`; all others mean integers."""
 HEIC = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")
 """Brands of ISO media files that are HEIC."""
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Markers of a JPEG that its precision follows."""
+"""JPEG markers that are followed by the precision."""
 
 
 def kind_of(data: bytes) -> str:
-    """Return what the bytes of a picture are that Pillow did not identify; nothing if they look like no picture."""
+    """Return the format of image data that Pillow did not identify; empty if it is not a known image format."""
     if data[4:8] == b"ftyp" and data[8:12] in HEIC:
         return "a HEIC picture"
     if data.startswith(JPEG_XL):

@@ -1,7 +1,7 @@
 """Evaluation masks: one fixed mask for each test image, the same for every model.
 
-The paper's free-form masks exist only in its release, which `palette/data/masks/supplied.py` reads; these follow the same algorithm
-and the same bounds of area.
+The paper's free-form masks exist only in its release, which `palette/data/masks/supplied.py` reads; these follow the
+same algorithm and the same area bounds.
 """
 
 import math
@@ -18,7 +18,7 @@ from palette.errors import ConfigError
 
 
 def free_form(low: float, high: float, size: int, generator: np.random.Generator) -> Mask:
-    """Strokes whose area is drawn uniformly from `low` to `high`, shares of the image, and met: bool [size, size]."""
+    """Return strokes that cover a share of the image drawn uniformly from `low` to `high`: bool [size, size]."""
     fewest, most = math.ceil(low * size**2 - 1e-9), math.floor(high * size**2 + 1e-9)
     if size < 1 or fewest > most:
         raise ConfigError(
@@ -28,7 +28,10 @@ def free_form(low: float, high: float, size: int, generator: np.random.Generator
 
 
 def centre(size: int, generator: np.random.Generator) -> Mask:
-    """A centered square of half the side, 128 of 256 px; a quarter of the area. Draws nothing."""
+    """Return a centered square of half the side, 128 of 256 px, a quarter of the area.
+
+    Nothing is drawn from the generator.
+    """
     side = size // 2
     first = (size - side) // 2
     mask = np.zeros((size, size), dtype=np.bool_)
@@ -37,7 +40,7 @@ def centre(size: int, generator: np.random.Generator) -> Mask:
 
 
 def right(size: int, generator: np.random.Generator) -> Mask:
-    """The right half. Draws nothing."""
+    """Return the right half. Nothing is drawn from the generator."""
     return one_side(size, 0)
 
 

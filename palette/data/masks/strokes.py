@@ -1,11 +1,12 @@
 """Random holes: the strokes of Yu et al. 2019 (Algorithm 1) and rectangles.
 
-The algorithm leaves its limits open and the Palette paper does not state them. These are the ones commonly used with it
-at 256 px, here in fractions of the side, so that a mask looks alike at every size: 1-3 strokes of 4-12 vertices,
-12-40 px wide, with turns of 2π/5 ± 2π/15 and a mean step of an eighth of the diagonal.
+The algorithm does not fix its limits and the Palette paper does not state them. These are the ones commonly used with
+it at 256 px, here as fractions of the side, so that masks look alike at every size: 1-3 strokes of 4-12 vertices, with
+a width of 12-40 px, turns of 2π/5 ± 2π/15 and a mean step of an eighth of the diagonal.
 
-Masks are the same on every machine: all arithmetic is +, -, ×, / and comparison of float64, which IEEE 754 leaves no choice in.
-Sines of a C library may differ in the last bit, and so may NumPy's `uniform` where a compiler fuses its product and sum.
+Masks are the same on every machine: all arithmetic is +, -, ×, / and comparison of float64, which IEEE 754 fully
+specifies. The sine of a C library may differ in the last bit, and so may NumPy's `uniform` where a compiler fuses its
+product and sum.
 """
 
 import math
@@ -22,23 +23,23 @@ WIDTH = (12 / 256, 40 / 256)
 TURN = (2 * math.pi / 5 - 2 * math.pi / 15, 2 * math.pi / 5 + 2 * math.pi / 15)
 STEP = math.sqrt(2) / 8
 THINNEST = 0.75
-"""Smallest radius in pixels: a disc of it covers the center of at least one pixel, wherever it lies."""
+"""Smallest radius in pixels: such a disc covers the center of at least one pixel, wherever it is."""
 
 RECTANGLES = (1, 5)
 RECTANGLE_AREA = (0.10, 0.40)
 
 Point = tuple[float, float]
-"""(y, x) in pixels; the center of pixel (i, j) is (i + 0.5, j + 0.5)."""
+"""Point (y, x) in pixels; the center of pixel (i, j) is (i + 0.5, j + 0.5)."""
 Window = tuple[slice, slice]
 
 
 def near_segment(
     size: int, start: Point, end: Point, radius: float
 ) -> tuple[Window, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Pixels whose centers are at most `radius` from a segment.
+    """Find the pixels whose centers are at most `radius` from a segment.
 
-    Returns a window of the image, and for each pixel in it, [h, w], whether it is one of them and how far along the segment
-    it lies, from 0 to 1. A mask has dozens of segments, so the arithmetic is done in scalars where it can be.
+    Returns a window of the image and, for each of its pixels, [h, w], whether it is one of them and how far along the
+    segment it is, from 0 to 1. A mask has dozens of segments, so the arithmetic uses scalars where possible.
     """
     rows, columns = (_reach(size, a, b, radius) for a, b in zip(start, end, strict=True))
     y = np.arange(rows.start, rows.stop)[:, None] + 0.5 - start[0]
@@ -52,7 +53,7 @@ def near_segment(
 
 
 def _reach(size: int, a: float, b: float, radius: float) -> slice:
-    """The rows or columns that a segment from `a` to `b` can touch."""
+    """Return the rows or columns that a segment from `a` to `b` can touch."""
     return slice(max(0, math.floor(min(a, b) - radius)), min(size, math.ceil(max(a, b) + radius)))
 
 
@@ -61,7 +62,7 @@ def uniform(generator: np.random.Generator, low: float, high: float) -> float:
 
 
 def cosine_and_sine(angle: float) -> tuple[float, float]:
-    """By their series, good to the last bits for angles of up to 2 in size."""
+    """Return cosine and sine from their series, accurate to the last bits for angles of magnitude up to 2."""
     sums, term = [0.0, 0.0], 1.0
     for power in range(26):
         sums[power % 2] += term if power % 4 < 2 else -term
@@ -70,7 +71,10 @@ def cosine_and_sine(angle: float) -> tuple[float, float]:
 
 
 def stroke(size: int, generator: np.random.Generator) -> Iterator[tuple[Point, Point, float]]:
-    """The segments (start, end, radius) of one stroke in pixels: a zigzag up or down. Yu et al. 2019, Algorithm 1."""
+    """Yield the segments (start, end, radius) of one stroke in pixels: a zigzag up or down.
+
+    Yu et al. 2019, Algorithm 1.
+    """
     y, x = (size * part for part in generator.random(2).tolist())
     radius = max(THINNEST, uniform(generator, *WIDTH) * size / 2)
     mirror_y, mirror_x = (generator.integers(0, 2, 2) * 2 - 1).tolist()
@@ -85,7 +89,7 @@ def stroke(size: int, generator: np.random.Generator) -> Iterator[tuple[Point, P
 
 
 def strokes(size: int, generator: np.random.Generator) -> Mask:
-    """A mask of one to three strokes, of whatever area they have: bool [size, size]."""
+    """Return a mask of one to three strokes, of any area: bool [size, size]."""
     mask = np.zeros((size, size), dtype=np.bool_)
     for _ in range(generator.integers(STROKES[0], STROKES[1], endpoint=True)):
         for start, end, radius in stroke(size, generator):
@@ -95,7 +99,7 @@ def strokes(size: int, generator: np.random.Generator) -> Mask:
 
 
 def strokes_covering(size: int, pixels: int, generator: np.random.Generator) -> Mask:
-    """A mask of as many strokes as cover exactly `pixels` pixels: bool [size, size]. The last one is cut short."""
+    """Return a mask whose strokes cover exactly `pixels` pixels: bool [size, size]. The last stroke is cut short."""
     assert 0 <= pixels <= size * size
     mask = np.zeros((size, size), dtype=np.bool_)
     left = pixels
@@ -112,7 +116,10 @@ def strokes_covering(size: int, pixels: int, generator: np.random.Generator) -> 
 
 
 def rectangle(size: int, area: float, generator: np.random.Generator) -> tuple[slice, slice]:
-    """A rectangle of about `area` pixels, at least one, with sides within a factor four, anywhere in the image."""
+    """Return a random rectangle of about `area` pixels, but at least one, as row and column slices.
+
+    Its sides differ by a factor of at most four.
+    """
     ratio = math.exp(generator.uniform(-math.log(2), math.log(2)))
     sides = np.clip(np.rint([math.sqrt(area) * ratio, math.sqrt(area) / ratio]), 1, size).astype(int)
     top, left = (int(generator.integers(0, size - side, endpoint=True)) for side in sides)
@@ -120,10 +127,10 @@ def rectangle(size: int, area: float, generator: np.random.Generator) -> tuple[s
 
 
 def rectangles(size: int, generator: np.random.Generator) -> Mask:
-    """A mask of one to five rectangles that cover 10-40 % of the image together: bool [size, size].
+    """Return a mask of one to five rectangles that cover 10-40 % of the image together: bool [size, size].
 
-    The number is uniform; so is the share that is aimed at, split at random. Where overlaps and rounding leave the
-    bounds, the rectangles are drawn again, never their number.
+    The number is uniform; so is the target share, which is split at random. If overlaps and rounding leave the bounds,
+    the rectangles are drawn again, but not their number.
     """
     count = int(generator.integers(RECTANGLES[0], RECTANGLES[1], endpoint=True))
     while True:

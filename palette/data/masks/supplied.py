@@ -1,4 +1,4 @@
-"""Evaluation masks that a user brings: a folder of PNGs, or the packed archive that the paper's authors released."""
+"""Evaluation masks supplied by the user: a folder of PNGs, or the packed archive that the paper's authors released."""
 
 import hashlib
 import zipfile
@@ -22,17 +22,17 @@ RELEASED = {
     "free-form-20-30": "20-30% freeform",
     "free-form-30-40": "30-40% freeform",
 }
-"""Kind → its name in `imagenet_freeform_masks.npz` of the paper: one bit a pixel, 1 where the model must generate."""
+"""Kind → its name in the paper's `imagenet_freeform_masks.npz`: one bit per pixel, 1 where the model must generate."""
 TOLERANCE = 0.01
-"""By which share of the image a mask that was not drawn here may miss its bin: rounding, and a border counted or not."""
+"""Tolerance for the area of supplied masks, as a share of the image: rounding, and a border counted or not."""
 
 
 def hole_levels(picture: Picture) -> npt.NDArray[np.uint8]:
-    """Return a mask's levels, uint8 [H, W]: from 255, where the model must generate, to 0, where the photo stays.
+    """Return a mask's levels, uint8 [H, W]: from 255, where the model must generate, to 0, where the photo is kept.
 
-    The one rule for masks that users draw. In a picture with transparency, its transparent part is the hole, and colors say
-    nothing. In one without, the hole is what is white: bright in all three channels. Raises ValueError for paint of one or two
-    colors on a transparent layer, where either part could be meant.
+    This is the one rule for all masks drawn by users. In an image with transparency, the transparent part is the hole,
+    and colors are ignored. In one without, the hole is white: bright in all three channels. Raises ValueError for paint
+    of one or two colors on a transparent layer, where either part could be meant.
     """
     colors = np.asarray(picture.pixels.convert("RGB"))
     if picture.alpha is None:
@@ -47,7 +47,10 @@ def hole_levels(picture: Picture) -> npt.NDArray[np.uint8]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of an archive, or of the names and bytes of a folder's PNGs. Raises DataError if it is neither."""
+    """Return the SHA-256 of an archive, or of the names and bytes of a folder's PNGs.
+
+    Raises DataError for anything else.
+    """
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -62,10 +65,10 @@ def digest(path: Path) -> str:
 def own_masks(
     path: Path, kind: str, size: int, count: int, tests: ImageStore | None = None, by: str | None = None
 ) -> Iterator[Mask]:
-    """The masks of test images 0 to `count` - 1, bool [size, size] each. kind: the bin of their areas, or `own`.
+    """Yield the masks of test images 0 to `count` - 1, each bool [size, size]. kind: the bin of their areas, or `own`.
 
-    tests: the test images, whose names a folder's masks have, as `by` says; None: mask i belongs to test image i. Raises DataError
-    for too few, for those of another size, and for those whose area is not in the bin.
+    tests: the test images that a folder's masks are named after, as `by` says; None: mask i belongs to test image i.
+    Raises DataError if there are too few masks, for masks of another size, and for those whose area is outside the bin.
     """
     if path.is_file():
         masks = _packed(path, kind, size, count)
@@ -87,7 +90,10 @@ def own_masks(
 
 
 def pngs(folder: Path, flat: bool = False) -> list[str]:
-    """Paths of the PNGs in a folder and, unless `flat`, its sub-folders, sorted."""
+    """Return the sorted paths of the PNGs in a folder and, unless `flat`, its sub-folders.
+
+    Raises DataError if it is not a folder, or has only images of other formats.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: neither a folder of PNGs nor an archive of masks (`masks` of a task).")
     files = sorted(file for file in walk(folder) if not (flat and "/" in file))
@@ -102,7 +108,10 @@ def pngs(folder: Path, flat: bool = False) -> list[str]:
 
 
 def _by_position(folder: Path, count: int) -> list[str]:
-    """The first `count` PNGs, sorted by name; if all names are numbers, by value, for `10.png` stands before `2.png` by name."""
+    """Return the first `count` PNGs, sorted by name.
+
+    If all names are numbers, they are sorted by value, because `10.png` comes before `2.png` by name.
+    """
     files = pngs(folder, flat=True)
     if all(Path(file).stem.isdecimal() for file in files):
         files.sort(key=lambda file: int(Path(file).stem))
@@ -111,7 +120,7 @@ def _by_position(folder: Path, count: int) -> list[str]:
 
 
 def _by_name(folder: Path, tests: ImageStore, by: str | None) -> list[str]:
-    """The PNG of each test image; the masks of other originals are left alone."""
+    """Return the PNG of each test image; masks of other originals are ignored."""
     try:
         return matched(folder, pngs(folder), tests, "tasks.NAME.masks_by", by, spare=True)
     except DataError as error:
@@ -145,7 +154,7 @@ def _packed(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
 
 
 def _bits(path: Path, kind: str) -> npt.NDArray[np.uint8]:
-    """The packed bits of a kind."""
+    """Return the packed bits of a kind of mask. Raises DataError if the archive does not contain it."""
     name = RELEASED.get(kind)
     if name is None:
         raise DataError(

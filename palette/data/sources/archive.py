@@ -1,4 +1,4 @@
-"""`source: archive`: pictures in tar and ZIP files, which are read where they lie; also the ZIPs of NVIDIA's tools."""
+"""`source: archive`: images in tar and ZIP files, read in place; also the ZIPs of NVIDIA's tools."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from palette.stages.stage import Stage
 
 LABELS = "dataset.json"
-"""Where NVIDIA's tools keep the labels: {"labels": [["00000/img00000000.png", 3], …]}, or null."""
+"""File in which NVIDIA's tools keep the labels: {"labels": [["00000/img00000000.png", 3], …]}, or null."""
 
 
 def list_archive(stage: "Stage[FetchSpec]") -> Listing:
-    """The pictures of one archive, or of all `files`; the first folder inside is the class."""
+    """List the images of one archive, or of all `files`; the top-level folder is the class."""
     fetch, known = stage.spec.fetch, stage.spec.known
     files = known.files if known else fetch.files
     paths = list(obtain_all(stage).values()) if files else [fetch.path or Path()]
@@ -33,7 +33,7 @@ def list_archive(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def _inside(stage: "Stage[FetchSpec]", path: Path) -> Path:
-    """What lies in the stage's own folder is named relative to it, so that results can be moved."""
+    """Return a path in the stage's own folder relative to it, so that results can be moved; else an absolute path."""
     folder = stage.path("")
     return path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()
 
@@ -50,7 +50,7 @@ def _entries(paths: Sequence[Path], owned: Sequence[str | None], splits: Splits)
 
 
 def placed(found: Iterable[Entry], splits: Splits, outside: str) -> Iterator[Entry]:
-    """The files of an archive by their split and class. outside: the class of those in no folder."""
+    """Yield the files of an archive with their split and class. outside: the class of files in no folder."""
     for entry in found:
         place = splits.place(entry["file"])
         if place is not None:
@@ -58,7 +58,10 @@ def placed(found: Iterable[Entry], splits: Splits, outside: str) -> Iterator[Ent
 
 
 def nvidia_labels(path: Path) -> Mapping[str, str] | None:
-    """File → class of an archive in the layout of NVIDIA's tools, with names that sort as the labels do; None if it is another one."""
+    """Return file → class for an archive in the layout of NVIDIA's tools; None for other layouts.
+
+    Class names sort in the order of the labels. Raises DataError for labels in another form.
+    """
     data = read_member(path, LABELS) if path.suffix == ".zip" else None
     if data is None:
         return None

@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from palette.stages.stage import Stage
 
 PARTITION = {"0": "train", "2": "test"}
-"""CelebA's numbers of its own parts; 1 is for validation and not used."""
+"""CelebA's partition numbers → split; 1 is for validation and not used."""
 ARCHIVE, PARTS = "img_align_celeba.zip", "list_eval_partition.txt"
 UNPACKED, TABLE = "img_align_celeba", "list_eval_partition.csv"
-"""Their counterparts in Kaggle's copy: the pictures in `img_align_celeba/img_align_celeba`, the parts in a table."""
+"""Their counterparts in Kaggle's copy: the images in `img_align_celeba/img_align_celeba`, the partition in a table."""
 HQ_IMAGES, HQ_TEST = 30_000, 27_000
-"""Number of CelebA-HQ's images, and of the first test image: 27,000 before it and 3,000 from it on."""
+"""Number of CelebA-HQ's images, and number of the first test image: 27,000 are for training, 3,000 for testing."""
 PART_MASKS = "CelebAMask-HQ-mask-anno"
-"""Folder of CelebAMask-HQ with 400,000 masks of parts of the faces, `0/00000_hair.png`."""
+"""Folder of CelebAMask-HQ with 400,000 masks of face parts, `0/00000_hair.png`."""
 
 
 def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
-    """Return CelebA's files that nothing in `folder` stands in for."""
+    """Return CelebA's files that nothing in `folder` replaces."""
     instead = {ARCHIVE: (folder / UNPACKED).is_dir(), PARTS: (folder / TABLE).is_file()}
     return [file for file in files if not instead.get(file.file)]
 
 
 def trees(folder: Path) -> dict[Split | None, Path]:
-    """Return the folder of CelebA's unpacked pictures, of all parts, if it is there."""
+    """Return the folder of CelebA's unpacked images, of all splits, if it exists."""
     return {None: folder / UNPACKED} if (folder / UNPACKED).is_dir() else {}
 
 
 def lists(folder: Path) -> list[Path]:
-    """Return Kaggle's table of the parts, if it is there."""
+    """Return Kaggle's partition table, if it exists."""
     return [folder / TABLE] if (folder / TABLE).is_file() else []
 
 
 def list_celeba(stage: "Stage[FetchSpec]") -> Listing:
-    """List the aligned pictures, in their ZIP or unpacked, by the dataset's own parts."""
+    """List the aligned images, from their ZIP or unpacked, by the dataset's own splits."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
     files = {file.file: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
@@ -84,7 +84,7 @@ def _aligned(found: Iterable[Entry], parts: dict[str, str]) -> Iterator[Entry]:
 
 
 def list_celeba_hq(stage: "Stage[FetchSpec]") -> Listing:
-    """List a folder or one archive of pictures named by their numbers, 0 to 29,999."""
+    """List a folder or one archive of images named by their numbers, 0 to 29,999."""
     place = folder_of(stage.spec, stage.results)
     if not place.exists():
         raise DataError(
@@ -96,7 +96,10 @@ def list_celeba_hq(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def count_faces(place: Path) -> int | None:
-    """Return the number of CelebA-HQ's images in a folder or ZIP; None for what is neither. Raises DataError as `fetch` does."""
+    """Return the number of CelebA-HQ's images in a folder or ZIP; None for anything else.
+
+    Raises DataError as `fetch` does.
+    """
     if not place.exists():
         return None
     names = walk(place) if place.is_dir() else zip_names(place)
@@ -106,9 +109,9 @@ def count_faces(place: Path) -> int | None:
 
 
 def _numbered(place: Path, found: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield the files of a folder or archive, those that are CelebA-HQ's images with their split.
+    """Yield the files of a folder or archive; CelebA-HQ's images have their split.
 
-    Part masks are skipped. Raises DataError for a number that is not one of CelebA-HQ's, or that two images have.
+    Part masks are skipped. Raises DataError for a number outside CelebA-HQ's range, or one that two images share.
     """
     owner = dict[int, str]()
     for entry in found:

@@ -1,4 +1,4 @@
-"""Every file of a source is read and decoded completely: it becomes an entry of the manifest, or is left out with the reason."""
+"""Full read and decode of every file of a source: it becomes a manifest entry, or is rejected with the reason."""
 
 import hashlib
 import zlib
@@ -13,16 +13,16 @@ from palette.data.sources.manifest import Entry, Opener
 from palette.system.parallel import ordered
 
 LARGEST = 512 << 20
-"""Bytes of the largest file that is taken for a picture; more would only be a way to fill the memory."""
+"""Maximum size of an image file in bytes; anything larger would only fill the memory."""
 
 
 def checked(opener: Opener, entries: Iterable[Entry], threads: int) -> Iterator[Entry]:
-    """The entries in their order, each completed by what its bytes say, or with the reason why it is left out."""
+    """Yield the entries in order, each completed with the facts from its bytes or with the reason for its rejection."""
     return ordered(partial(check, opener), entries, threads)
 
 
 def check(opener: Opener, entry: Entry) -> Entry:
-    """The entry with `bytes`, `sha256` and `size`, also those of its condition; or `{"file": …, "reason": …}`."""
+    """Return the entry with `bytes`, `sha256` and `size`, for its condition too; or `{"file": …, "reason": …}`."""
     if "reason" in entry:
         return {**entry, "file": _readable(entry["file"])}
     made = check_one(opener, entry)
@@ -35,7 +35,7 @@ def check(opener: Opener, entry: Entry) -> Entry:
 
 
 def check_one(opener: Opener, entry: Entry) -> Entry:
-    """The same of one file."""
+    """Return the completed entry of one file, without its condition; or `{"file": …, "reason": …}`."""
     reason = _by_place(opener, entry)
     try:
         if not reason:
@@ -45,13 +45,16 @@ def check_one(opener: Opener, entry: Entry) -> Entry:
     except zlib.error as error:
         reason = f"damaged in its archive ({error})"
     except UNREADABLE as error:
-        refused = error.strerror if isinstance(error, OSError) else None  # by the disk, not by Pillow
+        refused = error.strerror if isinstance(error, OSError) else None  # refused by the disk, not by Pillow
         reason = f"not readable ({refused})" if refused else f"damaged or not supported ({error})"
     return {"file": _readable(entry["file"]), "reason": reason}
 
 
 def _complete(entry: Entry, data: bytes) -> Entry:
-    """The entry with what its bytes say. `size` is width and height as seen, after EXIF orientation."""
+    """Return the entry with the facts from its bytes.
+
+    `size` is width and height as displayed, after EXIF orientation.
+    """
     if entry.get("bytes", len(data)) != len(data):
         raise OSError(f"{len(data)} bytes instead of {entry['bytes']}")
     if entry.get("crc") not in (None, zlib.crc32(data)):
@@ -66,7 +69,7 @@ def _complete(entry: Entry, data: bytes) -> Entry:
 
 
 def _by_place(opener: Opener, entry: Entry) -> str:
-    """Why a file is not even to be read, or nothing."""
+    """Return why a file is rejected without being read; empty if it is not."""
     if _not_utf8(entry["file"]):
         return "its name is not UTF-8"
     place = opener.place(entry)
@@ -77,10 +80,10 @@ def _by_place(opener: Opener, entry: Entry) -> str:
 
 
 def _readable(file: str) -> str:
-    """A name as text that can be written."""
+    """Return a file name as text that can be written as UTF-8."""
     return ascii(file) if _not_utf8(file) else file
 
 
 def _not_utf8(file: str) -> bool:
-    """Surrogates are how Python reads bytes that are not UTF-8."""
+    """Return whether a name contains surrogates, with which Python represents bytes that are not UTF-8."""
     return any("\ud800" <= letter <= "\udfff" for letter in file)

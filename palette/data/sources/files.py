@@ -1,4 +1,4 @@
-"""The files that a dataset is made of: where they lie, whether they are the known ones, and how to get those that are not there."""
+"""Files of a dataset: where they are, whether their checksums match, and how to get missing ones."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,13 @@ VARIABLE = "PALETTE_DATA"
 
 
 def data_folder(results: Path, dataset: str) -> Path:
-    """Where the files of a published dataset lie if the config does not say: shared by all runs that name the same folder."""
+    """Return the default folder of a published dataset's files, which all runs with the same folder share."""
     named = os.environ.get(VARIABLE)
     return (Path(named).expanduser() if named else results / "data").absolute() / dataset
 
 
 def obtain_all(stage: "Stage[FetchSpec]") -> dict[str, Path]:
-    """The files of a dataset that are needed, by name: each is there, or downloaded, and has the known bytes. Raises DataError."""
+    """Return name → path of a dataset's files, downloading missing ones and verifying their bytes. Raises DataError."""
     spec = stage.spec
     folder = folder_of(spec, stage.results)
     files = spec.known.files if spec.known else spec.fetch.files
@@ -37,12 +37,12 @@ def obtain_all(stage: "Stage[FetchSpec]") -> dict[str, Path]:
 
 
 def folder_of(spec: "FetchSpec", results: Path) -> Path:
-    """The folder of a dataset's files."""
+    """Return the folder of a dataset's files."""
     return spec.fetch.path or data_folder(results, spec.fetch.source if spec.known else spec.name)
 
 
 def obtain(file: DataFile, folder: Path, by_hand: str = "") -> Path:
-    """The path of a file with the known bytes, downloaded if it is not there. Raises DataError."""
+    """Return the path of a file after verifying its bytes, downloading it if it is missing. Raises DataError."""
     path = folder / file.file
     if path.is_file():
         verify(file, path)
@@ -54,15 +54,15 @@ def obtain(file: DataFile, folder: Path, by_hand: str = "") -> Path:
 
 
 def remote(file: DataFile, about: str = "") -> Remote:
-    """The file as the downloader knows it."""
+    """Return the file as the downloader describes it."""
     return Remote(file.file, file.urls, file.bytes, file.sha256, file.md5, about)
 
 
 def verify(file: DataFile, path: Path, again: bool = False) -> None:
     """Raise DataError unless a file has the known bytes.
 
-    What it was found to have is written down beside it, so that hundreds of gigabytes are read once, also by several runs at a
-    time; again: read them all the same.
+    The checksum found is stored next to the file, so that hundreds of gigabytes are read only once, even by several
+    concurrent runs. again: read the file regardless.
     """
     with alone(path) if os.access(path.parent, os.W_OK) else nullcontext():
         if again or not _found_before(file, path):
@@ -82,7 +82,7 @@ def _compare(file: DataFile, path: Path) -> None:
 
 
 def _found_before(file: DataFile, path: Path) -> bool:
-    """Whether the checksum beside a file is newer than the file, and says what is expected."""
+    """Return whether the checksum stored next to a file is newer than the file and matches what is expected."""
     written = pinned(path)
     if written is None or sum_file(path).stat().st_mtime < path.stat().st_mtime:
         return False
@@ -90,7 +90,7 @@ def _found_before(file: DataFile, path: Path) -> bool:
 
 
 def other_size(file: DataFile, folder: Path) -> str:
-    """What is wrong with the length of a file that is there, or nothing: a copy that broke off need not be read to be known."""
+    """Return how an existing file's length is wrong, else empty: an interrupted copy is detected without reading it."""
     path = folder / file.file
     size = path.stat().st_size if path.is_file() else None
     return "" if size is None or file.bytes in (None, size) else f"{size:,} bytes instead of {file.bytes:,}"
@@ -101,16 +101,16 @@ COMPLETE_IT = "complete it, or take `source: folder` with `splits` for a part of
 
 @dataclass(frozen=True)
 class Missing:
-    """A file that a user has to get by hand, or to get again."""
+    """File that the user has to get manually, or to get again."""
 
     dataset: str
     path: Path
     bytes: int | None
     source: str
-    """Where from."""
+    """Where to get the file."""
     license: str
     wrong: str = ""
-    """Of a file that is there: why it is not the known one."""
+    """Why an existing file is not the known one; empty for a missing file."""
 
     def __str__(self) -> str:
         size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""
@@ -121,7 +121,7 @@ class Missing:
 
 
 def missing_files(dataset: str, known: KnownDataset, folder: Path, needed: Sequence[DataFile]) -> Iterator[Missing]:
-    """The files of a published dataset that are not there and that nothing downloads, and those that are of another length."""
+    """Yield a published dataset's files that are missing and cannot be downloaded, or that have the wrong length."""
     source = known.by_hand or known.homepage
     if not needed and not folder.exists():
         yield Missing(dataset, folder, None, source, known.license)

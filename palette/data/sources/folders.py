@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def list_folder(stage: "Stage[FetchSpec]") -> Listing:
-    """Every file of a user's folder, or those of the lists that `splits` names."""
+    """List every file of a user's folder, or the files in the lists that `splits` names."""
     fetch = stage.spec.fetch
     root = fetch.path
     if root is not None:
@@ -33,7 +33,7 @@ def list_folder(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def entries_of(folder: Path, splits: Splits) -> Iterator[Entry]:
-    """The files of a folder by their split and class: the first sub-folder on the way to them, or else the folder itself."""
+    """Yield the files of a folder with their split and class: the top-level sub-folder, or the folder itself."""
     for file in walk(folder):
         placed = splits.place(file)
         if placed is not None:
@@ -41,7 +41,11 @@ def entries_of(folder: Path, splits: Splits) -> Iterator[Entry]:
 
 
 def entry_of(file: str, split: str | None, inside: str, outside: str) -> Entry:
-    """The entry of a file by its name alone. inside: its path below the folder whose sub-folders are the classes, called `outside`."""
+    """Return a file's entry, based only on its name.
+
+    inside: its path below the folder whose sub-folders are the classes. outside: the class of files not in a
+    sub-folder.
+    """
     if not file.lower().endswith(FORMATS):
         return {"file": file, "reason": f"no picture by its ending; these are taken: {' '.join(FORMATS)}"}
     first, below, _ = inside.partition("/")
@@ -49,7 +53,7 @@ def entry_of(file: str, split: str | None, inside: str, outside: str) -> Entry:
 
 
 def class_of(file: str, root: Path | None) -> str:
-    """The class of a listed file: its first sub-folder below `root`, or without one the folder that it lies in."""
+    """Return the class of a listed file: its top-level sub-folder below `root`, or without a root its parent folder."""
     parts = Path(file).parts
     if root is None:
         return parts[-2] if len(parts) > 1 else "pictures"
@@ -57,7 +61,7 @@ def class_of(file: str, root: Path | None) -> str:
 
 
 def refuse_missing(folder: Path, option: str) -> None:
-    """Raise DataError unless `folder`, given by an option of `fetch`, is one."""
+    """Raise DataError unless `folder`, the value of an option of `fetch`, is a folder."""
     if not folder.is_dir():
         raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'} (`{option}` of `fetch`).")
 
@@ -66,9 +70,9 @@ def refuse_missing(folder: Path, option: str) -> None:
 
 
 def list_pairs(stage: "Stage[FetchSpec]") -> Listing:
-    """The pictures of two folders that belong together. A pair of which one cannot be read is left out as a whole.
+    """List the images of two folders in pairs. A pair with an unreadable image is rejected as a whole.
 
-    Raises DataError for pictures without a partner.
+    Raises DataError for images without a counterpart.
     """
     targets, conditions = stage.spec.fetch.path, stage.spec.fetch.conditions
     assert targets is not None

@@ -1,8 +1,9 @@
-"""`source: imagenet`: the archives that ImageNet gives to those who sign its terms, read as they are; or folders made from them.
+"""`source: imagenet`: ImageNet's official archives, read in place, or folders unpacked from them.
 
-The training archive is a tar of one tar a class. The validation archive has no classes: they come from the development kit, from
-a list of WordNet IDs, one a line, in the order of the images, or from Kaggle's `LOC_val_solution.csv`. An unpacked archive is a
-folder `train` of a folder for each class, or a folder `val`, with such folders or as flat as the archive.
+The training archive is a tar with one tar per class. The validation archive has no classes: they come from the
+development kit, from a list of WordNet IDs, one per line in the order of the images, or from Kaggle's
+`LOC_val_solution.csv`. An unpacked archive is a folder `train` with one folder per class, or a folder `val`, with such
+folders or flat like the archive.
 """
 
 import io
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → the folder of an unpacked archive."""
 KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
-"""Their parent folder in Kaggle's copy, as seen from its root or from a folder inside."""
+"""Their parent folder in Kaggle's copy, seen from its root or from a folder inside it."""
 LABELS = ("imagenet_2012_validation_synset_labels.txt", "ILSVRC2012_validation_synset_labels.txt")
-"""Names under which the list of the validation images' WordNet IDs is known."""
+"""Known names of the list of the validation images' WordNet IDs."""
 SOLUTION = "LOC_val_solution.csv"
-"""Kaggle's name for that list: `ILSVRC2012_val_00000001,n01751748 111 108 428 366` and so on, in no order."""
+"""Kaggle's name for that list, whose lines `ILSVRC2012_val_00000001,n01751748 111 108 428 366` etc. are unordered."""
 KIT = "ILSVRC2012_devkit_t12/data"
 WORDNET = re.compile(r"n\d{8}")
 
 
 def trees(folder: Path) -> dict[Split | None, Path]:
-    """Return the unpacked archives in `folder`, also of Kaggle's copy: split → folder of its pictures."""
+    """Return the unpacked archives in `folder`, including Kaggle's copy: split → folder of its images."""
     root = _root(folder)
     return {split: root / name for split, name in FOLDERS.items() if (root / name).is_dir()}
 
@@ -50,7 +51,10 @@ def _root(folder: Path) -> Path:
 
 
 def label_list(folder: Path) -> Path | None:
-    """Return the list of the validation images' classes, if there is one: in `folder`, or at the root of Kaggle's copy."""
+    """Return the list of the validation images' classes; None if it is missing.
+
+    It may be in `folder` or at the root of Kaggle's copy.
+    """
     root = _root(folder)
     above = root.parents[:3] if root.name == "CLS-LOC" else ()
     places = dict.fromkeys((folder, root, *above))
@@ -58,25 +62,25 @@ def label_list(folder: Path) -> Path | None:
 
 
 def lists(folder: Path) -> list[Path]:
-    """Return the list that stands in for the development kit, if there is one."""
+    """Return the list that replaces the development kit, if there is one."""
     file = label_list(folder)
     return [] if file is None else [file]
 
 
 def _has_classes(tree: Path) -> bool:
-    """Return whether the pictures of `tree` lie in folders of classes. ImageNet's and Kaggle's own validation folder has none."""
+    """Return whether `tree` has class folders. The validation folders of ImageNet and Kaggle have none."""
     return any(WORDNET.fullmatch(path.name) and path.is_dir() for path in tree.iterdir())
 
 
 def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
-    """Return the files that nothing in `folder` stands in for."""
+    """Return the files that nothing in `folder` replaces."""
     unpacked = trees(folder)
     labeled = label_list(folder) is not None or ("test" in unpacked and _has_classes(unpacked["test"]))
     return [file for file in files if not (labeled if file.split is None else file.split in unpacked)]
 
 
 def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
-    """List the training set's images for training and the validation set's for testing; classes are WordNet IDs."""
+    """List the training set for training and the validation set for testing; classes are WordNet IDs."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
     archives = {file.split: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
@@ -93,7 +97,7 @@ def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def _train(archive: Path) -> Iterator[Entry]:
-    """A tar of tars, `n01440764.tar` and so on: a picture lies inside the inner one, which lies inside the outer one."""
+    """Yield the images of a tar of tars, `n01440764.tar` and so on, without unpacking the inner ones."""
     for inner in tar_members(archive):
         name = Path(inner["file"]).stem
         if not WORDNET.fullmatch(name) or "reason" in inner:
@@ -105,7 +109,7 @@ def _train(archive: Path) -> Iterator[Entry]:
 
 
 def _validation(found: Iterable[Entry], labels: Mapping[int, str]) -> Iterator[Entry]:
-    """`ILSVRC2012_val_00000001.JPEG` and so on; the number is that of the label."""
+    """Yield the validation images, `ILSVRC2012_val_00000001.JPEG` and so on, labeled by the number in their name."""
     for entry in found:
         number = re.search(r"(\d{8})\.JPEG$", entry["file"])
         label = labels.get(int(number[1])) if number else None
@@ -124,7 +128,10 @@ def _by_folder(tree: Path, split: Split) -> Iterator[Entry]:
 
 
 def _labels(folder: Path, archives: Mapping[Split | None, Path], published: int) -> dict[int, str]:
-    """Return the WordNet ID of each validation image, by its number. published: how many there are."""
+    """Return the WordNet ID of each validation image, by its number. published: expected number of images.
+
+    Raises DataError if there is no list, or if it is not valid or too short.
+    """
     file = label_list(folder)
     if file is None and None in archives:
         return dict(enumerate(kit_labels(archives[None]), 1))
@@ -143,13 +150,17 @@ def _labels(folder: Path, archives: Mapping[Split | None, Path], published: int)
 
 
 def _solution(lines: Sequence[str]) -> dict[int, str]:
-    """Return the labels in Kaggle's list: the first box of each image has the class of all."""
+    """Return the labels in Kaggle's list: all boxes of an image have the class of the first one."""
     rows = [line.partition(",") for line in lines if line.startswith("ILSVRC2012_val_")]
     return {int(name[-8:]): boxes.partition(" ")[0] for name, _, boxes in rows if name[-8:].isdigit()}
 
 
 def kit_labels(kit: Path) -> list[str]:
-    """The WordNet ID of each validation image by the development kit: its ground truth numbers the synsets of `meta.mat`."""
+    """Return the WordNet ID of each validation image from the development kit.
+
+    Its ground truth file holds the numbers of the synsets in `meta.mat`. Raises DataError for another or a damaged
+    archive.
+    """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

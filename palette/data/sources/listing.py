@@ -1,4 +1,4 @@
-"""What every source gives: a list of the files that should be pictures, before any of them is looked at."""
+"""Common output of all sources: a list of candidate image files, before any of them is read."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,12 @@ from palette.data.sources.manifest import Entry
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a source.
+    """Files of a source.
 
-    containers: folders and archives; relative ones lie in the stage's folder. entries: for each file `file`, `class` and where
-    its bytes are, as in a manifest but without `sha256` and `size`; or `file` and `reason`, if its name alone rules it out.
-    facts: what else the manifest's header says. total: number of entries for the progress, 0 if it is not known yet.
+    containers: folders and archives; relative paths are relative to the stage's folder. entries: for each file, `file`,
+    `class` and the location of its bytes, as in a manifest but without `sha256` and `size`; or `file` and `reason`, if
+    its name alone rules it out. facts: further fields of the manifest's header. total: number of entries, for the
+    progress; 0 if unknown.
     """
 
     source: str

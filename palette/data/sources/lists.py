@@ -1,9 +1,9 @@
-"""Lists of test images that publications name: where each comes from. None of them may be shipped here."""
+"""Origins of published lists of test images. None of the lists may be redistributed here."""
 
 from pathlib import Path
 
 FOLDER = "workflow/lists"
-"""Where the presets look for them."""
+"""Folder in which the presets look for the lists."""
 ORIGINS = {
     "ctest10k.txt": (
         "10,000 images of ImageNet's validation set, Larsson et al. 2016: "
@@ -22,10 +22,10 @@ ORIGINS = {
         "The first 30 of each class: awk 'n[$2]++ < 30 {print $1}' places365_val.txt"
     ),
 }
-"""File name → what it is and where from."""
+"""File name → description and origin."""
 
 
 def missing_list(dataset: str, path: Path) -> str:
-    """The text for a user who lacks a list of test images."""
+    """Return a message for a user who lacks a list of test images."""
     about = ORIGINS.get(path.name, "the file names of the test images, one a line (`test_list`)")
     return f"dataset {dataset}: {path}\n    {about}"

@@ -1,14 +1,15 @@
-"""The list of a dataset's original pictures, and the bytes of each of them.
+"""Manifest of a dataset: the list of its original images, and access to the bytes of each.
 
-`manifest.jsonl` has one JSON value a line, so that a million pictures are written and read one at a time:
+`manifest.jsonl` has one JSON value per line, so that a million entries are written and read one at a time:
 
     {"source": "folder", "containers": ["/data/birds"], "classes": ["jay", "owl"], "images": 2, "rejected": 1}
     {"file": "jay/1.jpg", "bytes": 9120, "sha256": "…", "class": "jay", "size": [500, 375]}
     {"file": "owl/7.png", "bytes": 8007, "sha256": "…", "class": "owl", "size": [640, 480], "split": "test"}
     {"file": "owl/8.png", "reason": "damaged or not supported (image file is truncated)"}
 
-First the header, then the pictures, then what was left out. A picture's bytes lie in one of the header's `containers`: in a
-folder under the name `file`, or inside an archive from `offset` on, where `deflated` counts the bytes if they are compressed.
+The header comes first, then the images, then the rejected files. An image's bytes are in one of the header's
+`containers`: in a folder under the name `file`, or in an archive at `offset`, where `deflated` is the number of
+compressed bytes, if they are compressed.
 """
 
 import hashlib
@@ -29,23 +30,25 @@ from palette.errors import DataError
 from palette.system.files import replacing
 
 Entry = dict[str, Any]
-"""Of a picture: `file` (a name, unique in its container), `bytes`, `sha256`, `class`, `size` (width and height as seen, after
-EXIF orientation); where it applies `split` ("train" or "test"), `container` (its number, if not 0), `offset`, `deflated`, `crc`
-(CRC-32 in a ZIP), `values` (smallest and largest, of more than 8 bits) and `unclear` (nothing says which ones are black and white),
-`condition` (the entry of the picture that belongs to it), `title`, `author`, `license`, `url`. Of a file that is left out:
-`file` and `reason`."""
+"""Manifest entry.
+
+An image has `file` (a name, unique in its container), `bytes`, `sha256`, `class`, `size` (width and height as
+displayed, after EXIF orientation), and where applicable `split` ("train" or "test"), `container` (its index, if not
+0), `offset`, `deflated`, `crc` (CRC-32 in a ZIP), `values` (smallest and largest, if it has more than 8 bits),
+`unclear` (nothing states which values are black and white), `condition` (the entry of its counterpart), `title`,
+`author`, `license` and `url`. A rejected file has `file` and `reason`."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest on disk: the header in memory, everything else read when it is asked for."""
+    """Manifest on disk: only the header is in memory, the entries are read when needed."""
 
     path: Path
     header: dict[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """The manifest at `path`. Raises DataError if it is missing or not one."""
+        """Read the manifest at `path`. Raises DataError if it is missing or invalid."""
         try:
             with path.open("rb") as file:
                 header = _parse(path, 1, file.readline())
@@ -61,20 +64,20 @@ class Manifest:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, in the order of their labels."""
+        """Class names in the order of their labels."""
         return list(self.header["classes"])
 
     @property
     def containers(self) -> list[Path]:
-        """The folders and archives that the pictures lie in."""
+        """Folders and archives that contain the images."""
         return [self.path.parent / container for container in self.header["containers"]]
 
     def images(self) -> Iterator[Entry]:
-        """The entry of each picture."""
+        """Return an iterator over the images' entries."""
         return self._entries(0, self.header["images"])
 
     def rejected(self) -> Iterator[Entry]:
-        """`{"file": …, "reason": …}` of each file that is left out."""
+        """Return an iterator over the rejected files: `{"file": …, "reason": …}`."""
         return self._entries(self.header["images"], self.header["rejected"])
 
     def _entries(self, start: int, count: int) -> Iterator[Entry]:
@@ -102,15 +105,15 @@ def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
 def _line(value: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-    except UnicodeEncodeError:  # a path that is not UTF-8: as escapes, it is read back as it was
+    except UnicodeEncodeError:  # a path that is not UTF-8 survives as escapes
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def write_manifest(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> Manifest:
-    """Write a manifest atomically. Memory does not grow with the number of entries.
+    """Write a manifest atomically. Memory use does not grow with the number of entries.
 
     header: `source` and `containers` (paths; relative ones to the folder of `path`), and further facts of the dataset.
-    `classes` is added if it is not there, sorted, and the numbers of entries. entries: in their order; those with a
+    The sorted `classes` are added if missing, and the numbers of entries. entries: kept in their order; those with a
     `reason` are the rejected ones.
     """
     classes: set[str] = set()
@@ -137,15 +140,15 @@ def write_manifest(path: Path, header: Mapping[str, Any], entries: Iterable[Entr
 
 
 def opener(manifest: Manifest) -> Callable[[Entry], bytes]:
-    """A function entry → the bytes of its picture, which are still those that were fetched; it raises DataError otherwise.
+    """Return a function entry → the image's bytes, which raises DataError if they changed since they were fetched.
 
-    Entries of pictures and those of their conditions are taken alike. Safe for threads, and picklable for processes.
+    It accepts entries of images and of their conditions. Safe for threads, and picklable for processes.
     """
     return Opener(manifest.containers)
 
 
 class Opener:
-    """Reads pictures from `containers`. Keeps each archive open, in each process for itself."""
+    """Reader of images from `containers`. Each process keeps the archives that it has used open."""
 
     def __init__(self, containers: Sequence[Path]) -> None:
         self.containers = tuple(containers)
@@ -153,7 +156,7 @@ class Opener:
         self._lock = threading.Lock()
 
     def __call__(self, entry: Entry) -> bytes:
-        """The bytes that were fetched. Raises DataError if there are others by now, or none."""
+        """Return the bytes that were fetched. Raises DataError if they are missing or have changed."""
         place = self.place(entry)
         try:
             data = self.read(entry)
@@ -165,20 +168,20 @@ class Opener:
         return data
 
     def place(self, entry: Entry) -> Path:
-        """Where a picture lies, for messages: its file, or its archive and the name inside."""
+        """Return an image's location for messages: its file, or its archive and the name inside."""
         return Path(self.containers[entry.get("container", 0)], entry["file"])
 
     def read(self, entry: Entry) -> bytes:
-        """The bytes of a picture, whatever they are. Raises OSError or zlib.error."""
+        """Return the bytes of an image, unchecked. Raises OSError or zlib.error."""
         if "offset" not in entry:
             return self.place(entry).read_bytes()
         length = int(entry["deflated"] if "deflated" in entry else entry["bytes"])
-        # `pread` leaves the file's position alone, which threads and forked processes share.
+        # `pread` does not move the file position, which threads and forked processes share.
         data = os.pread(self._archive(entry.get("container", 0)), length, entry["offset"])
         return inflate(data, entry["bytes"]) if "deflated" in entry else data
 
     def _archive(self, number: int) -> int:
-        """The descriptor of an archive."""
+        """Return the file descriptor of an archive."""
         key = (os.getpid(), number)
         with self._lock:
             if key not in self._archives:
@@ -190,5 +193,8 @@ class Opener:
 
 
 def inflate(data: bytes, size: int) -> bytes:
-    """The first `size` bytes of a raw DEFLATE stream, and one more if there are any. Raises zlib.error for what is not one."""
+    """Return the first `size` bytes of a raw DEFLATE stream, and one more if there are any.
+
+    Raises zlib.error if it is invalid.
+    """
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)

@@ -1,7 +1,7 @@
-"""Matches files of the user's with the test images that they belong to, by name.
+"""Match a user's files to test images by name.
 
-They are named as the test images' originals (`n01440764/ILSVRC2012_val_00000293.png`, or the last part alone) or by their numbers
-(`00000017.png`, as `palette sample` and NVIDIA's tools number them). The ending does not count.
+Files are named after the test images' originals (`n01440764/ILSVRC2012_val_00000293.png`, or its last part) or by
+number (`00000017.png`, as `palette sample` and NVIDIA's tools number them). The extension is ignored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ def _last(path: str) -> str:
 
 
 Scheme = Callable[[int, Mapping[str, Any]], str]
-"""Index of a test image and what its store says of it → the name, without ending, that its file has."""
+"""Index of a test image and its entry in the store's manifest → expected file name, without extension."""
 SCHEMES: Mapping[str, tuple[str, Scheme]] = {
     "the originals": ("originals", lambda index, facts: _stem(facts.get("file", ""))),
     "the originals, without their folders": ("originals", lambda index, facts: _last(facts.get("file", ""))),
@@ -29,7 +29,7 @@ SCHEMES: Mapping[str, tuple[str, Scheme]] = {
     "numbers, as in the store": ("numbers", lambda index, facts: _stem(image_name(index))),
     "numbers, as in the store, without folders": ("numbers", lambda index, facts: _last(image_name(index))),
 }
-"""Each with the value of the config that asks for it."""
+"""Naming schemes, each with the config value that selects it."""
 
 
 def matched(
@@ -37,15 +37,15 @@ def matched(
 ) -> list[str]:
     """Return the file of each test image, in their order.
 
-    files: paths in `folder`. option: the field of the config that says `by`. by: `originals` or `numbers`; None: whichever fits.
-    spare: there may be files of other originals too, and of other numbers where `by` says that they are numbers. Raises DataError
-    that names what is missing, superfluous or ambiguous, and for names that fit in two ways.
+    files: paths in `folder`. option: the config field that holds `by`. by: `originals` or `numbers`; None: whichever
+    fits. spare: allow files of other originals, and other numbers where `by` says that they are numbers. Raises
+    DataError that lists missing, superfluous and ambiguous files, and for names that fit in two ways.
     """
     found: dict[str, list[str]] = {}
     for file in files:
         found.setdefault(_stem(file), []).append(file)
     ways = {way: [scheme(*item) for item in enumerate(tests.manifest)] for way, (_, scheme) in SCHEMES.items()}
-    # Names that several test images share, as crops of one photograph do, tell nothing.
+    # Names shared by several test images, such as crops of one photograph, identify nothing.
     ways = {
         way: names for way, names in ways.items() if len(set(names)) == len(names) and by in (None, SCHEMES[way][0])
     }
@@ -77,7 +77,10 @@ def matched(
 
 
 def _two_ways(folder: Path, answers: Mapping[tuple[str, ...], str], option: str) -> str:
-    """answers: the files of the test images → the way in which they are named."""
+    """Return the error text for names that fit in several ways.
+
+    answers: the test images' files → their naming scheme.
+    """
     examples = "; ".join(f"as {way}, test image 0 has {files[0]}" for files, way in answers.items())
     return (
         f"{folder}: the names fit the test images in more than one way: {examples}. Say which is right with "

@@ -1,7 +1,7 @@
-"""What lies in tar and ZIP files, found without unpacking them: the name, the place and the length of each file.
+"""Members of tar and ZIP files, found without unpacking: each file's name, position and length.
 
-Nothing is ever written by a name from inside an archive. One with absolute paths, `..`, links or devices is refused all the same: whoever
-made it wants something else than to show pictures.
+Nothing is ever written under a name from inside an archive. Archives with absolute paths, `..`, links or devices are
+still rejected, because no dataset of images needs them.
 """
 
 import bz2
@@ -23,11 +23,11 @@ from palette.errors import DataError
 from palette.system.files import replacing
 
 RATIO = 100
-"""Bytes that one byte of an archive may unpack to. Pictures hardly become smaller; what does so by this much is a bomb."""
+"""Maximum expansion ratio of an archive. Images hardly compress, so anything above it is a decompression bomb."""
 COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-"""First bytes of a compressed file → what reads it."""
+"""First bytes of a compressed file → function that opens it."""
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
-"""What the libraries raise for archives that are none or are damaged; besides what they let slip through: OSError, ValueError, …"""
+"""Exceptions that the libraries define for invalid or damaged archives, besides those of `SLIPS`."""
 SLIPS = (
     OSError,
     ValueError,
@@ -42,10 +42,11 @@ SLIPS = (
 
 
 def members(path: Path) -> Iterator[Entry]:
-    """The files of an uncompressed tar or of a ZIP: `file`, `bytes`, `offset`, in a ZIP `crc` and `deflated`; or `reason`.
+    """Yield the files of an uncompressed tar or a ZIP.
 
-    Folders and hidden files are passed over. Raises DataError for what is no archive, is damaged, or holds what no archive of
-    pictures needs.
+    Entries have `file`, `bytes`, `offset`, in a ZIP also `crc` and `deflated`; or `file` and `reason`. Folders and
+    hidden files are skipped. Raises DataError for files that are not archives, are damaged, or contain what no archive
+    of images needs.
     """
     with _named(path):
         found = _zip_members(path) if _is_zip(path) else tar_members(path)
@@ -64,7 +65,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def zip_names(path: Path) -> list[str] | None:
-    """Return the names of a ZIP's files, which are in one place; None for other archives, in which they are all over."""
+    """Return the names of a ZIP's files, from its directory; None for other archives, which have no directory."""
     with _named(path):
         if not _is_zip(path):
             return None
@@ -74,7 +75,10 @@ def zip_names(path: Path) -> list[str] | None:
 
 
 def _is_zip(path: Path) -> bool:
-    """Return whether a file is a ZIP. One is known by its end, so a tar whose last file is a ZIP looks like one too."""
+    """Return whether a file is a ZIP and not a tar.
+
+    ZIPs are recognized by their end, as is a tar whose last file is a ZIP.
+    """
     with path.open("rb") as file:
         head = file.read(tarfile.BLOCKSIZE)
     return head[257:262] != b"ustar" and zipfile.is_zipfile(path)
@@ -82,7 +86,7 @@ def _is_zip(path: Path) -> bool:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turns whatever a library raises for a bad archive into a DataError that names it."""
+    """Turn any exception that a library raises for a bad archive into a DataError that names the archive."""
     try:
         yield
     except FileNotFoundError:
@@ -109,7 +113,7 @@ def _refuse_unsafe(path: Path, name: str) -> None:
 
 
 def tar_members(path: Path, start: int = 0, end: int | None = None) -> Iterator[Entry]:
-    """The files of a tar that reaches from byte `start` to `end` of a file: a tar inside a tar needs no unpacking."""
+    """Yield the files of a tar that spans bytes `start` to `end` of a file: a tar inside a tar needs no unpacking."""
     with _named(path), path.open("rb") as file:
         file.seek(start)
         last = -1
@@ -127,7 +131,10 @@ def tar_members(path: Path, start: int = 0, end: int | None = None) -> Iterator[
 
 
 def _refuse_no_end(file: BinaryIO, offset: int) -> None:
-    """Raise ReadError unless a tar ends with a block of zeros: tarfile takes any nonsense for the end, also that of a broken copy."""
+    """Raise ReadError unless a tar ends with a block of zeros.
+
+    tarfile accepts anything as the end, even that of a truncated copy.
+    """
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
@@ -149,7 +156,7 @@ def _tar_entry(path: Path, info: tarfile.TarInfo) -> Iterator[Entry]:
 
 
 def expanded(path: Path, folder: Path) -> Path:
-    """`path` itself, or what a compressed tar contains, as a file in `folder`: pictures are read from it in any order."""
+    """Return `path`, or an expanded copy in `folder` if it is compressed: images are read from it in any order."""
     with _named(path), path.open("rb") as file:
         head = file.read(6)
         opened = next((read for magic, read in COMPRESSED.items() if head.startswith(magic)), None)
@@ -164,7 +171,7 @@ def expanded(path: Path, folder: Path) -> Path:
 
 
 def _copy(path: Path, source: BinaryIO, out: BinaryIO) -> None:
-    """Copy what unpacks to a size that is not absurd and fits on the disk."""
+    """Copy a decompressed stream. Raises DataError if it expands too much or does not fit on the disk."""
     done, most = 0, RATIO * path.stat().st_size
     while chunk := source.read(1 << 20):
         done += len(chunk)
@@ -178,7 +185,7 @@ def _copy(path: Path, source: BinaryIO, out: BinaryIO) -> None:
 # ------------------------------------------------------------------------------------------------------- ZIP
 
 LINK, KINDS = 0o120000, 0o170000
-"""What the upper bits of a Unix file mode say."""
+"""File type of a link, and mask of the file type, in a Unix file mode."""
 
 
 def _zip_members(path: Path) -> Iterator[Entry]:
@@ -195,7 +202,10 @@ def _zip_members(path: Path) -> Iterator[Entry]:
 
 
 def slashed(name: str) -> str:
-    """Return a ZIP member's name with `/` between its parts, as the format demands and as some tools on Windows do not write it."""
+    """Return a ZIP member's name with `/` between its parts.
+
+    The format requires `/`, but some tools on Windows write backslashes.
+    """
     return name.replace("\\", "/").removeprefix("./")
 
 
@@ -219,7 +229,10 @@ def _zip_entry(file: BinaryIO, info: zipfile.ZipInfo) -> Entry:
 
 
 def read_member(path: Path, name: str, most: int = 512 << 20) -> bytes | None:
-    """The bytes of one file of a ZIP or tar (compressed or not); None if it has none of that name. For small ones, such as lists."""
+    """Return the bytes of one file of a ZIP or tar, compressed or not; None if it is missing or exceeds `most` bytes.
+
+    Meant for small files, such as lists.
+    """
     with _named(path):
         if _is_zip(path):
             with zipfile.ZipFile(path) as archive:

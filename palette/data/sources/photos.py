@@ -1,4 +1,4 @@
-"""`source: photos`: the embedded photographs, copied into the stage's folder."""
+"""`source: photos`: the built-in photographs, copied into the stage's folder."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,10 @@ def list_photos(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def copy_photo(photo: Photo, folder: Path, target: Path) -> Entry:
-    """Copy one photograph from `folder` to `target`, if it has the known bytes; return what is known of it."""
+    """Copy one photograph from `folder` to `target` and return its entry.
+
+    Raises DataError if its bytes are not the known ones.
+    """
     source = folder / photo.file
     try:
         data = source.read_bytes()

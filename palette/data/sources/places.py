@@ -1,7 +1,7 @@
-"""`source: places2`: the archives of Places365-Standard, read as they are, or the folders that they unpack to.
+"""`source: places2`: the archives of Places365-Standard, read in place, or the folders unpacked from them.
 
-The training archive has a folder for each scene, `data_256/a/airfield`. The validation archive has no scenes: they come from the lists
-of the dataset, which also number the scenes.
+The training archive has a folder for each scene, `data_256/a/airfield`. The validation archive has no scenes: they come
+from the dataset's lists, which also number the scenes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,12 +28,13 @@ UNPACKED: Mapping[Split, tuple[str, ...]] = {
 }
 """Split → names of the unpacked archive, as it unpacks and as torchvision renames it."""
 EASY: Mapping[Split, str] = {"train": "train", "test": "val"}
-"""Split → its folder in the dataset's "easy" format, where both have a folder for each scene: `train/apartment_building-outdoor`."""
+"""Split → its folder in the dataset's "easy" format, where both have a folder for each scene:
+`train/apartment_building-outdoor`."""
 EASY_ROOT = "places365_standard"
 
 
 def trees(folder: Path) -> dict[Split | None, Path]:
-    """Return the unpacked archives in `folder`: split → folder of its pictures."""
+    """Return the unpacked archives in `folder`: split → folder of its images."""
     found = dict[Split | None, Path]()
     for split, names in UNPACKED.items():
         places = (*names, EASY[split], f"{EASY_ROOT}/{EASY[split]}")
@@ -47,20 +48,20 @@ def _is_easy(tree: Path) -> bool:
 
 
 def lists(folder: Path) -> list[Path]:
-    """Return the lists that stand in for their archive, if both are there."""
+    """Return the lists that replace their archive, if both exist."""
     files = [folder / name for name in (CATEGORIES, VALIDATION)]
     return files if all(file.is_file() for file in files) else []
 
 
 def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
-    """Return the files that nothing in `folder` stands in for. Where both splits are in the easy format, that is none."""
+    """Return the files that nothing in `folder` replaces: none if both splits are in the easy format."""
     unpacked = trees(folder)
     listed = bool(lists(folder)) or (len(unpacked) == 2 and all(map(_is_easy, unpacked.values())))
     return [file for file in files if not (listed if file.split is None else file.split in unpacked)]
 
 
 def list_places(stage: "Stage[FetchSpec]") -> Listing:
-    """List the training set's images for training and the validation set's for testing, as the paper takes them."""
+    """List the training set for training and the validation set for testing, as in the paper."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
     archives = {file.split: obtain(file, folder, known.by_hand) for file in needed(known.files, folder)}
@@ -84,7 +85,10 @@ def list_places(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def _list(folder: Path, archive: Path | None, name: str) -> list[str]:
-    """The lines of a list: from the archive of lists, or as a file."""
+    """Return the lines of a list, from the archive of lists or from its own file.
+
+    Raises DataError for an invalid one.
+    """
     data = read_member(archive, name) if archive else (folder / name).read_bytes()
     if data is None:
         raise DataError(f"{archive}: has no {name}; not the lists of Places365.")
@@ -105,12 +109,15 @@ def _pairs(lines: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def _scenes(lines: list[str]) -> list[str]:
-    """The scenes in the order of their numbers: `/a/apartment_building/outdoor 8` is `apartment_building/outdoor`."""
+    """Return the scenes by number: `/a/apartment_building/outdoor 8` is `apartment_building/outdoor`."""
     return [name.lstrip("/")[2:] for name, _ in sorted(_pairs(lines), key=lambda pair: pair[1])]
 
 
 def _by_folder(found: Iterable[Entry], split: Split) -> Iterator[Entry]:
-    """The easy format: no scene of Places365 has a `-` in its name, so that it can only stand for a `/`."""
+    """Yield the files of the easy format.
+
+    No scene of Places365 has a `-` in its name, so it can only stand for a `/`.
+    """
     for entry in found:
         folder, _, _ = entry["file"].rpartition("/")
         named = entry_of(entry["file"], split, entry["file"], "")

@@ -1,4 +1,4 @@
-"""What the plan has to know of a dataset before anything is fetched: whether its files changed, its classes, what is missing."""
+"""Facts about a dataset that planning needs before fetching: changes of its files, its classes, what is missing."""
 
 import hashlib
 import os
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 class Unpacked(NamedTuple):
-    """Functions that find unpacked copies of a published dataset, which stand in for its files."""
+    """Functions that find unpacked copies of a published dataset, which replace its files."""
 
     needed: Callable[[tuple[DataFile, ...], Path], list[DataFile]]
-    """Files, folder → those that nothing in the folder stands in for."""
+    """Files, folder → the files that nothing in the folder replaces."""
     trees: Callable[[Path], Mapping[Split | None, Path]]
-    """Folder → unpacked archives by their split; None: of both."""
+    """Folder → unpacked archives by split; the key None stands for all splits."""
     lists: Callable[[Path], Sequence[Path]]
-    """Folder → the lists that stand in for others."""
+    """Folder → the lists that replace other files."""
 
 
 UNPACKED: Mapping[str, Unpacked] = {
@@ -44,11 +44,11 @@ UNPACKED: Mapping[str, Unpacked] = {
     "places365": Unpacked(places.needed, places.trees, places.lists),
     "celeba": Unpacked(celeba.needed, celeba.trees, celeba.lists),
 }
-"""Reader → its functions; the other readers need all files."""
+"""Reader → its functions; other readers need all files."""
 
 
 def missing(spec: "FetchSpec", results: Path) -> list[Missing]:
-    """What a user has to get by hand before a published dataset can be fetched."""
+    """Return the files that the user has to get manually before a published dataset can be fetched."""
     if spec.known is None:
         return []
     folder = folder_of(spec, results)
@@ -56,7 +56,7 @@ def missing(spec: "FetchSpec", results: Path) -> list[Missing]:
 
 
 def incomplete(spec: "FetchSpec", short: Mapping[str, str]) -> list[Missing]:
-    """Return the unpacked copies that a user has to complete. short: of the survey."""
+    """Return the unpacked copies that the user has to complete. short: that of the survey."""
     known = spec.known
     source = (known.by_hand or known.homepage) if known else ""
     return [
@@ -65,13 +65,13 @@ def incomplete(spec: "FetchSpec", short: Mapping[str, str]) -> list[Missing]:
 
 
 def needed(known: KnownDataset, folder: Path) -> Sequence[DataFile]:
-    """The files of a published dataset that nothing in its folder stands in for."""
+    """Return the files of a published dataset that nothing in its folder replaces."""
     reader = UNPACKED.get(known.reader)
     return reader.needed(known.files, folder) if reader else known.files
 
 
 def downloads(spec: "FetchSpec", results: Path) -> list[str]:
-    """Return what `fetch` will download, a line each: name, size, where to."""
+    """Return a line for each file that `fetch` will download: name, destination and size."""
     folder = folder_of(spec, results)
     files = needed(spec.known, folder) if spec.known else spec.fetch.files
     return [
@@ -83,28 +83,29 @@ def downloads(spec: "FetchSpec", results: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a dataset before it is fetched."""
+    """Facts about a dataset before it is fetched."""
 
     digest: str | None
-    """Changes with a user's files; None where checksums say what the dataset is, or where nothing is there yet."""
+    """Digest that changes with a user's files; None where checksums identify the dataset, or where there are no
+    files yet."""
     classes: list[str] | None
-    """Names of the classes, sorted; None if they are not known, or are ImageNet's. Of other published datasets only their number is
-    right: names that are not WordNet IDs."""
+    """Sorted class names; None if they are unknown, or are ImageNet's. For other published datasets only their
+    number is right: the names are placeholders that are not WordNet IDs."""
     pictures: int | None
-    """About how many training pictures there are, from above; None if that is not known."""
+    """Upper estimate of the number of training images; None if unknown."""
     splits: Mapping[Split, int] = field(default_factory=dict)
-    """Number of pictures in each of the splits that the config names, where it is known."""
+    """Number of images in each split that the config names, where known."""
     advice: str = ""
-    """Hint on other files there that hold images."""
+    """Hint about files that contain images in an unsupported form."""
     short: Mapping[str, str] = field(default_factory=dict)
-    """Unpacked copies of published datasets that are not complete: path → what is wrong."""
+    """Incomplete unpacked copies of published datasets: path → what is wrong."""
 
 
 def survey(spec: "FetchSpec", results: Path) -> Survey:
-    """Look at a dataset's files: their names and sizes, each once.
+    """Survey a dataset's files by name and size, looking at each once.
 
-    The user's own folders and archives are there, as the checks of the config made sure. Raises ConfigError for splits that name
-    nothing, DataError for images without a condition, for lists and ZIPs that cannot be read, and for faces with the same number.
+    The config checks have made sure that the user's own folders and archives exist. Raises ConfigError for splits that
+    name nothing; DataError for images without a condition, unreadable lists and ZIPs, and faces with the same number.
     """
     fetch, known = spec.fetch, spec.known
     if known is not None:
@@ -125,22 +126,22 @@ def _digest(lines: list[str]) -> str | None:
 
 @dataclass
 class Contents:
-    """The pictures of a folder, an archive or lists."""
+    """Images of a folder, an archive or lists."""
 
     classes: set[str] = field(default_factory=set)
     splits: Counter[str] = field(default_factory=Counter)
-    """Split → number of its pictures; without splits all are of ""."""
+    """Split → number of its images; without splits, all are counted under ""."""
     endings: Counter[str] = field(default_factory=Counter)
-    """File extensions of those that are no pictures, counted."""
+    """Number of other files, by file extension."""
 
     def survey(self, digest: str | None, named: Iterable[Split]) -> Survey:
-        """Return what a plan has to know of them. named: the splits that the config names."""
+        """Return the facts that planning needs. named: the splits that the config names."""
         splits = {split: self.splits[split] for split in named}
         return Survey(digest, sorted(self.classes), self.splits.total(), splits, advice(self.endings))
 
 
 def _contents(files: Iterable[str], splits: Splits, outside: str) -> Contents:
-    """Count pictures by their names. outside: the class of files that lie in no folder."""
+    """Count images by name. outside: the class of files that are in no folder."""
     found = Contents()
     for file in files:
         if not file.lower().endswith(FORMATS):
@@ -154,13 +155,13 @@ def _contents(files: Iterable[str], splits: Splits, outside: str) -> Contents:
 
 
 def _listed(splits: Splits, root: Path | None) -> Contents:
-    """Count the pictures that lists name: nothing else is looked at, for a folder beside them may be huge."""
+    """Count the images in lists. Nothing else is looked at, because a folder next to them may be huge."""
     pictures = {file: split for file, split in splits.lists.items() if file.lower().endswith(FORMATS)}
     return Contents({class_of(file, root) for file in pictures}, Counter(pictures.values()))
 
 
 def _folders(dataset: str, fetch: Fetch) -> Survey:
-    """Look into a folder, or two; or into lists."""
+    """Survey a folder, two folders, or lists."""
     folders = {option: folder for option in ("path", "conditions") if (folder := getattr(fetch, option)) is not None}
     for folder in folders.values():
         _refuse_missing_splits(dataset, folder, fetch)
@@ -177,9 +178,9 @@ def _folders(dataset: str, fetch: Fetch) -> Survey:
 
 
 def _folder(folder: Path, splits: Splits) -> tuple[Contents, str]:
-    """Return a folder's pictures, and the digest of the names and sizes of all its files.
+    """Return a folder's images, and the digest of the names and sizes of all its files.
 
-    In one pass, for there may be millions of files on a slow disk.
+    Both come from one pass, because there may be millions of files on a slow disk.
     """
     digest = hashlib.sha256()
 
@@ -192,7 +193,7 @@ def _folder(folder: Path, splits: Splits) -> tuple[Contents, str]:
 
 
 def _archive(dataset: str, fetch: Fetch) -> Survey:
-    """Look into a ZIP, which has a list of its files; a tar has none, and `fetch` reads it."""
+    """Survey a ZIP, which has a directory of its files; a tar has none, so `fetch` reads it."""
     assert fetch.path is not None
     digest, files = _digest(_archive_lines(fetch)), zip_names(fetch.path)
     if files is None:
@@ -211,7 +212,7 @@ def _archive(dataset: str, fetch: Fetch) -> Survey:
 
 
 def _refuse_missing_splits(dataset: str, folder: Path, fetch: Fetch) -> None:
-    """Raise ConfigError if what `splits` names in a folder is not there."""
+    """Raise ConfigError if an entry of `splits` is neither a list nor a folder."""
     for split, value in fetch.splits.items():
         if list_file(value, folder) is None and not (folder / value).is_dir():
             text = f"datasets.{dataset}.fetch.splits.{split}: {value!r} is neither a list nor a folder in {folder}."
@@ -219,7 +220,7 @@ def _refuse_missing_splits(dataset: str, folder: Path, fetch: Fetch) -> None:
 
 
 def _size(folder: Path, file: str) -> int:
-    """Bytes; -1 for a link to nothing."""
+    """Return the size in bytes; -1 for a broken link."""
     try:
         return os.stat(f"{folder}/{file}").st_size  # noqa: PTH116 (a Path for each of a million files takes longer)
     except OSError:
@@ -231,7 +232,7 @@ def _lists(fetch: Fetch) -> list[Path]:
 
 
 def _list_lines(fetch: Fetch) -> list[str]:
-    """The content of the lists of splits. Raises ConfigError for one that is not there."""
+    """Return the name and SHA-256 of each split's list. Raises ConfigError for a missing list if there is no `path`."""
     lists = _lists(fetch)
     if fetch.path is None and len(lists) < len(fetch.splits):
         text = "without `path` both are lists, named by absolute paths, and not all of these are files"
@@ -248,7 +249,10 @@ def _archive_lines(fetch: Fetch) -> list[str]:
 
 
 def _published(known: KnownDataset, folder: Path) -> Survey:
-    """Look at what stands in for a published dataset's files, whose checksums are known; or at all that is there."""
+    """Survey the unpacked folders and lists that replace a published dataset's files, whose checksums are known.
+
+    A dataset without known files is surveyed as a whole.
+    """
     counted = None if known.reader in ("imagenet", "archive") else [f"{n:04}" for n in range(known.classes)]
     lines, short = list[str](), dict[str, str]()
     if (reader := UNPACKED.get(known.reader)) is not None:
@@ -271,7 +275,7 @@ def _short(place: Path, found: int, published: int) -> dict[str, str]:
 
 
 def _counts(tree: Path) -> tuple[dict[str, int], int]:
-    """Return the number of files in each folder of `tree`, and of all pictures."""
+    """Return the number of files in each folder of `tree`, and the number of all images."""
     counts, pictures = Counter[str](), 0
     for file in walk(tree):
         counts[file.rpartition("/")[0]] += 1
@@ -280,9 +284,9 @@ def _counts(tree: Path) -> tuple[dict[str, int], int]:
 
 
 def to_check(spec: "FetchSpec", results: Path, pictures: int | None) -> int:
-    """About how many pictures `fetch` reads: as many as it found, or as its source is known to have; 0 if nothing is known.
+    """Return about how many images `fetch` reads: the number in its manifest or of its source, else 0.
 
-    pictures: of the survey.
+    pictures: that of the survey.
     """
     with suppress(DataError):
         header = Manifest.read(results / spec.folder / "manifest.jsonl").header

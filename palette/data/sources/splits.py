@@ -1,4 +1,4 @@
-"""Which pictures of a source are for training and which for testing, as its user or its publisher says: sub-folders, or lists."""
+"""Training and test splits given by the user or the publisher, as sub-folders or as lists."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,25 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation", "dev", "eval"),
 }
-"""Split → what its folder is often called."""
+"""Split → common names of its folder."""
 LONGEST = 4096
-"""Bytes of the longest path that a list may hold."""
+"""Maximum length of a path in a list, in bytes."""
 BOM = b"\xef\xbb\xbf"
-"""What some editors put before a text in UTF-8."""
+"""Byte order mark that some editors put before UTF-8 text."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """prefixes: sub-folder → split. lists: file → split. With neither, everything is of no split."""
+    """Splits of a source.
+
+    prefixes: sub-folder → split. lists: file → split. With neither, no file has a split.
+    """
 
     prefixes: Mapping[str, str]
     lists: Mapping[str, str]
 
     def place(self, file: str) -> tuple[str | None, str] | None:
-        """The split of a file and its path below the split's folder; None if it is in no split at all."""
+        """Return a file's split and its path below the split's folder; None if it is in no split."""
         if self.lists:
             return (self.lists[file], file) if file in self.lists else None
         for prefix, split in self.prefixes.items():
@@ -36,9 +39,9 @@ class Splits:
 
 
 def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
-    """What `fetch.splits` means. root: the folder that paths in lists are relative to; None: the folder of each list.
+    """Resolve `fetch.splits`. root: the folder that paths in lists are relative to; None: the folder of each list.
 
-    Raises DataError for lists that name a file twice.
+    Raises DataError for a file in both lists, and for one list combined with one sub-folder.
     """
     prefixes, lists = dict[str, str](), dict[str, str]()
     for split, value in splits.items():
@@ -56,7 +59,10 @@ def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
 
 
 def like_splits(classes: Sequence[str], source: str) -> str:
-    """Return a hint where all classes of a dataset without `splits` have the names of splits, training among them; else nothing."""
+    """Return a hint if all classes of a dataset without `splits` have names of splits; else empty.
+
+    The names must include both training and test splits.
+    """
     found = {split: [name for name in classes if name.lower() in names] for split, names in NAMES.items()}
     if not all(found.values()) or len(classes) > sum(map(len, found.values())):
         return ""
@@ -67,7 +73,7 @@ def like_splits(classes: Sequence[str], source: str) -> str:
 
 
 def list_file(value: str, root: Path | None) -> Path | None:
-    """The list that an entry of `splits` names, absolutely or from the source's folder on; or None if it is a sub-folder."""
+    """Return the list that an entry of `splits` names, absolutely or relative to the source; None for a folder."""
     file = Path(value).expanduser()
     if not file.is_absolute():
         if root is None:
@@ -77,7 +83,10 @@ def list_file(value: str, root: Path | None) -> Path | None:
 
 
 def read_flist(file: Path) -> Iterator[str]:
-    """The paths in a list: one a line, in UTF-8. Everything but the line's end is part of the name, also blanks and `#`."""
+    """Yield the paths in a list: one per line, in UTF-8.
+
+    Everything before the line break belongs to the path, even blanks and `#`. Raises DataError for an unreadable list.
+    """
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 2), b""), 1):
@@ -93,7 +102,10 @@ def read_flist(file: Path) -> Iterator[str]:
 
 
 def relative(line: str, file: Path, root: Path | None) -> str:
-    """A line as a path relative to `root`, or without one as an absolute path without its first `/`. It may not climb out with `..`."""
+    """Return a line as a path relative to `root`, or without a root as an absolute path without its first `/`.
+
+    Raises DataError for a path with `..` or outside `root`.
+    """
     path = Path(line)
     if ".." in path.parts:
         raise DataError(f"{file}: {line!r} leads out of its folder. Write the path without `..`.")

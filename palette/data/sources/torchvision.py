@@ -1,7 +1,7 @@
-"""Datasets that torchvision knows: its classes read them. Imports torch, so only the job that fetches such a dataset imports this.
+"""Datasets read by torchvision's classes. This module imports torch, so only jobs that fetch such a dataset import it.
 
-The archives are downloaded here, where a download goes on after a break, into the places where torchvision looks for them. A dataset
-that consists of picture files is listed where they lie; one that consists of arrays becomes a ZIP of PNGs.
+The archives are downloaded here, where interrupted downloads resume, to the paths where torchvision expects them. A
+dataset of image files is listed in place; one of arrays becomes a ZIP of PNGs.
 """
 
 import inspect
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from palette.stages.stage import Stage
 
 BASES = {"Flowers102": "flowers-102", "OxfordIIITPet": "oxford-iiit-pet"}
-"""Classes that look for their files in a sub-folder."""
+"""Classes that expect their files in a sub-folder."""
 STORE = "images.zip"
 
 
 def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
-    """The pictures of a torchvision dataset, by its own splits."""
+    """List the images of a torchvision dataset, by its own splits."""
     known = stage.spec.known
     assert known is not None
     assert known.torchvision is not None
@@ -44,7 +44,7 @@ def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
         raise DataError(
             f"torchvision has no dataset {known.torchvision!r} (`torchvision` of `registry`); look into its list."
         )
-    with alone(root / known.torchvision):  # it unpacks its archives there
+    with alone(root / known.torchvision):  # torchvision unpacks its archives there
         made = {split: opened(kind, root, options) for split, options in known.arguments.items()}
     source = stage.spec.fetch.source
     total = sum(len(dataset) for dataset in made.values())
@@ -55,7 +55,7 @@ def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
 
 
 def place_archives(paths: dict[str, Path], base: Path) -> None:
-    """Let torchvision find the downloads in `base`."""
+    """Link the downloads into `base`, where torchvision expects them."""
     base.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
         if not (base / name).exists():
@@ -63,7 +63,10 @@ def place_archives(paths: dict[str, Path], base: Path) -> None:
 
 
 def opened(kind: Callable[..., Any], root: Path, options: dict[str, str | bool]) -> Any:
-    """A dataset; it unpacks its files if it has not yet. Its pictures are their paths, where the class lets us choose what opens them."""
+    """Open a dataset, which unpacks its files if needed.
+
+    Its images are file paths where the class accepts a `loader`. Raises DataError if torchvision cannot read it.
+    """
     loader = {"loader": str} if "loader" in inspect.signature(kind).parameters else {}
     try:
         return kind(str(root), download=True, **options, **loader)
@@ -72,9 +75,12 @@ def opened(kind: Callable[..., Any], root: Path, options: dict[str, str | bool])
 
 
 def name_of(dataset: Any, label: object) -> str:
-    """The name of a class, as the dataset has it, or its number. Numbered, so that names sort as the labels do."""
+    """Return a class name: the label's number and the dataset's name for it, if any, so that names sort like labels.
+
+    Labels that are not integers, such as masks, are all of the class `pictures`.
+    """
     if not isinstance(label, int):
-        return "pictures"  # a target of another kind: a mask, attributes
+        return "pictures"  # another kind of target: a mask, attributes
     names = getattr(dataset, "classes", None)
     name = names[label] if names is not None else ""
     text = name if isinstance(name, str) else name[0]
@@ -82,7 +88,7 @@ def name_of(dataset: Any, label: object) -> str:
 
 
 def listed(made: Mapping[Split, Any], root: Path) -> Iterator[Entry]:
-    """The picture files of a dataset."""
+    """Yield the image files of a dataset."""
     for split, dataset in made.items():
         for number in range(len(dataset)):
             path, label = dataset[number]
@@ -91,14 +97,14 @@ def listed(made: Mapping[Split, Any], root: Path) -> Iterator[Entry]:
 
 
 def write_pngs(path: Path, made: Mapping[Split, Any]) -> None:
-    """The pictures of a dataset as `train/003 cat/000017.png` and so on, unchanged, in an uncompressed ZIP."""
+    """Write the images of a dataset unchanged to an uncompressed ZIP, as `train/003 cat/000017.png` and so on."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for split, dataset in made.items():
             for number in range(len(dataset)):
                 image, label = dataset[number]
                 entry = zipfile.ZipInfo(
                     f"{split}/{name_of(dataset, label)}/{number:06}.png"
-                )  # of 1980: equal work, equal bytes
+                )  # dated 1980, so that equal images give equal bytes
                 archive.writestr(entry, _png(image))
 
 

@@ -1,4 +1,4 @@
-"""Files that hold images in a form that is not read here: what each is, and how it becomes something that is."""
+"""Files that contain images in an unsupported form: what each kind is, and how to convert it."""
 
 from collections.abc import Mapping
 
@@ -20,14 +20,14 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     PHOTOS: (".heic", ".heif", ".jxl", ".jp2", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".psd", ".svg"),
     VIDEOS: (".mp4", ".mov", ".avi", ".mkv", ".webm"),
 }
-"""Kind of files, with what to do → their file extensions."""
+"""Kind of file with instructions → its file extensions."""
 FORM_OF = {ending: form for form, endings in FORMS.items() for ending in endings}
 
 
 def advice(endings: Mapping[str, int]) -> str:
-    """Return what the files of a folder are and what to do with them; nothing, if none of them is known to hold images.
+    """Return what a folder's unsupported files are and how to convert them; empty if none is known to contain images.
 
-    endings: the ending in lower case → number of files that are no pictures.
+    endings: file extension in lower case → number of files that are not images.
     """
     known = {ending: count for ending, count in sorted(endings.items()) if ending in FORM_OF}
     return " ".join(f"There are {count:,} files {ending}: {FORM_OF[ending]}." for ending, count in known.items())

@@ -1,4 +1,4 @@
-"""The files of a folder of images, or of two whose images belong together."""
+"""Files of an image folder, or of two folders with paired images."""
 
 import os
 from collections import defaultdict
@@ -10,9 +10,10 @@ from palette.errors import DataError, indented
 
 
 def walk(folder: Path) -> Iterator[str]:
-    """Paths of all files that are not hidden, relative to `folder`, with `/`. Follows links, each folder once.
+    """Yield the paths of all files that are not hidden, relative to `folder`, with `/`.
 
-    In the same order on every machine: the files of a folder, sorted, before those of its sub-folders.
+    Links are followed, each folder once. The order is the same on every machine: the files of a folder, sorted, before
+    those of its sub-folders.
     """
     seen: set[Path] = set()
     for parent, folders, files in os.walk(folder, onerror=_unlistable, followlinks=True):
@@ -28,15 +29,15 @@ def walk(folder: Path) -> Iterator[str]:
 
 
 def _unlistable(error: OSError) -> None:
-    """A folder that may not be entered could be a whole class: better to stop than to leave it out."""
+    """Raise DataError for an unreadable folder: it could be a whole class, so it must not be skipped."""
     raise DataError(f"{error.filename}: {error.strerror}. Make it readable, or move it out of the folder.") from None
 
 
 def pairs(targets: Path, conditions: Path) -> list[tuple[str, str]]:
-    """The pictures of two folders that have the same name up to its ending: (target, condition), sorted.
+    """Return the images of two folders with the same name apart from the extension: (target, condition), sorted.
 
-    Files that are no pictures by their ending are passed over. Raises DataError that lists the pictures without a
-    partner, those of which a folder has two, and a folder that is given twice.
+    Files without an image extension are skipped. Raises DataError that lists images without a counterpart and names
+    that a folder has twice, and if both folders are the same.
     """
     if targets.resolve() == conditions.resolve():
         raise DataError(
@@ -65,7 +66,7 @@ def pairs(targets: Path, conditions: Path) -> list[tuple[str, str]]:
 
 
 def _by_name(folder: Path) -> dict[str, list[str]]:
-    """The pictures of a folder by their relative path without its ending."""
+    """Return the images of a folder by their relative path without extension."""
     found: dict[str, list[str]] = defaultdict(list)
     for file in sorted(walk(folder)):
         if file.lower().endswith(FORMATS):

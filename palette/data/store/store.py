@@ -1,6 +1,6 @@
 """Image stores: many images in one file.
 
-A store is an uncompressed ZIP of PNGs, laid out as NVIDIA's StyleGAN and EDM tools do and as clean-fid reads it:
+A store is an uncompressed ZIP of PNGs, in the layout that NVIDIA's StyleGAN and EDM tools write and clean-fid reads:
 
     00000/img00000000.png   the images, under any names
     dataset.json            {"labels": [["00000/img00000000.png", 3], …], "classes": […]}
@@ -37,10 +37,10 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image on its way into a store.
+    """Image to be written to a store.
 
     name: path inside the store, ends in `.png`. pixels: uint8 [H, W, 3] RGB or [H, W] gray, or bool [H, W] for a mask.
-    label: index of its class. source: where it comes from, JSON values; stands in the manifest.
+    label: index of its class. source: its origin, as JSON values for the manifest.
     """
 
     name: str
@@ -50,14 +50,14 @@ class StoredImage:
 
 
 def image_name(index: int) -> str:
-    """The name that NVIDIA's tools give image `index`: `00000/img00000000.png`, a thousand in a folder."""
+    """Return the name that NVIDIA's tools give image `index`: `00000/img00000000.png`, a thousand per folder."""
     return f"{index // 1000:05}/img{index:08}.png"
 
 
 def encode(pixels: Pixels) -> bytes:
-    """PNG bytes of uint8 [H, W, 3] or [H, W], or of bool [H, W] with one bit a pixel (True is white).
+    """Encode uint8 [H, W, 3] or [H, W] as PNG, or bool [H, W] with one bit per pixel (True is white).
 
-    Of photographs, zlib's run-length strategy makes files as small as its level 6 does, in a quarter of the time; masks are
+    For photographs, zlib's run-length strategy makes files as small as its level 6 in a quarter of the time; masks are
     few, and ten times smaller with level 9.
     """
     file = io.BytesIO()
@@ -67,7 +67,7 @@ def encode(pixels: Pixels) -> bytes:
 
 
 def decode(data: bytes) -> npt.NDArray[np.uint8]:
-    """PNG bytes → uint8 [H, W, 3]."""
+    """Decode PNG bytes to uint8 [H, W, 3]."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
@@ -78,8 +78,8 @@ def decode(data: bytes) -> npt.NDArray[np.uint8]:
 def write_store(path: Path, items: Iterable[StoredImage], classes: Sequence[str], threads: int = 1) -> int:
     """Write a store atomically; return the number of images.
 
-    items: taken a few at a time, so that a store may be larger than memory. classes: name of each label.
-    threads: that encode; their number changes no byte.
+    items: consumed a few at a time, so that a store may be larger than memory. classes: name of each label.
+    threads: number of encoding threads; it does not affect the bytes.
     """
     names: set[str] = set()
     encoded = ordered(lambda item: (item, encode(item.pixels)), items, threads)
@@ -97,10 +97,10 @@ def write_store(path: Path, items: Iterable[StoredImage], classes: Sequence[str]
 
 
 class ImageStore:
-    """A store, open for reading: `len(store)`, `store[i]` → uint8 [H, W, 3].
+    """Image store, open for reading: `len(store)`, `store[i]` → uint8 [H, W, 3].
 
-    Picklable, and safe to fork and to share between threads: reads name their own position in the file. A store of a million
-    images takes 20 MB of memory; what its two JSON members say is read when it is first asked for.
+    Picklable, and safe to fork and to share between threads: every read uses its own file position. A store of a
+    million images takes 20 MB of memory; its two JSON members are read on first use.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,7 +119,7 @@ class ImageStore:
 
     @cached_property
     def names(self) -> list[str]:
-        """The names of the images."""
+        """Names of the images."""
         _, listing = zip_reader.directory(self._open(), self._length)
         return zip_reader.names(listing, len(self))
 
@@ -137,7 +137,7 @@ class ImageStore:
 
     @property
     def labels(self) -> list[int]:
-        """Of each image, the index of its class."""
+        """Class index of each image."""
         return self._labels[0]
 
     @property
@@ -147,7 +147,7 @@ class ImageStore:
 
     @cached_property
     def manifest(self) -> list[dict[str, Any]]:
-        """All that the store says of each image: a million entries take a gigabyte."""
+        """Manifest entry of each image: a million entries take a gigabyte."""
         try:
             images: list[dict[str, Any]] = self._metadata(MANIFEST)["images"]
         except (KeyError, TypeError) as error:
@@ -158,7 +158,7 @@ class ImageStore:
         return len(self._directory) - 2
 
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
-        """Image `index`: uint8 [H, W, 3]. Raises DataError if its bytes are damaged."""
+        """Return image `index`: uint8 [H, W, 3]. Raises DataError if its bytes are damaged."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         data = self._read(index % len(self))
@@ -168,7 +168,7 @@ class ImageStore:
             raise self._damaged(self.names[index], error) from None
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """Image `index` of a store of masks: bool [H, W], True where it is white."""
+        """Return image `index` of a store of masks: bool [H, W], True where it is white."""
         return self[index][:, :, 0] >= 128
 
     def __enter__(self) -> Self:
@@ -180,7 +180,7 @@ class ImageStore:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the next access opens it again."""
+        """Close the file; the next access reopens it."""
         if self._file is not None:
             os.close(self._file)
         self._file = None
@@ -189,7 +189,7 @@ class ImageStore:
         return {**self.__dict__, "_file": None}
 
     def _open(self) -> int:
-        """The descriptor of the open file."""
+        """Return the descriptor of the open file, opening it if needed."""
         if self._file is None:
             try:
                 self._file, self._length = zip_reader.open_to_read(self.path)
@@ -200,7 +200,7 @@ class ImageStore:
         return self._file
 
     def _read(self, index: int) -> bytes:
-        """The bytes of a member, checked against its CRC."""
+        """Return the bytes of a member, checked against its CRC."""
         members = self._directory
         try:
             return zip_reader.read_member(
@@ -220,7 +220,7 @@ class ImageStore:
 
 
 UNREADABLE = (OSError, ValueError, OverflowError, MemoryError, struct.error)
-"""What reading a file raises that is no store, or no more."""
+"""Exceptions raised when reading a file that is not an intact store."""
 BROKEN = (
     OSError,
     ValueError,
@@ -231,11 +231,11 @@ BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What decoding a broken PNG raises."""
+"""Exceptions raised when decoding a broken PNG."""
 
 
 class PairStore(ImageStore):
-    """A store whose images have conditions in another one: `store[i]` → uint8 [H, W, 6], the image, then its condition."""
+    """Store with conditions in another store: `store[i]` → uint8 [H, W, 6], the image, then its condition."""
 
     def __init__(self, path: Path, conditions: Path) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""Image stores in the making: they survive the death of their process, and take the same memory for any number of images."""
+"""Incremental writing of image stores, which survives a killed process and takes constant memory."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from palette.data.store.zip_reader import Member
 
 LABELS, MANIFEST = "dataset.json", "manifest.json"
 SAVE_EVERY = 256
-"""Items after which all is flushed to disk: no more than so many are made again after a kill."""
+"""Number of items between flushes to disk: at most this many are made again after a kill."""
 
 
 def to_json(value: Any) -> bytes:
@@ -20,10 +20,10 @@ def to_json(value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class Line:
-    """What a journal says of one item.
+    """Journal line of one item.
 
-    place: offset, size and CRC-32 of its image in the store, and where its bytes end; None for an item without an image.
-    facts: the bytes of a JSON object, as it stands in the manifest.
+    place: offset, size and CRC-32 of its image in the store, and where its bytes end; None for an item without an
+    image. facts: bytes of a JSON object, as it is written to the manifest.
     """
 
     place: tuple[int, int, int, int] | None
@@ -40,7 +40,7 @@ class Line:
 
     @classmethod
     def read(cls, line: bytes) -> "Line":
-        """Raises ValueError for a line that was not written to its end."""
+        """Parse a line. Raises ValueError if it is incomplete."""
         place, _, facts = line.partition(b"\t")
         if not facts.endswith(b"}\n"):
             raise ValueError("cut off")
@@ -51,10 +51,10 @@ class Line:
 
 
 class StoreWriter:
-    """Images are appended to `file`, and for each item a line to `journal`; both are open for reading and writing.
+    """Writer that appends images to `file` and a line per item to `journal`, both open for reading and writing.
 
-    A line is written after its image is on the disk. So a writer that gets the two files of one that was killed goes on where
-    they are whole: `items` were dealt with, and `images` of them are in the store. classes: name of each label.
+    A line is written after its image is on the disk. So a writer that gets the two files of a killed one resumes at the
+    last intact item: `items` were processed, and `images` of them are in the store. classes: name of each label.
     """
 
     def __init__(self, file: BinaryIO, journal: BinaryIO, classes: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ class StoreWriter:
             stream.seek(kept)
 
     def _recover(self) -> tuple[int, int]:
-        """Count the lines that are whole and whose images are there; returns the bytes of the images and of the lines."""
+        """Count the complete lines whose images are in the store; return the bytes of these images and lines."""
         there, end, length = os.fstat(self.file.fileno()).st_size, 0, 0
         self.journal.seek(0)
         for written in self.journal:
@@ -92,7 +92,7 @@ class StoreWriter:
         self._note(Line((member.offset, member.size, member.crc, self.file.tell()), to_json(facts)))
 
     def leave_out(self, facts: dict[str, Any]) -> None:
-        """Note an item that gives no image."""
+        """Record an item without an image."""
         self._note(Line(None, to_json(facts)))
 
     def _note(self, line: Line) -> None:
@@ -110,14 +110,14 @@ class StoreWriter:
         self._waiting.clear()
 
     def lines(self) -> Iterator[Line]:
-        """All lines up to now, from the disk. Nothing may be added meanwhile."""
+        """Yield all lines so far, from the disk. Nothing may be added meanwhile."""
         self.save()
         self.journal.seek(0)
         for written in self.journal:
             yield Line.read(written)
 
     def finish(self) -> None:
-        """Append what makes the file a store: labels, manifest and the ZIP's directory."""
+        """Append the labels, the manifest and the ZIP's directory, which complete the store."""
         classes = to_json(self.classes)
         labels = (to_json([line["name"], line["label"]]) for line in self._kept())
         more = [
@@ -148,7 +148,7 @@ class StoreWriter:
 
 
 def _listed(before: bytes, items: Iterator[bytes], after: bytes) -> Iterator[bytes]:
-    """The pieces of a JSON text around a list, an item a line."""
+    """Yield the pieces of a JSON text around a list, one item per line."""
     yield before
     for number, item in enumerate(items):
         yield (b",\n" if number else b"\n") + item

@@ -1,8 +1,8 @@
-"""ZIP files of members that are not compressed, written by appending and read at random.
+"""ZIP files with uncompressed members, written by appending and read by random access.
 
-Python's `zipfile` writes and reads the same format, but keeps half a kilobyte in memory for each member, and cannot go on
-with a file whose writer was killed. Here members are appended one by one, and the directory at the end is made from a list
-that may come from disk. APPNOTE.TXT 6.3.10 is the format; ZIP64 where offsets or counts need it.
+Python's `zipfile` supports the same format, but keeps half a kilobyte in memory for each member, and cannot continue a
+file whose writer was killed. Here members are appended one by one, and the directory at the end is made from a list
+that may come from disk. The format is APPNOTE.TXT 6.3.10, with ZIP64 where offsets or counts need it.
 """
 
 import os
@@ -26,11 +26,11 @@ DATE = 1 << 5 | 1
 MODE = 0o644 << 16
 UTF8 = 1 << 11
 FULL, FULL64 = 0xFFFF, 0xFFFFFFFF
-"""Values that say: see the ZIP64 field."""
+"""Values that refer to the ZIP64 field."""
 
 
 class Member(NamedTuple):
-    """Where a member lies: `offset` of its local header, `size` and `crc` of its data."""
+    """Location of a member: `offset` of its local header, `size` and `crc` of its data."""
 
     name: str
     offset: int
@@ -39,7 +39,7 @@ class Member(NamedTuple):
 
 
 class NotStored(ValueError):
-    """The file is not a ZIP of uncompressed members, or a damaged one."""
+    """The file is not a ZIP of uncompressed members, or it is damaged."""
 
 
 # ------------------------------------------------------------------------------------------------- writing
@@ -108,7 +108,7 @@ def _central(member: Member) -> bytes:
 
 @dataclass(frozen=True)
 class Directory:
-    """All members of a ZIP, in order, in arrays: 20 bytes a member. `names()` reads them anew."""
+    """Members of a ZIP in order, as arrays with 20 bytes per member. `names()` returns their names."""
 
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
@@ -119,7 +119,7 @@ class Directory:
 
 
 def directory(file: int, length: int) -> tuple[Directory, bytes]:
-    """The directory of an open file of `length` bytes, and its bytes. Raises NotStored or OSError."""
+    """Return the directory of an open file of `length` bytes, parsed and as bytes. Raises NotStored or OSError."""
     start, size, count = _end(file, length)
     data = read_at(file, size, start)
     if count > size // CENTRAL.size:
@@ -133,12 +133,12 @@ def directory(file: int, length: int) -> tuple[Directory, bytes]:
 
 
 def names(data: bytes, count: int) -> list[str]:
-    """The names in the bytes of a directory of `count` members."""
+    """Return the names in the bytes of a directory of `count` members."""
     return [member.name for member, _ in _members(data, count)]
 
 
 def _end(file: int, length: int) -> tuple[int, int, int]:
-    """Where the directory starts, its size, and how many members it has."""
+    """Return the start of the directory, its size, and its number of members."""
     tail_start = max(0, length - END.size - FULL - LOCATOR.size)
     tail = read_at(file, length - tail_start, tail_start)
     place = tail.rfind(b"PK\5\6")
@@ -157,7 +157,7 @@ def _end(file: int, length: int) -> tuple[int, int, int]:
 
 
 def _members(data: bytes, count: int) -> Iterator[tuple[Member, int]]:
-    """The members in the bytes of a directory, each with its method of compression."""
+    """Yield the members in the bytes of a directory, each with its compression method."""
     place = 0
     for _ in range(count):
         if place + CENTRAL.size > len(data):
@@ -177,7 +177,10 @@ def _members(data: bytes, count: int) -> Iterator[tuple[Member, int]]:
 
 
 def _far(extra: bytes, size: int, offset: int) -> tuple[int, int]:
-    """Size and offset from the ZIP64 field: of stored members, size twice, then the offset, those that are full."""
+    """Return size and offset from the ZIP64 field.
+
+    For stored members it contains the size twice, then the offset, each only if the directory's value is full.
+    """
     place = 0
     while place + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, place)
@@ -194,7 +197,7 @@ def _far(extra: bytes, size: int, offset: int) -> tuple[int, int]:
 
 
 def read_member(file: int, offset: int, size: int, crc: int) -> bytes:
-    """The data of a member, checked against its CRC-32. Raises NotStored or OSError."""
+    """Return the data of a member, checked against its CRC-32. Raises NotStored or OSError."""
     head = read_at(file, LOCAL.size, offset)
     mark, *_, name_size, extra_size = LOCAL.unpack(head)
     if mark != b"PK\3\4":
@@ -206,9 +209,12 @@ def read_member(file: int, offset: int, size: int, crc: int) -> bytes:
 
 
 def read_at(file: int, size: int, offset: int) -> bytes:
-    """Exactly `size` bytes: of a position of its own, so that threads and forked processes do not disturb each other."""
+    """Read exactly `size` bytes at `offset`.
+
+    The file position, which threads and forked processes share, is not moved.
+    """
     data = os.pread(file, size, offset)
-    while len(data) < size:  # more than 2 GiB, or a file system that gives less than was asked for
+    while len(data) < size:  # more than 2 GiB, or a file system that returns less than requested
         more = os.pread(file, size - len(data), offset + len(data))
         if not more:
             raise NotStored("it is cut off")
@@ -217,6 +223,6 @@ def read_at(file: int, size: int, offset: int) -> bytes:
 
 
 def open_to_read(path: Path) -> tuple[int, int]:
-    """A file's descriptor and its length."""
+    """Open a file; return its descriptor and its length."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     return file, os.fstat(file).st_size

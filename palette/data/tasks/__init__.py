@@ -1,4 +1,4 @@
-"""The tasks: each file in this folder is one, named as the file, with `-` for `_`."""
+"""Tasks: each module in this folder is one, named after its file, with `-` for `_`."""
 
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +10,7 @@ __all__ = ["TASKS", "Degraded", "Evaluation", "TaskModule", "condition", "find"]
 
 
 def find(folder: Path, package: str) -> dict[str, TaskModule]:
-    """Task name → module, for each Python file in `folder`, imported as a part of `package`; in alphabetical order."""
+    """Return task name → module for each Python file in `folder`, imported from `package`, in alphabetical order."""
     stems = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
     return {stem.replace("_", "-"): cast(TaskModule, import_module(f"{package}.{stem}")) for stem in stems}
 

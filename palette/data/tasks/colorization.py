@@ -9,11 +9,11 @@ import numpy as np
 from palette.data.images.degraded import Degraded, Evaluation, Image
 
 WEIGHTS = np.array([299, 587, 114], dtype=np.float32)
-"""Of red, green and blue, in thousandths."""
+"""Weights of red, green and blue, in thousandths."""
 
 
 def luma(image: Image) -> Image:
-    """Y = 0.299 R + 0.587 G + 0.114 B, rounded: uint8 [H, W, 3] → uint8 [H, W]."""
+    """Return the rounded luma Y = 0.299 R + 0.587 G + 0.114 B: uint8 [H, W, 3] → uint8 [H, W]."""
     weighted = (
         image.astype(np.float32) @ WEIGHTS
     )  # integers below 2²⁴: exact, and several times faster than as integers
@@ -21,11 +21,11 @@ def luma(image: Image) -> Image:
 
 
 def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-    """The grayscale image, all of it to be generated. Draws nothing."""
+    """Return the grayscale image, with every pixel to be generated. Nothing is drawn from the generator."""
     gray = luma(image)
     return Degraded(np.dstack([gray, gray, gray]), None)
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """The same as in training."""
+    """Return the grayscale image, as in training."""
     return train(image, generator)

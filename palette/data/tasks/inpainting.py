@@ -14,12 +14,12 @@ FREE_FORM = 0.6
 
 
 def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-    """The image with a random hole: strokes or rectangles."""
+    """Return the image with a random hole: strokes or rectangles."""
     draw = strokes if generator.random() < FREE_FORM else rectangles
     return cut(image, draw(image.shape[0], generator))
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """The image with the hole `how.mask`."""
+    """Return the image with the hole `how.mask`."""
     assert how.mask is not None
     return cut(image, how.mask)

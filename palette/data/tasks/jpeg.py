@@ -1,8 +1,8 @@
-"""JPEG restoration: undo the artifacts of compression.
+"""JPEG restoration: remove compression artifacts.
 
-Training quality Q is drawn with probability ∝ exp(-Q/10) from 5 to 30 (as in the paper). The paper does not state
-whether the ends count, nor the encoder: here both ends do, and Pillow's libjpeg encodes, with the standard tables and
-4:2:0 chroma.
+The training quality Q is drawn with probability ∝ exp(-Q/10) from 5 to 30 (as in the paper). The paper states neither
+whether the endpoints are included nor the encoder: here both are included, and Pillow's libjpeg encodes with the
+standard tables and 4:2:0 chroma subsampling.
 """
 
 import io
@@ -17,7 +17,7 @@ PROBABILITIES = np.exp(-QUALITIES / 10) / np.exp(-QUALITIES / 10).sum()
 
 
 def compress(image: Image, quality: int) -> Image:
-    """`image` after encoding with `quality` (1 to 95) and decoding: uint8 [H, W, 3] → uint8 [H, W, 3]."""
+    """Return `image` after encoding with `quality` (1 to 95) and decoding: uint8 [H, W, 3] → uint8 [H, W, 3]."""
     file = io.BytesIO()
     Pictures.fromarray(image).save(file, format="JPEG", quality=quality, subsampling="4:2:0")
     with Pictures.open(file) as decoded:
@@ -25,16 +25,16 @@ def compress(image: Image, quality: int) -> Image:
 
 
 def draw_quality(generator: np.random.Generator) -> int:
-    """A training quality, 5 to 30."""
+    """Return a random training quality, 5 to 30."""
     return int(generator.choice(QUALITIES, p=PROBABILITIES))
 
 
 def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-    """The image compressed with a random quality, all of it to be generated."""
+    """Return the image compressed with a random quality, with every pixel to be generated."""
     return Degraded(compress(image, draw_quality(generator)), None)
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """The image compressed with the given quality."""
+    """Return the image compressed with the given quality."""
     assert how.quality is not None
     return Degraded(compress(image, how.quality), None)

@@ -1,4 +1,7 @@
-"""Paired images: whatever turns the conditions of a dataset of pairs into its targets. Nothing is degraded, nothing drawn."""
+"""Paired images: translate the conditions of a paired dataset into its targets.
+
+Nothing is degraded, and nothing is random.
+"""
 
 import numpy as np
 
@@ -6,11 +9,11 @@ from palette.data.images.degraded import Degraded, Evaluation, Image
 
 
 def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-    """The image's own condition, all of it to be generated."""
+    """Return the image's own condition, with every pixel to be generated."""
     assert condition is not None
     return Degraded(condition, None)
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """The same as in training."""
+    """Return the image's own condition, as in training."""
     return train(image, generator, how.condition)

@@ -20,12 +20,12 @@ from palette.system.files import read_json
 
 COLUMNS = 3
 TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-"""Labelled values of the loss, times powers of ten."""
+"""Labeled values of the loss, times powers of ten."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One training's log."""
+    """Loss curve of one training."""
 
     model: str
     label: str
@@ -35,7 +35,10 @@ class Curve:
 
 
 def curves(rows: Sequence[Row], results: Path) -> list[Curve]:
-    """The log of each training of `rows`, once each. One that is continued is part of the longest."""
+    """Return the log of each training of `rows`, once each.
+
+    A training that was continued is part of the longest one.
+    """
     longest: dict[str, tuple[int, str]] = {}
     for folder in dict.fromkeys(row.training for row in rows if row.training):
         spec = read_spec(results / folder / "spec.yaml")
@@ -59,7 +62,7 @@ def _curve(folder: Path, row: Row, rows: Sequence[Row]) -> Curve:
 
 
 def read_log(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Steps and losses of a `log.jsonl`. Raises DataError if it is damaged."""
+    """Return the steps and losses of a `log.jsonl`. Raises DataError if it is damaged."""
     try:
         entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return np.array([e["step"] for e in entries], dtype=np.int64), np.array(
@@ -70,7 +73,7 @@ def read_log(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]
 
 
 def draw(shown: Sequence[Curve]) -> Figure:
-    """One panel per model: losses of different objectives have no common scale."""
+    """Draw one panel per model: losses of different objectives have no common scale."""
     models = list(dict.fromkeys(curve.model for curve in shown))
     columns = min(COLUMNS, len(models))
     rows = -(-len(models) // columns)

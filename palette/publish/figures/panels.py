@@ -1,4 +1,4 @@
-"""Pictures made of images in rows and columns, with labels above the columns."""
+"""Figures of images in rows and columns, with labels above the columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from palette.system.files import replacing
 Pixels = npt.NDArray[np.uint8]
 
 CELL = 128
-"""Smallest side of an image in a picture, in pixels: smaller images are enlarged by a whole number, each pixel a square."""
+"""Minimum side of an image in a figure in pixels: smaller images are enlarged by an integer, each pixel a square."""
 GAP, LINE, FONT = 6, 18, 14
 INK, SOFT, PAPER = (20, 24, 31), (92, 99, 112), (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A column: its two-line label, and one image uint8 [H,W,3] per row (None leaves the place empty)."""
+    """A column: its two-line label, and one image uint8 [H,W,3] per row (None leaves the cell empty)."""
 
     label: str
     detail: str
     images: Sequence[Pixels | None]
     apart: bool = False
-    """Whether a wider gap sets it off from the column before."""
+    """True if a wider gap separates it from the previous column."""
 
 
 def enlarge(pixels: Pixels) -> Pixels:
@@ -36,7 +36,7 @@ def enlarge(pixels: Pixels) -> Pixels:
 
 
 def compose(panels: Sequence[Panel], rows: Sequence[str] = ()) -> Image.Image:
-    """One picture of all panels side by side; `rows` are labels left of the rows, if any."""
+    """Arrange all panels side by side in one image; `rows` are labels left of the rows, if any."""
     cells = [[None if image is None else enlarge(image) for image in panel.images] for panel in panels]
     height, width, _ = next(cell for column in cells for cell in column if cell is not None).shape
     font = ImageFont.load_default(FONT)
@@ -57,7 +57,7 @@ def compose(panels: Sequence[Panel], rows: Sequence[str] = ()) -> Image.Image:
 
 
 def stack(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
-    """One picture of several below each other, each under its title."""
+    """Stack images vertically, each under its title."""
     band, font = 2 * GAP + LINE, ImageFont.load_default(FONT + 1)
     width = max(picture.width for picture in pictures)
     stacked = Image.new("RGB", (width, sum(picture.height + band for picture in pictures)), PAPER)
@@ -70,7 +70,7 @@ def stack(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image
 
 
 def _lefts(panels: Sequence[Panel], width: int, left: int) -> list[int]:
-    """The left edge of each column, in pixels."""
+    """Return the left edge of each column in pixels."""
     edges: list[int] = []
     for panel in panels:
         left += 3 * GAP if panel.apart and edges else 0
@@ -80,7 +80,7 @@ def _lefts(panels: Sequence[Panel], width: int, left: int) -> list[int]:
 
 
 def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, cut with an ellipsis where it is wider than `width` pixels."""
+    """Truncate the text with an ellipsis if it is wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -1,4 +1,4 @@
-"""Pictures of each task: some test images, degraded, restored by every model, and as they were; several samples; failures."""
+"""Figures of each task: test images, degraded, restored by every model, and original; several samples; failures."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -18,29 +18,29 @@ from palette.stages.sample import SampleSpec
 from palette.system.files import read_json
 
 DRAWS = 6
-"""Samples of one input side by side, at most."""
+"""Maximum number of samples of one input side by side."""
 FAILURES = 3
-"""Failure cases of each row."""
+"""Failure cases per row."""
 OVERVIEW_INPUTS = 3
 OVERVIEW_POOL = 48
-"""The overview's inputs are chosen among so many test images from the first on."""
+"""The overview's inputs are chosen among this many test images from the first on."""
 
 
 def figure(block: Block, results: Path, count: int) -> Image.Image:
-    """The picture of one task, as the paper lays it out: `count` test images of different classes, one a row; in the columns the
-    degraded input, the output of each model, and the original.
+    """Draw the figure of one task, as the paper lays it out: `count` test images of different classes, one per row.
 
-    results: the folder that the rows' folders are relative to.
+    Columns are the degraded input, the output of each model, and the original. results: the folder that the rows'
+    folders are relative to.
     """
     items, names, originals = _tests(_sampler(block).row, results, count)
     return compose([*_panels(block, results, items), Panel("original", "", originals)], rows=names)
 
 
 def draws(block: Block, results: Path, count: int, pool: int, number: int) -> Image.Image:
-    """Several samples of one input: `count` test images, one a row; in the columns the input, `number` samples, and the original.
+    """Draw several samples of one input: `count` test images, one per row, from the first model that samples.
 
-    pool: the test images are chosen among so many of the first ones, those that have several draws. Of the models that sample, the
-    first one's.
+    Columns are the input, `number` samples (at most DRAWS), and the original. pool: the test images are chosen among
+    this many of the first ones, those that have several draws.
     """
     row = _sampler(block).row
     items, names, originals = _tests(row, results, count, pool)
@@ -53,7 +53,7 @@ def draws(block: Block, results: Path, count: int, pool: int, number: int) -> Im
 
 
 def failures(block: Block, results: Path) -> Image.Image:
-    """The test images that each model does worst on, by the distance that its scores name, worst first."""
+    """Draw the test images with the worst results of each model, worst first, by the distance named in its scores."""
     lines = outputs(block)
     worst = [(line, found) for line in lines if (found := read_json(_scores(line.row, results))["worst"])]
     titles = [f"{line.label}: worst by {found['label']}" for line, found in worst]
@@ -65,7 +65,7 @@ def _scores(row: Row, results: Path) -> Path:
 
 
 def _failures(row: Row, results: Path, worst: dict[str, Any]) -> Iterator[Panel]:
-    """Input, output and original of each of the worst images."""
+    """Yield the input, output and original of each of the worst images."""
     items = worst["images"][:FAILURES]
     inputs = degraded(row, results, items)
     with ImageStore(results / row.prepare / "test.zip") as tests:
@@ -77,32 +77,35 @@ def _failures(row: Row, results: Path, worst: dict[str, Any]) -> Iterator[Panel]
 
 
 def _tests(row: Row, results: Path, count: int, pool: int | None = None) -> tuple[list[int], list[str], list[Pixels]]:
-    """Test images of different classes among the first `pool`: their numbers, classes and originals."""
+    """Choose test images of different classes among the first `pool`: return their numbers, classes and originals."""
     with ImageStore(results / row.prepare / "test.zip") as tests:
         items = first_of_each_class(tests.labels[:pool], count)
         return items, [tests.classes[tests.labels[item]] for item in items], [tests[item] for item in items]
 
 
 def outputs(block: Block) -> list[Line]:
-    """The lines with outputs of a model, those that are sampled last. What is on the way to another line is left out."""
+    """Return the lines with outputs of a model, with the sampled ones last.
+
+    Intermediate steps of a training are left out if there are other lines.
+    """
     lines = [line for line in block.lines if line.row.sample is not None and not line.baseline]
     ends = [line for line in lines if line.row.steps is None] or lines
     return sorted(ends, key=lambda line: line.row.sampler is not None)
 
 
 def _sampler(block: Block) -> Line:
-    """The first line that is sampled; where none is, the last one."""
+    """Return the first line that is sampled, or the last line if none is."""
     lines = outputs(block)
     return next((line for line in lines if line.row.sampler is not None), lines[-1])
 
 
 def has_samples(block: Block) -> bool:
-    """Whether there is anything to draw."""
+    """Return whether there is anything to draw."""
     return bool(outputs(block))
 
 
 def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
-    """Indices of the first image of each class, then of the second of each, …: `count` in all, or as many as there are."""
+    """Return indices of the first image of each class, then of the second of each, …: at most `count`."""
     seen: dict[int, int] = {}
     rank = []
     for index, label in enumerate(labels):
@@ -112,7 +115,7 @@ def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:
 
 
 def _panels(block: Block, results: Path, items: list[int]) -> Iterator[Panel]:
-    """The input, then each line's outputs. Of several seeds, the first."""
+    """Yield the input, then the outputs of each line. With several seeds, the first is shown."""
     yield Panel("input", "", degraded(_sampler(block).row, results, items))
     for line in outputs(block):
         row = line.row
@@ -121,7 +124,7 @@ def _panels(block: Block, results: Path, items: list[int]) -> Iterator[Panel]:
 
 
 def degraded(row: Row, results: Path, items: Sequence[int]) -> list[Pixels | None]:
-    """Test images as the model of `row` was shown them: uint8 [H,W,3] each, a hole in gray."""
+    """Return test images as the model of `row` received them: uint8 [H,W,3] each, with holes in gray."""
     spec = sample_spec(row, results)
     masks = results / row.mask / "masks.zip" if row.mask else None
     with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.quality, spec.factor)) as inputs:
@@ -129,7 +132,7 @@ def degraded(row: Row, results: Path, items: Sequence[int]) -> list[Pixels | Non
 
 
 def sample_spec(row: Row, results: Path) -> SampleSpec:
-    """What the samples of `row` were made by."""
+    """Return the spec of the samples of `row`."""
     assert row.sample is not None
     spec = read_spec(results / row.sample / "spec.yaml")
     assert isinstance(spec, SampleSpec)
@@ -137,7 +140,7 @@ def sample_spec(row: Row, results: Path) -> SampleSpec:
 
 
 def sample(row: Row, results: Path, item: int, draw: int = 0) -> Pixels | None:
-    """Draw `draw` of test item `item`: uint8 [H,W,3]; None if that draw was not made."""
+    """Return draw `draw` of test item `item`: uint8 [H,W,3]; None if that draw does not exist."""
     assert row.sample is not None
     folder, spec = results / row.sample, sample_spec(row, results)
     kind, name = ("draws", f"{item:08}-{draw}.png") if draw else ("shard", f"{item:08}.png")
@@ -155,7 +158,10 @@ class _Strip:
 
 
 def overview(blocks: Sequence[Block], results: Path) -> Image.Image:
-    """One row per task: a few test images, each as input, output and original. The inputs are chosen by the originals alone."""
+    """Draw one row per task: a few test images, each as input, output and original.
+
+    The images are chosen by the originals alone.
+    """
     shown = [block for block in blocks if has_samples(block)]
     panels: list[Panel] = []
     for number in range(OVERVIEW_INPUTS):
@@ -171,7 +177,7 @@ def overview(blocks: Sequence[Block], results: Path) -> Image.Image:
 
 
 def _add_to_strip(strip: _Strip, block: Block, results: Path, number: int) -> None:
-    """The block's model that samples, or else its last one, on the `number`-th lively image."""
+    """Add the result for the `number`-th lively image, by the first model that samples, or else the last model."""
     row = _sampler(block).row
     with ImageStore(results / row.prepare / "test.zip") as tests:
         lively = liveliest_of_each_class([tests[i] for i in range(min(OVERVIEW_POOL, len(tests)))], tests.labels)
@@ -182,7 +188,7 @@ def _add_to_strip(strip: _Strip, block: Block, results: Path, number: int) -> No
 
 
 def liveliest_of_each_class(images: Sequence[Pixels], labels: Sequence[int]) -> list[int]:
-    """Of each class the index of the image with the most contrast and color; the liveliest class first."""
+    """Return, for each class, the index of the image with the most contrast and color; the liveliest class first."""
     lively = [float(image.std((0, 1)).mean() + 2 * image.std(2).mean()) for image in images]
     order = sorted(range(len(images)), key=lambda index: -lively[index])
     chosen: dict[int, int] = {}
@@ -192,5 +198,5 @@ def liveliest_of_each_class(images: Sequence[Pixels], labels: Sequence[int]) -> 
 
 
 def slug(block: Block) -> str:
-    """A file name for a block: `photos-jpeg`."""
+    """Return a file name for a block: `photos-jpeg`."""
     return f"{block.dataset}-{block.task}"

@@ -1,4 +1,4 @@
-"""What all plots share: colors, the look of axes, and files that are the same in every run and readable on light and dark pages."""
+"""Common style of all plots: colors and axes, and files that are reproducible and readable on light and dark pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from palette.system.files import replacing
 
 INK, INK_ON_DARK = "#1a1d23", "#e6e7ea"
-"""Of text and axes."""
+"""Colors of text and axes."""
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK)
-"""Okabe and Ito's, for every kind of color vision; INK in place of their black."""
+"""Okabe and Ito's colors, for every kind of color vision; INK instead of their black."""
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DARK = (
@@ -21,19 +21,19 @@ DARK = (
     f'[style*="fill: {INK}"] {{fill: {INK_ON_DARK} !important}} '
     f'[style*="stroke: {INK}"] {{stroke: {INK_ON_DARK} !important}}}}'
 )
-"""Turns INK light inside of an SVG on a dark page; in print a page is light."""
+"""Makes INK light within an SVG on a dark page; printed pages are light."""
 
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Axes that are made inside have our colors and a faint grid."""
+    """Apply our colors and a faint grid to axes created in this context."""
     ink = {"text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK}
     with mpl.rc_context(ink), mpl.rc_context({"axes.grid": True, "grid.color": "#8a8f99", "grid.alpha": 0.3}):  # type: ignore[arg-type]
         yield
 
 
 def plain(axes: Axes) -> None:
-    """No frame, but for the two axes."""
+    """Remove the frame except for the two axes."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
 

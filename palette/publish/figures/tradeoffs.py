@@ -1,4 +1,4 @@
-"""Quality against what it takes: training steps, evaluations of the network, time. One row of panels per test.
+"""Quality against cost: training steps, evaluations of the network, time. One row of panels per test.
 
 A point is a line of the tables: the mean over its seeds, or one seed with its 95 % interval.
 """
@@ -23,16 +23,16 @@ from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 
 SCORES = ("fd", "psnr")
-"""What quality is told by: the first score of each of these metrics."""
+"""Metrics for quality; the first score of each is plotted."""
 WIDE = 10.0
-"""From this ratio of the largest to the smallest on, an axis is logarithmic."""
+"""An axis is logarithmic if the ratio of its largest to its smallest value is at least this."""
 TICKS = (1.0, 2.0, 5.0)
-"""Its labeled values, times powers of ten."""
+"""Labeled values of a logarithmic axis, times powers of ten."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together, by x."""
+    """Points of one series, by x."""
 
     label: str
     points: Sequence[tuple[float, Cell]]
@@ -40,7 +40,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot. front: whether the best trade-offs are marked, so that no other point is both cheaper and better."""
+    """One plot.
+
+    front: True to mark the best trade-offs, the points that no other point beats in both cost and quality.
+    """
 
     title: str
     x: str
@@ -53,7 +56,7 @@ Panels = Callable[[Block, Path], list[Panel]]
 
 
 def draw(name: str, blocks: Sequence[Block], results: Path) -> Figure:
-    """The plot `name` of PANELS: each test that has something to compare is a row."""
+    """Draw the plot `name` of PANELS: each test with something to compare is a row."""
     rows = [panels for block in blocks if (panels := PANELS[name](block, results))]
     columns = max(map(len, rows))
     with look():
@@ -70,7 +73,7 @@ def draw(name: str, blocks: Sequence[Block], results: Path) -> Figure:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     for number, series in enumerate(panel.series):
-        if not series.points:  # it has no such score, but its color
+        if not series.points:  # no such score; it keeps its color
             continue
         _draw_series(axes, series, COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)])
     if panel.front:
@@ -107,7 +110,7 @@ def _draw_series(axes: Axes, series: Series, color: str, marker: str) -> None:
 
 
 def _spread(cell: Cell) -> tuple[float, float]:
-    """How far the bar of a point reaches down and up."""
+    """Return how far the error bar of a point extends down and up."""
     assert cell.value is not None
     if cell.deviation is not None:
         return cell.deviation, cell.deviation
@@ -115,7 +118,7 @@ def _spread(cell: Cell) -> tuple[float, float]:
 
 
 def front(panel: Panel) -> list[tuple[float, float]]:
-    """The points (x, value) than which none is both cheaper and better (Pareto), the cheapest first."""
+    """Return the points (x, value) that no other point beats in both cost and quality (Pareto), the cheapest first."""
     sign = -1.0 if panel.score.better == "higher" else 1.0
     points = sorted((x, sign * cell.value) for s in panel.series for x, cell in s.points if cell.value is not None)
     kept: list[tuple[float, float]] = []
@@ -129,34 +132,34 @@ def front(panel: Panel) -> list[tuple[float, float]]:
 
 
 def _scores(block: Block) -> list[ScoreInfo]:
-    """The block's first score of each metric in SCORES."""
+    """Return the block's first score of each metric in SCORES."""
     infos = {info.key: info for line in block.lines for info in line.infos.values()}
     found = [next((info for info in infos.values() if info.metric == metric), None) for metric in SCORES]
     return [info for info in found if info is not None]
 
 
 def _groups(block: Block, plot: str) -> list[list[Line]]:
-    """The trained lines that this plot compares with each other."""
+    """Return the trained lines that this plot compares with each other."""
     lines = {line.row.experiment: line for line in block.lines if line.row.train}
     groups = compared([line.row for line in lines.values()], PLOTS[plot])
     return [[lines[row.experiment] for row in rows] for rows in groups]
 
 
 def _series(label: str, lines: Sequence[Line], x: Callable[[Line], float], score: ScoreInfo) -> Series:
-    """The lines that have the score, by x."""
+    """Return the lines that have the score, sorted by x."""
     cells = [(x(line), line.cells[score.key]) for line in lines if score.key in line.cells]
     return Series(label, sorted(((x, cell) for x, cell in cells if cell.value is not None), key=lambda point: point[0]))
 
 
 def _panel(block: Block, x: str, score: ScoreInfo, series: Sequence[Series], marked: bool = False) -> list[Panel]:
-    """The panel of these series; none where they have no points."""
+    """Return the panel of these series; none if they have no points."""
     return (
         [Panel(f"{block.title} ({block.dataset})", x, score, series, marked)] if any(s.points for s in series) else []
     )
 
 
 def _panels(block: Block, x: str, groups: Mapping[str, Sequence[Line]], of: Callable[[Line], float]) -> list[Panel]:
-    """One panel per score, a series per group."""
+    """Return one panel per score, with a series per group."""
     made = []
     for score in _scores(block):
         made += _panel(block, x, score, [_series(label, lines, of, score) for label, lines in groups.items()])
@@ -164,7 +167,7 @@ def _panels(block: Block, x: str, groups: Mapping[str, Sequence[Line]], of: Call
 
 
 def over_steps(block: Block, results: Path) -> list[Panel]:
-    """Scores against optimizer steps."""
+    """Plot scores against optimizer steps."""
 
     def steps(line: Line) -> float:
         spec = read_spec(results / str(line.row.train) / "spec.yaml")
@@ -176,7 +179,7 @@ def over_steps(block: Block, results: Path) -> list[Panel]:
 
 
 def over_evaluations(block: Block, results: Path) -> list[Panel]:
-    """Scores against evaluations of the network per image, a series per kind of sampler."""
+    """Plot scores against evaluations of the network per image, with a series per kind of sampler."""
     kinds: dict[str, list[Line]] = {}
     for group in _groups(block, "evaluations"):
         for line in group:
@@ -187,7 +190,7 @@ def over_evaluations(block: Block, results: Path) -> list[Panel]:
 
 
 def over_cost(block: Block, results: Path) -> list[Panel]:
-    """The first score against the time of sampling an image and of training."""
+    """Plot the first score against the time of sampling an image and of training."""
     lines = [line for group in _groups(block, "cost") for line in group]
     made = []
     for score in _scores(block)[:1]:
@@ -201,7 +204,10 @@ def over_cost(block: Block, results: Path) -> list[Panel]:
 
 
 def sampling_seconds(line: Line, results: Path) -> float:
-    """Of the line's sampling jobs per image, as their cards say; several draws of an input are images too. Mean over seeds."""
+    """Return the seconds of the line's sampling jobs per image, from their cards, as a mean over seeds.
+
+    Several draws of an input count as images too.
+    """
     found = []
     for row in line.rows:
         spec = sample_spec(row, results)
@@ -212,10 +218,10 @@ def sampling_seconds(line: Line, results: Path) -> float:
 
 
 def training_seconds(line: Line, results: Path) -> float:
-    """Of the line's training, all its devices together, as the card says. Mean over seeds."""
+    """Return the seconds of the line's training, summed over its devices, from its card, as a mean over seeds."""
     cards = [read_json(results / str(row.train) / "card.json") for row in line.rows]
     return float(sum(card["training_seconds"] * card["devices"] for card in cards) / len(cards))
 
 
 PANELS: Mapping[str, Panels] = {"steps": over_steps, "evaluations": over_evaluations, "cost": over_cost}
-"""Name of the plot → its panels of a test; none if it compares nothing."""
+"""Name of the plot → its panels of a test; none if there is nothing to compare."""

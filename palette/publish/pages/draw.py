@@ -1,4 +1,4 @@
-"""Figures, plots, the gallery and the page that shows everything → `figures/…`, `gallery/…`, `index.html`."""
+"""Figures, plots, the gallery and the main page → `figures/…`, `gallery/…`, `index.html`."""
 
 import shutil
 from collections.abc import Callable
@@ -31,7 +31,7 @@ PLOTS_SHOW = {
         "In circles: no other model is both cheaper and better.",
     ),
 }
-"""Plot → its title, and what it shows."""
+"""Plot → its title and description."""
 
 
 def run(stage: Stage[ReportSpec]) -> None:
@@ -67,7 +67,10 @@ def _table(results: Path, name: str) -> TabulateSpec:
 
 
 def _only(stage: Stage[ReportSpec], in_gallery: list[str]) -> list[str]:
-    """Delete the pictures of an earlier config, which must not look like results of this one; return the names of the others."""
+    """Delete the figures of an earlier config, which must not look like results of this one.
+
+    Returns the names of the other files.
+    """
     drawn = [*stage.spec.figures, *(f"{name[:-4]}.png" for name in stage.spec.figures if name.endswith(".svg"))]
     kept = [*sorted(f"figures/{name}" for name in drawn), *(f"gallery/{name}" for name in in_gallery)]
     for folder in ("figures", "gallery"):
@@ -78,7 +81,7 @@ def _only(stage: Stage[ReportSpec], in_gallery: list[str]) -> list[str]:
 
 
 def _pictures(stage: Stage[ReportSpec], block: Block) -> list[report.Picture]:
-    """Of one task: its panels, several samples of one input, failure cases; those that the plan names."""
+    """Draw those figures of one task that the plan names: its panels, several samples of one input, failure cases."""
     spec, results, name = stage.spec, stage.results, f"{samples.slug(block)}.png"
     title = f"{block.title} ({block.dataset})"
     models = ", ".join(line.label for line in samples.outputs(block))
@@ -112,14 +115,14 @@ def _pictures(stage: Stage[ReportSpec], block: Block) -> list[report.Picture]:
 
 
 def _comparison(stage: Stage[ReportSpec], name: str, made: list[Block]) -> report.Picture:
-    """A plot of quality against what it takes."""
+    """Draw a plot of quality against cost."""
     path = stage.path(f"figures/{name}.svg")
     style.save(tradeoffs.draw(name, made, stage.results), path)
     return report.Picture(path, *PLOTS_SHOW[name])
 
 
 def _masks(stage: Stage[ReportSpec]) -> list[report.Picture]:
-    """The first evaluation masks of each kind."""
+    """Copy the sheets of the first evaluation masks of each kind."""
     sheets = []
     for name, row in stage.spec.mask_sheets.items():
         sheets.append(report.Picture(stage.path(f"figures/{name}"), f"Masks: {row.condition} ({row.dataset})", MASKS))
@@ -132,7 +135,7 @@ MASKS = "The masks of the first test images, in rows; white is what the model mu
 
 
 def _curves(stage: Stage[ReportSpec]) -> list[report.Picture]:
-    """Training curves, of a config that trains."""
+    """Draw training curves, if the config trains anything."""
     logs = curves.curves(stage.spec.rows, stage.results)
     if not logs:
         return []

@@ -1,7 +1,7 @@
-"""The gallery: every test image of every experiment in one page, and its pictures in sheets beside it.
+"""The gallery: every test image of every experiment in one page, with its images in sheets beside it.
 
-A page opened from a disk may show pictures but read no files. So all facts stand in the page itself, and the pictures
-are parts of larger ones, of which a browser loads only those that are looked at.
+A page opened from disk can show images but cannot read files. All facts are therefore in the page itself, and the
+images are parts of larger sheets, of which a browser loads only those that are viewed.
 """
 
 import base64
@@ -33,12 +33,12 @@ from palette.system.files import read_json, replacing, write_text
 T = TypeVar("T")
 
 PREVIEW_IMAGES, PREVIEW_SIZE = 36, 96
-"""Test images of each experiment in the small page that stands alone, and their largest side in pixels."""
+"""Number of test images per experiment in the small self-contained page, and their largest side in pixels."""
 
 
 @dataclass(frozen=True)
 class Links:
-    """Where a page's links lead: relative addresses, or None for a page that may lie anywhere."""
+    """Targets of a page's links: relative addresses, or None for a page that may be moved anywhere."""
 
     report: str | None
     results: str | None
@@ -47,7 +47,7 @@ class Links:
 def write(spec: ReportSpec, results: Path, folder: Path) -> list[str]:
     """Write the gallery into `folder`; return the names of its files, those of `spec.gallery_files`.
 
-    Raises DataError where an image is missing from a store.
+    Raises DataError if an image is missing from a store.
     """
     small: dict[str, list[Pixels]] = {}
     for name, row in sets(spec).items():
@@ -61,7 +61,7 @@ def write(spec: ReportSpec, results: Path, folder: Path) -> list[str]:
 
 
 def sets(spec: ReportSpec) -> dict[str, Row]:
-    """Each set of pictures, and a row that has it."""
+    """Return each set of images with a row that uses it."""
     rows = [row for row in spec.rows if row.dataset in spec.gallery]
     return {name: row for row in reversed(rows) for name in picture_sets(row).values()}
 
@@ -70,7 +70,7 @@ def sets(spec: ReportSpec) -> dict[str, Row]:
 
 
 def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels]:
-    """The images of one set, uint8 [H, W, 3] each, in the order of the test set."""
+    """Yield the images of one set, uint8 [H, W, 3] each, in the order of the test set."""
     kind = next(kind for kind, pictures in picture_sets(row).items() if pictures == name)
     if kind == "original":
         with ImageStore(results / row.prepare / "test.zip") as tests:
@@ -102,9 +102,9 @@ def _outputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
 
 
 def write_sheets(pictures: Iterable[Pixels], name: str, shown: GalleryImages, folder: Path) -> list[Pixels]:
-    """Write pictures, uint8 [size, size, 3] each, as sheets; return the first PREVIEW_IMAGES.
+    """Write images, uint8 [size, size, 3] each, as sheets; return the first PREVIEW_IMAGES.
 
-    Picture i is in sheet i // across², where it is number i % across², row by row. One sheet is in memory at a time.
+    Image i is in sheet i // across², at position i % across², row by row. One sheet is in memory at a time.
     """
     first: list[Pixels] = []
     for number, part in enumerate(_batches(pictures, shown.across**2)):
@@ -115,14 +115,14 @@ def write_sheets(pictures: Iterable[Pixels], name: str, shown: GalleryImages, fo
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """`size` items at a time; the last ones may be fewer."""
+    """Yield `size` items at a time; the last batch may be smaller."""
     waiting = iter(items)
     while batch := list(islice(waiting, size)):
         yield batch
 
 
 def sheet(pictures: Sequence[Pixels], across: int) -> Image.Image:
-    """Square pictures of one size, uint8 [size, size, 3], `across` in a row."""
+    """Arrange square images of one size, uint8 [size, size, 3], `across` in a row."""
     size = pictures[0].shape[0]
     pixels = np.zeros((-(-len(pictures) // across) * size, across * size, 3), np.uint8)
     for number, picture in enumerate(pictures):
@@ -132,7 +132,7 @@ def sheet(pictures: Sequence[Pixels], across: int) -> Image.Image:
 
 
 def _preview(pictures: Sequence[Pixels]) -> bytes:
-    """One sheet, as PNG, with pictures of at most PREVIEW_SIZE pixels."""
+    """Return one sheet as PNG, with images of at most PREVIEW_SIZE pixels."""
     size = min(PREVIEW_SIZE, pictures[0].shape[0])
     small = [np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.LANCZOS)) for p in pictures]
     file = io.BytesIO()
@@ -141,7 +141,7 @@ def _preview(pictures: Sequence[Pixels]) -> bytes:
 
 
 def _across(images: int) -> int:
-    """The side of the smallest square that holds so many."""
+    """Return the side of the smallest square that holds this many images."""
     return next(side for side in range(1, images + 1) if side * side >= images)
 
 
@@ -149,7 +149,7 @@ def _across(images: int) -> int:
 
 
 def content(spec: ReportSpec, results: Path, links: Links) -> dict[str, Any]:
-    """All that the page knows, as `gallery.js` reads it: JSON values."""
+    """Return all data of the page, as `gallery.js` reads it: JSON values."""
     rows = [row for row in spec.rows if row.dataset in spec.gallery]
     prepared = {row.dataset: row.prepare for row in rows}
     return {
@@ -161,7 +161,7 @@ def content(spec: ReportSpec, results: Path, links: Links) -> dict[str, Any]:
 
 
 def _dataset(prepare: Path, shown: GalleryImages) -> dict[str, Any]:
-    """Class and source file of each image."""
+    """Return the class and source file of each image, with the layout of the sheets."""
     with ImageStore(prepare / "test.zip") as tests:
         manifest = tests.manifest[: shown.images]
         return {
@@ -193,7 +193,7 @@ def _experiment(row: Row, results: Path, links: Links) -> dict[str, Any]:
 
 
 def _score(score: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Name, value and 95 % interval, as they are printed."""
+    """Return the name, value and 95 % interval as printed."""
     digits, low, high = score["digits"], score["low"], score["high"]
     value = "∞" if score["value"] is None else f"{score['value']:.{digits}f}"
     interval = "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
@@ -201,7 +201,10 @@ def _score(score: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _links(row: Row, results: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Stage, its folder, and the text and file of each link; `{shard}` stands for the number of the image's shard."""
+    """Return for each stage its folder, and text and file of each link.
+
+    `{shard}` stands for the number of the image's shard.
+    """
     card, spec = ("card", "card.json"), ("spec", "spec.yaml")
     found = [("scores", row.score, [("values", "scores.json"), card, spec])]
     found += [("samples", row.sample, [("card", "shard-{shard}.json"), spec])] if row.sample else []
@@ -211,7 +214,7 @@ def _links(row: Row, results: str) -> list[tuple[str, str, list[tuple[str, str]]
 
 
 def _shortened(whole: dict[str, Any], inside: Mapping[str, str]) -> dict[str, Any]:
-    """The content of the page that stands alone: the first images only, and the sheets themselves, PNG in base64."""
+    """Return the content of the self-contained page: the first images only, and the sheets as PNG in base64."""
     datasets = {
         name: {
             **dataset,
@@ -227,12 +230,12 @@ def _shortened(whole: dict[str, Any], inside: Mapping[str, str]) -> dict[str, An
 
 
 def render(known: Mapping[str, Any]) -> str:
-    """The page as HTML. known: as `content` gives it."""
+    """Return the page as HTML. known: the result of `content`."""
     data = json.dumps(known, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return template("gallery.html").render(
         title=known["title"],
         report=known["report"],
-        # Inside a script element nothing is unescaped, and only `<` could end it.
+        # Script elements are not unescaped, and only `<` could end one.
         data=Markup(data.replace("<", "\\u003c")),
         css=_text("gallery.css"),
         js=_text("gallery.js"),
@@ -240,5 +243,5 @@ def render(known: Mapping[str, Any]) -> str:
 
 
 def _text(name: str) -> Markup:
-    """A template that is put into the page as it is."""
+    """Return a template that is put into the page unescaped."""
     return Markup(files("palette.publish").joinpath("templates", name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What was noticed among a dataset's files: those that are bad, and those that are there twice."""
+"""Problems found among a dataset's files: bad files and duplicates."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ SHOWN = 5
 
 @dataclass
 class Noticed:
-    """Files of one kind: what they are, how many, and the first of them."""
+    """Files with one kind of problem: its description, their number, and the first of them."""
 
     what: str
     count: int = 0
@@ -22,12 +22,12 @@ class Noticed:
 
 
 def noticed(manifest: Manifest, facts: Mapping[str, Any]) -> list[Noticed]:
-    """What a dataset's manifest and `facts`, the content of its `prepare.json`, tell of bad files and duplicates."""
+    """Return the bad files and duplicates in a dataset's manifest and in `facts`, the content of its `prepare.json`."""
     return [*left_out(manifest.rejected()), *_damaged_later(manifest, facts["files"]), *_twice(facts)]
 
 
 def left_out(rejected: Iterable[Entry]) -> list[Noticed]:
-    """The files that `fetch` left out, by their reasons: the most frequent first."""
+    """Return the files that `fetch` left out, grouped by reason, the most frequent first."""
     kinds: dict[str, Noticed] = {}
     for entry in rejected:
         reason, _, detail = entry["reason"].partition(" (")
@@ -39,7 +39,7 @@ def left_out(rejected: Iterable[Entry]) -> list[Noticed]:
 
 
 def _damaged_later(manifest: Manifest, files: Mapping[str, Any]) -> Iterator[Noticed]:
-    """The bad files of `prepare` beyond those of `fetch`, which it counts first."""
+    """Yield the bad files of `prepare` beyond those of `fetch`, which `prepare` counts first."""
     before = sum(entry["file"].lower().endswith(FORMATS) for entry in manifest.rejected())
     if files["bad"] > before:
         later = files["examples"][before : before + SHOWN]
@@ -48,7 +48,7 @@ def _damaged_later(manifest: Manifest, files: Mapping[str, Any]) -> Iterator[Not
 
 
 def _twice(facts: Mapping[str, Any]) -> Iterator[Noticed]:
-    """Duplicates between training and test, and names that differ in case only."""
+    """Yield duplicates between training and test images, and names that differ only in case."""
     found, names = facts["duplicates"], facts["same_names"]
     fate = "left out of training" if found["option"] == "drop" else "kept in training"
     yield from some(f"equal to a test image: {fate}", found["equal"], _pairs(found["examples"], equal=True))
@@ -58,7 +58,7 @@ def _twice(facts: Mapping[str, Any]) -> Iterator[Noticed]:
 
 
 def some(what: str, count: int, examples: Iterable[str]) -> Iterator[Noticed]:
-    """Nothing, or a line."""
+    """Yield one entry if `count` is not 0."""
     if count:
         yield Noticed(what, count, list(islice(examples, SHOWN)))
 

@@ -1,4 +1,4 @@
-"""The page that shows everything: one HTML file that needs no network, no scripts and, but for its links, no other file."""
+"""The main page: one HTML file that needs no network, no scripts and, except for its links, no other file."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from palette.system.progress import clock
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the page: its file, and what it shows, for those who cannot see it."""
+    """A figure in the page: its file, and a description, which also serves readers who cannot see it."""
 
     path: Path
     title: str
@@ -30,7 +30,7 @@ class Picture:
 
     @property
     def data(self) -> str:
-        """The picture itself as a `data:` address, so that the page stands alone."""
+        """The image as a `data:` URL, so that the page is self-contained."""
         kind = {".png": "image/png", ".svg": "image/svg+xml"}[self.path.suffix]
         return f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
 
@@ -55,23 +55,23 @@ class Source:
     name: str
     about: str
     images: list[dict[str, Any]]
-    """Title, author, license, url of each original, where known."""
+    """Title, author, license and url of each original, where known."""
     more: int
-    """Further images that are not listed."""
+    """Number of further images that are not listed."""
     published: dict[str, str]
-    """Of a published dataset `title`, `version`, `license`, `citation`, `homepage`, empty where unknown; else nothing."""
+    """`title`, `version`, `license`, `citation`, `homepage` of a published dataset, empty where unknown; else empty."""
     noticed: list[Noticed]
     """Bad files and duplicates."""
 
 
 LISTED = 100
-"""Originals listed by name."""
+"""Maximum number of originals listed by name."""
 PUBLISHED = ("title", "version", "license", "citation", "homepage")
-"""What the header of a manifest says of a published dataset."""
+"""Entries of a manifest's header that describe a published dataset."""
 
 
 def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
-    """Every trained model of `rows`, once each."""
+    """Return every trained model of `rows`, once each."""
     folders = {row.train: row for row in reversed(rows) if row.train is not None}
     return [_training(folder, row, results) for folder, row in reversed(folders.items())]
 
@@ -96,7 +96,7 @@ def _training(folder: str, row: Row, results: Path) -> Training:
 
 
 def _released(folder: str, row: Row, facts: Mapping[str, Any]) -> Training:
-    """A model that was not trained here, by what its `model.json` says."""
+    """Describe a model that was not trained here, from its `model.json`."""
     images = f"{facts['images']:,} images".replace(",", "\u202f") if facts.get("images") else ""
     return Training(
         title=f"{row.model}, released",
@@ -110,7 +110,7 @@ def _released(folder: str, row: Row, facts: Mapping[str, Any]) -> Training:
 
 
 def sources(rows: Sequence[Row], results: Path) -> list[Source]:
-    """Every dataset of `rows`, with the licenses of its originals."""
+    """Return every dataset of `rows`, with the licenses of its originals."""
     return [_source(name, folder, results) for name, folder in {row.dataset: row.prepare for row in rows}.items()]
 
 
@@ -127,7 +127,7 @@ def _source(name: str, folder: str, results: Path) -> Source:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the page shows."""
+    """Content of the page."""
 
     title: str
     grids: Sequence[Grid]
@@ -135,15 +135,15 @@ class Page:
     """Tables that follow the paper."""
     figures: Sequence[Picture]
     comparisons: Sequence[Picture]
-    """Plots of quality against what it takes."""
+    """Plots of quality against cost."""
     curves: Sequence[Picture]
     trainings: Sequence[Training]
     sources: Sequence[Source]
     rows: Sequence[Row]
     gallery: bool = False
-    """Whether there is one beside the page, for the numbers to link to their images."""
+    """True if there is a gallery beside the page, so that numbers link to their images."""
 
 
 def render(page: Page) -> str:
-    """The page as HTML."""
+    """Render the page as HTML."""
     return template("page.html").render(page=page)

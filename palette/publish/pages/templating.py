@@ -1,10 +1,10 @@
-"""The pages' templates, of the folders `templates`."""
+"""Templates of the pages, from `templates` folders."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
 def template(name: str, package: str = "palette.publish") -> Template:
-    """The template of that file in a package. What is put in is escaped; a name that is not given is an error."""
+    """Return the template of that file in a package. Inserted values are escaped; an undefined name is an error."""
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,

@@ -1,4 +1,7 @@
-"""A table of the config as a grid of texts, with what is best marked. Those that follow the paper are made in `paper.py`."""
+"""A table of the config as a grid of texts, with the best values marked.
+
+Tables that follow the paper are made in `paper_table.py`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,12 +15,12 @@ from palette.stages.tabulate import TabulateSpec
 
 HEADS = ("model", "NFE", "seeds", "images")
 PUBLISHED = {"fd": "FID", "kid": "KID", "is": "IS", "ca": "CA %", "pd": "PD"}
-"""The paper's heading of a column."""
+"""The paper's column headings."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A score (`key`), or what the paper published for it (`published`)."""
+    """A score (`key`), or the paper's value for it (`published`)."""
 
     metric: str
     key: str
@@ -29,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True)
 class GridLine:
-    """A line as it is printed, beside the line that it prints."""
+    """A line as printed, with the line of results behind it."""
 
     label: str
     evaluations: str
@@ -37,7 +40,7 @@ class GridLine:
     entries: tuple[Entry, ...]
     line: Line
     numbers: dict[str, Number]
-    """Metric → what the paper published for this row."""
+    """Metric → the paper's value for this row."""
 
     @property
     def printed(self) -> SheetLine:
@@ -47,7 +50,7 @@ class GridLine:
 
 @dataclass(frozen=True)
 class Grid:
-    """A whole table."""
+    """A complete table."""
 
     name: str
     title: str
@@ -57,12 +60,12 @@ class Grid:
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """Of the columns with scores: `FD-photos ↓`."""
+        """Headings of the columns with scores: `FD-photos ↓`."""
         return tuple(f"{c.label} {ARROWS[c.better]}".strip() for c in self.columns)
 
     @property
     def sheet(self) -> Sheet:
-        """As it is written to files."""
+        """The table as written to files."""
         headings = zip(self.headings, self.columns, strict=True)
         sections = [
             Section(f"{block.title} ({block.dataset})", tuple(line.printed for line in lines))
@@ -94,7 +97,7 @@ def _record(line: GridLine, column: Column) -> dict[str, object]:
 
 
 def record_of(line: Line, key: str) -> dict[str, object]:
-    """What is known of a line and of its score `key`, if it has one; by the names in `formats.FIELDS`."""
+    """Return the record of a line and of its score `key`, if it has one, with the names in `formats.FIELDS`."""
     row, cell = line.row, line.cells.get(key)
     record: dict[str, object] = {"model": row.model, "sampler": row.sampler, "nfe": row.evaluations, "steps": row.steps}
     record |= {"seeds": " ".join(str(r.seed) for r in line.rows), "images": line.images}
@@ -106,7 +109,10 @@ def record_of(line: Line, key: str) -> dict[str, object]:
 
 
 def build(spec: TabulateSpec, results: Path) -> Grid:
-    """The grid of a table of the config, from the scores of its rows. results: the folder that the rows' folders are relative to."""
+    """Build the grid of a table of the config from the scores of its rows.
+
+    results: the folder that the rows' folders are relative to.
+    """
     table, made = spec.table, blocks(spec.rows, results)
     columns = _columns(table, made)
     grid_blocks = tuple(
@@ -116,7 +122,7 @@ def build(spec: TabulateSpec, results: Path) -> Grid:
 
 
 def _columns(table: Table, made: list[Block]) -> tuple[Column, ...]:
-    """The scores of each configured metric, in order; then the paper's numbers, where it has any for these rows."""
+    """Return the scores of each configured metric, in order, then the paper's values if it has any for these rows."""
     infos = {key: info for block in made for line in block.lines for key, info in line.infos.items()}
     columns = []
     for metric in table.columns:
@@ -134,7 +140,7 @@ def _published_column(metric: str, infos: dict[str, ScoreInfo]) -> Column:
 
 
 def _numbers(line: Line, block: Block, table: Table) -> dict[str, Number]:
-    """Metric → the paper's number for this line."""
+    """Return metric → the paper's value for this line."""
     paper = table.published.get(block.task or "")
     if paper is None or block.degradation is None:
         return {}
@@ -155,7 +161,7 @@ def _grid_line(line: Line, block: Block, table: Table, columns: tuple[Column, ..
 
 
 def printed(cell: Cell | None, digits: int, bold: bool) -> Entry:
-    """A score as a cell; what is missing is a dash."""
+    """Format a score as a cell; a missing one is a dash."""
     if cell is None:
         return Entry(MISSING, missing=True)
     mark = "†" if cell.small else ""
@@ -177,9 +183,10 @@ def _text(value: float, column: Column) -> str:
 
 
 def best(block: Block, column: Column) -> list[Line]:
-    """The lines of a block with the best value of a column, as far as it is printed.
+    """Return the lines of a block with the best value of a column, as printed.
 
-    Only trained models compete, and only if there are two of them. `reference` columns are best closest to the originals.
+    Only trained models compete, and only if there are at least two of them. `reference` columns are best closest to the
+    originals.
     """
     values = {}
     for index, line in enumerate(block.lines):
@@ -193,7 +200,7 @@ def best(block: Block, column: Column) -> list[Line]:
 
 
 def _distances(values: dict[int, float], block: Block, column: Column) -> dict[int, float]:
-    """From the ideal, up to a constant: the smaller the better. Empty if no direction is known."""
+    """Return distances from the ideal, up to a constant: smaller is better. Empty if no direction is known."""
     if column.better != "reference":
         sign = -1 if column.better == "higher" else 1
         return {index: sign * value for index, value in values.items()}
@@ -205,7 +212,7 @@ def _distances(values: dict[int, float], block: Block, column: Column) -> dict[i
 
 
 def _notes(made: list[Block], columns: tuple[Column, ...]) -> list[str]:
-    """What a reader must know to read the numbers right."""
+    """Return the notes that a reader needs to interpret the numbers."""
     lines = [line for block in made for line in block.lines]
     infos = {info.key: info for line in lines for info in line.infos.values()}
     shown = [infos[column.key] for column in columns if not column.published and column.key in infos]

@@ -1,4 +1,7 @@
-"""A sheet as CSV, Markdown, LaTeX and HTML. FORMATS: file ending → writer, each with the signature (sheet) → text."""
+"""Output of a sheet as CSV, Markdown, LaTeX and HTML.
+
+FORMATS: file extension → writer, each with the signature (sheet) → text.
+"""
 
 import csv
 import io
@@ -43,7 +46,7 @@ LATEX = {
 
 
 def to_csv(sheet: Sheet) -> str:
-    """Tidy: one row per number, full precision, empty where there is nothing; `inf` where infinite."""
+    """Format as tidy CSV: one row per number, full precision, empty where there is no value, `inf` for infinity."""
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
     writer.writeheader()
@@ -55,7 +58,7 @@ def to_csv(sheet: Sheet) -> str:
 
 
 def to_markdown(sheet: Sheet) -> str:
-    """A pipe table with one heading line per section, and the notes below."""
+    """Format as a pipe table with one heading line per section, and the notes below."""
     groups = [column.group for column in sheet.columns]
     head = [*sheet.heads, *(_grouped(c.label, c.group, groups) for c in sheet.columns)]
     lines = [f"### {sheet.title}", "", _piped(head), _piped(["---", *["---:"] * (len(head) - 1)])]
@@ -68,7 +71,7 @@ def to_markdown(sheet: Sheet) -> str:
 
 
 def _grouped(label: str, group: str, groups: list[str]) -> str:
-    """`ImageNet FID ↓`, where a table has several groups."""
+    """Return the heading, with its group if the table has several: `ImageNet FID ↓`."""
     return f"{group} {label}".strip() if len(set(groups)) > 1 else label
 
 
@@ -90,7 +93,7 @@ def _markdown(entry: Entry) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A booktabs table; needs `\\usepackage{booktabs}`."""
+    """Format as a booktabs table; needs `\\usepackage{booktabs}`."""
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(sheet.title)}}}", rf"\label{{tab:{sheet.name}}}"]
     lines += [rf"\begin{{tabular}}{{l{'r' * (sheet.width - 1)}}}", r"\toprule", *_group_row(sheet)]
     lines.append(_row([escape(text) for text in (*sheet.heads, *(column.label for column in sheet.columns))]))
@@ -106,7 +109,7 @@ def to_latex(sheet: Sheet) -> str:
 
 
 def _group_row(sheet: Sheet) -> list[str]:
-    """The names of the groups over their columns, and a rule under each."""
+    """Return the names of the groups above their columns, and a rule under each."""
     if not sheet.groups:
         return []
     cells, rules, first = [""] * len(sheet.heads), [], len(sheet.heads) + 1
@@ -122,7 +125,7 @@ def _row(cells: list[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX that prints it."""
+    """Escape text for LaTeX."""
     return "".join(LATEX.get(character, character) for character in text)
 
 
@@ -138,7 +141,7 @@ def _latex(entry: Entry) -> str:
 
 
 def to_html(sheet: Sheet) -> str:
-    """A page that stands alone: no network, no script; for paper, phones, light and dark."""
+    """Format as a self-contained page without network or scripts, for print, phones, light and dark themes."""
     return template("table.html").render(sheet=sheet, linked=False)
 
 

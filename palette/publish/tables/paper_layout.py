@@ -1,6 +1,7 @@
-"""Our rows in the places of a table of the paper, and how ours differ from its numbers.
+"""Our rows arranged in the places of a table of the paper, and their differences from the paper's numbers.
 
-A *place* is a row of the paper, or one that we add. Our lines come to stand in their places; what is left empty says why.
+A *place* is a row of the paper, or one that we add. Our lines are put into their places; an empty cell states the
+reason.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,23 +26,23 @@ UNKNOWN = {
     10: "The paper does not list the 50 categories, nor how many images of each it took",
     11: "The paper does not list the categories of scenery, nor how many images it took",
 }
-"""Tables whose test images nobody can name."""
+"""Tables whose test images are not known."""
 NOT_RUN, NOT_MEASURED, RATERS, NO_PROTOCOL = "not run", "not measured", "needs raters", "unknown protocol"
 PEOPLE = "fool-rate"
-"""The score that only people can give."""
+"""The score that only human raters can give."""
 IMAGES = "images"
 """The last column of each group: number of our images and seeds."""
 ONE_SOURCE = "°"
 """Marks a number of the paper that only one transcription has."""
 OTHER_NETWORKS = ("-photos", "-dinov2")
-"""Ends of scores that are measured with other networks than any of the paper's."""
+"""Suffixes of scores that are measured with networks other than the paper's."""
 SectionKey = tuple[str, str]
 """Degradation and the paper's condition."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """group: the paper's dataset, or the task. metric: by the paper's name, or IMAGES."""
+    """Column of the table. group: the paper's dataset, or the task. metric: the paper's name, or IMAGES."""
 
     group: str
     metric: str
@@ -49,23 +50,23 @@ class Column:
 
 @dataclass
 class Place:
-    """A row of the paper with its numbers, or one that we add, without."""
+    """A row of the paper with its numbers, or an added row without numbers."""
 
     section: SectionKey
     model: str
     numbers: dict[Column, Number] = field(default_factory=dict)
     ours: list[dict[str, Line]] = field(default_factory=list)
-    """Our lines of this place, by group; several for several samplers."""
+    """Our lines in this place, by group; several if there are several samplers."""
 
     @property
     def quoted(self) -> bool:
-        """Whether it is another method's."""
+        """True if the row is another method's."""
         return any(number.kind == "prior" for number in self.numbers.values())
 
 
 @dataclass
 class Layout:
-    """The places of a table, filled."""
+    """The places of a table with our lines in them."""
 
     spec: TabulateSpec
     lines: Sequence[Line]
@@ -89,7 +90,7 @@ class Layout:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """The paper's, group by group, each group with the images at its end."""
+        """The paper's columns by group, with the images at the end of each group."""
         found: dict[str, set[str]] = {}
         for number in self.numbers:
             found.setdefault(self._group(number), set()).add(number.metric)
@@ -102,7 +103,7 @@ class Layout:
 
     @property
     def sections(self) -> dict[SectionKey, list[Place]]:
-        """Sections with their places, in the paper's order; ours that it lacks behind, the originals last."""
+        """Sections with their places, in the paper's order; then our additional ones, the originals last."""
         found: dict[SectionKey, list[Place]] = {}
         for place in self.places.values():
             found.setdefault(place.section, []).append(place)
@@ -118,7 +119,7 @@ class Layout:
         return self.places.setdefault((section, model), Place(section, model))
 
     def _put(self, line: Line) -> None:
-        """One of our lines into its place."""
+        """Put one of our lines into its place."""
         model, groups = self.spec.table.models.get(line.row.model, line.row.model), self._groups_of(line)
         place = self._place(self._section_of(line), model)
         free = next((ours for ours in place.ours if not set(groups) & ours.keys()), None)
@@ -127,13 +128,16 @@ class Layout:
         free.update(dict.fromkeys(groups, line))
 
     def _groups_of(self, line: Line) -> list[str]:
-        """The groups of columns that a line fills; the originals, which have no task, each task's."""
+        """Return the groups of columns that a line fills.
+
+        The originals, which have no task, fill those of each task.
+        """
         if self.paper in BY_TASK:
             return [line.row.degradation] if line.row.degradation else self.groups
         return [self.spec.datasets[line.row.dataset].published or self.groups[0]]
 
     def _section_of(self, line: Line) -> SectionKey:
-        """The section that a line belongs to; one of its own where the paper has none."""
+        """Return the section that a line belongs to; a new one if the paper has none."""
         if self.paper in BY_TASK:
             return "", ""
         known = [self._section(number) for number in self.numbers if (number.kind == "originals") == line.originals]
@@ -143,18 +147,18 @@ class Layout:
 
 
 def keys(line: Line, metric: str) -> list[str]:
-    """Our scores for a column of the paper: those by its networks first, then in the order of the extractors."""
+    """Return our scores for a column of the paper: those by its networks first, then in the order of the extractors."""
     found = [key for key, info in line.infos.items() if NAMES.get(info.metric, info.metric) == metric]
     return sorted(found, key=lambda key: key.endswith(OTHER_NETWORKS))
 
 
 def shown(line: Line | None, column: Column) -> str | None:
-    """The score of ours that stands in a column."""
+    """Return the key of our score that is shown in a column."""
     return next(iter(keys(line, column.metric)), None) if line else None
 
 
 def difference(layout: Layout, place: Place, line: Line | None, column: Column) -> float | None:
-    """Ours less theirs, where both are of the same images and by like networks."""
+    """Return our value minus the paper's if both are of the same images and comparable networks; otherwise None."""
     number, key = place.numbers.get(column), shown(line, column)
     if number is None or key is None or line is None or key.endswith(OTHER_NETWORKS):
         return None
@@ -165,7 +169,7 @@ def difference(layout: Layout, place: Place, line: Line | None, column: Column) 
 
 
 def why_missing(layout: Layout, line: Line | None, column: Column) -> str:
-    """Why a cell of ours has no number."""
+    """Return why one of our cells has no number."""
     if column.metric == PEOPLE:
         return RATERS
     if line is None:
@@ -174,7 +178,7 @@ def why_missing(layout: Layout, line: Line | None, column: Column) -> str:
 
 
 def cells(layout: Layout) -> Iterator[tuple[Place, Line | None, Column]]:
-    """Every number of the table, theirs or ours, in the order of its rows."""
+    """Yield every number of the table, the paper's and ours, in the order of its rows."""
     columns = [column for column in layout.columns if column.metric != IMAGES]
     for places in layout.sections.values():
         for place in places:
@@ -183,7 +187,7 @@ def cells(layout: Layout) -> Iterator[tuple[Place, Line | None, Column]]:
 
 
 def status(layout: Layout, place: Place, line: Line | None, column: Column) -> str:
-    """What a cell lacks, in a word or two; empty where both numbers are there."""
+    """Return what a cell lacks, in one or two words; empty if both numbers exist."""
     if place.quoted:
         return "quoted" if column in place.numbers else "not published"
     if shown(line, column) is None:

@@ -1,5 +1,4 @@
-"""What stands under a table that follows the paper: what the words in it mean, what ours was measured on, and whether the
-protocol is the paper's."""
+"""Notes under a table that follows the paper: its terms, our test images, and whether the protocol is the paper's."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil
@@ -26,11 +25,11 @@ from palette.publish.tables.results import Line, ScoreInfo
 PAPER_SIZE = 256
 """Side of the paper's images in pixels."""
 TOLERANCE = 10
-"""Percent by which the originals may score apart before the protocol is called another one."""
+"""Largest difference of the originals' scores, in percent, at which the protocols are considered equal."""
 
 
 def notes(layout: Layout) -> list[str]:
-    """What a reader must know to trust each cell, and no more."""
+    """Return the notes that a reader needs to judge each cell."""
     found = [
         "paper: Saharia et al. 2022. quoted: another method’s number as that paper gives it, not measured here. ours: measured here. "
         "difference: ours less the paper’s.",
@@ -43,7 +42,7 @@ def notes(layout: Layout) -> list[str]:
 
 
 def _reasons(layout: Layout) -> Iterator[tuple[str, str]]:
-    """The words for what is missing that occur in the table, with what they mean."""
+    """Yield the terms for missing values that occur in the table, with their meanings."""
     said = {status(layout, *cell) for cell in cells(layout)}
     meanings = {
         NOT_RUN: "no experiment of this config repeats that row there",
@@ -62,7 +61,7 @@ def _reasons(layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def _datasets(layout: Layout) -> Iterator[str]:
-    """What ours was measured on, and where that is not what the paper did."""
+    """Yield what our scores were measured on, and how that differs from the paper."""
     for name, tested in layout.spec.datasets.items():
         against = (
             f"all {tested.reference_images:,} images of its reference" if tested.reference_images else "its originals"
@@ -80,7 +79,7 @@ def _datasets(layout: Layout) -> Iterator[str]:
 
 
 def _scores(layout: Layout) -> list[str]:
-    """What each of our scores is."""
+    """Return a description of each of our scores."""
     infos: dict[str, ScoreInfo] = {}
     for line in layout.lines:
         infos |= {k: line.infos[k] for c in layout.columns if c.metric != IMAGES and (k := shown(line, c))}
@@ -88,7 +87,10 @@ def _scores(layout: Layout) -> list[str]:
 
 
 def _calibration(layout: Layout) -> Iterator[str]:
-    """Whether the originals score as the paper's do: if not, the protocol is another one, and so is every number above."""
+    """Yield whether the originals score as in the paper.
+
+    If not, the protocol differs, and so does every number above.
+    """
     if layout.paper in UNKNOWN or not any(tested.published for tested in layout.spec.datasets.values()):
         return
     places = [place for place in layout.places.values() if place.model == "originals"]
@@ -103,7 +105,10 @@ def _calibration(layout: Layout) -> Iterator[str]:
 
 
 def _apart(layout: Layout, place: Place, line: Line, group: str) -> list[tuple[str, str, str, float, bool]]:
-    """Of each score of the originals, by every network: its label, ours, the paper's, percent apart, whether the table shows it."""
+    """Compare each score of the originals, by every network, with the paper's.
+
+    Returns its label, our value, the paper's, the difference in percent, and whether the table shows it.
+    """
     found = []
     for column in (c for c in layout.columns if c.group == group and c in place.numbers):
         theirs = place.numbers[column]
@@ -117,7 +122,7 @@ def _apart(layout: Layout, place: Place, line: Line, group: str) -> list[tuple[s
 
 
 def _verdict(group: str, found: Sequence[tuple[str, str, str, float, bool]]) -> str:
-    """`Calibration, ImageNet: the original images score FID 2.74 (paper 2.7, +1 %); the protocol matches within 2 %.`"""
+    """Return `Calibration, ImageNet: the original images score FID 2.74 (paper 2.7, +1 %). By the scores shown, …`."""
     told = [
         f"{label} {ours} (paper {theirs}, {share:+.0f} %)".replace("-0 %", "+0 %")
         for label, ours, theirs, share, _ in found

@@ -1,4 +1,4 @@
-"""A table of the config laid out as one of the paper: its rows and columns, and under each of its numbers ours and the difference."""
+"""A table of the config laid out as one of the paper: its rows and columns, with our numbers and differences below."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -57,7 +57,7 @@ HEADINGS = {
 
 
 def build(spec: TabulateSpec, results: Path) -> Sheet:
-    """The sheet of a table that follows the paper. results: the folder that the rows' folders are relative to."""
+    """Build the sheet of a table that follows the paper. results: the folder that the rows' folders are relative to."""
     lines = [_with_parameters(line, results) for line in read_lines(spec.rows, results)]
     layout = Layout(spec, lines)
     title = spec.table.title or f"Table {layout.paper}. {CAPTIONS[layout.paper]}"
@@ -73,7 +73,7 @@ def build(spec: TabulateSpec, results: Path) -> Sheet:
 
 
 def _with_parameters(line: Line, results: Path) -> Line:
-    """The line with the size of its network among the scores, where it has one."""
+    """Return the line with the size of its network added to the scores, if it has a network."""
     files = [results / row.train / "model.json" for row in line.rows if row.train]
     if not all(file.exists() for file in files) or not files:
         return line
@@ -87,7 +87,7 @@ def _with_parameters(line: Line, results: Path) -> Line:
 
 
 def _heading(layout: Layout, column: Column) -> str:
-    """`CA % ↑ (ours: CA-ResNet-50 %)`"""
+    """Return the heading of a column: `CA % ↑ (ours: CA-ResNet-50 %)`."""
     if column.metric == IMAGES:
         return IMAGES
     label, better = HEADINGS[column.metric]
@@ -121,7 +121,7 @@ def _title(layout: Layout, key: SectionKey) -> str:
 
 
 def _name(place: Place) -> str:
-    """`Palette, L1`; other methods are spelled as they spell themselves."""
+    """Return the name of a place: `Palette, L1`; other methods keep their own spelling."""
     if place.model == "originals":
         return "original images"
     return place.model if place.quoted else place.model[:1].upper() + place.model[1:]
@@ -158,7 +158,7 @@ def _our_entry(layout: Layout, line: Line | None, column: Column, bold: bool) ->
 
 
 def _difference_line(layout: Layout, place: Place, ours: Mapping[str, Line]) -> list[SheetLine]:
-    """The line with the differences; none where there is no difference to be told."""
+    """Return the line with the differences; none if there are no differences."""
     entries = [_difference_entry(layout, place, ours.get(c.group), c) for c in layout.columns]
     if all(entry.missing for entry in entries):
         return []
@@ -174,13 +174,13 @@ def _difference_entry(layout: Layout, place: Place, line: Line | None, column: C
 
 
 def _best_of_paper(places: Sequence[Place], column: Column) -> list[str]:
-    """Models with the paper's best number in a column, of two or more."""
+    """Return the models with the paper's best number in a column, if it has at least two."""
     found = {p.model: p.numbers[column].value for p in places if column in p.numbers and p.model != "originals"}
     return _best(found, column)
 
 
 def _best_of_ours(places: Sequence[Place], column: Column) -> list[Line]:
-    """Lines of ours with the best number in a column as it is printed, of two or more trained models."""
+    """Return our lines with the best number in a column, as printed, if there are at least two trained models."""
     lines = [ours[column.group] for p in places for ours in p.ours if column.group in ours]
     values: dict[int, float] = {}
     for index, line in enumerate(lines):

@@ -1,7 +1,7 @@
 """The numbers of the paper's Tables 1-11, from `published.csv` beside this file.
 
-They were made with ImageNet or Places2 at 256 pixels and networks trained a thousand times longer: they show the order to expect, not
-values to reach with another dataset.
+They were obtained on ImageNet or Places2 at 256 pixels with networks trained a thousand times longer: they show the
+expected order, not values to reach with another dataset.
 """
 
 import csv
@@ -12,11 +12,11 @@ from importlib.resources import files
 NAMES = {"fd": "fid", "diversity-lpips": "lpips-diversity"}
 """Our name of a metric → the paper's, where they differ."""
 PARAMETERS = "parameters-millions"
-"""The size of a network, which Table 5 has among its columns."""
+"""The size of a network, a column of Table 5."""
 METRICS = (PARAMETERS, "fid", "is", "ca", "pd", "lpips-diversity", "fool-rate")
 """The paper's columns, in the order of its tables."""
 ANY = ("*", "unknown")
-"""Conditions that fit each of ours: the number holds for all, or the paper does not say for which."""
+"""Conditions that match each of ours: the number holds for all, or the paper does not say for which."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Number:
     dataset: str
     task: str
     condition: str
-    """Mask or JPEG quality; empty for colorization; `*` where it holds for all; `unknown` where the paper does not say."""
+    """Mask or JPEG quality; empty for colorization; `*` if it holds for all; `unknown` if the paper does not say."""
     model: str
     """`palette`, `regression`, `originals`, a variant (`palette, L1`), or the prior method's name."""
     kind: str
@@ -43,7 +43,7 @@ class Number:
 
 @cache
 def published() -> tuple[Number, ...]:
-    """Every number, in the paper's order."""
+    """Return every number, in the paper's order."""
     text = files("palette.publish.tables").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(_number(row) for row in csv.DictReader(text.splitlines()))
 
@@ -54,27 +54,27 @@ def _number(row: dict[str, str]) -> Number:
 
 
 def of_table(table: int) -> list[Number]:
-    """The numbers of one table, in the paper's order."""
+    """Return the numbers of one table, in the paper's order."""
     return [number for number in published() if number.table == table]
 
 
 def metrics(table: int) -> list[str]:
-    """The columns of a table by the paper's names, in its order."""
+    """Return the columns of a table by the paper's names, in its order."""
     return sorted({number.metric for number in of_table(table)}, key=METRICS.index)
 
 
 def models(table: int) -> list[str]:
-    """The rows of a table, in the paper's order."""
+    """Return the rows of a table, in the paper's order."""
     return list(dict.fromkeys(number.model for number in of_table(table)))
 
 
 def lookup(
     table: int, task: str, condition: str | None, model: str, metric: str, dataset: str | None = None
 ) -> Number | None:
-    """The number of the paper's `table` for one of our rows; None if there is none.
+    """Return the number of the paper's `table` for one of our rows; None if there is none.
 
     task: degradation. condition: mask or JPEG quality as in our rows. metric: our name, as a table's column (`fd`).
-    dataset: by the paper's name; None: the first one of that table that has the number.
+    dataset: the paper's name; None: the first one of that table that has the number.
     """
     for number in of_table(table):
         fits = (number.task, number.model, number.metric) == (task, model, NAMES.get(metric, metric))

@@ -1,4 +1,7 @@
-"""Scores as lines of a table: rows that differ only in their seed become one line, and lines of one test become one block."""
+"""Scores as lines of a table.
+
+Rows that differ only in their seed become one line, and lines of one test become one block.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,12 +37,12 @@ class Cell:
     deviation: float | None = None
     """Standard deviation over seeds; None for one seed."""
     small: bool = False
-    """Fewer images than this score can be trusted with."""
+    """True if there are too few images for a reliable score."""
 
 
 @dataclass(frozen=True)
 class ScoreInfo:
-    """How a score is named and read, as its `scores.json` says."""
+    """Name and display of a score, from `scores.json`."""
 
     key: str
     """`fd-photos`"""
@@ -53,12 +56,12 @@ class ScoreInfo:
 
 @dataclass(frozen=True)
 class Line:
-    """One or several experiments that differ in their seed only."""
+    """One or several experiments that differ only in their seed."""
 
     rows: tuple[Row, ...]
     images: int
     cells: dict[str, Cell]
-    """By key, `fd-photos`."""
+    """By key, such as `fd-photos`."""
     infos: dict[str, ScoreInfo]
 
     @property
@@ -67,17 +70,17 @@ class Line:
 
     @property
     def baseline(self) -> bool:
-        """Whether nothing was trained for it: the input, the originals."""
+        """True if nothing was trained for it: the input, the originals."""
         return self.row.model in BASELINES
 
     @property
     def originals(self) -> bool:
-        """Whether it is the untouched test images."""
+        """True for the unmodified test images."""
         return self.row.model == "originals"
 
     @property
     def label(self) -> str:
-        """`palette, dpm20`."""
+        """Label of the line: `palette, dpm20`."""
         return ", ".join(
             filter(None, [LABELS.get(self.row.model, self.row.model), self.row.sampler, self.row.milestone])
         )
@@ -95,7 +98,7 @@ class Block:
 
     @property
     def title(self) -> str:
-        """`Inpainting, mask centre`."""
+        """Title of the block: `Inpainting, mask centre`."""
         name = TITLES.get(self.degradation, self.degradation.capitalize()) if self.degradation else "Original images"
         shown = {
             "inpainting": f"mask {self.condition}",
@@ -111,9 +114,10 @@ class Block:
 
 
 def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
-    """All lines of `rows` by dataset, task and condition, in the order of the rows; input first and originals last in each block.
+    """Return all lines of `rows` by dataset, task and condition, in the order of the rows.
 
-    The originals belong to every block of their dataset. Raises DataError where scores of one block were made by unlike protocols.
+    In each block the input comes first and the originals last. The originals belong to every block of their dataset.
+    Raises DataError if scores of a dataset were made under different protocols.
     """
     lines = read_lines(rows, results)
     originals = [line for line in lines if line.row.model == "originals"]
@@ -134,7 +138,10 @@ def blocks(rows: Iterable[Row], results: Path) -> list[Block]:
 
 
 def read_lines(rows: Iterable[Row], results: Path) -> list[Line]:
-    """The scores of `rows`; those that differ only in their seed are one line. Raises DataError as `blocks` does."""
+    """Return the scores of `rows`; those that differ only in their seed are one line.
+
+    Raises DataError as `blocks` does.
+    """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         same = (row.dataset, row.task, row.condition, row.model, row.sampler, row.steps)
@@ -154,7 +161,7 @@ def _line(rows: tuple[Row, ...], results: Path, protocols: dict[str, Any]) -> Li
 
 
 def _check_protocol(file: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Numbers made by unlike protocols do not belong into one table."""
+    """Raise DataError if the protocols differ: numbers of different protocols do not belong in one table."""
     unlike = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if unlike:
         parts = "; ".join(f"{name} {found.get(name)} here, {expected.get(name)} elsewhere" for name in unlike)
@@ -165,7 +172,7 @@ def _check_protocol(file: Path, found: dict[str, Any], expected: dict[str, Any])
 
 
 def _cell(entries: list[dict[str, Any]]) -> Cell:
-    """One seed: its value and interval. Several: mean and standard deviation."""
+    """Return the value and interval of one seed, or the mean and standard deviation of several."""
     small = any(entry.get("small", False) for entry in entries)
     if len(entries) == 1:
         return Cell(entries[0]["value"], entries[0]["low"], entries[0]["high"], small=small)

@@ -1,4 +1,7 @@
-"""A table as it is printed: headings, sections, lines and cells of text, and its records for the CSV. `formats.py` writes it."""
+"""A table as printed: headings, sections, lines and cells of text, and its records for the CSV.
+
+`formats.py` writes it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +12,10 @@ MISSING, INFINITE = "—", "∞"
 ARROWS = {"lower": "↓", "higher": "↑", "reference": ""}
 
 Kind = Literal["trained", "baseline", "quoted", "paper", "ours", "difference"]
-"""Of a line. `quoted`: another method, as the paper has it. `paper`: the authors' own. `ours`, `difference`: below it."""
+"""Kind of a line. `quoted`: another method, from the paper. `paper`: the authors' own.
+
+`ours`, `difference`: below it.
+"""
 
 
 @dataclass(frozen=True)
@@ -18,29 +24,29 @@ class Entry:
 
     text: str
     detail: str = ""
-    """Interval, deviation or share, printed smaller where that can be."""
+    """Interval, deviation or share, printed smaller where possible."""
     mark: str = ""
     bold: bool = False
     missing: bool = False
-    """Whether the text is the reason why there is no number."""
+    """True if the text is the reason why there is no number."""
     experiment: str | None = None
-    """Whose images are behind the number."""
+    """Experiment whose images are behind the number."""
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a column with scores. Neighbors of one group stand under its name."""
+    """Heading of a column with scores. Neighbors in the same group share its name above them."""
 
     label: str
     """`FID ↓`"""
     group: str = ""
     published: bool = False
-    """Whether the column holds the paper's numbers only."""
+    """True if the column holds only numbers of the paper."""
 
 
 @dataclass(frozen=True)
 class SheetLine:
-    """heads: the first cells, which say what it is. entries: one for each heading."""
+    """A line of a table. heads: the first cells, which identify the line. entries: one for each heading."""
 
     heads: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -57,7 +63,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A whole table."""
+    """A complete table."""
 
     name: str
     title: str
@@ -67,7 +73,7 @@ class Sheet:
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
     records: tuple[Mapping[str, object], ...]
-    """One for each number, by the names in `formats.FIELDS`."""
+    """One for each number, with the names in `formats.FIELDS`."""
 
     @property
     def width(self) -> int:
@@ -75,11 +81,11 @@ class Sheet:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Names of the groups with their numbers of columns; none where no column is in a group."""
+        """Names of the groups with their numbers of columns; empty if no column is in a group."""
         found = [(name, len(list(columns))) for name, columns in groupby(self.columns, lambda c: c.group)]
         return found if any(name for name, _ in found) else []
 
 
 def percent(apart: float, of: float) -> str:
-    """`(+4 %)`; empty where there is nothing to compare with."""
+    """Return `(+4 %)`; empty if there is nothing to compare with."""
     return f"({100 * apart / of:+.0f} %)".replace("-", "−") if of else ""
