@@ -138,7 +138,9 @@ def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> No
     if spec.verb != verb:
         raise ConfigError(f"{file}: this is a {spec.kind} stage; run `python -m palette {spec.verb} -c {file}`.")
     if spec.engine and spec.engine != fingerprint(f"palette.stages.{spec.kind}"):
-        raise ConfigError(f"{file}: planned for other code than is here now. Run `snakemake` again: it plans anew.")
+        raise ConfigError(
+            f"{file}: this spec was made by a different version of the code; run `snakemake` to plan again."
+        )
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
         _compute(stage, file, shard)
@@ -176,7 +178,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def print_any_text() -> None:
-    """Let no locale stop a message: UTF-8 into files and pipes; on a terminal, escapes for what it cannot show."""
+    """Keep the locale from stopping a message: UTF-8 for files and pipes; on a terminal, escapes where needed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if stream.isatty() else "utf-8"

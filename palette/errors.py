@@ -40,7 +40,7 @@ def indented(lines: Sequence[str], most: int = 10) -> str:
 
 
 OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED", "could not create a primitive", "bad_alloc")
-"""Phrases by which torch, CUDA, cuDNN, cuBLAS and oneDNN report it."""
+"""Phrases with which torch, CUDA, cuDNN, cuBLAS and oneDNN report that memory ran out."""
 
 
 def out_of_memory(error: Exception) -> bool:

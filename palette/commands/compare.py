@@ -14,7 +14,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     form.add_argument("--json", action="store_true", help="print JSON, with all digits")
-    parser.add_argument("--unlike", action="store_true", help="compare even what was scored by unlike protocols")
+    parser.add_argument(
+        "--allow-different-protocols",
+        action="store_true",
+        help="compare even what was scored under different protocols",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -24,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     from palette.errors import UserError
     from palette.publish import compare
 
-    found = compare.compare(arguments.old, arguments.new, arguments.unlike)
+    found = compare.compare(arguments.old, arguments.new, arguments.allow_different_protocols)
     if arguments.json:
         print(json.dumps(compare.as_json(found), indent=2, ensure_ascii=False))
     else:

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print these results, and delete them if requested."""
+    """Print the results that no config refers to, and delete them if requested."""
     from palette.errors import ConfigError
     from palette.running.cleanup import alone, delete, find
     from palette.running.start import plan_of

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         if work.done:
             _write_page(work)
             say(f"open {work.out / PAGE}")
-    except OSError as error:  # of the disk of the results, which would fail the next photo too
+    except OSError as error:  # from the disk of the results: the next photo would fail too
         place, why = error.filename or work.out, error.strerror or error
         raise DataError(f"{place}: {why}. Finished results stay, and the same command goes on after them.") from None
     if interrupted:
@@ -140,7 +140,7 @@ class Work:
         mask = self.request.mask
         request = {**vars(self.request), "mask": sha256(mask) if isinstance(mask, Path) else None}
         sampler = self.sampler.model_dump() if self.sampler else None
-        code = fingerprint("palette.restore.model")  # reading and resizing the photo among it
+        code = fingerprint("palette.restore.model")  # includes reading and resizing the photo
         model = [sha256(self.model.weights), self.model.facts.model_dump(mode="json")]
         return json.dumps([model, request, self.value_range, sampler, self.seed, code], sort_keys=True)
 
@@ -166,7 +166,7 @@ def _plan(arguments: argparse.Namespace) -> Work:
     photos = photos_in(arguments.images, arguments.out)
     model = load(arguments.model)
     if arguments.mask:
-        hole_of(arguments.mask)  # it concerns every photo, so it must be one
+        hole_of(arguments.mask)  # fail now if it is not a mask, because every photo needs it
     task = model.task_of(arguments.task)
     work = Work(
         model=model,
@@ -231,7 +231,7 @@ def _estimate_time(work: Work, hours: float) -> None:
     evaluations = f"{_count(counts.total(), 'evaluation')} of the network, of up to {rounded(slowest)} s each"
     about = f"about {duration(max(1, seconds))}: {evaluations}"
     say(about)
-    if not seconds <= 3600 * hours:  # of NaN too
+    if not seconds <= 3600 * hours:  # also rejects NaN
         raise ConfigError(
             f"{about}. That is more than {hours:g} h: choose a smaller --size, fewer --samples or --steps, or allow it with "
             f"--hours {math.ceil(seconds / 3600)}."
@@ -295,9 +295,9 @@ def _drawn(work: Work, photo: Path, name: str, ready: "Canvas") -> "Restored":
 
 
 def _hint(work: Work, photo: Path, before: int, after: int) -> None:
-    """Print a hint, for the first photo only, if the removal of JPEG artifacts makes it smaller.
+    """Print a hint, for the first photo only, if the `jpeg` task makes it smaller.
 
-    Its artifacts, which are as large as pixels, then become smaller too.
+    JPEG artifacts have the size of pixels, so they become smaller too.
     """
     from palette.system.progress import say
 

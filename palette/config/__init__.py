@@ -27,7 +27,7 @@ class Config(Options):
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
     folders: dict[Name, Outputs] = {}
-    """Somebody's outputs, by name: rows that are scored as models are."""
+    """Images made by other methods, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""
     samplers: dict[Name, Sampler] = {}

@@ -40,7 +40,7 @@ def disk_bytes(plan: Plan, folders: Iterable[str]) -> int:
         elif isinstance(spec, FeaturesSpec):
             total += spec.count * 4 * 5200  # pool_3, spatial features and class probabilities of Inception
         elif isinstance(spec, StatisticsSpec):
-            total += 8 * (2 * 2048**2 + spec.count)  # two roots of covariances, and neighborhoods
+            total += 8 * (2 * 2048**2 + spec.count)  # two square roots of covariances, and neighborhoods
         elif isinstance(spec, ReportSpec):
             total += sum(images.images * images.size**2 * 3 for images in spec.gallery_sets.values())
         elif isinstance(spec, TrainSpec):

@@ -32,9 +32,9 @@ def footprint(network: Network, image_size: int, precision: str, recompute: bool
     file = results / FOLDER / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError, TypeError):
         return Footprint(**json.loads(file.read_text(encoding="utf-8")))
-    # By name: who imports this module does without torch until here.
+    # Imported by name here, so that importing this module does not need torch.
     found = import_module("palette.model.cost").cost(network, image_size, precision, recompute)
     counted = Footprint(found.parameters, found.training_bytes)
-    with suppress(OSError):  # a folder that may only be read
+    with suppress(OSError):  # the folder may be read-only
         write_json(file, asdict(counted))
     return counted

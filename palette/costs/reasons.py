@@ -57,7 +57,7 @@ class Reasons:
             return [missing]
         earlier = [(path, facts) for path in self._candidates(spec) if (facts := written_spec(path)) is not None]
         found = [list(self._differences(spec, path, facts)) for path, facts in earlier]
-        # Of the specs on disk, the one that differs in least is the one that was changed.
+        # The spec on disk with the fewest differences is the one that was changed.
         return min(filter(None, found), key=len, default=["never made"])
 
     def _missing(self, spec: Spec) -> str | None:

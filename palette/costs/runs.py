@@ -27,7 +27,7 @@ def beginnings(results: Path) -> list[datetime]:
     found = []
     with suppress(OSError, UnicodeDecodeError):
         for line in (results / FILE).read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError):  # half a line of a full disk
+            with suppress(ValueError):  # a line cut short by a full disk
                 found.append(datetime.fromisoformat(line))
     return sorted(found)
 

@@ -81,7 +81,7 @@ def briefly(facts: Facts) -> str:
     """Return the cost summary that a dry run prints."""
     rows = _rows(facts)
     told = {name: rows[name] for name in ("jobs", "GPU-hours", "core-hours", "wall time", "disk")}
-    return f"The cost of that, by estimate (`python -m palette plan` has the rest, and other GPUs):\n{aligned(told.items())}"
+    return f"Estimated cost (`python -m palette plan` has the rest, and other GPUs):\n{aligned(told.items())}"
 
 
 def _costs(facts: Facts) -> str:

@@ -40,14 +40,14 @@ class Handling(NamedTuple):
 HANDLING: Mapping[str, Handling] = {
     "fetch": Handling(0.7, 0.0013, 0),  # 1.25 ms for 500 px, without downloads: benchmarks/README.md
     "prepare": Handling(0.8, 0.001, 0.13),  # 9.6 ms for 256 px, from JPEGs of 500 px: benchmarks/README.md
-    "mask": Handling(0.6, 0.0016, 0.06),  # free-form ones; the others take less
+    "mask": Handling(0.6, 0.0016, 0.06),  # free-form masks; the others take less
     "train": Handling(7.7, 0, 0),
     "released": Handling(0.4, 0, 0),
     "sample": Handling(2.7, 0.0006, 0.1),
     "extractor": Handling(5, 0, 0.044),
     "features": Handling(3.6, 0, 0.4),  # SSIM
     "statistics": Handling(0.5, 0, 0),
-    "score": Handling(0.6, 0, 0),  # of 128 features an image; 2,048 take about 12 s more for each extractor
+    "score": Handling(0.6, 0, 0),  # with 128 features per image; 2,048 take about 12 s more for each extractor
     "tabulate": Handling(0.6, 0, 0),
     "report": Handling(1.8, 0.0018, 0.25),
 }

@@ -147,11 +147,11 @@ def read_names(path: Path, count: int) -> list[str]:
         raise DataError(f"{path}: has {len(names)} names, but `test_images` is {count}. Lower `test_images`.")
     if len(set(names)) < len(names):
         twice = next(name for number, name in enumerate(names) if name in names[:number])
-        raise DataError(f"{path}: {twice} stands there twice. {ONCE}")
+        raise DataError(f"{path}: {twice} is listed twice. {ONCE}")
     return names
 
 
-ONCE = "Each test image counts once: take one of the two lines away."
+ONCE = "Each test image counts once: remove one line."
 
 
 def _named(manifest: Manifest, path: Path, names: Sequence[str]) -> npt.NDArray[np.int64]:

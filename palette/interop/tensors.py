@@ -63,7 +63,7 @@ def converted(
             tensor = tensor.unsqueeze(-1)
         if tuple(tensor.shape) != shapes[name]:
             raise DataError(
-                f"{file}: {key} is {list(theirs[key].shape)}, but the other tensors tell of a network where it is "
+                f"{file}: {key} is {list(theirs[key].shape)}, but the other tensors imply a network where it is "
                 f"{list(shapes[name])}. Nothing was imported."
             )
         if ".attention.qkv." in name and heads_first is not None:

@@ -166,7 +166,7 @@ def folders_have_outputs(config: Config) -> Iterator[Problem]:
     """Check that external outputs exist, one for each test image, under names that no model has."""
     for name, outputs in config.folders.items():
         if name in (*config.models, *BASELINES):
-            yield Problem(("folders", name), f"{name!r} is the name of a model too; call one of them otherwise.")
+            yield Problem(("folders", name), f"{name!r} is the name of a model too; rename one of them.")
         if not outputs.path.is_dir():
             yield Problem(("folders", name, "path"), f"no folder {outputs.path}.")
             continue

@@ -21,7 +21,7 @@ Path_ = tuple[str | int, ...]
 DEEPEST, MOST_VALUES = 32, 1_000_000
 """Limits of a config: levels and values, with all aliases and merges written out."""
 PLAIN = {"str", "int", "float", "bool", "null", "timestamp", "seq", "map", "merge"}
-"""YAML's types of values that a config may have."""
+"""YAML types of the values that a config may have."""
 
 
 WORDS = {
@@ -73,7 +73,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{file}:{line}: not valid YAML for a config: {error.problem}.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number of thousands of digits
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date, a number with thousands of digits
         raise ConfigError(f"{file}: not valid YAML for a config: {error}.") from None
     if not isinstance(value, dict):
         found = (
@@ -112,7 +112,7 @@ class _Walk:
             return self._sizes[node]
         if node.tag.removeprefix("tag:yaml.org,2002:") not in PLAIN:
             raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}; write a plain value", problem_mark=node.start_mark)
-        self._sizes[node] = MOST_VALUES, DEEPEST  # what contains itself has no end
+        self._sizes[node] = MOST_VALUES, DEEPEST  # a node that contains itself never ends
         count, depth = 1, 0
         for part, child in self._children(node, path):
             inner_count, inner_depth = self.visit(child, (*path, part))
@@ -247,7 +247,7 @@ def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
         return Problem(location, "missing; it has no default.")
     path = _known_path(raw, location)
     if "[key]" in location:
-        quoted = "" if isinstance(given, str) else " In YAML a number, a date, yes and no are words in quotes only."
+        quoted = "" if isinstance(given, str) else " YAML reads numbers, dates, yes and no as values; quote the name."
         return Problem(
             path, f"{given!r} is not a name: lower-case letters, digits, '.', '_' and '-', at most 60.{quoted}"
         )

@@ -70,7 +70,7 @@ def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
 def lists_are_readable(config: Config) -> Iterator[Problem]:
     """Check that existing lists of test images have enough names."""
     for name, dataset in config.datasets.items():
-        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else it is to be supplied
+        if dataset.prepare.test_list is not None and dataset.prepare.test_list.exists():  # else still to be supplied
             try:
                 read_names(dataset.prepare.test_list, dataset.prepare.test_images)
             except DataError as error:

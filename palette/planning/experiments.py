@@ -44,7 +44,7 @@ def choices(experiment: Experiment) -> list[tuple[object, ...]]:
 def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
     """Yield the rows that one entry of `experiments` stands for."""
     for dataset, task, model, sampler, seed, steps in product(*choices(experiment)):
-        # The baselines and somebody's outputs know no chance and no training: one row, whatever the seeds and steps.
+        # Baselines and external outputs have no randomness and no training: one row, whatever the seeds and steps.
         trained = model in models
         own = not trained or models[model].train.steps == steps  # type: ignore[index]
         yield Single(dataset, task, model, sampler, seed if trained else 0, None if own else steps, trained)  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ class Plan(Graph):
     def _mask(self, task: Task, prepare: PrepareSpec) -> MaskSpec | None:
         if (mask := task.evaluation_mask) is None:
             return None
-        # Not whether it is a folder: a job may not see it.
+        # Not `is_dir()`, because a job may not be able to see the folder.
         named = task.masks is not None and task.masks_by != "position"
         return self._add(
             MaskSpec(

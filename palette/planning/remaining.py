@@ -61,7 +61,7 @@ class Waits:
 
     def __init__(self, plan: Plan, made: Made) -> None:
         self.plan, self.made = plan, made
-        # Card → what is gone of the files that it was written beside.
+        # Card → missing files among those that were written with it.
         self._gone: dict[str, list[str]] = {}
         for folder in plan.stages:
             for job in jobs_of(plan, folder):

@@ -88,9 +88,9 @@ def compare(old: Path, new: Path, unlike: bool = False) -> Comparison:
     )
     if differing and not unlike:
         raise ConfigError(
-            f"{old} and {new} were scored by unlike protocols, so that their numbers cannot be compared:\n  "
+            f"{old} and {new} were scored under different protocols, so their numbers cannot be compared:\n  "
             + "\n  ".join(differing)
-            + "\nTo see them side by side all the same: --unlike"
+            + "\nTo see them side by side all the same: --allow-different-protocols"
         )
     scores = [(n, first[n]["scores"], second[n]["scores"]) for n in common]
     return Comparison(

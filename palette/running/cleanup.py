@@ -156,7 +156,7 @@ def delete(heap: Heap) -> None:
     for file in heap.files:
         file.unlink(missing_ok=True)
     for place, _, _ in sorted(os.walk(heap.folder), reverse=True):
-        with suppress(OSError):  # something is left in it
+        with suppress(OSError):  # the folder is not empty
             Path(place).rmdir()
 
 

@@ -160,7 +160,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     What must be supplied by hand is only reported, so that planning works without it; `start` then refuses to run.
     Raises ConfigError for every mistake in the config, and DataError for unpaired images in a dataset of pairs.
     """
-    read = [read_yaml(file) for file in files]  # in any case: Snakemake's reader silently takes keys that stand twice
+    read = [read_yaml(file) for file in files]  # always: Snakemake's reader silently accepts duplicate keys
     config = read_config(raw if raw is not None else read[-1], files, [own_files_are_there])
     surveys = _surveys(config)
     classes = {name: found.classes for name, found in surveys.items() if found.classes}
@@ -188,7 +188,7 @@ def jobs_use(checkout: str) -> None:
     """Let jobs use the palette of `checkout` and this Python, whatever folder and shell the run was started from."""
     for name, place in (("PYTHONPATH", checkout), ("PATH", str(Path(sys.executable).parent))):
         os.environ[name] = os.pathsep.join(filter(None, [place, os.environ.get(name)]))
-    os.environ["PYTHONSAFEPATH"] = "1"  # not a folder `palette` that happens to lie where the run was started
+    os.environ["PYTHONSAFEPATH"] = "1"  # ignore a folder `palette` where the run was started
     try:
         getpass.getuser()
     except (KeyError, OSError):  # no entry in passwd, as in some containers; Snakemake and torch ask for a name
@@ -271,7 +271,7 @@ def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
 
     logs: the files in which Snakemake logged the run, its own first.
     """
-    from palette.costs import page as cost_page  # here: jinja2 is slow to import, and most plans write no page
+    from palette.costs import page as cost_page  # here, because jinja2 is slow to import and most plans write no page
 
     try:
         cost_page.write(plan)

@@ -88,7 +88,7 @@ def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
         job: dict[str, Any] = {"kind": spec.kind, "name": spec.name, "shard": shard, "stage": spec.folder}
         if not (
             results / spec.written(name)[-1]
-        ).exists():  # the card, written last, stays when files are deleted for room
+        ).exists():  # the card, written last, stays when files are deleted to free space
             yield {**job, **under_way(results, spec, shard, now)}
         elif isinstance(spec, TrainSpec):
             yield {**job, "state": "finished", "gpu_hours": read_if_there(results / spec.card).get("gpu_hours", 0.0)}
@@ -101,7 +101,7 @@ def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[
     record, beat = read_if_there(place(results, spec.folder, shard)), {}
     if isinstance(spec, TrainSpec):
         beat = read_if_there(results / "state" / spec.state_key / "heartbeat.json")
-    if beat.get("stage") != spec.folder:  # of a longer or shorter training of the same kind
+    if beat.get("stage") != spec.folder:  # from a longer or shorter training with the same state
         beat = {}
     if not record:
         return {**beat, "state": "waiting"}
@@ -172,7 +172,7 @@ def job_lines(job: Mapping[str, Any], now: float) -> list[str]:
     line = ", ".join([*training(job, now), where, f"started {clock(now - job['started'])} ago"])
     if job["state"] == "running":
         return [f"{name}: {line}"]
-    why = [f"  {row}" for row in str(job.get("error") or "ended without a word").splitlines()]
+    why = [f"  {row}" for row in str(job.get("error") or "ended without an error message").splitlines()]
     return [f"{name}: {line}", *why, f"  log: {job['log']}"]
 
 

@@ -37,7 +37,7 @@ def _translated(file: Path) -> Path:
     from palette.system.progress import say
 
     folder = Path("results/imported")
-    # By name, so that the command line as a whole does not depend on torch.
+    # Imported by name, so that the command line as a whole does not depend on torch.
     result = import_module("palette.interop.resume").converted(file, folder / file.stem, must_resume=True)
     config = folder / f"{file.stem}.yaml"
     write_text(config, result.text(file))

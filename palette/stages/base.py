@@ -13,7 +13,7 @@ from pydantic import Field
 from palette.config.options import Options
 from palette.system.files import write_text
 
-# Those in C are ten times faster, which counts with thousands of specs; PyYAML has them where it was built with libyaml.
+# The C versions are ten times faster, which matters with thousands of specs; PyYAML has them if built with libyaml.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 DECIDE_NOTHING = {
-    "palette.system.download",  # the bytes it brings are checked against their digest
-    "palette.errors",  # said when there is no result
+    "palette.system.download",  # downloaded bytes are checked against their digest
+    "palette.errors",  # shown when there is no result
     "palette.system.files",  # writes whole files; their content comes from the caller
     "palette.stages.fingerprint",
-    "palette.system.locks",  # one process at a time, or another waits
-    "palette.system.jobs",  # tells people what runs where
+    "palette.system.locks",  # lets one process run while others wait
+    "palette.system.jobs",  # shows users what runs where
     "palette.system.devices",  # cores and memory change no result beyond rounding
     "palette.system.progress",  # lines on the screen
     "palette.stages.base",  # hashes and names of files
@@ -25,9 +25,9 @@ DECIDE_NOTHING = {
     "palette.stages.stage",  # paths and cards
     "palette.training.allocation",  # asks the cluster for more time
     "palette.training.board",  # shows a training in TensorBoard
-    "palette.training.heartbeat",  # tells people how far a training is
-    "palette.training.log",  # what people read of a training; no weight depends on it
-    "palette.training.machine",  # refuses what a machine cannot do
+    "palette.training.heartbeat",  # shows users the progress of a training
+    "palette.training.log",  # training log for users; no weight depends on it
+    "palette.training.machine",  # rejects what a machine cannot do
     "palette.training.previews",  # shows images of a training
     "palette.training.scratch",  # its copies are checked against their digest
     "palette.training.signals",  # when a training saves and stops
@@ -132,7 +132,7 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     inside = {name for name in imported if name.startswith("palette.") and _file(name)}
-    if module == "palette.data.tasks":  # a folder found by listing: each file in it is part of the engine
+    if module == "palette.data.tasks":  # its modules are found by listing the folder, so each one counts
         inside |= {f"{module}.{task.stem}" for task in file.parent.glob("*.py") if task.stem != "__init__"}
     digest = hashlib.sha256(repr(essence(module, tree)).encode()).hexdigest()
     return digest, tuple(sorted(inside))

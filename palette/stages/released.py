@@ -75,7 +75,7 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
 
 def _refuse_broken(weights: Path) -> None:
     """Raise DataError if the file is not a safetensors file, or if its values are not finite."""
-    from safetensors import SafetensorError, safe_open  # here, with torch behind it: a verb starts without
+    from safetensors import SafetensorError, safe_open  # here, because it imports torch
 
     from palette.model.finite import require_finite
 

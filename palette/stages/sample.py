@@ -121,7 +121,7 @@ def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
 
 def load(stage: Stage[SampleSpec]) -> "Restorer":
     """Return the trained model, ready to sample. Raises DataError if it was not trained for the degradation."""
-    from palette.diffusion.inference import Restorer, load_network, weights_file  # here: baselines do without torch
+    from palette.diffusion.inference import Restorer, load_network, weights_file  # here: baselines need no torch
     from palette.system import devices
 
     devices.use(stage.spec.runtime.threads)

@@ -52,7 +52,7 @@ def run(stage: Stage[ScoreSpec]) -> None:
     for extractor in spec.extractors:
         measured = _measured(stage, extractor)
         scores |= score(measured, extractor, settings)
-        ranked = rankings(measured, extractor, settings) | ranked  # the first extractor's stay
+        ranked = rankings(measured, extractor, settings) | ranked  # the first extractor's take precedence
         lists |= {
             "images": _list(measured.own),
             **({"reference": _list(measured.reference)} if measured.reference else {}),

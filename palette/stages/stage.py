@@ -33,7 +33,7 @@ class Stage(Generic[S]):
     @classmethod
     def read(cls, spec_file: Path) -> "Stage[Any]":
         """Return the stage of a `results/<kind>/<name>/spec.yaml`."""
-        from palette.stages.kinds import read_spec  # here: each kind's module imports this one
+        from palette.stages.kinds import read_spec  # here, because each kind's module imports this one
 
         spec = read_spec(spec_file)
         results = spec_file.absolute().parents[

@@ -44,7 +44,8 @@ class Remote:
     """File that others publish.
 
     urls: its address, then mirrors. bytes, sha256, md5: its known length and checksums; without a checksum, any content
-    is accepted. about: what it is and how else to get it, for messages.
+    is accepted, and its SHA-256 is written next to it for the next time. about: what it is and how else to get it, for
+    messages.
     """
 
     name: str
@@ -144,7 +145,7 @@ def _attempt(remote: Remote, url: str, part: Path) -> None:
 
     Raises _Failed if the server refuses, breaks off or sends another file.
     """
-    import requests  # only where something is downloaded: plans import this file
+    import requests  # only if something is downloaded, because plans import this module
     from urllib3.exceptions import HTTPError
 
     tag, have = _tag_of(part), _usable(remote, part)
@@ -153,7 +154,7 @@ def _attempt(remote: Remote, url: str, part: Path) -> None:
     headers = {"Accept-Encoding": "identity"}  # the length and the ranges of the file, not of a compressed form
     if have:
         headers["Range"] = f"bytes={have}-"
-        if not _known(remote):  # the server's name for the version that was begun; it sends all of another one
+        if not _known(remote):  # the server sends the whole file if its version has changed
             headers["If-Range"] = tag.read_text(encoding="utf-8")
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -172,9 +173,10 @@ def _attempt(remote: Remote, url: str, part: Path) -> None:
 
 
 def _usable(remote: Remote, part: Path) -> int:
-    """Return the bytes of `part` to resume from.
+    """Return the number of bytes in `part` from which to resume.
 
-    Deletes `part` and returns 0 if nothing would show that its bytes belong to the file that the server has now.
+    Deletes `part` and returns 0 if it is too long, or if nothing would show that its bytes belong to the file that the
+    server has now.
     """
     tag = _tag_of(part)
     sure = _known(remote) or (tag.exists() and tag.stat().st_size > 0)
@@ -233,8 +235,8 @@ def _append(response: "Response", part: Path, start: int, total: int | None, nam
     progress, done = Progress(f"download {name}", _megabytes(total or 0), "MB", _megabytes(start)), start
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
-        # What is here is written at once, so that a break loses nothing; and as it was sent: some servers declare `.tgz` to be
-        # an encoding, and a decoded one would not be the known file.
+        # Write what has arrived at once, so that a break loses nothing, and as it was sent: some servers declare `.tgz`
+        # to be an encoding, and the decoded bytes would not be the known file.
         while chunk := response.raw.read1(CHUNK):
             file.write(chunk)
             done += len(chunk)

@@ -28,14 +28,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(mode)  # that of any new file: safetensors writes files that only their owner may read
+        temporary.chmod(mode)  # as for any new file; safetensors writes files that only their owner may read
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
-    except Exception as error:  # each library has words of its own for a full disk
+    except Exception as error:  # each library reports a full disk in its own way
         if number := _refused(error, temporary):
             raise OSError(number, os.strerror(number), str(path)) from error
         raise

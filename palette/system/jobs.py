@@ -59,7 +59,7 @@ def under_way(file: Path) -> Iterator[None]:
         known = isinstance(error, UserError | KeyboardInterrupt)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        with suppress(OSError):  # a full disk: why the job failed matters more
+        with suppress(OSError):  # such as a full disk: the job's own error matters more
             record(file, state="stopped" if stopped else "failed", started=started, error=text)
         raise
     file.unlink(missing_ok=True)

@@ -175,7 +175,7 @@ class Trainer:
         if self.scaler.is_enabled() and (scale := self.scaler.get_scale()) < SMALLEST_SCALE:
             raise UserError(
                 f"train: by step {self.step} fp16's loss scale has fallen to {scale:g}; {self.skipped.item()} steps were "
-                f"skipped, for their gradients overflow however small the scale. The last saved state is kept. {ADVICE}"
+                f"skipped because gradients still overflow at the smallest loss scale. The last saved state is kept. {ADVICE}"
             )
 
     # -- states

@@ -161,7 +161,7 @@ def test_name_that_is_not_utf8_is_listed(tmp_path: Path, stage_of: StageOf) -> N
     first, second = fetched(stage_of, tmp_path)["rejected"]
     assert first == {"file": "'b\\udcff.png'", "reason": "its name is not UTF-8"}
     assert second["file"] == "'c\\udcff.txt'"
-    assert second["reason"].startswith("no picture by its ending")
+    assert second["reason"].startswith("unsupported file extension")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])

@@ -168,7 +168,7 @@ def test_a_local_archive(tmp_path: Path, fetched: Fetched, kind: str) -> None:
     assert facts(manifest) == {"a/1.png": ("a", None), "b/c/2.png": ("b", None), "3.png": ("x", None)}
     assert {entry["file"]: entry["reason"].split(":")[0] for entry in manifest.rejected()} == {
         "bad.png": "not an image, despite its file extension",
-        "notes.txt": "no picture by its ending; these are taken",
+        "notes.txt": "unsupported file extension; supported",
     }
     assert (manifest.containers[0] == path) == (kind != "x.tar.gz")
     assert not list(tmp_path.rglob("*.png"))  # nothing was unpacked

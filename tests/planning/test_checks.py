@@ -110,7 +110,7 @@ def test_the_middle_squares_of_photos_and_pairs_may_be_named(problems: Problems)
     [
         ("0\n1\n2\n", ""),
         ("0\n", "has 1 names, but `test_images` is 2. Lower `test_images`."),
-        ("0\n0\n", "0 stands there twice. Each test image counts once: take one of the two lines away."),
+        ("0\n0\n", "0 is listed twice. Each test image counts once: remove one line."),
     ],
 )
 def test_lists_of_test_images(problems: Problems, tmp_path: Path, content: str, says: str) -> None:

@@ -122,7 +122,7 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("{steps: 10}", "", 9, "train: should be a mapping of options (given: nothing)"),
         ("samplers:\n  dpm: {steps: 4}", "samplers: [dpm]", 10, "should be a mapping, `name: value`"),
         ("sampler: dpm", "sampler: no", 13, "a word in quotes stays a word"),
-        ("dpm: {steps: 4}", "4: {steps: 4}", 11, "words in quotes only"),
+        ("dpm: {steps: 4}", "4: {steps: 4}", 11, "quote the name"),
         (
             "{steps: 10}",
             "{steps: 10, milestones: [5, 20]}",

@@ -105,7 +105,7 @@ class Results:
         entries = [
             {**image, "url": "https://example.org/cat"},
             bad,
-            {"file": "README", "reason": "no picture by its ending"},
+            {"file": "README", "reason": "unsupported file extension"},
         ]
         write_manifest(self._write(fetch) / "manifest.jsonl", header, entries)
         folder = self._write(prepare)

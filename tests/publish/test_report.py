@@ -67,7 +67,7 @@ def test_bad_files_and_duplicates_are_shown_in_a_foldable_list(page: str) -> Non
     cells = re.findall(r"<tr><td[^>]*>(.*?)</td><td>(.*?)</td><td[^>]*>(.*?)</td></tr>", folded)
     assert [(what, int(count), re.sub(r"</?code>", "", examples)) for what, count, examples in cells] == [
         ("left out: damaged or not supported", 1, "dogs/&lt;7&gt;.png (image file is truncated)"),
-        ("left out: no picture by its ending", 1, "README"),
+        ("left out: unsupported file extension", 1, "README"),
         ("left out: damaged since they were fetched", 1, "later.png: changed since"),
         ("equal to a test image: left out of training", 1, "twin.png (test image 5)"),
         ("similar to a test image: left out of training", 3, "small.png (test image 2, 3 bits of 64 differ)"),

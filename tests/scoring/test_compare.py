@@ -120,8 +120,8 @@ def test_unlike_protocols_are_refused_with_what_differs(tmp_path: Path, capsys: 
     message = capsys.readouterr().err
     assert "extractors.inception.sha256: cd and ef" in message
     assert "bootstrap" not in message
-    assert "--unlike" in message
-    assert run(old, new, "--unlike") == 1
+    assert "--allow-different-protocols" in message
+    assert run(old, new, "--allow-different-protocols") == 1
     assert "Unlike protocols: extractors.inception.sha256" in capsys.readouterr().out
 
 

@@ -47,7 +47,7 @@ def entry_of(file: str, split: str | None, inside: str, outside: str) -> Entry:
     sub-folder.
     """
     if not file.lower().endswith(FORMATS):
-        return {"file": file, "reason": f"no picture by its ending; these are taken: {' '.join(FORMATS)}"}
+        return {"file": file, "reason": f"unsupported file extension; supported: {' '.join(FORMATS)}"}
     first, below, _ = inside.partition("/")
     return {"file": file, "class": first if below else outside} | ({"split": split} if split else {})
 
