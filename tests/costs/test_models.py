@@ -135,6 +135,7 @@ def test_counting_leaves_networks_as_they_are() -> None:
     assert torch.isfinite(out).all()
 
 
+@pytest.mark.slow
 def test_the_papers_network_without_its_memory(tmp_path: Path) -> None:
     paper = {"channels": 256, "multipliers": [1, 1, 2, 2, 4, 4]}
     models = {"palette": {"network": paper, "train": {"steps": 1_000_000, "batch_size": 1024}}}

@@ -10,6 +10,8 @@ from PIL import Image
 from palette.data.store.store import ImageStore
 from tests.workflow.project import Project
 
+pytestmark = pytest.mark.slow
+
 ROW = {"dataset": "photos", "task": "colorization", "model": "theirs"}
 ALONE = {"dataset": "photos", "task": "jpeg", "model": "theirs"}
 """Of a task without any model of ours."""
@@ -66,7 +68,6 @@ def test_pages_and_tables_take_them(scored: Project) -> None:
     assert "theirs" in "".join(file.read_text() for file in (scored.results / "report").rglob("*.js*"))
 
 
-@pytest.mark.slow
 def test_a_changed_file_reruns_these_rows_alone(scored: Project, tmp_path: Path) -> None:
     project = scored.copy(tmp_path / "project")
     assert project.stale() == {}

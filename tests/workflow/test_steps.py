@@ -19,6 +19,8 @@ from palette.system.files import sha256
 from tests.workflow.project import Project
 from tests.workflow.test_crash import kill_all
 
+pytestmark = pytest.mark.slow
+
 ROW = {"dataset": "photos", "task": "colorization", "model": "regression"}
 
 
@@ -70,7 +72,6 @@ def test_a_new_evaluation_on_the_way_leaves_what_is_there(evaluated: Project, tm
     assert project.stale()["train"] == 2
 
 
-@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bytes(evaluated: Project, config: dict[str, Any], tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project", config)
     run = subprocess.Popen(
