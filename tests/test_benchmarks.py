@@ -79,6 +79,7 @@ def test_agreement(tmp_path: Path) -> None:
     assert max(score["difference"] for score in found.values()) < 1e-3
 
 
+@pytest.mark.slow
 def test_fetching(tmp_path: Path) -> None:
     found = run("fetching", tmp_path)
     assert found["checking"]["ratio"]["median"] > 0
@@ -178,6 +179,7 @@ def make_zeros(mib: int) -> timing.Work:
 
 
 @pytest.mark.skipif(timing.resident("VmHWM") is None, reason="the system does not tell")
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_work() -> None:
     assert timing.peak_memory(make_zeros, 100) == pytest.approx(100, abs=20)
 

@@ -71,6 +71,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(
     assert project.artifacts() == undisturbed.artifacts()
 
 
+@pytest.mark.slow
 def test_orphaned_worker_does_not_disturb_the_next_run(
     undisturbed: Project, one_row: dict[str, Any], tmp_path: Path
 ) -> None:
