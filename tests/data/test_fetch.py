@@ -131,7 +131,7 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
     reasons = {entry["file"]: entry["reason"] for entry in content["rejected"]}
     assert list(reasons) == ["notes.txt", "bad/empty.png", "bad/gone.png", "bad/short.png", "bad/text.jpg"]
     assert "truncated" in reasons["bad/short.png"].lower()
-    assert "ending" in reasons["notes.txt"]
+    assert "extension" in reasons["notes.txt"]
     assert not any("0x" in reason for reason in reasons.values())
 
 
