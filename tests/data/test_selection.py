@@ -128,7 +128,7 @@ def test_the_whole_path_comes_before_the_end_of_another(tmp_path: Path, own: Pat
         (b"5\nb/9.png\n", 2, r"names\.txt \(`test_list`.*1 of 2 names are of no readable picture.*b/9\.png: no such picture"),
         (b"1.png\n5\n", 2, r"names\.txt.*1 are of several:\n  1\.png: several pictures\nWrite more of its path"),
         (b"5\na/1.png\n5\n", 3, r"names\.txt: 5 is listed twice\..*remove one line"),
-        (b"a/1.png\n5\na/1\n", 3, r"names\.txt: a/1\.png and a/1 are the same picture\..*take one"),
+        (b"a/1.png\n5\na/1\n", 3, r"names\.txt: a/1\.png and a/1 are the same picture\..*remove one line"),
         (b"5\n", 2, r"names\.txt: has 1 names, but `test_images` is 2"),
         (b"\xff\xfe5\n", 2, r"names\.txt: not in UTF-8"),
     ],
