@@ -11,11 +11,11 @@ import threading
 from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import FrameType
 from typing import Any
 
 import palette
-from palette.stages.kinds import KINDS
 from palette.stages.stage import Stage
 
 PACKAGE = Path(palette.__file__).parent
@@ -62,8 +62,9 @@ def forked(spec_file: Path) -> Lines:
 
 
 if __name__ == "__main__":
-    for kind in KINDS:
-        import_module(f"palette.stages.{kind}")  # once for all children
+    for module in walk_packages(palette.__path__, "palette."):  # once for all children, and so that no import is traced
+        if module.name != "palette.__main__":
+            import_module(module.name)
     found: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for name in sys.argv[1:]:
         for module, lines in forked(Path(name)).items():
