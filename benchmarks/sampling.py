@@ -22,7 +22,7 @@ from palette.scoring.extractors import load_network
 from palette.scoring.features import Pair, measure
 from palette.scoring.metrics import Measured, Settings, score
 from palette.stages import sample
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.sample import SampleSpec
 from palette.stages.stage import Stage
 from palette.system.files import read_json

@@ -12,7 +12,7 @@ import pytest
 from palette import cli
 from palette.config.datasets import Fetch
 from palette.stages.fetch import FetchSpec
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

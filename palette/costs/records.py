@@ -8,7 +8,8 @@ from pathlib import Path
 
 from palette.errors import ConfigError
 from palette.stages.base import Spec
-from palette.stages.kinds import KINDS, read_spec
+from palette.stages.kinds import KINDS
+from palette.stages.reading import read_spec
 
 NEWEST = 60
 """Number of cards of each kind that an estimate uses; more would not change it."""

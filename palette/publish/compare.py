@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from palette.errors import ConfigError
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.report import ReportSpec
 from palette.system.files import read_json
 

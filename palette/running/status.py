@@ -14,7 +14,7 @@ from typing import Any
 
 from palette.errors import DataError
 from palette.stages.base import Spec
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.report import ReportSpec
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json

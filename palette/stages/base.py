@@ -115,8 +115,8 @@ class Spec(Options):
 
     @property
     def cards(self) -> list[str]:
-        """Cards that it leaves, relative to the results folder."""
-        return [self.card]
+        """Cards that it leaves, one per job, relative to the results folder."""
+        return [self.written(shard)[-1] for shard in self.jobs]
 
     def text(self) -> str:
         """Return the spec as YAML, in the order of its fields."""
@@ -149,7 +149,3 @@ class Sharded(Spec):
     def written(self, shard: str | None = None) -> list[str]:
         shards = [shard] if shard else self.shards
         return [f"{self.folder}/{name.format(shard=s)}" for s in shards for name in self.shard_files]
-
-    @property
-    def cards(self) -> list[str]:
-        return [f"{self.folder}/{self.shard_files[-1].format(shard=s)}" for s in self.shards]

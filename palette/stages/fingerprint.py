@@ -21,7 +21,8 @@ DECIDE_NOTHING = {
     "palette.system.devices",  # cores and memory change no result beyond rounding
     "palette.system.progress",  # lines on the screen
     "palette.stages.base",  # hashes and names of files
-    "palette.stages.kinds",  # reads a spec, whose content is in the hash itself
+    "palette.stages.kinds",  # lists the kinds
+    "palette.stages.reading",  # reads a spec, whose content is in the hash itself
     "palette.stages.stage",  # paths and cards
     "palette.training.allocation",  # asks the cluster for more time
     "palette.training.board",  # shows a training in TensorBoard

@@ -16,6 +16,7 @@ from palette import __version__
 from palette.errors import DataError
 from palette.stages.base import Spec
 from palette.stages.fingerprint import digests
+from palette.stages.reading import read_spec
 from palette.system.files import read_json, sha256, write_json
 
 S = TypeVar("S", bound=Spec)
@@ -33,13 +34,9 @@ class Stage(Generic[S]):
     @classmethod
     def read(cls, spec_file: Path) -> "Stage[Any]":
         """Return the stage of a `results/<kind>/<name>/spec.yaml`."""
-        from palette.stages.kinds import read_spec  # here, because each kind's module imports this one
-
         spec = read_spec(spec_file)
-        results = spec_file.absolute().parents[
-            len(Path(spec.folder).parts)
-        ]  # not resolved: a stage's folder may be a link
-        return Stage(spec, results)
+        depth = len(Path(spec.folder).parts)
+        return Stage(spec, spec_file.absolute().parents[depth])  # not resolved: a stage's folder may be a link
 
     def run(self, *shard: int) -> None:
         """Run the stage, or one shard of it, by the function `run` next to its spec."""

@@ -18,7 +18,7 @@ from palette.publish.figures.samples import degraded
 from palette.running.start import plan_of
 from palette.stages import fetch, prepare, sample, train
 from palette.stages.base import Spec
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.stage import Stage
 from palette.training.stream import Stream, open_images
 

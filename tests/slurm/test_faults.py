@@ -67,7 +67,7 @@ class Disturbed:
 
     def state(self, fault: str) -> Path:
         """The folder of a training's states."""
-        from palette.stages.kinds import read_spec
+        from palette.stages.reading import read_spec
         from palette.stages.train import TrainSpec
 
         (file,) = self.project.results.glob(f"train/*-{fault}-*/spec.yaml")

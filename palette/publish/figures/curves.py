@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from palette.errors import DataError
 from palette.publish.figures.style import COLORS, STYLES, look, plain
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.rows import Row
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json

@@ -12,7 +12,7 @@ from palette.data.evaluation_inputs import Inputs
 from palette.data.store.store import ImageStore
 from palette.publish.figures.panels import Panel, Pixels, compose, stack
 from palette.publish.tables.results import Block, Line
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.rows import Row
 from palette.stages.sample import SampleSpec
 from palette.system.files import read_json

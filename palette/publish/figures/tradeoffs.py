@@ -17,7 +17,7 @@ from palette.publish.figures.samples import sample_spec
 from palette.publish.figures.style import COLORS, INK, MARKERS, look, plain
 from palette.publish.tables.results import Block, Cell, Line, ScoreInfo
 from palette.publish.tables.sheet import ARROWS
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.rows import PLOTS, compared
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json

@@ -11,7 +11,7 @@ from palette.publish.pages import gallery, report
 from palette.publish.tables import paper_table
 from palette.publish.tables.config_table import build
 from palette.publish.tables.results import Block, blocks
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.report import ReportSpec
 from palette.stages.rows import PLOTS
 from palette.stages.stage import Stage

@@ -12,7 +12,7 @@ from palette.publish.pages.problems import Noticed, noticed
 from palette.publish.pages.templating import template
 from palette.publish.tables.config_table import Grid
 from palette.publish.tables.sheet import Sheet
-from palette.stages.kinds import read_spec
+from palette.stages.reading import read_spec
 from palette.stages.released import ReleasedSpec
 from palette.stages.rows import Row
 from palette.stages.train import TrainSpec
