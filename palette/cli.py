@@ -89,7 +89,7 @@ def _add_verb(commands: "argparse._SubParsersAction[_Parser]", verb: str, text: 
     sub.add_argument("-c", "--config", type=Path, required=True, metavar=metavar, help=files)
 
 
-def commands_for_people() -> dict[str, ModuleType]:
+def other_commands() -> dict[str, ModuleType]:
     """Return the commands that run no stage: each module of `palette/commands`, by its `NAME` or file name."""
     files = sorted((Path(__file__).parent / "commands").glob("[!_]*.py"))
     modules = [import_module(f"palette.commands.{file.stem}") for file in files]
@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for verb, text in VERBS.items():
         _add_verb(commands, verb, text)
-    for name, command in commands_for_people().items():
+    for name, command in other_commands().items():
         description = command.HELP[0].upper() + command.HELP[1:] + "."
         sub = commands.add_parser(
             name, help=command.HELP, description=description, epilog=f"example: {command.EXAMPLE}"

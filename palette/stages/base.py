@@ -23,6 +23,11 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
+def shard_names(count: int, size: int) -> list[str]:
+    """Return the names of the shards, of `size` images each, that `count` images fill."""
+    return [f"{shard:03}" for shard in range(-(-count // size))]
+
+
 class Runtime(Options):
     """Options of how a stage is run. They change no result, so the hash does not cover them."""
 
@@ -144,7 +149,7 @@ class Sharded(Spec):
     @property
     def shards(self) -> list[str]:
         """Names of the shards: `000`, `001`, …"""
-        return [f"{shard:03}" for shard in range(-(-self.count // self.shard_size))]
+        return shard_names(self.count, self.shard_size)
 
     def written(self, shard: str | None = None) -> list[str]:
         shards = [shard] if shard else self.shards

@@ -12,7 +12,7 @@ from palette.scoring.arrays import Arrays, gather
 from palette.scoring.metrics import Measured, Settings, score
 from palette.scoring.reference import Statistics, load
 from palette.scoring.worst import first, rankings
-from palette.stages.base import Spec, Usual
+from palette.stages.base import Spec, Usual, shard_names
 from palette.stages.stage import Stage
 from palette.system.files import read_json, write_json
 
@@ -104,7 +104,7 @@ def _measured(stage: Stage[ScoreSpec], extractor: str) -> Measured:
 
 def _gathered(stage: Stage[ScoreSpec], role: str, count: int) -> Arrays:
     size = stage.spec.shard_size
-    shards = [stage.parent(role, f"shard-{shard:03}.npz") for shard in range(-(-count // size))]
+    shards = [stage.parent(role, f"shard-{shard}.npz") for shard in shard_names(count, size)]
     return gather(shards, count, size, stage.path(""))
 
 

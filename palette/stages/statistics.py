@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from palette.scoring.arrays import gather
 from palette.scoring.reference import save, summarize
-from palette.stages.base import Spec, Usual
+from palette.stages.base import Spec, Usual, shard_names
 from palette.stages.stage import Stage
 
 
@@ -28,6 +28,6 @@ class StatisticsSpec(Spec):
 def run(stage: Stage[StatisticsSpec]) -> None:
     """Compute normal distributions, kernels and neighborhoods, and write them."""
     spec = stage.spec
-    shards = [stage.parent("features", f"shard-{shard:03}.npz") for shard in range(-(-spec.count // spec.shard_size))]
+    shards = [stage.parent("features", f"shard-{shard}.npz") for shard in shard_names(spec.count, spec.shard_size)]
     save(stage.path("statistics.npz"), summarize(gather(shards, spec.count, spec.shard_size, stage.path(""))))
     stage.write_card(["statistics.npz"], images=spec.count)
