@@ -18,7 +18,6 @@ DECIDE_NOTHING = {
     "palette.stages.fingerprint",
     "palette.system.locks",  # lets one process run while others wait
     "palette.system.jobs",  # shows users what runs where
-    "palette.system.devices",  # cores and memory change no result beyond rounding
     "palette.system.progress",  # lines on the screen
     "palette.stages.base",  # hashes and names of files
     "palette.stages.kinds",  # lists the kinds

@@ -124,6 +124,7 @@ def test_what_decides_nothing_exists() -> None:
         ("stages/rows.py", "> 1]", "> 2]", {"tabulate", "report"}),
         ("config/models.py", "channels: int = Field(64,", "channels: int = Field(32,", set()),
         ("stages/train.py", "memory_gb=16", "memory_gb=32", set()),
+        ("system/devices.py", "= not exact", "= exact", {"train", "report"}),
         ("training/log.py", "rounded(mean, 6)", "rounded(mean, 5)", set()),
     ],
 )
