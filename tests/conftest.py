@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")  # how long an example takes says how busy the machine is
+# No deadline: how long an example takes says how busy the machine is. The same examples each time: a change fails for
+# what it does. `pytest --hypothesis-profile=search` looks for new ones.
+settings.register_profile("search", deadline=None)
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.load_profile("same")
 
 # What runs in the background of a shell or under nohup ignores these, and what the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

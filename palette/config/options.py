@@ -13,6 +13,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,11 +55,15 @@ class Options(BaseModel):
     def value_is_meant(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse text that cannot be written, and YAML's `yes` and `no` for numbers, which Python takes for 1 and 0, and for names."""
         annotation = cls.model_fields[str(info.field_name)].annotation
-        entries = value if isinstance(value, list | tuple) else [value]
-        if isinstance(value, dict) and _takes_names(annotation):
-            entries = list(value.values())
-        if any(isinstance(entry, bool) for entry in entries) and annotation is not bool:
-            raise ValueError("is YAML's yes or no here; a word in quotes stays a word")
+        entries: dict[tuple[Any, ...], Any] = {(): value}
+        if isinstance(value, list | tuple):
+            entries = {(index,): entry for index, entry in enumerate(value)}
+        elif isinstance(value, dict) and _takes_names(annotation):
+            entries = {(name,): entry for name, entry in value.items()}
+        meant = next((place for place, entry in entries.items() if isinstance(entry, bool)), None)
+        if meant is not None and annotation is not bool:
+            said = "is YAML's yes or no here; a word in quotes stays a word"
+            raise PydanticCustomError("yes_or_no", said, {"entry": meant})
         if isinstance(value, str) and re.search("[\\0\ud800-\udfff]", value):
             raise ValueError("has characters that no file can hold: NUL, or half of a surrogate pair")
         return value

@@ -237,7 +237,7 @@ def _known_path(raw: Any, location: Path_) -> Path_:
 
 def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
     """Return a pydantic error as a problem, in a config's terms."""
-    location: Path_ = error["loc"]
+    location: Path_ = (*error["loc"], *error.get("ctx", {}).get("entry", ()))
     given = error["input"]
     if error["type"] == "extra_forbidden":
         section = _model_at(location[:-1])
