@@ -146,7 +146,7 @@ CORPUS = (
     taken("animated.png", "animated PNG", several("PNG"), "first frame of several"),
     taken("pages.tif", "TIFF with several pages", several("TIFF"), "first frame of several"),
     taken("bands-four.tif", "color TIFF with an extra band", FOUR, "first 3 of 4 bands"),
-    taken("crc-text.png", "a flipped bit in a PNG text chunk, or a text chunk of more than 1 MiB", with_text(PNG), "PNG chunks ignored: tEXt"),
+    taken("crc-text.png", "a flipped bit in a PNG text chunk, or one of more than 1 MiB", with_text(PNG), "PNG chunks ignored: tEXt"),
     taken("named.jpg", "wrong file extension", saved(picture(), "PNG"), "PNG named .jpg"),
     taken("cmyk.jpg", "CMYK JPEG", saved(picture("CMYK"), "JPEG"), "CMYK"),
     taken("gray.png", "grayscale", saved(picture("L"), "PNG"), "gray"),
