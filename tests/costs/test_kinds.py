@@ -24,7 +24,7 @@ def test_a_kind_of_stage_has_its_rows(kind: str) -> None:
 
 
 @pytest.mark.parametrize("place", ROWS)
-def test_no_row_is_of_a_stage_that_is_gone(place: str) -> None:
+def test_no_row_is_of_a_removed_stage(place: str) -> None:
     gone = ROWS[place][0].keys() - KINDS.keys()
     assert not gone, f"{place} has rows of {sorted(gone)}, which are no kinds of palette/stages"
 

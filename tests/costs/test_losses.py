@@ -110,7 +110,7 @@ def test_a_changed_option_loses_nothing_by_code(make: Make, edit: Any, changes: 
     assert lost(make(**changes)) == []
 
 
-def test_what_goes_on_is_not_lost(make: Make, edit: Any) -> None:
+def test_a_training_that_resumes_is_not_lost(make: Make, edit: Any) -> None:
     finish(make())
     assert lost(make(models=with_train(steps=2000))) == []  # the state is the same
     edit("train")

@@ -27,7 +27,7 @@ def test_five_bits_are_not() -> None:
     assert looks.nearest(differing(5), "test") == (0, 0, True)  # the same bytes
 
 
-def test_pictures_of_nothing_are_never_near() -> None:
+def test_empty_images_are_never_near() -> None:
     """Fifteen of 64 bits; sixteen are enough."""
     for bits, found in ((15, None), (16, (0, 0, False))):
         looks = Looks()

@@ -56,7 +56,7 @@ def test_exported_outputs_score_as_the_row_that_made_them(scored: Project) -> No
     assert ours["scores"]
 
 
-def test_pages_and_tables_take_them(scored: Project) -> None:
+def test_pages_and_tables_include_them(scored: Project) -> None:
     assert (scored.results / "report/index.html").is_file()
     figures = {file.name for file in (scored.results / "report").rglob("*photos-jpeg*.png")}
     assert figures
