@@ -1,4 +1,4 @@
-"""Each benchmark runs from end to end on tiny sizes. What they measure is in `benchmarks/README.md`, not here."""
+"""Each benchmark runs from end to end on tiny sizes. Measurements are in `benchmarks/README.md`."""
 
 import json
 from importlib import import_module

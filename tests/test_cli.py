@@ -1,4 +1,4 @@
-"""The command line: quick help with examples, one message and a meaningful exit code for every mistake."""
+"""The command line: fast help with examples, one message and a meaningful exit code for every mistake."""
 
 import errno
 import io

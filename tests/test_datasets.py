@@ -1,4 +1,4 @@
-"""Published datasets: the registry, what a config may say of them, what must be supplied by hand, and `palette datasets`."""
+"""Published datasets: the registry, entries in a config, files that users must supply, and `palette datasets`."""
 
 import re
 from collections.abc import Callable

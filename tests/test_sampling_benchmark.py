@@ -1,4 +1,4 @@
-"""`benchmarks.sampling` from end to end on the tiniest run, and what it says of given numbers."""
+"""`benchmarks.sampling` from end to end on the tiniest run, and its verdict on given numbers."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""FLOP by formula, against what torch counts on the networks themselves."""
+"""FLOPs by formula, against torch's count on the networks themselves."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Above the budget, somebody is asked, or nothing runs."""
+"""A run above the budget asks for confirmation, or is refused."""
 
 import pytest
 

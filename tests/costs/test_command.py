@@ -1,4 +1,4 @@
-"""`palette plan` as it is typed."""
+"""`palette plan` on the command line."""
 
 import json
 import re

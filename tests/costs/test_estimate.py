@@ -1,4 +1,4 @@
-"""Seconds, GPU-hours and memory: by hand, and by what earlier jobs took."""
+"""Seconds, GPU-hours and memory: computed by hand, and calibrated by earlier jobs."""
 
 from datetime import timedelta
 from pathlib import Path

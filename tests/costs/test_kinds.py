@@ -1,4 +1,4 @@
-"""Every kind of stage can be planned for: who adds one is told here which rows it needs."""
+"""Costs of every kind of stage: a failure lists the rows that a new kind needs."""
 
 from collections.abc import Mapping
 from typing import Any

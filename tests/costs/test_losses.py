@@ -1,4 +1,4 @@
-"""Trainings that a change of code alone begins anew: how much of them is lost."""
+"""Trainings that start over only because code changed: how much of them is lost."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`palette info`: counts against formulas and real runs; facts against the files they come from."""
+"""`palette info`: counts against formulas and real runs, facts against the files that they come from."""
 
 import json
 import subprocess

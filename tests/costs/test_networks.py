@@ -1,4 +1,4 @@
-"""The memory of a network: counted once, then read."""
+"""Memory of a network: counted once, then read."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Why a stage runs, in the words of the config."""
+"""Why a stage runs, by the config's names."""
 
 import shutil
 

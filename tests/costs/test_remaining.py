@@ -1,4 +1,4 @@
-"""What runs after files were deleted: what a job that is not done needs of them, and nothing that is done."""
+"""What reruns after files were deleted: what unfinished jobs need, and no finished job."""
 
 from collections import Counter
 

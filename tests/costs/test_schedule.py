@@ -1,4 +1,4 @@
-"""List scheduling: what must hold of every schedule, and small cases by hand."""
+"""List scheduling: invariants of every schedule, and small cases by hand."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""What jobs took beside what was said before: by which records, of which device, and as a page."""
+"""Actual against estimated cost: by which records, on which device, and as a page."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How much work there is: the table of extractors beside the architectures, counted by torch on tensors without values."""
+"""Amount of work: the table of extractors against torch's count on the architectures, with tensors without values."""
 
 import warnings
 from collections.abc import Callable

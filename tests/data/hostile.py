@@ -1,4 +1,4 @@
-"""A corpus of hostile images, and what each gets. `table()` is the one in docs/datasets.md."""
+"""A corpus of hostile images with the expected results. `table()` is part of docs/datasets.md."""
 
 import io
 import struct

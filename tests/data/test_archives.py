@@ -1,4 +1,4 @@
-"""What archives may do to us: nothing but be read, or be refused by name."""
+"""Archives are read, or refused by name."""
 
 import random
 import struct

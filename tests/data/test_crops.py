@@ -1,4 +1,4 @@
-"""The squares of whole pictures, through a real prepare: each against what Pillow alone makes of the same picture."""
+"""Squares of whole images, through a real prepare: each against what Pillow alone makes of the same image."""
 
 import json
 from collections.abc import Callable

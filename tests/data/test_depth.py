@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits, from many kinds of files: what becomes black and white, and what is refused."""
+"""Images with more than 8 bits, from many kinds of files: which values become black and white, and what is refused."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Pictures that look alike: where alike ends."""
+"""The limit between images that look alike and images that do not."""
 
 import pytest
 

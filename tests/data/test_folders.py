@@ -1,4 +1,4 @@
-"""Two folders of pictures that belong together."""
+"""Two folders of corresponding images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A store in the making whose process is killed goes on and ends with the same bytes."""
+"""A killed `prepare` resumes its store and ends with the same bytes."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""JPEGs that end too early, and end as whole ones do."""
+"""JPEGs that end too early, but with an end marker."""
 
 import io
 from collections.abc import Iterator

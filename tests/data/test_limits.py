@@ -1,4 +1,4 @@
-"""What a file may ask of the reader, and files that have fewer rows than they say."""
+"""Limits of the image reader, and files with fewer rows than their header states."""
 
 import io
 import zlib

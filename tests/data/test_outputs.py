@@ -1,4 +1,4 @@
-"""A folder of somebody's outputs: each image finds its test image, and what does not fit is named."""
+"""Outputs of other methods: each image is matched with its test image, and images that do not fit are named."""
 
 from pathlib import Path
 

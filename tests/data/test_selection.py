@@ -1,4 +1,4 @@
-"""Which pictures become training and test images: by lists of names, by official splits, whatever their names' case."""
+"""Selection of training and test images: by lists of names, by official splits, with names that differ in case."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Every kind of source, from the user's files to the bytes of each picture; published datasets as small stand-ins of the same layout."""
+"""Every kind of source, from the user's files to the bytes of each image; published datasets as small stand-ins."""
 
 import hashlib
 import io

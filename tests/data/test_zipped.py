@@ -1,4 +1,4 @@
-"""ZIPs and tars beyond the limits of the formats' first editions: 65,535 members, 4 GiB, 8 GiB. Large files have holes."""
+"""ZIPs and tars beyond the limits of the original formats: 65,535 members, 4 GiB, 8 GiB. Large files are sparse."""
 
 import tarfile
 import zipfile

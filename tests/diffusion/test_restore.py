@@ -1,4 +1,4 @@
-"""A model at work, with random weights: trajectories, networks of other makes."""
+"""Restoring with random weights: trajectories and imported networks."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Samplers against problems whose exact answer is known: a normal distribution, a mixture of two, the paper's own equations."""
+"""Samplers on problems with a known solution: a normal distribution, a mixture of two, the paper's equations."""
 
 import math
 from collections.abc import Callable

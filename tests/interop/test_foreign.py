@@ -1,4 +1,4 @@
-"""Files that cannot be imported are called by their names, with what to do."""
+"""Files that cannot be imported are identified, with what to do."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Checkpoints are read without running anything in them, and what is none is refused with the reason."""
+"""Checkpoints are read without executing them; other files are refused with the reason."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`palette train -c FILE` with a config: what training needs is made, once, where `snakemake` looks for it."""
+"""`palette train -c FILE` with a config: makes what the training needs, once, where `snakemake` looks for it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""JSON configs of the unofficial code become configs of ours; what cannot be had is named."""
+"""JSON configs of the unofficial code become configs of ours; options without a counterpart are named."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Their JSON: comments anywhere but in strings, trailing commas, and errors with the line."""
+"""JSON of the unofficial code: comments anywhere but in strings, trailing commas, errors with the line."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Checkpoints of the unofficial code become models of ours that compute the same."""
+"""Checkpoints of the unofficial code become models of ours with the same outputs."""
 
 import errno
 import json

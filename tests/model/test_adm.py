@@ -1,4 +1,4 @@
-"""Shortcuts of the ADM blocks change no value."""
+"""Optimizations of the ADM blocks change no value."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Averages of the weights: power functions against their closed form, and what is made of them after training."""
+"""Averages of the weights: power functions against their closed form, and blending after training."""
 
 import math
 from collections.abc import Sequence

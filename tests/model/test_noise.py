@@ -1,4 +1,4 @@
-"""Each way of telling a network the noise level."""
+"""Each embedding of the noise level."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The networks are the papers', and each option does what it says."""
+"""The networks match the papers, and each option has its effect."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

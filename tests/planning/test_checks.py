@@ -1,4 +1,4 @@
-"""The checks of a config about data: each lets a good one pass, and names field, value and way out in a bad one."""
+"""Config checks about data: each accepts a valid config, and names field, value and remedy for an invalid one."""
 
 from collections.abc import Callable
 from pathlib import Path

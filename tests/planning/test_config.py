@@ -1,4 +1,4 @@
-"""A config's mistakes are reported all at once, where they stand and with the way out; what is impossible is refused."""
+"""Mistakes in a config are reported all at once, with their lines and remedies; impossible values are refused."""
 
 import errno
 import json

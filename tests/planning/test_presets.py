@@ -1,4 +1,4 @@
-"""The presets of the paper's tables: planned without any dataset, with the paper's numbers, and the same rows in both sizes."""
+"""The presets of the paper's tables: planned without any dataset, with the paper's numbers, with equal rows."""
 
 import re
 from pathlib import Path

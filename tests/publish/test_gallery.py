@@ -1,4 +1,4 @@
-"""The gallery: its files and facts, and the page in a real Chromium."""
+"""The gallery: its files and data, and the page in a real Chromium."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tables laid out as the paper's: its rows in its order, ours beside each number, and a reason in every empty cell."""
+"""Tables in the paper's layout: its rows in its order, ours beside each number, and a reason in every empty cell."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The paper's numbers: complete, in our vocabulary, and found for our rows."""
+"""The paper's numbers: complete, with our names, and found for our rows."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""Figures, curves and the page."""
+"""Figures, curves and the report page."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tables: what is bold, what is missing, what stands beside the paper's numbers, and the three formats."""
+"""Tables: bold and missing values, numbers beside the paper's, and the three formats."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Plots of quality against what it takes: when there are any, what they show, on which pages they can be read."""
+"""Plots of quality against cost: when they are made, what they show, and how they look in light and dark pages."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the network is shown of a photograph, without any network."""
+"""The input of the network made from a photograph, without any network."""
 
 from typing import Any
 

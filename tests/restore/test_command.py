@@ -1,4 +1,4 @@
-"""`palette restore`: files in, samples and a page out, and nothing of the user's is lost."""
+"""`palette restore`: files in, samples and a page out, and no user file is lost."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""How long it will take, and what fits into memory, told beforehand."""
+"""Predictions of `restore`: how long it takes, and what fits into memory."""
 
 from pathlib import Path
 

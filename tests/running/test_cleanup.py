@@ -1,4 +1,4 @@
-"""`palette gc`: what no config refers to goes, and nothing else ever does."""
+"""`palette gc` deletes what no config refers to, and never anything else."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""The plan that jobs on other machines go by: that of the run, whatever happened to the config since."""
+"""The plan for jobs on other machines: that of the run, whatever happened to the config since."""
 
 import json
 import shutil

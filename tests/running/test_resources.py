@@ -1,4 +1,4 @@
-"""What jobs ask for, as the line that the Slurm plugin submits: in the three ways in which clusters want to be asked for GPUs."""
+"""Resource requests of jobs, as submitted by the Slurm plugin, in the three ways of requesting GPUs."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`palette compare`: what changed, whether it matters, and what must not be compared."""
+"""`palette compare`: what changed, whether it is significant, and what must not be compared."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The table of scores: names, what cannot be measured, what is too small."""
+"""The table of scores: names, scores that cannot be measured, sets that are too small."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every network gives what the library that it comes from gives, on the same images, with random weights of the real architectures."""
+"""Every network has the same outputs as in its library: the same images, real architectures with random weights."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a plan makes of the extractors that a config asks for: what is left out, what is refused, what is measured once."""
+"""How a plan treats the extractors of a config: what is left out, refused, or measured once."""
 
 from collections.abc import Callable
 from pathlib import Path

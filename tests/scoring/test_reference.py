@@ -1,4 +1,4 @@
-"""The statistics of a set that rows are compared with: stored once, and the scores as if they were computed for each row."""
+"""Statistics of reference images: stored once, with the same scores as if computed for each row."""
 
 import tracemalloc
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pretrained weights: found, missed, damaged, downloaded."""
+"""Pretrained weights: found, missing, damaged, downloaded."""
 
 import hashlib
 import re

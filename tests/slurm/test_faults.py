@@ -1,6 +1,6 @@
-"""What a cluster does to jobs: after each fault the run goes on, and ends with the bytes of a run that nothing disturbed.
+"""Faults of a cluster: after each one the run continues, and ends with the bytes of an undisturbed run.
 
-One run has a training for each fault, and Slurm's controller is stopped and started in the middle of it all.
+One run has a training for each fault, and Slurm's controller is stopped and restarted during it.
 """
 
 import json

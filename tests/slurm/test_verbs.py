@@ -1,4 +1,4 @@
-"""The tiny config through all verbs on a real Slurm: two nodes for one training, more shards than slots, more memory after too little."""
+"""All verbs on a real Slurm: a training on two nodes, more shards than slots, more memory after too little."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The fingerprint of a stage's code changes with what the code does, and with nothing else."""
+"""The fingerprint of a stage changes with what its code does, and with nothing else."""
 
 import ast
 import json

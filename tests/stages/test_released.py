@@ -1,4 +1,4 @@
-"""A released model in place of a training: checked to the byte, refused for what it is not."""
+"""A released model in place of a training: checked to the byte, refused if it does not match."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""`palette train` as it is run: files, kill -9, several processes."""
+"""`palette train` as users run it: files, kill -9, several processes."""
 
 import json
 import signal

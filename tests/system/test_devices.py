@@ -1,4 +1,4 @@
-"""Memory that is kept, and a GPU that is not used."""
+"""Freed memory that is kept, and a GPU that cannot be used."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Downloads from a server on loopback that does everything wrong that servers do."""
+"""Downloads from a loopback server that fails in every way that servers do."""
 
 import gzip
 import hashlib

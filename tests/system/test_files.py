@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and what is said of those that are not what they should be."""
+"""Files are complete or absent, and unexpected content is reported."""
 
 import errno
 import json

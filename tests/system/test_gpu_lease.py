@@ -1,4 +1,4 @@
-"""Leases of devices, with a stand-in for `nvidia-smi`: no device is held twice, and a dead job holds none."""
+"""Leases of devices, with a stand-in for `nvidia-smi`: no device is held twice, and dead jobs hold none."""
 
 import os
 import signal

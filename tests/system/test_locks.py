@@ -1,4 +1,4 @@
-"""File locks: only another process counts as one, on file systems that have locks, have them as NFS does, or have none."""
+"""File locks: only another process counts as a holder, on file systems with locks, with NFS locks, or without."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""The end of a Slurm job's time, with stand-ins for Slurm's commands; on a real Slurm in tests/slurm."""
+"""The time limit of a Slurm job, with stand-ins for Slurm's commands; tests/slurm uses a real Slurm."""
 
 import math
 from pathlib import Path

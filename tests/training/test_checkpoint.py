@@ -1,4 +1,4 @@
-"""Saved states: whole or skipped, the newest two kept, one trainer at a time."""
+"""Saved states: complete or skipped, the newest two kept, one trainer at a time."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Fewer devices than planned, several nodes, and signals on their way to the processes; torch's part in tests/stages/test_train.py."""
+"""Fewer devices than planned, several nodes, forwarding of signals; for torch's part, see tests/stages/test_train.py."""
 
 import signal
 import socket

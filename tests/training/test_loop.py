@@ -1,4 +1,4 @@
-"""Training: the same weights however it is cut up, and no silent failure."""
+"""Training: the same weights however it is interrupted, and no silent failure."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a machine cannot do is refused before training begins, with the way out."""
+"""Requests that a machine cannot fulfill are refused before training begins, with the remedy."""
 
 from pathlib import Path
 from typing import Any

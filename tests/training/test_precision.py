@@ -1,4 +1,4 @@
-"""fp16's scaled loss, bf16, compiled and recomputed networks: the same training, but for rounding."""
+"""fp16 with a scaled loss, bf16, compiled and recomputed networks: the same training up to rounding."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Copies of stores on a disk of the training machine: whole, made once, deleted by the last, and without effect on a result."""
+"""Copies of stores on a local disk: complete, made once, deleted by the last process, without effect on results."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Starting from a trained model, or from the whole state of a training."""
+"""Starting from a trained model, or from the complete state of a training."""
 
 from pathlib import Path
 from typing import Any

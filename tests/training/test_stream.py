@@ -1,4 +1,4 @@
-"""The stream: a pure function of (seed, position), whoever asks."""
+"""The stream: a pure function of (seed, position)."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Held-out images: never trained on, always measured alike, whoever measures; and previews of them."""
+"""Held-out images: never trained on, measured identically by any number of processes; and their previews."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The profile for any queue, with a submit command that runs jobs in the background; and what every profile must have."""
+"""The profile for any queue, with a submit command that runs jobs in the background; requirements of all profiles."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Every command that README, docs and the heads of configs tell people to type: it parses, and means what it says."""
+"""Every command in README, docs and comments of configs: it parses, and its targets and files exist."""
 
 import re
 import shlex

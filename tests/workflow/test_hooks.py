@@ -1,4 +1,4 @@
-"""What follows a run: the page of its cost, and the config's hooks. Both say what happened, and neither hides it."""
+"""The end of a run: its cost page and the config's hooks. Both report what happened, and neither hides a failure."""
 
 import re
 from pathlib import Path

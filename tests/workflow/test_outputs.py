@@ -1,4 +1,4 @@
-"""A folder of somebody's outputs as rows of the real DAG: scored as the row that it was exported from, and rerun when it changes."""
+"""Outputs of other methods as rows of the real DAG: scored like the row they were exported from, rerun when changed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What reruns after which change: on the real DAG, by the real command."""
+"""Which change reruns what: on the real DAG, by the real command."""
 
 import fcntl
 import os

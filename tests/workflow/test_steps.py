@@ -1,4 +1,4 @@
-"""One training evaluated at several steps: the real DAG, undisturbed and killed, against the training by itself."""
+"""One training evaluated at several steps: the real DAG, undisturbed and killed, against a plain training."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Files that a user must supply: a dry run tells them, and the cost; a real run begins with them or not at all."""
+"""Files that users must supply: a dry run lists them and the cost; a real run starts only with all of them."""
 
 import re
 from pathlib import Path

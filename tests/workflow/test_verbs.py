@@ -1,4 +1,4 @@
-"""The rules that users name are called as the verbs, whatever a stage makes besides."""
+"""The rules that users name have the names of the verbs, whatever else a stage makes."""
 
 import re
 from pathlib import Path
