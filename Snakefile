@@ -62,6 +62,6 @@ onsuccess:
 onerror:
     print(
         "\nA job failed: its message is above, its log under "
-        f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
+        f"{plan.results / 'logs'}. Run the same command again; it resumes where it stopped."
     )
     end(plan, plan.config.hooks.error, log)
