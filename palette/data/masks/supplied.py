@@ -11,17 +11,13 @@ import numpy.typing as npt
 
 from palette.data.images.degraded import Mask
 from palette.data.images.pictures import FORMATS, UNREADABLE, Picture, read_picture
-from palette.data.masks.drawn import BINS
+from palette.data.masks.drawn import MASKS
 from palette.data.sources.matching import matched
 from palette.data.sources.walk import walk
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
 
-RELEASED = {
-    "free-form-10-20": "10-20% freeform",
-    "free-form-20-30": "20-30% freeform",
-    "free-form-30-40": "30-40% freeform",
-}
+RELEASED = {kind: mask.released for kind, mask in MASKS.items() if mask.released}
 """Kind → its name in the paper's `imagenet_freeform_masks.npz`: one bit per pixel, 1 where the model must generate."""
 TOLERANCE = 0.01
 """Tolerance for the area of supplied masks, as a share of the image: rounding, and a border counted or not."""
@@ -76,7 +72,7 @@ def own_masks(
         masks = _of_folder(path, _by_position(path, count), size)
     else:
         masks = _of_folder(path, _by_name(path, tests, by), size)
-    low, high = BINS.get(kind, (0.0, 1.0))
+    low, high = (MASKS[kind].area if kind in MASKS else None) or (0.0, 1.0)
     for number, mask in enumerate(masks):
         area = float(mask.mean())
         if not 0 < area < 1:

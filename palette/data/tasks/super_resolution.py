@@ -9,10 +9,22 @@ factor of the evaluation is given. Palette's paper has no such task.
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.images.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image, Strength
 
 FACTORS = (2, 4, 8)
 """Training factors."""
+
+
+def indivisible(factor: float, image_size: int) -> str:
+    return f"{factor} does not divide the image size {image_size}" if image_size % factor else ""
+
+
+LABEL = "× {}"
+STRENGTH = Strength(
+    "factor", 4, 2, 16,
+    "Evaluation factor of super-resolution; `image_size` must be a multiple of it. Default: 4.",
+    indivisible,
+)  # fmt: skip
 
 
 def coarsen(image: Image, factor: int) -> Image:
@@ -33,5 +45,5 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
     """Return the image without the detail lost at the given factor, with every pixel to be generated."""
-    assert how.factor is not None
-    return Degraded(coarsen(image, how.factor), None)
+    assert how.strength is not None
+    return Degraded(coarsen(image, int(how.strength)), None)

@@ -11,6 +11,8 @@ import numpy as np
 
 from palette.data.images.degraded import Degraded, Evaluation, Image, Mask, cut
 
+LABEL, MASK = "{} half", "right"
+
 
 def one_side(size: int, side: int) -> Mask:
     """Return a mask, bool [size, size], True in the half on one side: 0 right, 1 top, 2 left, 3 bottom."""
