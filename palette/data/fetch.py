@@ -1,55 +1,25 @@
 """Fetch stage: locate the original images and list them in `manifest.jsonl` with their SHA-256."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palette.config.datasets import Split
-from palette.data.sources.archive import list_archive
-from palette.data.sources.celeba import list_celeba, list_celeba_hq
 from palette.data.sources.checking import checked
 from palette.data.sources.files import COMPLETE_IT
-from palette.data.sources.folders import list_folder, list_pairs
-from palette.data.sources.imagenet import list_imagenet
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry, Manifest, Opener, write_manifest
-from palette.data.sources.photos import list_photos
-from palette.data.sources.places import list_places
+from palette.data.sources.readers import READERS
+from palette.data.sources.source import FetchStage, Listing
 from palette.data.sources.splits import like_splits
 from palette.errors import DataError
 from palette.system.progress import say, track
 
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
-
-def _torchvision(stage: "Stage[FetchSpec]") -> Listing:
-    from palette.data.sources.torchvision import list_torchvision  # imports torch, which takes seconds
-
-    return list_torchvision(stage)
-
-
-SOURCES: Mapping[str, Callable[["Stage[FetchSpec]"], Listing]] = {
-    "photos": list_photos,
-    "folder": list_folder,
-    "pairs": list_pairs,
-    "archive": list_archive,
-    "imagenet": list_imagenet,
-    "places365": list_places,
-    "celeba": list_celeba,
-    "celeba-hq": list_celeba_hq,
-    "torchvision": _torchvision,
-}
-"""Source, or reader of a published dataset → function that lists the files to fetch."""
-
-
-def run(stage: "Stage[FetchSpec]") -> None:
+def run(stage: FetchStage) -> None:
     """Write `manifest.jsonl`, and next to it copies of the images that cannot be read in place."""
     known, fetch = stage.spec.known, stage.spec.fetch
-    listing = SOURCES[known.reader if known else fetch.source](stage)
+    listing = READERS[known.reader if known else fetch.source].list_files(stage)
     header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
     about = known.model_dump(include={"title", "version", "license", "citation", "homepage"}) if known else {}
     manifest = write_manifest(
@@ -76,7 +46,7 @@ SHOWN = 5
 """Maximum number of rejected files listed in a message."""
 
 
-def _entries(stage: "Stage[FetchSpec]", listing: Listing) -> Iterator[Entry]:
+def _entries(stage: FetchStage, listing: Listing) -> Iterator[Entry]:
     """Yield the listed files after checking them."""
     opener = Opener([stage.path("") / container for container in listing.containers])
     known, fetch = stage.spec.known, stage.spec.fetch

@@ -219,17 +219,17 @@ def test_a_new_condition_makes_the_plan_start_afresh(folders: Path) -> None:
             {"datasets": {"mine": {}}, "experiments": [{"dataset": "mine", "task": "small", "model": "palette", "sampler": "dpm"}]},
             "the mix of model 'palette', with `paired`, needs",
         ),
-        ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`conditions` goes with `source: pairs`"),
+        ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`source: pairs` needs `conditions`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here"}, "prepare": {"conditions": {"filter": "nearest"}}}}},
             "`conditions` of `prepare` goes with `source: pairs`, not with folder",
         ),
         ({"datasets": {"mine": {"prepare": {"range": [9, 3]}}}}, r"prepare\.range: the value of black comes first"),
         ({"datasets": {"mine": {"prepare": {"range": [0, 4095]}}}}, r"prepare\.range: .* has no meaning with `source: photos`"),
-        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs a `path`"),
+        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs `path`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here", "conditions": "there"}}}},
-            "`conditions` goes with `source: pairs`, and only with it",
+            "it goes with `source: pairs`",
         ),
         (
             {"tasks": {"pair": {"degradation": "paired"}, "small": {"degradation": "super-resolution", "factor": 3}}},

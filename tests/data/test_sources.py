@@ -17,9 +17,9 @@ from scipy.io import savemat
 
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Squares
 from palette.data.sources.files import VARIABLE, Missing
-from palette.data.sources.imagenet import kit_labels
 from palette.data.sources.manifest import Manifest, opener
 from palette.data.sources.planned import downloads, missing, survey
+from palette.data.sources.readers.imagenet import kit_labels
 from palette.data.sources.registry import built_in
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store.store import ImageStore, StoredImage, decode, write_store

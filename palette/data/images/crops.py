@@ -7,8 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from palette.config.datasets import Squares
-from palette.data.images.pictures import centre_square, middle
-from palette.data.photos import Box
+from palette.data.images.pictures import Box, centre_square, middle
 from palette.data.sources.manifest import Entry
 from palette.system.randomness import generator
 

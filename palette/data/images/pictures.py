@@ -18,8 +18,9 @@ from palette.data.images.jpeg import refuse_missing_blocks
 from palette.data.images.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.images.png import SIGNATURE, without_side_chunks
 from palette.data.images.unread import kind_of
-from palette.data.photos import Box
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are exclusive."""
 KINDS = {
     ".avif": ("AVIF",),
     ".bmp": ("BMP", "DIB"),

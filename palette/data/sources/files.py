@@ -14,8 +14,8 @@ from palette.system.files import write_text
 from palette.system.progress import say
 
 if TYPE_CHECKING:
+    from palette.data.sources.source import FetchStage
     from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 VARIABLE = "PALETTE_DATA"
 """Environment variable that names the folder of datasets."""
@@ -27,7 +27,7 @@ def data_folder(results: Path, dataset: str) -> Path:
     return (Path(named).expanduser() if named else results / "data").absolute() / dataset
 
 
-def obtain_all(stage: "Stage[FetchSpec]") -> dict[str, Path]:
+def obtain_all(stage: "FetchStage") -> dict[str, Path]:
     """Return name → path of a dataset's files, downloading missing ones and verifying their bytes. Raises DataError."""
     spec = stage.spec
     folder = folder_of(spec, stage.results)

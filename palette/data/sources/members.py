@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from palette.data.sources.manifest import Entry
+from palette.data.sources.walk import walk
 from palette.errors import DataError
 from palette.system.files import replacing
 
@@ -58,6 +59,11 @@ def members(path: Path) -> Iterator[Entry]:
             if total > most:
                 raise DataError(f"{path}: unpacks to more than {RATIO} times its size (at {entry['file']}); refused.")
             yield entry
+
+
+def files_in(place: Path) -> Iterator[Entry]:
+    """Yield the files of an archive or a folder."""
+    return members(place) if place.is_file() else ({"file": file} for file in walk(place))
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,10 +1,12 @@
-"""Training and test splits given by the user or the publisher, as sub-folders or as lists."""
+"""Splits and classes of files by their place: in sub-folders, or in lists."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette.config.datasets import Split
+from palette.data.images.pictures import FORMATS
+from palette.data.sources.manifest import Entry
 from palette.errors import DataError
 
 NAMES: Mapping[Split, tuple[str, ...]] = {
@@ -20,10 +22,7 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Splits:
-    """Splits of a source.
-
-    prefixes: sub-folder → split. lists: file → split. With neither, no file has a split.
-    """
+    """Splits of a source. prefixes: sub-folder → split. lists: file → split. With neither, no file has a split."""
 
     prefixes: Mapping[str, str]
     lists: Mapping[str, str]
@@ -116,3 +115,29 @@ def relative(line: str, file: Path, root: Path | None) -> str:
             f"{file}: {line!r} does not lie in {root} (`path` of `fetch`). Leave `path` out for absolute paths."
         )
     return (path.relative_to(root) if path.is_absolute() else path).as_posix()
+
+
+def entry_of(file: str, split: str | None, inside: str, outside: str) -> Entry:
+    """Return a file's entry, based only on its name.
+
+    inside: its path below the folder whose sub-folders are the classes. outside: the class of files not in a
+    sub-folder.
+    """
+    if not file.lower().endswith(FORMATS):
+        return {"file": file, "reason": f"unsupported file extension; supported: {' '.join(FORMATS)}"}
+    first, below, _ = inside.partition("/")
+    return {"file": file, "class": first if below else outside} | ({"split": split} if split else {})
+
+
+def class_of(file: str, root: Path | None) -> str:
+    """Return the class of a listed file: its top-level sub-folder below `root`, or without a root its parent folder."""
+    parts = Path(file).parts
+    if root is None:
+        return parts[-2] if len(parts) > 1 else "pictures"
+    return parts[0] if len(parts) > 1 else root.name
+
+
+def refuse_missing(folder: Path, option: str) -> None:
+    """Raise DataError unless `folder`, the value of an option of `fetch`, is a folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'} (`{option}` of `fetch`).")

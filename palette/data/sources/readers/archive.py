@@ -3,25 +3,21 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from palette.config.datasets import Fetch
 from palette.data.sources.files import obtain_all
-from palette.data.sources.folders import entry_of
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
-from palette.data.sources.members import expanded, members, read_member
-from palette.data.sources.splits import Splits, splits_of
-from palette.errors import DataError
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
+from palette.data.sources.members import expanded, members, read_member, zip_names
+from palette.data.sources.source import FetchStage, Listing, Source, Survey
+from palette.data.sources.splits import Splits, entry_of, splits_of
+from palette.data.sources.survey import contents, digest_of, list_lines
+from palette.errors import ConfigError, DataError
 
 LABELS = "dataset.json"
 """File in which NVIDIA's tools keep the labels: {"labels": [["00000/img00000000.png", 3], …]}, or null."""
 
 
-def list_archive(stage: "Stage[FetchSpec]") -> Listing:
+def list_archive(stage: FetchStage) -> Listing:
     """List the images of one archive, or of all `files`; the top-level folder is the class."""
     fetch, known = stage.spec.fetch, stage.spec.known
     files = known.files if known else fetch.files
@@ -32,7 +28,7 @@ def list_archive(stage: "Stage[FetchSpec]") -> Listing:
     return Listing("archive", [_inside(stage, path) for path in paths], _entries(paths, owned, splits))
 
 
-def _inside(stage: "Stage[FetchSpec]", path: Path) -> Path:
+def _inside(stage: FetchStage, path: Path) -> Path:
     """Return a path in the stage's own folder relative to it, so that results can be moved; else an absolute path."""
     folder = stage.path("")
     return path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()
@@ -71,3 +67,35 @@ def nvidia_labels(path: Path) -> Mapping[str, str] | None:
         raise DataError(f"{path}: {LABELS} is not of the form that NVIDIA's tools write ({error}).") from None
     width = len(str(max(labels.values(), default=0)))
     return {file: f"{label:0{width}}" for file, label in labels.items()}
+
+
+def survey(dataset: str, fetch: Fetch) -> Survey:
+    """Survey a ZIP, which has a directory of its files; a tar has none, and files to download are not there yet."""
+    if fetch.path is None or fetch.files:
+        return Survey()
+    digest = digest_of([f"{fetch.path.name} {fetch.path.stat().st_size}", *list_lines(fetch)])
+    files = zip_names(fetch.path)
+    if files is None:
+        return Survey(digest)
+    splits = splits_of(fetch.splits, fetch.path)
+    found = contents(files, splits, fetch.path.name.split(".")[0])
+    for prefix, split in splits.prefixes.items():
+        if not found.splits[split]:
+            depth = prefix.count("/") + 1
+            folders = sorted({"/".join(file.split("/")[:depth]) for file in files if file.count("/") >= depth})
+            text = f"no pictures in {prefix!r} of {fetch.path}. Its folders: {', '.join(folders[:10]) or 'none'}."
+            raise ConfigError(f"datasets.{dataset}.fetch.splits.{split}: {text}")
+    if labels := nvidia_labels(fetch.path):
+        found.classes = {*labels.values()}
+    return found.survey(digest, fetch.splits)
+
+
+SOURCE = Source(
+    list_archive,
+    published=True,
+    own=True,
+    takes=("path", "splits", "files"),
+    needs=(("path", "files"),),
+    survey=survey,
+    names_classes=True,
+)

@@ -1,25 +1,19 @@
-"""`source: places2`: the archives of Places365-Standard, read in place, or the folders unpacked from them.
+"""`reader: places365`: the archives of Places365-Standard, read in place, or the folders unpacked from them.
 
 The training archive has a folder for each scene, `data_256/a/airfield`. The validation archive has no scenes: they come
 from the dataset's lists, which also number the scenes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
 from palette.data.sources.files import folder_of, obtain
-from palette.data.sources.folders import entry_of
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
-from palette.data.sources.members import members, read_member
-from palette.data.sources.walk import walk
+from palette.data.sources.members import files_in, read_member
+from palette.data.sources.source import FetchStage, Listing, Source
+from palette.data.sources.splits import entry_of
 from palette.errors import DataError
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"
 UNPACKED: Mapping[Split, tuple[str, ...]] = {
@@ -53,14 +47,14 @@ def lists(folder: Path) -> list[Path]:
     return files if all(file.is_file() for file in files) else []
 
 
-def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
+def needed(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
     """Return the files that nothing in `folder` replaces: none if both splits are in the easy format."""
     unpacked = trees(folder)
     listed = bool(lists(folder)) or (len(unpacked) == 2 and all(map(_is_easy, unpacked.values())))
     return [file for file in files if not (listed if file.split is None else file.split in unpacked)]
 
 
-def list_places(stage: "Stage[FetchSpec]") -> Listing:
+def list_places(stage: FetchStage) -> Listing:
     """List the training set for training and the validation set for testing, as in the paper."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
@@ -73,7 +67,7 @@ def list_places(stage: "Stage[FetchSpec]") -> Listing:
     for split in EASY:
         path = archives.get(split) or unpacked[split]
         containers.append(path.resolve())
-        found = members(path) if split in archives else ({"file": file} for file in walk(path))
+        found = files_in(path)
         if split not in archives and _is_easy(path):
             entries.append(_by_folder(found, split))
         elif split == "train":
@@ -144,3 +138,6 @@ def _test(found: Iterable[Entry], scenes: list[str], truth: Mapping[str, int]) -
             yield {**entry, "class": scenes[number], "split": "test"}
         else:
             yield {"file": entry["file"], "reason": f"not in {VALIDATION}"}
+
+
+SOURCE = Source(list_places, published=True, needed=needed, trees=trees, lists=lists)

@@ -1,4 +1,4 @@
-"""Datasets read by torchvision's classes. This module imports torch, so only jobs that fetch such a dataset import it.
+"""`reader: torchvision`: datasets read by torchvision's classes.
 
 The archives are downloaded here, where interrupted downloads resume, to the paths where torchvision expects them. A
 dataset of image files is listed in place; one of arrays becomes a ZIP of PNGs.
@@ -9,31 +9,28 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
-from torchvision import datasets
 
 from palette.config.datasets import Split
 from palette.data.sources.files import folder_of, obtain_all
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
 from palette.data.sources.members import members
+from palette.data.sources.source import FetchStage, Listing, Source
 from palette.errors import DataError
 from palette.system.download import alone
 from palette.system.files import replacing
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 BASES = {"Flowers102": "flowers-102", "OxfordIIITPet": "oxford-iiit-pet"}
 """Classes that expect their files in a sub-folder."""
 STORE = "images.zip"
 
 
-def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
+def list_torchvision(stage: FetchStage) -> Listing:
     """List the images of a torchvision dataset, by its own splits."""
+    from torchvision import datasets  # imports torch, which takes seconds
+
     known = stage.spec.known
     assert known is not None
     assert known.torchvision is not None
@@ -119,3 +116,6 @@ def stored(path: Path) -> Iterator[Entry]:
     for entry in members(path):
         split, name, _ = entry["file"].split("/")
         yield {**entry, "class": name, "split": split}
+
+
+SOURCE = Source(list_torchvision, published=True)

@@ -11,21 +11,15 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
 from palette.data.sources.files import folder_of, obtain
-from palette.data.sources.folders import entry_of
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
-from palette.data.sources.members import members, read_member, tar_members
-from palette.data.sources.splits import read_flist
+from palette.data.sources.members import files_in, read_member, tar_members
+from palette.data.sources.source import FetchStage, Listing, Source
+from palette.data.sources.splits import entry_of, read_flist
 from palette.data.sources.walk import walk
 from palette.errors import DataError
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → the folder of an unpacked archive."""
@@ -72,14 +66,14 @@ def _has_classes(tree: Path) -> bool:
     return any(WORDNET.fullmatch(path.name) and path.is_dir() for path in tree.iterdir())
 
 
-def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
+def needed(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
     """Return the files that nothing in `folder` replaces."""
     unpacked = trees(folder)
     labeled = label_list(folder) is not None or ("test" in unpacked and _has_classes(unpacked["test"]))
     return [file for file in files if not (labeled if file.split is None else file.split in unpacked)]
 
 
-def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
+def list_imagenet(stage: FetchStage) -> Listing:
     """List the training set for training and the validation set for testing; classes are WordNet IDs."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
@@ -90,8 +84,7 @@ def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
     if "test" not in archives and _has_classes(containers[1]):
         test = _by_folder(containers[1], "test")
     else:
-        found = members(containers[1]) if "test" in archives else ({"file": file} for file in walk(containers[1]))
-        test = _validation(found, _labels(folder, archives, known.images.get("test", 0)))
+        test = _validation(files_in(containers[1]), _labels(folder, archives, known.images.get("test", 0)))
     entries = ({**entry, "container": number} for number, split in enumerate((train, test)) for entry in split)
     return Listing("imagenet", [path.resolve() for path in containers], entries, total=sum(known.images.values()))
 
@@ -173,3 +166,6 @@ def kit_labels(kit: Path) -> list[str]:
         return [names[int(line)] for line in parts[1].split()]
     except (MatReadError, OSError, LookupError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
         raise DataError(f"{kit}: its {KIT}/meta.mat is not what it should be ({error}).") from None
+
+
+SOURCE = Source(list_imagenet, published=True, names_classes=True, needed=needed, trees=trees, lists=lists)
