@@ -71,6 +71,11 @@ class TaskOptions(Options):
         given: float | None = getattr(self, strength.name)
         return strength.default if given is None else given
 
+    @property
+    def condition(self) -> str | None:
+        """Mask or strength of the evaluation, as tables show it; None for tasks with neither."""
+        return self.evaluation_mask if self.strength is None else f"{self.strength:.10g}"
+
 
 def _strength_options() -> dict[str, Any]:
     """Return the options that the tasks' files declare, as fields."""

@@ -15,6 +15,9 @@ from palette.data.sources.splits import like_splits
 from palette.errors import DataError
 from palette.system.progress import say, track
 
+SHOWN = 5
+"""Maximum number of rejected files listed in a message."""
+
 
 def run(stage: FetchStage) -> None:
     """Write `manifest.jsonl`, and next to it copies of the images that cannot be read in place."""
@@ -29,8 +32,8 @@ def run(stage: FetchStage) -> None:
         say(f"fetch {stage.spec.name}: {hint}")
     rejected = manifest.header["rejected"]
     if rejected:
-        left_out = _examples(list(islice(manifest.rejected(), SHOWN)))
-        say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{left_out}")
+        examples = _examples(islice(manifest.rejected(), SHOWN))
+        say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{examples}")
     stage.write_card(["manifest.jsonl", *_copies(manifest)], images=manifest.header["images"], rejected=rejected)
 
 
@@ -38,16 +41,11 @@ def _copies(manifest: Manifest) -> list[str]:
     """Return the files in the stage's own folder: archives, or images in a folder."""
     own = [Path(container) for container in manifest.header["containers"] if not Path(container).is_absolute()]
     folder = manifest.path.parent
-    inside = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
-    return inside + [str(c) for c in own if (folder / c).is_file()]
-
-
-SHOWN = 5
-"""Maximum number of rejected files listed in a message."""
+    images = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
+    return images + [str(c) for c in own if (folder / c).is_file()]
 
 
 def _entries(stage: FetchStage, listing: Listing) -> Iterator[Entry]:
-    """Yield the listed files after checking them."""
     opener = Opener([stage.path("") / container for container in listing.containers])
     known, fetch = stage.spec.known, stage.spec.fetch
     listed = require_complete(opener, listing.entries, known.images if known else {})
@@ -57,10 +55,7 @@ def _entries(stage: FetchStage, listing: Listing) -> Iterator[Entry]:
 
 
 def require_complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
-    """Yield the listed files.
-
-    After the last one, raise DataError unless each split has its published number of images.
-    """
+    """Yield the listed files, then raise DataError unless each split has its published number of images."""
     found, containers = Counter[str](), dict[str, int]()
     for entry in entries:
         if "reason" not in entry:
@@ -71,17 +66,14 @@ def require_complete(opener: Opener, entries: Iterable[Entry], published: Mappin
     expected = {"": sum(published.values())} if "" in found else published
     for split, number in expected.items() if published else ():
         if found[split] != number:
-            there = [opener.containers[containers[split]]] if split in containers else opener.containers
-            place = ", ".join(map(str, there))
-            what = f"pictures of the split `{split}`" if split else "pictures"
-            raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {COMPLETE_IT}.")
+            searched = [opener.containers[containers[split]]] if split in containers else opener.containers
+            place = ", ".join(map(str, searched))
+            pictures = f"pictures of the split `{split}`" if split else "pictures"
+            raise DataError(f"{place}: {found[split]:,} {pictures}, but {number:,} are published; {COMPLETE_IT}.")
 
 
 def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
-    """Yield the entries.
-
-    After the last one, raise DataError if there was no readable image at all, or none in one of `splits`.
-    """
+    """Yield the entries, then raise DataError if no image was readable, or none in one of `splits`."""
     found, rejected = set[str](), list[Entry]()
     for entry in entries:
         if "reason" not in entry:
@@ -99,16 +91,13 @@ def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[S
             )
 
 
-def _examples(rejected: list[Entry]) -> str:
+def _examples(rejected: Iterable[Entry]) -> str:
     lines = [f"\n  {entry['file']}: {entry['reason']}" for entry in rejected]
     return ":" + "".join(lines) if lines else "; it has no files."
 
 
 def same_shapes(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield the entries.
-
-    After the last one, raise DataError if a condition's aspect ratio differs from its target's.
-    """
+    """Yield the entries, then raise DataError if a condition's aspect ratio differs from its target's."""
     first, count = None, 0
     for entry in entries:
         if "condition" in entry and not same_shape(*entry["size"], *entry["condition"]["size"]):

@@ -332,7 +332,7 @@ class Plan(Graph):
             dataset=single.dataset,
             task=single.task,
             degradation=task.degradation if task else None,
-            condition=str(task.evaluation_mask or task.strength or "") or None if task else None,
+            condition=task.condition if task else None,
             model=single.model,
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from palette.cli import main
 from palette.data.fetch import same_shape
-from palette.data.sources.manifest import Manifest, opener
+from palette.data.sources.manifest import Manifest, Opener
 from palette.data.store.store import ImageStore
 from palette.errors import ConfigError, DataError
 from palette.publish.figures.samples import degraded
@@ -289,7 +289,7 @@ def test_a_damaged_picture_takes_its_partner_with_it(folders: Path) -> None:
     images = list(manifest.images())
     assert len(images) == PAIRS - 2
     assert all(set(e["condition"]) == {"file", "container", "bytes", "sha256", "size"} for e in images)
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     assert read(images[0]["condition"]) == (folders / "conditions" / images[0]["condition"]["file"]).read_bytes()
 
 

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from palette.config.datasets import Squares
+from palette.config.datasets import Split, Squares
 from palette.data.images.pictures import Box, centre_square, middle
 from palette.data.sources.manifest import Entry
 from palette.system.randomness import generator
-
-Split = Literal["train", "test"]
 
 SMALLEST = 0.6
 """Side of the smallest crops, as a share of the largest that fits: the content must be recognizable at 64 px."""
@@ -26,7 +24,6 @@ class Crop:
     box: Box
 
     def facts(self) -> dict[str, Any]:
-        """Return the crop's facts for the store's manifest."""
         facts = {name: self.picture[name] for name in ("file", "sha256", "size")} | {"box": list(self.box)}
         return facts | ({"condition": self.picture["condition"]["sha256"]} if "condition" in self.picture else {})
 
@@ -48,25 +45,15 @@ def square(picture: Entry, options: Squares, split: Split) -> Box:
     return left, top, left + side, top + side
 
 
-# ------------------------------------------------------------------------------------------------- photos
-
-
 def photo_crops(pictures: Sequence[Entry], options: Squares, split: Split, count: int) -> Iterator[Crop]:
-    """Yield random crops, cycling through the photographs.
-
-    Training crops are cut from outside each photograph's test box, test crops from inside it.
-    """
+    """Yield random crops, cycling through the photographs: training outside each one's test box, tests inside."""
     for index in range(count):
         label = index % len(pictures)
-        random = generator(options.seed, "crop", split, index)
-        yield Crop(pictures[label], label, draw_crop(regions(pictures[label])[split], options.image_size, random))
-
-
-def regions(picture: Entry) -> dict[Split, list[Box]]:
-    """Return the boxes of a photograph from which each split may be cut."""
-    (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
-    test = (left, top, right, bottom)
-    return {"train": around(width, height, test), "test": [test]}
+        picture, random = pictures[label], generator(options.seed, "crop", split, index)
+        (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
+        test = (left, top, right, bottom)
+        regions = [test] if split == "test" else around(width, height, test)
+        yield Crop(picture, label, draw_crop(regions, options.image_size, random))
 
 
 def around(width: int, height: int, test: Box) -> list[Box]:

@@ -41,10 +41,6 @@ class Evaluation:
     condition: Image | None = None
 
 
-def any_size(strength: float, image_size: int) -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class Strength:
     """Strength with which a task degrades test images: the config's option `name`, a number from `least` to `most`.
@@ -58,15 +54,13 @@ class Strength:
     least: float
     most: float
     about: str
-    misfit: Callable[[float, int], str] = any_size
+    misfit: Callable[[float, int], str] = lambda strength, image_size: ""
 
 
 class Train(Protocol):
-    def __call__(self, image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-        """Degrade a training image, with a strength drawn as in the paper.
+    """Degrade a training image with a strength drawn as in the paper. condition: its counterpart in a paired dataset."""
 
-        condition: its counterpart in a paired dataset.
-        """
+    def __call__(self, image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded: ...
 
 
 @dataclass(frozen=True)

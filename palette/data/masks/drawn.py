@@ -57,7 +57,6 @@ def centre(size: int, generator: np.random.Generator) -> Mask:
 
 
 def right(size: int, generator: np.random.Generator) -> Mask:
-    """Return the right half."""
     return one_side(size, 0)
 
 

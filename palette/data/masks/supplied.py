@@ -16,6 +16,7 @@ from palette.data.sources.matching import matched
 from palette.data.sources.walk import walk
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
+from palette.system.files import sha256
 
 RELEASED = {kind: mask.released for kind, mask in MASKS.items() if mask.released}
 """Kind → its name in the paper's `imagenet_freeform_masks.npz`: one bit per pixel, 1 where the model must generate."""
@@ -43,18 +44,12 @@ def hole_levels(picture: Picture) -> npt.NDArray[np.uint8]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of an archive, or of the names and bytes of a folder's PNGs.
-
-    Raises DataError for anything else.
-    """
+    """Return the SHA-256 of an archive, or of the names and bytes of a folder's PNGs. Raises DataError for others."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     found = hashlib.sha256()
     for name in pngs(path):
-        found.update(
-            f"{name} {hashlib.sha256((path / name).read_bytes()).hexdigest()}\n".encode(errors="surrogateescape")
-        )
+        found.update(f"{name} {sha256(path / name)}\n".encode(errors="surrogateescape"))
     return found.hexdigest()
 
 
@@ -104,10 +99,7 @@ def pngs(folder: Path, flat: bool = False) -> list[str]:
 
 
 def _by_position(folder: Path, count: int) -> list[str]:
-    """Return the first `count` PNGs, sorted by name.
-
-    If all names are numbers, they are sorted by value, because `10.png` comes before `2.png` by name.
-    """
+    """Return the first `count` PNGs, sorted by name, or by value if all names are numbers: `2.png` before `10.png`."""
     files = pngs(folder, flat=True)
     if all(Path(file).stem.isdecimal() for file in files):
         files.sort(key=lambda file: int(Path(file).stem))
@@ -116,13 +108,11 @@ def _by_position(folder: Path, count: int) -> list[str]:
 
 
 def _by_name(folder: Path, tests: ImageStore, by: str | None) -> list[str]:
-    """Return the PNG of each test image; masks of other originals are ignored."""
     try:
         return matched(folder, pngs(folder), tests, "tasks.NAME.masks_by", by, spare=True)
     except DataError as error:
-        raise DataError(
-            f"{error}\nIf mask i is meant for test image i, set `masks_by: position` in that task."
-        ) from None
+        advice = "If mask i is meant for test image i, set `masks_by: position` in that task."
+        raise DataError(f"{error}\n{advice}") from None
 
 
 def _of_folder(folder: Path, files: Sequence[str], size: int) -> Iterator[Mask]:
@@ -142,8 +132,7 @@ def _of_folder(folder: Path, files: Sequence[str], size: int) -> Iterator[Mask]:
 
 def _packed(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
     bits, pixels = _bits(path, kind), size * size
-    there = bits.size * 8 // pixels
-    _refuse_too_few(path, there, count)
+    _refuse_too_few(path, bits.size * 8 // pixels, count)
     for first in range(0, count * pixels, pixels):
         start, end = first // 8, -(-(first + pixels) // 8)
         yield np.unpackbits(bits[start:end])[first % 8 :][:pixels].reshape(size, size).astype(np.bool_)
@@ -170,8 +159,8 @@ def _bits(path: Path, kind: str) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(bits).ravel()
 
 
-def _refuse_too_few(path: Path, there: int, count: int) -> None:
-    if there < count:
+def _refuse_too_few(path: Path, masks: int, count: int) -> None:
+    if masks < count:
         raise DataError(
-            f"{path}: {there} masks, but there are {count} test images, and each needs one. Lower `test_images`."
+            f"{path}: {masks} masks, but there are {count} test images, and each needs one. Lower `test_images`."
         )

@@ -37,7 +37,6 @@ def obtain_all(stage: "FetchStage") -> dict[str, Path]:
 
 
 def folder_of(spec: "FetchSpec", results: Path) -> Path:
-    """Return the folder of a dataset's files."""
     return spec.fetch.path or data_folder(results, spec.fetch.source if spec.known else spec.name)
 
 
@@ -47,14 +46,13 @@ def obtain(file: DataFile, folder: Path, by_hand: str = "") -> Path:
     if path.is_file():
         verify(file, path)
     elif file.urls:
-        download(remote(file, by_hand or f"Get it by other means and put it to {path}."), path)
+        download(_remote(file, by_hand or f"Get it by other means and put it to {path}."), path)
     else:
         raise DataError(f"{path}: no such file. {by_hand[:1].upper()}{by_hand[1:] or 'Put it there'}.")
     return path
 
 
-def remote(file: DataFile, about: str = "") -> Remote:
-    """Return the file as the downloader describes it."""
+def _remote(file: DataFile, about: str = "") -> Remote:
     return Remote(file.file, file.urls, file.bytes, file.sha256, file.md5, about)
 
 
@@ -70,12 +68,13 @@ def verify(file: DataFile, path: Path, again: bool = False) -> None:
 
 
 def _compare(file: DataFile, path: Path) -> None:
-    if wrong := other_size(file, path.parent):
-        raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
-    say(f"checking {path}")
-    sums = checksums(path)
-    known = DataFile(file=file.file, sha256=pinned(path)) if not (file.sha256 or file.md5) else file
-    if wrong := mistake(remote(known), sums):
+    wrong = other_size(file, path.parent)
+    if not wrong:
+        say(f"checking {path}")
+        sums = checksums(path)
+        known = file if file.sha256 or file.md5 else DataFile(file=file.file, sha256=pinned(path))
+        wrong = mistake(_remote(known), sums)
+    if wrong:
         raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
     if os.access(path.parent, os.W_OK):
         write_text(sum_file(path), f"{sums['sha256']}  {path.name}\n")
@@ -101,16 +100,17 @@ COMPLETE_IT = "complete it, or take `source: folder` with `splits` for a part of
 
 @dataclass(frozen=True)
 class Missing:
-    """File that the user has to get manually, or to get again."""
+    """File that the user has to get manually, or to get again.
+
+    source: where to get it. wrong: why an existing file is not the known one; empty for a missing file.
+    """
 
     dataset: str
     path: Path
     bytes: int | None
     source: str
-    """Where to get the file."""
     license: str
     wrong: str = ""
-    """Why an existing file is not the known one; empty for a missing file."""
 
     def __str__(self) -> str:
         size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""

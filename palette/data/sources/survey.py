@@ -7,39 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+import yaml
+
 from palette.config.datasets import Fetch, Split
 from palette.data.images.pictures import FORMATS
 from palette.data.sources.source import Survey
 from palette.data.sources.splits import Splits, list_file
 from palette.data.sources.walk import walk
 from palette.errors import ConfigError
+from palette.system.files import sha256
 
-FORMS = (
-    (
-        ".parquet .arrow .feather",
-        "tables, as of Hugging Face; save their images: "
-        "`for n, row in enumerate(dataset): row['image'].save(f'{n}.png')`",
-    ),
-    (
-        ".npy .npz .h5 .hdf5 .mat .pt .pkl",
-        "arrays; save each image as PNG, for example with Pillow's `Image.fromarray(array).save(file)`",
-    ),
-    (
-        ".mdb .tfrecord .tfrecords .rec",
-        "records of a database or of TensorFlow; read them with the library that wrote them, and save each image as PNG",
-    ),
-    (
-        ".tar .tgz .gz .bz2 .xz .zip",
-        "archives, or shards of WebDataset; `source: archive` reads them: one by `path`, several by `files`",
-    ),
-    (
-        ".heic .heif .jxl .jp2 .cr2 .cr3 .nef .arw .dng .raf .psd .svg",
-        "photographs that Pillow cannot read; convert them to JPEG or PNG first, for example with ImageMagick",
-    ),
-    (".mp4 .mov .avi .mkv .webm", "videos; save their frames: `ffmpeg -i VIDEO %06d.png`"),
-)
-"""File extensions of files that contain images in an unsupported form, and how to convert them."""
-FORM_OF = {ending: form for endings, form in FORMS for ending in endings.split()}
+ADVICE = yaml.safe_load(Path(__file__).with_name("unsupported.yaml").read_text(encoding="utf-8"))
+"""File extensions → what such files are, and how to convert them."""
+ADVICE_ON = {ending: advice for endings, advice in ADVICE.items() for ending in endings.split()}
 
 
 @dataclass
@@ -55,9 +35,10 @@ class Contents:
     endings: Counter[str] = field(default_factory=Counter)
 
     def survey(self, digest: str | None, named: Iterable[Split]) -> Survey:
-        """Return the facts that planning needs. named: the splits that the config names."""
-        known = {ending: count for ending, count in sorted(self.endings.items()) if ending in FORM_OF}
-        advice = " ".join(f"There are {count:,} files {ending}: {FORM_OF[ending]}." for ending, count in known.items())
+        known = {ending: count for ending, count in sorted(self.endings.items()) if ending in ADVICE_ON}
+        advice = " ".join(
+            f"There are {count:,} files {ending}: {ADVICE_ON[ending]}." for ending, count in known.items()
+        )
         splits = {split: self.splits[split] for split in named}
         return Survey(digest, sorted(self.classes), self.splits.total(), splits, advice)
 
@@ -109,4 +90,4 @@ def list_lines(fetch: Fetch) -> list[str]:
     if fetch.path is None and len(lists) < len(fetch.splits):
         text = "without `path` both are lists, named by absolute paths, and not all of these are files"
         raise ConfigError(f"fetch.splits: {text}: {', '.join(fetch.splits.values())}.")
-    return [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in lists]
+    return [f"{file.name} {sha256(file)}" for file in lists]

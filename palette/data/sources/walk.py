@@ -21,8 +21,8 @@ def walk(folder: Path) -> Iterator[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if inside == "." else f"{inside}/"
+        place = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if place == "." else f"{place}/"
         yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
 

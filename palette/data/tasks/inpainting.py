@@ -21,6 +21,5 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the image with the hole `how.mask`."""
     assert how.mask is not None
     return cut(image, how.mask)

@@ -29,7 +29,6 @@ def compress(image: Image, quality: int) -> Image:
 
 
 def draw_quality(generator: np.random.Generator) -> int:
-    """Return a random training quality, 5 to 30."""
     return int(generator.choice(QUALITIES, p=PROBABILITIES))
 
 
@@ -39,6 +38,5 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the image compressed with the given quality."""
     assert how.strength is not None
     return Degraded(compress(image, int(how.strength)), None)

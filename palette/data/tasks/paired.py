@@ -17,5 +17,4 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the image's own condition, as in training."""
     return train(image, generator, how.condition)

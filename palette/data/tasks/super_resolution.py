@@ -28,10 +28,7 @@ STRENGTH = Strength(
 
 
 def coarsen(image: Image, factor: int) -> Image:
-    """Return `image` downscaled by `factor` and upscaled again: uint8 [H, W, 3] → uint8 [H, W, 3].
-
-    Sides not divisible by `factor` are rounded, to at least one pixel.
-    """
+    """Return `image` downscaled by `factor` and upscaled again: uint8 [H, W, 3] → uint8 [H, W, 3]."""
     height, width = image.shape[:2]
     smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
     small = Pictures.fromarray(image).resize(smaller, Pictures.Resampling.BICUBIC)

@@ -1,7 +1,7 @@
 """`source: archive`: images in tar and ZIP files, read in place; also the ZIPs of NVIDIA's tools."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from palette.config.datasets import Fetch
@@ -25,32 +25,25 @@ def list_archive(stage: FetchStage) -> Listing:
     owned = [file.split for file in files] or [None]
     paths = [expanded(path, stage.path("")) for path in paths]
     splits = splits_of(fetch.splits or (known.splits if known else {}), paths[0])
-    return Listing("archive", [_inside(stage, path) for path in paths], _entries(paths, owned, splits))
-
-
-def _inside(stage: FetchStage, path: Path) -> Path:
-    """Return a path in the stage's own folder relative to it, so that results can be moved; else an absolute path."""
-    folder = stage.path("")
-    return path.relative_to(folder) if path.is_relative_to(folder) else path.resolve()
+    # Those in the stage's own folder are relative to it, so that results can be moved.
+    own = stage.path("")
+    containers = [path.relative_to(own) if path.is_relative_to(own) else path.resolve() for path in paths]
+    return Listing("archive", containers, _entries(paths, owned, splits))
 
 
 def _entries(paths: Sequence[Path], owned: Sequence[str | None], splits: Splits) -> Iterator[Entry]:
+    """Yield the files of archives with their split and class; those in no folder have the archive's name as class."""
     for number, (path, split) in enumerate(zip(paths, owned, strict=True)):
         labels = nvidia_labels(path)
-        for entry in placed(members(path), splits, path.name.split(".")[0]):
-            if labels is not None and entry["file"] in (LABELS, "manifest.json"):
+        for found in members(path):
+            file = found["file"]
+            place = splits.place(file)
+            if place is None or (labels is not None and file in (LABELS, "manifest.json")):
                 continue
+            entry = found if "reason" in found else {**found, **entry_of(file, *place, path.name.split(".")[0])}
             if labels and "class" in entry:
-                entry["class"] = labels.get(entry["file"], "unlabeled")
+                entry["class"] = labels.get(file, "unlabeled")
             yield entry | ({"container": number} if number else {}) | ({"split": split} if split else {})
-
-
-def placed(found: Iterable[Entry], splits: Splits, outside: str) -> Iterator[Entry]:
-    """Yield the files of an archive with their split and class. outside: the class of files in no folder."""
-    for entry in found:
-        place = splits.place(entry["file"])
-        if place is not None:
-            yield entry if "reason" in entry else {**entry, **entry_of(entry["file"], *place, outside)}
 
 
 def nvidia_labels(path: Path) -> Mapping[str, str] | None:

@@ -19,18 +19,15 @@ UNPACKED, TABLE = "img_align_celeba", "list_eval_partition.csv"
 
 
 def needed(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
-    """Return CelebA's files that nothing in `folder` replaces."""
     instead = {ARCHIVE: (folder / UNPACKED).is_dir(), PARTS: (folder / TABLE).is_file()}
     return [file for file in files if not instead.get(file.file)]
 
 
 def trees(folder: Path) -> dict[Split | None, Path]:
-    """Return the folder of CelebA's unpacked images, of all splits, if it exists."""
     return {None: folder / UNPACKED} if (folder / UNPACKED).is_dir() else {}
 
 
 def lists(folder: Path) -> list[Path]:
-    """Return Kaggle's partition table, if it exists."""
     return [folder / TABLE] if (folder / TABLE).is_file() else []
 
 

@@ -31,10 +31,7 @@ def list_celeba_hq(stage: FetchStage) -> Listing:
 
 
 def count_faces(place: Path) -> int | None:
-    """Return the number of CelebA-HQ's images in a folder or ZIP; None for anything else.
-
-    Raises DataError as `fetch` does.
-    """
+    """Return the number of CelebA-HQ's images in a folder or ZIP, else None. Raises DataError as `fetch` does."""
     if not place.exists():
         return None
     names = walk(place) if place.is_dir() else zip_names(place)
@@ -60,18 +57,15 @@ def _numbered(place: Path, found: Iterable[Entry]) -> Iterator[Entry]:
             yield {"file": file, "reason": "not a picture named by its number"}
         else:
             number = int(ending[0])
-            _refuse_number(place, number, owner.setdefault(number, file), file)
+            if number >= IMAGES:
+                known = f"CelebA-HQ's images have 0 to {IMAGES - 1:,}"
+                raise DataError(f"{place}: {file} has the number {number}, and {known}.")
+            if (first := owner.setdefault(number, file)) != file:
+                raise DataError(
+                    f"{place}: {first} and {file} both have the number {number}, so that it is not clear which one is the "
+                    "photograph. Name the folder that holds nothing but the 30,000 images."
+                )
             yield {**entry, "class": "face", "split": "train" if number < TEST else "test"}
-
-
-def _refuse_number(place: Path, number: int, first: str, file: str) -> None:
-    if number >= IMAGES:
-        raise DataError(f"{place}: {file} has the number {number}, and CelebA-HQ's images have 0 to {IMAGES - 1:,}.")
-    if first != file:
-        raise DataError(
-            f"{place}: {first} and {file} both have the number {number}, so that it is not clear which one is the photograph. "
-            "Name the folder that holds nothing but the 30,000 images."
-        )
 
 
 SOURCE = Source(list_celeba_hq, published=True, count=count_faces)

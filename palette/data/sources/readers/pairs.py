@@ -67,7 +67,6 @@ def pairs(targets: Path, conditions: Path) -> list[tuple[str, str]]:
 
 
 def _by_name(folder: Path) -> dict[str, list[str]]:
-    """Return the images of a folder by their relative path without extension."""
     found: dict[str, list[str]] = defaultdict(list)
     for file in sorted(walk(folder)):
         if file.lower().endswith(FORMATS):
