@@ -10,7 +10,7 @@ from palette.data.sources.checking import checked
 from palette.data.sources.files import COMPLETE_IT
 from palette.data.sources.manifest import Entry, Manifest, Opener, write_manifest
 from palette.data.sources.readers import READERS
-from palette.data.sources.source import FetchStage, Listing
+from palette.data.sources.source import FetchStage
 from palette.data.sources.splits import like_splits
 from palette.errors import DataError
 from palette.system.progress import say, track
@@ -25,9 +25,13 @@ def run(stage: FetchStage) -> None:
     listing = READERS[known.reader if known else fetch.source].list_files(stage)
     header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
     about = known.model_dump(include={"title", "version", "license", "citation", "homepage"}) if known else {}
-    manifest = write_manifest(
-        stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
-    )
+    opener = Opener([stage.path("") / container for container in listing.containers])
+    entries = require_complete(opener, listing.entries, known.images if known else {})
+    entries = checked(opener, entries, stage.spec.runtime.threads)
+    entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
+    entries = require_pictures(opener, entries, fetch.splits or (known.splits if known else {}))
+    entries = same_shapes(opener, entries)
+    manifest = write_manifest(stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, entries)
     if fetch.source == "archive" and not fetch.splits and (hint := like_splits(manifest.classes, fetch.source)):
         say(f"fetch {stage.spec.name}: {hint}")
     rejected = manifest.header["rejected"]
@@ -43,15 +47,6 @@ def _copies(manifest: Manifest) -> list[str]:
     folder = manifest.path.parent
     images = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
     return images + [str(c) for c in own if (folder / c).is_file()]
-
-
-def _entries(stage: FetchStage, listing: Listing) -> Iterator[Entry]:
-    opener = Opener([stage.path("") / container for container in listing.containers])
-    known, fetch = stage.spec.known, stage.spec.fetch
-    listed = require_complete(opener, listing.entries, known.images if known else {})
-    entries = checked(opener, listed, stage.spec.runtime.threads)
-    entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
-    return same_shapes(opener, require_pictures(opener, entries, fetch.splits or (known.splits if known else {})))
 
 
 def require_complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:

@@ -62,7 +62,7 @@ def stripes(size: int, generator: np.random.Generator) -> Mask:
 def test_a_mask_kind(copy: Copy) -> None:
     drawn = "palette/data/masks/drawn.py"
     copy.insert(drawn, "\nMASKS = {", STRIPES)
-    copy.insert(drawn, '    "centre": DrawnMask', '    "stripes": DrawnMask(stripes),\n')
+    copy.insert(drawn, '    "right": DrawnMask', '    "stripes": DrawnMask(stripes),\n')
     copy.configure(tasks={"mine": {"degradation": "inpainting", "mask": "stripes"}}, experiments=INPUT)
     assert "Inpainting, mask stripes" in copy.run()
     (sheet,) = (copy.folder / "results").glob("mask/*/masks.png")

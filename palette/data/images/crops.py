@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from palette.config.datasets import Split, Squares
-from palette.data.images.pictures import Box, centre_square, middle
+from palette.data.images.pictures import Box, center_square, middle
 from palette.data.sources.manifest import Entry
 from palette.system.randomness import generator
 
@@ -30,7 +30,7 @@ class Crop:
     def condition(self) -> "Crop":
         """Return the crop of the picture's condition: its largest central square, whose scale may differ."""
         picture = self.picture["condition"]
-        return Crop(picture, self.label, centre_square(*picture["size"]))
+        return Crop(picture, self.label, center_square(*picture["size"]))
 
 
 def square(picture: Entry, options: Squares, split: Split) -> Box:
@@ -39,7 +39,7 @@ def square(picture: Entry, options: Squares, split: Split) -> Box:
     if kind == "unscaled":
         return middle(width, height, options.image_size)
     if kind == "centre":
-        return centre_square(width, height)
+        return center_square(width, height)
     side, random = min(width, height), generator(options.seed, "crop", picture["sha256"])
     left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
     return left, top, left + side, top + side

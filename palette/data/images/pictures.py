@@ -227,7 +227,7 @@ def _from_lab() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
-def centre_square(width: int, height: int) -> Box:
+def center_square(width: int, height: int) -> Box:
     return middle(width, height, min(width, height))
 
 

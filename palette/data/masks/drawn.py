@@ -47,7 +47,7 @@ def free_form(low: float, high: float) -> DrawnMask:
     return DrawnMask(draw, area=(low, high), released=f"{low:.0%}-{high:.0%} freeform".replace("%", "", 1))
 
 
-def centre(size: int, generator: np.random.Generator) -> Mask:
+def center(size: int, generator: np.random.Generator) -> Mask:
     """Return a centered square of half the side, 128 of 256 px, a quarter of the area."""
     side = size // 2
     first = (size - side) // 2
@@ -64,7 +64,7 @@ MASKS = {
     "free-form-10-20": free_form(0.10, 0.20),
     "free-form-20-30": free_form(0.20, 0.30),
     "free-form-30-40": free_form(0.30, 0.40),
-    "centre": DrawnMask(centre),
+    "centre": DrawnMask(center),
     "right": DrawnMask(right, task="uncropping"),
 }
 """Name in the config → kind of mask."""

@@ -1,13 +1,12 @@
 """Files of a dataset: where they are, whether their checksums match, and how to get missing ones."""
 
 import os
-from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palette.config.datasets import DataFile, KnownDataset
+from palette.config.datasets import DataFile
 from palette.errors import DataError
 from palette.system.download import Remote, alone, checksums, download, mistake, pinned, sum_file
 from palette.system.files import write_text
@@ -118,14 +117,3 @@ class Missing:
         what, then = ("file", "delete it and get it again") if self.path.is_file() else ("folder", COMPLETE_IT)
         wrong = f"\n    not the known {what}: {self.wrong}; {then}" if self.wrong else ""
         return f"dataset {self.dataset}: {self.path}{size}{wrong}\n    {self.source}{terms}"
-
-
-def missing_files(dataset: str, known: KnownDataset, folder: Path, needed: Sequence[DataFile]) -> Iterator[Missing]:
-    """Yield a published dataset's files that are missing and cannot be downloaded, or that have the wrong length."""
-    source = known.by_hand or known.homepage
-    if not needed and not folder.exists():
-        yield Missing(dataset, folder, None, source, known.license)
-    for file in needed:
-        wrong = other_size(file, folder)
-        if wrong or not (file.urls or (folder / file.file).is_file()):
-            yield Missing(dataset, folder / file.file, file.bytes, source, known.license, wrong)

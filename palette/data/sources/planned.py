@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, KnownDataset
 from palette.data.images.pictures import FORMATS
-from palette.data.sources.files import Missing, folder_of, missing_files
+from palette.data.sources.files import Missing, folder_of, other_size
 from palette.data.sources.manifest import Manifest
 from palette.data.sources.readers import READERS
 from palette.data.sources.source import Survey
@@ -23,11 +23,19 @@ if TYPE_CHECKING:
 
 
 def missing(spec: "FetchSpec", results: Path) -> list[Missing]:
-    """Return the files that the user has to get manually before a published dataset can be fetched."""
-    if spec.known is None:
+    """Return a published dataset's files that are missing and cannot be downloaded, or that have the wrong length."""
+    known = spec.known
+    if known is None:
         return []
-    folder = folder_of(spec, results)
-    return list(missing_files(spec.name, spec.known, folder, needed(spec.known, folder)))
+    folder, source = folder_of(spec, results), known.by_hand or known.homepage
+    files = needed(known, folder)
+    if not files and not folder.exists():
+        return [Missing(spec.name, folder, None, source, known.license)]
+    return [
+        Missing(spec.name, folder / file.file, file.bytes, source, known.license, wrong)
+        for file in files
+        if (wrong := other_size(file, folder)) or not (file.urls or (folder / file.file).is_file())
+    ]
 
 
 def incomplete(spec: "FetchSpec", short: Mapping[str, str]) -> list[Missing]:
