@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from torchvision import datasets as torchvision
 
 from palette import cli
-from palette.config.datasets import SOURCES as KINDS
 from palette.config.datasets import Dataset, Fetch, KnownDataset
-from palette.data.fetch import SOURCES
 from palette.data.sources.files import VARIABLE
+from palette.data.sources.readers import OWN, READERS
 from palette.data.sources.registry import built_in, registry
 from palette.errors import ConfigError, DataError
 from palette.planning.config_file import validate
@@ -66,7 +65,7 @@ def test_the_registry_is_complete() -> None:
         assert dataset.homepage.startswith("http"), name
         assert re.match(r"@\w+\{\w+,\n(.*\n)+\}\n$", dataset.citation), name
         assert set(dataset.images) == {"train", "test"}, name
-        assert dataset.reader in SOURCES, name
+        assert dataset.reader in READERS, name
         assert dataset.by_hand or all(file.urls for file in dataset.files), name
         assert all(file.sha256 or file.md5 for file in dataset.files), name
         assert all(url.endswith("/" + file.file) for file in dataset.files for url in file.urls), name
@@ -156,9 +155,9 @@ def test_any_entry_is_accepted_or_refused_with_its_place(entry: object) -> None:
         ({"source": "imagnet"}, r"config.yaml:\d+: datasets.mine.fetch.source: no source .* 'imagnet'. Did you mean 'imagenet'"),
         ({"source": "places2", "splits": {"train": "a", "test": "b"}}, "dataset 'places2' has its own; `splits` goes with"),
         ({"source": "photos", "path": "x"}, "`path` has no meaning for `source: photos`"),
-        ({"source": "folder"}, "needs a `path`, or `splits`"),
-        ({"source": "archive"}, "needs a `path`, or `files`"),
-        ({"source": "folder", "path": "x", "files": [{"file": "y"}]}, "`files` goes with archives"),
+        ({"source": "folder"}, "needs `path` or `splits`"),
+        ({"source": "archive"}, "needs `path` or `files`"),
+        ({"source": "folder", "path": "x", "files": [{"file": "y"}]}, "`files` has no meaning for `source: folder`"),
         ({"source": "folder", "path": "x", "splits": {"test": "y"}}, "needs both `train` and `test`"),
         ({"source": "archive", "files": [{"file": "a/b.zip"}]}, "datasets.mine.fetch.files.0.file: "),
         ({"source": "archive", "path": "/nowhere/x.zip"}, "no archive /nowhere/x.zip"),
@@ -289,7 +288,7 @@ def test_the_examples_of_the_docs_are_valid(checkout: Path) -> None:
     }
     entries = [Dataset.model_validate(entry) for s in sections for entry in s.get("datasets", {}).values()]
     assert len(entries) >= 12
-    assert {entry.fetch.source for entry in entries} <= {*KINDS, *built_in()}
+    assert {entry.fetch.source for entry in entries} <= {*OWN, *built_in()}
     assert {"food101", "our-set"} == set(added)
     used = {entry.fetch.source for entry in entries}
     assert {"photos", "folder", "pairs", "archive", "imagenet", "places2", "celeba-hq", "flowers102", "cifar10"} == used

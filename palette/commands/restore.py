@@ -308,7 +308,7 @@ def _hint(work: Work, photo: Path, before: int, after: int) -> None:
 
 
 def _write_page(work: Work) -> None:
-    from palette.publish.tables.results import TITLES
+    from palette.data.tasks import TASKS
     from palette.restore.files import PAGE
     from palette.restore.page import render
     from palette.system.files import write_text
@@ -320,5 +320,5 @@ def _write_page(work: Work) -> None:
         ("seed", str(work.seed)),
         ("photos", str(len(work.done))),
     ]
-    title = TITLES.get(work.request.task, work.request.task.capitalize())
+    title = TASKS[work.request.task].title
     write_text(work.out / PAGE, render(title, facts, work.done, work.failures))

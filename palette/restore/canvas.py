@@ -13,6 +13,7 @@ from palette.data.images.degraded import HOLE, Degraded, Image, Mask, cut
 from palette.data.images.limits import PIXELS
 from palette.data.images.pictures import FILTERS
 from palette.data.tasks.colorization import luma
+from palette.data.tasks.super_resolution import STRENGTH as FACTOR
 from palette.errors import ConfigError, DataError
 from palette.restore.photo import Photo, mask_of
 
@@ -37,8 +38,6 @@ EXTENSIONS: dict[str, Side] = {
     "all": Side(math.sqrt(2), math.sqrt(2), left=0.5, above=0.5),
 }
 """Extensions as in training: half of the canvas is new, on one side or, with √2 times the side lengths, all around."""
-FACTORS = (2, 16)
-"""Smallest and largest factor of super-resolution."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ class Request:
                 "filter: has no meaning for super-resolution, which enlarges as in training. Leave it out."
             )
         whole = isinstance(self.factor, Integral)
-        if self.factor is not None and not (whole and FACTORS[0] <= self.factor <= FACTORS[1]):
-            raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTORS[0]} to {FACTORS[1]}.")
+        if self.factor is not None and not (whole and FACTOR.least <= self.factor <= FACTOR.most):
+            raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTOR.least} to {FACTOR.most}.")
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
     if request.task == "uncropping":
         return extended(photo, EXTENSIONS[request.extend or "right"], *size, FILTERS[request.filter])
     if request.task == "super-resolution":
-        return Degraded(enlarged(photo, request.factor or 4, *size), None)
+        return Degraded(enlarged(photo, request.factor or int(FACTOR.default), *size), None)
     image = resized(photo, *size, FILTERS[request.filter])
     if request.task == "inpainting":
         assert request.mask is not None
@@ -144,7 +143,7 @@ def working_size(width: int, height: int, request: Request, image_size: int) -> 
         side = EXTENSIONS[request.extend or "right"]
         across, down = side.across, side.down
     if request.task == "super-resolution":
-        across = down = request.factor or 4
+        across = down = request.factor or int(FACTOR.default)
     return fitted(width * across, height * down, None if size == "full" else size)
 
 

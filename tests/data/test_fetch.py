@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from palette.config.datasets import Fetch
-from palette.data import photos
 from palette.data.images.crops import around
-from palette.data.photos import PHOTOS, photo_folder
 from palette.data.sources.manifest import Entry, Manifest, Opener
-from palette.data.sources.photos import copy_photo
+from palette.data.sources.readers import photos
+from palette.data.sources.readers.photos import PHOTOS, copy_photo, photo_folder
 from palette.errors import DataError
 from palette.stages import fetch
 from palette.stages.base import Runtime, Spec

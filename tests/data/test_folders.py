@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from palette.data.sources.walk import pairs
+from palette.data.sources.readers.pairs import pairs
 from palette.errors import DataError
 
 

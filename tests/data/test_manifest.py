@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palette.data.sources.manifest import Entry, Manifest, Opener, inflate, opener, write_manifest
+from palette.data.sources.manifest import Entry, Manifest, Opener, inflate, write_manifest
 from palette.errors import DataError
 
 HEADER = {"source": "folder", "containers": ["pictures"]}
@@ -132,12 +132,12 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def test_bytes_are_read_from_files_and_archives(manifest: Manifest) -> None:
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     assert [read(e) for e in manifest.images()] == [word for word in WORDS for _ in range(3)]
 
 
 def test_threads_and_processes_do_not_mix_their_bytes(manifest: Manifest) -> None:
-    read, entries = opener(manifest), list(manifest.images())
+    read, entries = Opener(manifest.containers), list(manifest.images())
     expected = [word for word in WORDS for _ in range(3)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, entries * 5)) == expected * 5
@@ -147,7 +147,7 @@ def test_threads_and_processes_do_not_mix_their_bytes(manifest: Manifest) -> Non
 
 
 def test_other_bytes_are_refused(manifest: Manifest) -> None:
-    read, (plain, inside, deflated) = opener(manifest), list(manifest.images())[:3]
+    read, (plain, inside, deflated) = Opener(manifest.containers), list(manifest.images())[:3]
     (manifest.path.parent / "pictures/0").write_bytes(b"x")
     with pytest.raises(DataError, match=r"pictures/0: changed since it was fetched"):
         read(plain)

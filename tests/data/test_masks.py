@@ -3,7 +3,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ SEEDS = st.integers(0, 10**6)
 
 
 def test_every_kind_of_the_config_has_a_mask() -> None:
-    assert set(MASKS) == set(get_args(MaskKind))
+    assert set(MASKS) == set(BOUNDS) | {"centre", "right"}
 
 
 @pytest.mark.parametrize("kind", BOUNDS)
@@ -167,7 +167,7 @@ def test_masks_are_the_same_on_every_machine() -> None:
         "centre": "0c78f8522a93930bdec832755302f1f0bc154505b552b860b8d8d3fc5b90779b",
         "right": "632f565d3059f2c606016e6d3112b9519aae759ebafec8eca9588c9b3d78993a",
     }
-    for kind in get_args(MaskKind):
+    for kind in MASKS:
         masks = np.stack([MASKS[kind](64, generator(0, "mask", kind, i)) for i in range(64)])
         assert hashlib.sha256(np.packbits(masks).tobytes()).hexdigest() == known[kind], kind
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from palette.cli import main
 from palette.data.fetch import same_shape
-from palette.data.sources.manifest import Manifest, opener
+from palette.data.sources.manifest import Manifest, Opener
 from palette.data.store.store import ImageStore
 from palette.errors import ConfigError, DataError
 from palette.publish.figures.samples import degraded
@@ -219,17 +219,17 @@ def test_a_new_condition_makes_the_plan_start_over(folders: Path) -> None:
             {"datasets": {"mine": {}}, "experiments": [{"dataset": "mine", "task": "small", "model": "palette", "sampler": "dpm"}]},
             "the mix of model 'palette', with `paired`, needs",
         ),
-        ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`conditions` goes with `source: pairs`"),
+        ({"datasets": {"mine": {"fetch": {"source": "pairs", "path": "here"}}}}, "`source: pairs` needs `conditions`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here"}, "prepare": {"conditions": {"filter": "nearest"}}}}},
             "`conditions` of `prepare` goes with `source: pairs`, not with folder",
         ),
         ({"datasets": {"mine": {"prepare": {"range": [9, 3]}}}}, r"prepare\.range: the value of black comes first"),
         ({"datasets": {"mine": {"prepare": {"range": [0, 4095]}}}}, r"prepare\.range: .* has no meaning with `source: photos`"),
-        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs a `path`"),
+        ({"datasets": {"mine": {"fetch": {"source": "pairs"}}}}, "`source: pairs` needs `path`"),
         (
             {"datasets": {"mine": {"fetch": {"source": "folder", "path": "here", "conditions": "there"}}}},
-            "`conditions` goes with `source: pairs`, and only with it",
+            "it goes with `source: pairs`",
         ),
         (
             {"tasks": {"pair": {"degradation": "paired"}, "small": {"degradation": "super-resolution", "factor": 3}}},
@@ -289,7 +289,7 @@ def test_a_damaged_picture_takes_its_partner_with_it(folders: Path) -> None:
     images = list(manifest.images())
     assert len(images) == PAIRS - 2
     assert all(set(e["condition"]) == {"file", "container", "bytes", "sha256", "size"} for e in images)
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     assert read(images[0]["condition"]) == (folders / "conditions" / images[0]["condition"]["file"]).read_bytes()
 
 

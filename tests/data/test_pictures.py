@@ -16,7 +16,7 @@ from palette.data.images.depth import UnclearRange
 from palette.data.images.pictures import (
     UNREADABLE,
     area,
-    centre_square,
+    center_square,
     cut_square,
     decode_picture,
     develop,
@@ -260,8 +260,8 @@ def test_a_png_keeps_the_chunks_its_pixels_depend_on() -> None:
 @pytest.mark.parametrize(
     ("size", "box"), [((10, 4), (3, 0, 7, 4)), ((4, 10), (0, 3, 4, 7)), ((5, 5), (0, 0, 5, 5)), ((6, 3), (1, 0, 4, 3))]
 )
-def test_centre_square(size: tuple[int, int], box: tuple[int, ...]) -> None:
-    assert centre_square(*size) == box
+def test_center_square(size: tuple[int, int], box: tuple[int, ...]) -> None:
+    assert center_square(*size) == box
 
 
 def test_resizing_sees_nothing_outside_the_box() -> None:

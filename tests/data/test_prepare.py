@@ -15,8 +15,9 @@ from PIL import Image
 
 from palette.config.datasets import Fetch, Prepare
 from palette.data.images.crops import around, draw_crop
-from palette.data.photos import PHOTOS, Box, photo_folder
+from palette.data.images.pictures import Box
 from palette.data.sources.manifest import Manifest, write_manifest
+from palette.data.sources.readers.photos import PHOTOS, photo_folder
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
 from palette.stages import fetch, prepare

@@ -17,9 +17,9 @@ from scipy.io import savemat
 
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Squares
 from palette.data.sources.files import VARIABLE, Missing
-from palette.data.sources.imagenet import kit_labels
-from palette.data.sources.manifest import Manifest, opener
+from palette.data.sources.manifest import Manifest, Opener
 from palette.data.sources.planned import downloads, missing, survey
+from palette.data.sources.readers.imagenet import kit_labels
 from palette.data.sources.registry import built_in
 from palette.data.sources.splits import read_flist, splits_of
 from palette.data.store.store import ImageStore, StoredImage, decode, write_store
@@ -60,7 +60,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 def facts(manifest: Manifest) -> dict[str, tuple[str, str | None]]:
     """File → class and split; and the bytes of each are read and checked."""
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     assert all(len(read(entry)) == entry["bytes"] for entry in manifest.images())
     return {entry["file"]: (entry["class"], entry.get("split")) for entry in manifest.images()}
 
@@ -665,7 +665,7 @@ def test_a_torchvision_dataset_of_files(
     monkeypatch.setattr(datasets.Imagenette, "_ARCHIVES", {"full": (file["urls"][0], md5)})
     known = stand_in("imagenette", 4, 4, (DataFile(**file),))
     manifest = fetched(known, source="imagenette", path=tmp_path / "data")
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     assert {entry["file"]: read(entry) for entry in manifest.images()} == names  # the original bytes
     assert set(facts(manifest).values()) == {
         (c, s) for c in ("000 tench", "001 English springer") for s in ("train", "test")
@@ -697,7 +697,7 @@ def test_a_torchvision_dataset_of_arrays(
     known = stand_in("cifar10", 3, 3, (DataFile(**file),))
     manifest = fetched(known, source="cifar10", path=tmp_path / "data")
     assert sorted(facts(manifest).items())[0] == ("test/000 cat/000001.png", ("000 cat", "test"))
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     first = next(entry for entry in manifest.images() if entry["file"].endswith("train/001 dog/000000.png"))
     assert (decode(read(first)) == pixels[0].reshape(3, 32, 32).transpose(1, 2, 0)).all()
     card = json.loads((manifest.path.parent / "card.json").read_text())
@@ -726,7 +726,7 @@ def test_a_torchvision_dataset_in_a_folder_of_its_own(
     )
     known = stand_in("flowers102", 2, 2, tuple(DataFile(**file) for file, _ in made.values()))
     manifest = fetched(known, source="flowers102", path=tmp_path / "data")
-    read = opener(manifest)
+    read = Opener(manifest.containers)
     assert [read(entry) for entry in manifest.images()] == list(images.values())
     assert [entry["class"][:3] for entry in manifest.images()] == ["076", "000", "076", "001"]
     assert [entry["split"] for entry in manifest.images()] == ["train", "train", "test", "test"]

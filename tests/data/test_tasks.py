@@ -211,7 +211,7 @@ def test_jpeg_is_pillows_at_the_given_quality() -> None:
     image, file = picture(), io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=10)
     assert np.array_equal(
-        TASKS["jpeg"].evaluate(image, generator(0), Evaluation(quality=10)).image, np.asarray(Image.open(file))
+        TASKS["jpeg"].evaluate(image, generator(0), Evaluation(strength=10)).image, np.asarray(Image.open(file))
     )
 
 
@@ -285,7 +285,7 @@ def test_larger_factors_lose_more() -> None:
     image = np.kron(picture(16), np.ones((4, 4, 1), np.uint8))
     errors = [
         np.abs(
-            TASKS["super-resolution"].evaluate(image, generator(0), Evaluation(factor=f)).image - image.astype(int)
+            TASKS["super-resolution"].evaluate(image, generator(0), Evaluation(strength=f)).image - image.astype(int)
         ).mean()
         for f in (2, 4, 8, 16)
     ]

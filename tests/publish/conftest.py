@@ -147,7 +147,7 @@ class Results:
                     "name": name,
                     "baseline": None,
                     "degradation": "colorization",
-                    "quality": None,
+                    "strength": None,
                     "sampler": sampler,
                     "seed": seed,
                 },
