@@ -67,9 +67,7 @@ def restored(network: nn.Module, batch: Batch, spec: "TrainSpec") -> Tensor:
 
 def sheet(batch: Batch, images: Tensor) -> npt.NDArray[np.uint8]:
     """Arrange the rows and columns of a preview: uint8 [H, W, 3].
-
-    Holes are shown in gray instead of the network's noise.
-    """
+    Holes are shown in gray instead of the network's noise."""
     everywhere = batch.mask.flatten(1).all(dim=1)[:, None, None, None]
     shown = torch.where(batch.mask & ~everywhere, 0.0, batch.condition)
     columns = [to_pixels(column) for column in (shown, images, batch.x0)]  # each [B, H, W, 3]

@@ -63,9 +63,7 @@ def split(images: Images, count: int) -> tuple[Images, Images | None]:
 
 def fixed_stream(images: Images, spec: "TrainSpec") -> Stream:
     """Return a stream of the images once each, as examples 0 to N-1, always degraded and noised the same way.
-
-    Images are never mirrored. The seed is separate, so that no example shares its noise with a training example.
-    """
+    Images are never mirrored. The seed is separate, so that no example shares its noise with a training example."""
     each = Part(images, range(len(images)))
     return Stream(each, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
 
