@@ -61,10 +61,10 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.is_cuda or not (self.training and self.probability):
             return F.dropout(x, self.probability, self.training)
-        kept = max(round((1 - self.probability) * 2**16), 1)
+        threshold = max(round((1 - self.probability) * 2**16), 1)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform from -2^15 to 2^15 - 1
-        return x * (bits < kept - 2**15).to(x.dtype).mul_(2**16 / kept)
+        return x * (bits < threshold - 2**15).to(x.dtype).mul_(2**16 / threshold)
 
 
 def check_even(height: int, width: int) -> None:

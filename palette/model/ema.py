@@ -83,17 +83,16 @@ def averaged(file: Path, width: float) -> dict[str, Tensor]:
         with safe_open(file, "pt") as tensors:
             names: dict[str, list[str]] = {}
             for key in tensors.keys():  # noqa: SIM118 (no mapping)
-                kept, _, name = key.partition("/")
-                names.setdefault(kept, []).append(name)
+                stored, _, name = key.partition("/")
+                names.setdefault(stored, []).append(name)
             widths = sorted(names, key=float)
             shares = dict(zip(widths, blend([float(w) for w in widths], width), strict=True))
-            parts = {kept: share for kept, share in shares.items() if share}
-            return {
-                name: torch.stack([tensors.get_tensor(f"{kept}/{name}") * share for kept, share in parts.items()]).sum(
-                    0
-                )
-                for name in names[next(iter(parts))]
-            }
+            parts = {stored: share for stored, share in shares.items() if share}
+            averages: dict[str, Tensor] = {}
+            for name in names[next(iter(parts))]:
+                summands = [tensors.get_tensor(f"{stored}/{name}") * share for stored, share in parts.items()]
+                averages[name] = torch.stack(summands).sum(dim=0)
+            return averages
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
             f"{file}: not the averages of a training ({error}). Delete its folder and train again."

@@ -128,13 +128,13 @@ def batches(
     images: ImageStore, options: PhotoClassifier, rng: np.random.Generator
 ) -> Iterator[tuple[npt.NDArray[np.uint8], Tensor]]:
     """Yield `options.steps` batches drawn at random: pixels uint8 [B,H,W,3], labels int64 [B]."""
-    kept: dict[int, npt.NDArray[np.uint8]] = {}
+    decoded: dict[int, npt.NDArray[np.uint8]] = {}
     labels = torch.tensor(images.labels)
     for _ in range(options.steps):
         chosen = rng.integers(len(images), size=options.batch_size).tolist()
-        pixels = [kept[i] if i in kept else images[i] for i in chosen]
-        if len(kept) * pixels[0].nbytes < MEMORY:
-            kept.update(zip(chosen, pixels, strict=True))
+        pixels = [decoded[i] if i in decoded else images[i] for i in chosen]
+        if len(decoded) * pixels[0].nbytes < MEMORY:
+            decoded.update(zip(chosen, pixels, strict=True))
         yield np.stack(pixels), labels[chosen]
 
 

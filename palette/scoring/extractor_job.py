@@ -40,7 +40,7 @@ def _photos(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
         model = fit(train, options, where)
         right = accuracy(model, test, where)
         classes = train.classes
-    say(f"classifier: {right:.1%} of the test images are told right")
+    say(f"classifier: {right:.1%} of the test images are classified correctly")
     path = stage.path("classifier.safetensors")
     save_classifier(model, path)
     facts = {"classes": classes, "channels": options.channels, "dimensions": 4 * options.channels}

@@ -76,8 +76,8 @@ class Distance:
         """
         own, other = (self.b, self.a) if of_b else (self.a, self.b)
         vectors = self.left.T if of_b else self.right
-        kept = self.overlap > len(self.overlap) * np.finfo(float).eps * self.overlap[:1].sum()
-        transport = other.root.T @ (vectors[kept] / np.sqrt(self.overlap[kept, None])).T
+        significant = self.overlap > len(self.overlap) * np.finfo(float).eps * self.overlap[:1].sum()
+        transport = other.root.T @ (vectors[significant] / np.sqrt(self.overlap[significant, None])).T
         scale = own.count / (own.count - 1)
         parts = []
         for _, block in blocks(rows):

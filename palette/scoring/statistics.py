@@ -70,15 +70,15 @@ class KernelSums:
         """
         if min(len(self.sizes_a), len(self.sizes_b)) < GROUPS:
             return None
-        kept, every = 1 - np.eye(GROUPS), np.ones(GROUPS)
+        without, every = 1 - np.eye(GROUPS), np.ones(GROUPS)
         n, m = self.sizes_a.sum(), self.sizes_b.sum()
         if self.paired:
-            variance = _jackknife_variance([self._over(u, u) for u in kept])
+            variance = _jackknife_variance([self._over(u, u) for u in without])
             pairs = self.within_a + self.within_b - self.across - self.across.T
             interaction = 2 * _interaction(pairs / (n * (n - 1)))
         else:
-            variance = _jackknife_variance([self._over(u, every) for u in kept])
-            variance += _jackknife_variance([self._over(every, v) for v in kept])
+            variance = _jackknife_variance([self._over(u, every) for u in without])
+            variance += _jackknife_variance([self._over(every, v) for v in without])
             interaction = 2 * _interaction(self.within_a / (n * (n - 1)))
             interaction += 2 * _interaction(self.within_b / (m * (m - 1)))
             interaction += 4 * _interaction(self.across / (n * m))
@@ -166,9 +166,9 @@ def inception_scores(probabilities: Rows, splits: int, groups: Indices | None = 
 
 def _score(sums: Floats, negentropy: Floats, count: Floats) -> float:
     """Compute exp of the mean KL divergence from the mean probabilities, mean over the splits that have images."""
-    kept = count > 0
-    mean = sums[kept] / count[kept, None]
-    return float(np.exp(negentropy[kept] / count[kept] - _negentropy(mean)).mean())
+    filled = count > 0
+    mean = sums[filled] / count[filled, None]
+    return float(np.exp(negentropy[filled] / count[filled] - _negentropy(mean)).mean())
 
 
 def _negentropy(p: Floats) -> Floats:
