@@ -26,7 +26,7 @@ class Gaussian:
     root: Floats
 
 
-def blocks(rows: Rows, size: int = BLOCK) -> Iterator[tuple[slice, Floats]]:
+def blocks(rows: Rows, size: int) -> Iterator[tuple[slice, Floats]]:
     """Yield rows [N,D] as float64, `size` at a time, with their positions."""
     for start in range(0, len(rows), size):
         place = slice(start, min(start + size, len(rows)))
@@ -42,7 +42,7 @@ def gaussian(rows: Rows) -> Gaussian:
     """
     count, mean = 0, np.zeros(rows.shape[1])
     root: Floats = np.zeros((0, rows.shape[1]))
-    for _, block in blocks(rows):
+    for _, block in blocks(rows, BLOCK):
         shift = block.mean(0) - mean
         weight = np.sqrt(count * len(block) / (count + len(block)))
         root = np.asarray(np.linalg.qr(np.vstack([root, block - block.mean(0), weight * shift]), mode="r"))
@@ -80,7 +80,7 @@ class Distance:
         transport = other.root.T @ (vectors[significant] / np.sqrt(self.overlap[significant, None])).T
         scale = own.count / (own.count - 1)
         parts = []
-        for _, block in blocks(rows):
+        for _, block in blocks(rows, BLOCK):
             x = block - own.mean
             parts.append(2 * x @ (own.mean - other.mean) + scale * (np.sum(x**2, 1) - np.sum((x @ transport) ** 2, 1)))
         influence: Floats = np.concatenate(parts)
