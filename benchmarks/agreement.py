@@ -30,11 +30,11 @@ from torchvision import models
 from benchmarks.reference import inception
 from benchmarks.scoring import CPU, pairs, pictures
 from benchmarks.timing import parser, write
-from palette.scoring.extractor_facts import CLASSES, FIRST_CLASS, LAST_CLASS
-from palette.scoring.extractors import load_network
+from palette.scoring.extractors import CLASSES, FIRST_CLASS, LAST_CLASS
 from palette.scoring.features import Pair, measure
-from palette.scoring.frechet import frechet_distance
-from palette.scoring.statistics import inception_score, inside, kernel_distance
+from palette.scoring.frechet import distance, gaussian
+from palette.scoring.loading import load_network
+from palette.scoring.statistics import in_manifold, inception_scores, kernel_sums
 
 MODES = {
     "inception": "clean",
@@ -99,10 +99,12 @@ def distances(setting: Setting) -> Iterator[Found]:
         extractor = _clean_fids(mode, setting)
         theirs = [fid.get_folder_features(str(folder), extractor, **options) for folder in (setting.a, setting.b)]
         pd = [np.linalg.norm(a.astype(float) - b, axis=1) for a, b in (ours, theirs)]
-        yield found(f"KID, {mode}", "clean-fid", kernel_distance(*ours), fid.kernel_distance(*theirs, num_subsets=1))
+        yield found(
+            f"KID, {mode}", "clean-fid", kernel_sums(*ours).distance, fid.kernel_distance(*theirs, num_subsets=1)
+        )
         if setting.few:
             ours, theirs = ([part.reshape(-1, 16) for part in parts] for parts in (ours, theirs))
-        yield found(f"FID, {mode}", "clean-fid", frechet_distance(*ours), fid.fid_from_feats(*theirs))
+        yield found(f"FID, {mode}", "clean-fid", distance(*map(gaussian, ours)).value, fid.fid_from_feats(*theirs))
         yield found(f"PD, {mode}", "clean-fid's features", *pd)
 
 
@@ -123,11 +125,11 @@ def sets(setting: Setting) -> Iterator[Found]:
         verbose=False,
         feature_extractor_weights_path=str(setting.state),
     )
-    score = inception_score(ours["probabilities"], splits=1)
+    score = inception_scores(ours["probabilities"], splits=1)[0]
     yield found("IS", "torch-fidelity", score, theirs["inception_score_mean"])
     a, b = ours["features"], others["features"]
-    yield found("precision", "torch-fidelity", inside(a, b).mean(), theirs["precision"])
-    yield found("recall", "torch-fidelity", inside(b, a).mean(), theirs["recall"])
+    yield found("precision", "torch-fidelity", in_manifold(a, b).mean(), theirs["precision"])
+    yield found("recall", "torch-fidelity", in_manifold(b, a).mean(), theirs["recall"])
 
 
 def accuracies(setting: Setting) -> Iterator[Found]:

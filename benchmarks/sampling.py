@@ -18,8 +18,8 @@ from palette.config.sampling import Sampler
 from palette.diffusion.inference import Restorer
 from palette.errors import DataError, UserError
 from palette.publish.figures.style import COLORS, save
-from palette.scoring.extractors import load_network
 from palette.scoring.features import Pair, measure
+from palette.scoring.loading import load_network
 from palette.scoring.metrics import Measured, Settings, score
 from palette.stages import sample
 from palette.stages.reading import read_spec

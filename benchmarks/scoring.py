@@ -23,9 +23,9 @@ from PIL import Image
 from benchmarks.reference import inception
 from benchmarks.timing import compare, parser, write
 from palette.data.images.pictures import cut_square
-from palette.scoring.extractors import Network, load_network
 from palette.scoring.features import Pair, measure
-from palette.scoring.frechet import Rows, distance, frechet_distance, gaussian, standard_error
+from palette.scoring.frechet import Rows, distance, gaussian, standard_error
+from palette.scoring.loading import Network, load_network
 from palette.system.randomness import generator
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def their_fid(model: InceptionV3W, folders: list[Path]) -> float:
 
 
 def our_fid(network: Network, folders: list[Path]) -> float:
-    return frechet_distance(*ours(network, folders))
+    return distance(*map(gaussian, ours(network, folders))).value
 
 
 def with_interval(a: Rows, b: Rows) -> float:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import sampling
 from benchmarks.sampling import Point
 from palette.config.sampling import Sampler
-from palette.config.scores import Extractor
+from palette.config.scores import PhotoClassifier
 from palette.stages import extractor, train
 from palette.stages.extractor import ExtractorSpec
 from tests.tiny import prepared, sample_spec, stage, train_spec
@@ -21,7 +21,7 @@ def point(sampler: str, evaluations: int, fd: float, draw: int = 0) -> Point:
 def test_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = prepared(tmp_path / "results")
     train.run(stage(results, train_spec(steps=2)))
-    classifier = Extractor(steps=2, batch_size=4, channels=8)
+    classifier = PhotoClassifier(steps=2, batch_size=4, channels=8)
     spec = ExtractorSpec(
         name="tiny-photos", parents={"prepare": "prepare/tiny"}, extractor="photos", photos=classifier, sha256=None
     )

@@ -1,11 +1,12 @@
 """Images: where they come from, and how they become the squares that are trained and tested on."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from PIL import ImageColor
 from pydantic import AfterValidator, Field, model_validator
 
-from palette.config.options import MOST, Choice, Count, Folder, Name, Options, Seed, Share, Threads, table
+from palette.config.choices import table
+from palette.config.options import MOST, Count, Folder, Name, Options, Seed, Share, Threads
 
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area", "nearest"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
@@ -30,12 +31,23 @@ class DataFile(Options):
     """Whether its pictures are for training or for testing. Default: both, as `splits` or `prepare` choose."""
 
 
+def _reader(name: str) -> str:
+    published = table("palette.data.sources.readers", "PUBLISHED")  # when called: readers import this module
+    if name not in published:
+        raise ValueError(f"should be one of {', '.join(published)}")
+    return name
+
+
+def _list_readers(schema: dict[str, Any]) -> None:
+    schema["enum"] = [*table("palette.data.sources.readers", "PUBLISHED")]
+
+
 class KnownDataset(Options):
     """A published dataset: an entry of the registry."""
 
     title: str
     """What it is called in the report."""
-    reader: Annotated[str, Choice("palette.data.sources.readers", "PUBLISHED")] = "archive"
+    reader: Annotated[str, AfterValidator(_reader), Field(json_schema_extra=_list_readers)] = "archive"
     """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
     files: tuple[DataFile, ...] = ()
     """What it is made of."""

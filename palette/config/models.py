@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from palette.config.choices import OneOf, files, rows
 from palette.config.options import MOST, Count, Folder, Name, Options, Threads, Weight, _absolute
 from palette.config.tasks import Degradation
 
@@ -13,7 +14,7 @@ from palette.config.tasks import Degradation
 class Network(Options):
     """The network. Defaults make a small one; the paper's values are in brackets."""
 
-    backbone: Literal["adm", "sr3"] = "adm"
+    backbone: Annotated[str, OneOf(files("model/networks"))] = "adm"
     """`adm`: the U-Net of Dhariwal & Nichol 2021, as the paper uses it. `sr3`: that of Saharia et al. 2021."""
     channels: int = Field(64, ge=8, le=8192)
     """Channels at full resolution [256]. A multiple of 8."""
@@ -72,12 +73,12 @@ class Network(Options):
 
 
 class Objective(Options):
-    kind: Literal["edm", "edm-plain", "epsilon", "x0", "v", "regression"] = "edm"
+    kind: Annotated[str, OneOf(rows("diffusion/objective.py", "OBJECTIVES"))] = "edm"
     """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
     image as its starting point; `edm-plain` has none, for pairs that look unlike; `regression` is the paper's baseline."""
-    loss: Literal["l2", "l1"] = "l2"
+    loss: Annotated[str, OneOf(rows("diffusion/objective.py", "LOSSES"))] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
-    weighting: Literal["none", "min-snr"] = "none"
+    weighting: Annotated[str, OneOf(rows("diffusion/objective.py", "WEIGHTINGS"))] = "none"
     """Weight of each noise level: as the objective has it, or min(SNR, 5) in terms of x0 (Hang et al. 2023)."""
 
     @model_validator(mode="after")
@@ -87,7 +88,9 @@ class Objective(Options):
         return self
 
 
-class Train(Options):
+class Recipe(Options):
+    """Options of a training that change its result: fields of `TrainSpec` too, which its hash covers."""
+
     steps: Count = 10_000
     """Optimizer steps [1,000,000]. Raising it continues a finished training."""
     batch_size: Count = 16
@@ -111,6 +114,11 @@ class Train(Options):
     """Arithmetic of the network. `bf16` needs hardware with bfloat16 instructions, `fp16` a GPU."""
     validation_images: int = Field(0, ge=0, le=MOST)
     """Training images that are held out to measure the loss of the averaged weights on, drawn at random."""
+
+
+class Execution(Options):
+    """Options of a training that change no result beyond rounding, and where it starts: fields of `TrainRuntime` too."""
+
     start_from: Folder | None = None
     """A model to start from, `model.safetensors` of a training or of `palette import`. Default: random weights."""
     checkpoint_every: Count = 1_000
@@ -143,8 +151,12 @@ class Train(Options):
 
     @property
     def devices(self) -> int:
-        """Processes that share a step, each with its own GPU if there are GPUs."""
+        """Number of processes that share a step, as planned; fewer do the same in more micro-batches."""
         return max(self.gpus, 1) * self.nodes
+
+
+class Train(Execution, Recipe):
+    pass
 
 
 def _card_place(place: str) -> str:

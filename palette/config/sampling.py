@@ -1,17 +1,21 @@
 """Samplers, and the rows that they make: dataset × task × model × sampler × seed."""
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from palette.config.choices import OneOf, rows
 from palette.config.options import Count, Name, Options, Seed, Threads
 
 BASELINES = ("input", "originals")
 """Rows that need no training: the degraded input itself, and the untouched test images."""
+SAMPLERS = rows("diffusion/samplers.py", "SAMPLERS")
+TWICE = rows("diffusion/samplers.py", "TWICE")
+"""Those that evaluate the network twice in each step but the last."""
 
 
 class Sampler(Options):
-    kind: Literal["ancestral", "ddim", "dpm++2m", "dpm++2m-sde", "heun"] = "dpm++2m"
+    kind: Annotated[str, OneOf(SAMPLERS)] = "dpm++2m"
     """The algorithm. `ancestral` is the paper's."""
     steps: int = Field(20, ge=1, le=10_000)
     """Steps; `heun` evaluates the network twice in each [1000]."""
@@ -28,8 +32,8 @@ class Sampler(Options):
 
     @property
     def evaluations(self) -> int:
-        """NFE: how often the network runs for one image."""
-        return 2 * self.steps - 1 if self.kind == "heun" else self.steps
+        """Number of evaluations of the network for one image (NFE)."""
+        return 2 * self.steps - 1 if self.kind in TWICE else self.steps
 
 
 class Sample(Options):

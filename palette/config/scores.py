@@ -5,42 +5,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from palette.config.choices import OneOf, rows
 from palette.config.options import MOST, Count, Name, Options
 
 PaperTable = Annotated[int, Field(ge=1, le=11)]
-Metric = Literal[
-    "fd",
-    "sfid",
-    "kid",
-    "precision",
-    "recall",
-    "is",
-    "ca",
-    "pd",
-    "lpips",
-    "psnr",
-    "ssim",
-    "ms-ssim",
-    "diversity-ms-ssim",
-    "diversity-lpips",
-    "chroma",
-    "chroma-ratio",
-]
-ExtractorKind = Literal[
-    "photos",
-    "pixels",
-    "inception",
-    "inception-legacy-tensorflow",
-    "inception-legacy-pytorch",
-    "resnet50",
-    "efficientnet-b0",
-    "dinov2",
-    "lpips",
-    "ms-ssim",
-]
+METRICS = rows("scoring/metrics.py", "METRICS") + rows("scoring/pixels.py", "PIXEL_METRICS")
+EXTRACTORS = rows("scoring/extractors/*.py", "EXTRACTORS")
+Metric = Annotated[str, OneOf(METRICS)]
+ExtractorKind = Annotated[str, OneOf(EXTRACTORS)]
 
 
-class Extractor(Options):
+class PhotoClassifier(Options):
     """The classifier of the photographs, which stands in where no pretrained network is at hand.
 
     Its distances are called FD-photos, never FID.
@@ -64,7 +39,7 @@ class Score(Options):
     `inception-legacy-tensorflow` and `inception-legacy-pytorch` are clean-fid's other modes.
     `resnet50`, `efficientnet-b0`: classification accuracy on ImageNet. `dinov2`: FD-DINOv2 (Stein et al. 2023).
     `lpips`, `ms-ssim`: likeness to the original, and between several draws."""
-    photos: Extractor = Extractor()
+    photos: PhotoClassifier = PhotoClassifier()
     """How the `photos` classifier is trained."""
     weights: Path | None = None
     """Folder of pretrained weights; the environment variable PALETTE_WEIGHTS names it too."""

@@ -4,15 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from palette.config.options import Choice, Folder, Options, table
+from palette.config.choices import OneOf, rows, table
+from palette.config.options import Folder, Options
 
 if TYPE_CHECKING:
     from palette.data.images.degraded import Strength
 
 TASKS = table("palette.data.tasks", "TASKS")
 DEGRADATIONS = tuple(TASKS)
-Degradation = Annotated[str, Choice("palette.data.tasks", "TASKS")]
-MaskKind = Annotated[str, Choice("palette.data.masks.drawn", "MASKS")]
+Degradation = Annotated[str, OneOf(DEGRADATIONS)]
+MaskKind = Annotated[str, OneOf(rows("data/masks/drawn.py", "MASKS"))]
 MasksBy = Literal["originals", "numbers", "position"]
 
 

@@ -1,6 +1,5 @@
 """Amount of work in a job: FLOP for networks, and images for the rest."""
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,8 +10,11 @@ from typing import NamedTuple
 from palette.config.models import Model, Network, Objective
 from palette.costs.gpus import Gpu
 from palette.data.sources.planned import to_check
+from palette.errors import DataError
+from palette.model.facts import read_facts
 from palette.model.flops import flops, training_flops
 from palette.planning.experiments import evaluations
+from palette.scoring.extractors import EXTRACTORS
 from palette.stages.base import Spec
 from palette.stages.extractor import ExtractorSpec
 from palette.stages.features import FeaturesSpec
@@ -59,16 +61,9 @@ UNMEASURED = 0.1
 itself.
 """
 
-EXTRACTOR_FLOPS: Mapping[str, float] = {
-    "inception": 11.43e9,
-    "inception-legacy-tensorflow": 11.43e9,
-    "inception-legacy-pytorch": 11.43e9,
-    "resnet50": 8.18e9,
-    "efficientnet-b0": 0.772e9,
-    "dinov2": 162e9,
-}
+EXTRACTOR_FLOPS: Mapping[str, float] = {kind: e.flops for kind, e in EXTRACTORS.items() if e.flops}
 """FLOP per image, at the network's own input size. Counted by torch on the architectures; a test compares them."""
-PIXEL_FLOPS: Mapping[str, float] = {"lpips": 53e3}
+PIXEL_FLOPS: Mapping[str, float] = {kind: e.flops_per_pixel for kind, e in EXTRACTORS.items() if e.flops_per_pixel}
 """FLOP per pixel, for both images of a pair, of networks that take images at their own size. Counted in the same way,
 at 256 pixels.
 """
@@ -139,13 +134,9 @@ class Sampled:
     def released(cls, spec: ReleasedSpec, results: Path) -> "Sampled | None":
         """Return the model that its `model.json` describes; None if there is no such file yet."""
         for file in (results / spec.folder / "model.json", Path(spec.runtime.card)):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                facts = json.loads(file.read_text(encoding="utf-8"))
-                network, objective = (
-                    Network.model_validate(facts["network"]),
-                    Objective.model_validate(facts["objective"]),
-                )
-                return cls(network, facts["image_size"], facts["precision"], objective)
+            with suppress(OSError, DataError):
+                facts = read_facts(file)
+                return cls(facts.network, facts.image_size, facts.precision, facts.objective)
         return None
 
 

@@ -14,21 +14,19 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Denoise = Callable[[Tensor, float], Tensor]
 Watch = Callable[[int, Tensor, Tensor], None]
 """(evaluation, from 0; state y; estimate x0_hat), both float [B, 3, H, W].
-
-Values of y at known pixels are meaningless.
-"""
+Values of y at known pixels are meaningless."""
 
 
 def watched(denoise: Denoise, watch: Watch) -> Denoise:
     """Return `denoise`, passing `watch` each state that a sampler visits and the estimate there."""
     evaluations = count()
 
-    def shown(y: Tensor, log_snr: float) -> Tensor:
+    def watched_denoise(y: Tensor, log_snr: float) -> Tensor:
         x0 = denoise(y, log_snr)
         watch(next(evaluations), y, x0)
         return x0
 
-    return shown
+    return watched_denoise
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,15 @@ class Denoiser:
 
     def __call__(self, y: Tensor, log_snr: float) -> Tensor:
         level = torch.full((len(y),), log_snr, dtype=torch.float64, device=y.device)
-        framed = frame(self.objective, self.condition, self.mask)
-        inner_level = level + 2 * framed.scale.log()
+        coordinates = frame(self.objective, self.condition, self.mask)
+        r_level = level + 2 * coordinates.scale.log()
         # √γ x0 + √(1-γ) ε → √γ' r + √(1-γ') ε: minus the center, rescaled to variance 1.
-        (signal, _), (inner_signal, _) = signal_and_noise(level), signal_and_noise(inner_level)
-        inner = image_shaped(inner_signal / signal / framed.scale) * (y - image_shaped(signal) * framed.centre)
-        inner_level = inner_level.clamp(*level_range(self.objective))
-        skip, out, inside = OBJECTIVES[self.objective].scales(inner_level)
-        seen = network_input(inner, self.condition, self.mask, inside)
+        (signal, _), (r_signal, _) = signal_and_noise(level), signal_and_noise(r_level)
+        noisy_r = image_shaped(r_signal / signal / coordinates.scale) * (y - image_shaped(signal) * coordinates.center)
+        r_level = r_level.clamp(*level_range(self.objective))
+        c_skip, c_out, c_in = OBJECTIVES[self.objective].scales(r_level)
+        inputs = network_input(noisy_r, self.condition, self.mask, c_in)
         with torch.autocast(y.device.type, DTYPES[self.precision], enabled=y.is_cuda and self.precision != "fp32"):
-            predicted = self.network(seen, inner_level).float()
-        estimate = framed.outward(image_shaped(skip) * inner + image_shaped(out) * predicted)
+            predicted = self.network(inputs, r_level).float()
+        estimate = coordinates.outward(image_shaped(c_skip) * noisy_r + image_shaped(c_out) * predicted)
         return torch.where(self.mask, estimate.clamp(-1, 1), self.condition)

@@ -21,7 +21,6 @@ from palette.model import ema
 from palette.model.finite import require_finite
 from palette.model.networks import build
 from palette.model.unet import UNet
-from palette.system.files import read_json
 from palette.system.randomness import generator
 
 Job = tuple[int | str, int]
@@ -65,9 +64,7 @@ class Restorer:
 
     def trajectories(self, degraded: Sequence[Degraded], jobs: Sequence[Job]) -> list[list[Image]]:
         """Return, for each image, the estimate at every evaluation of the network, uint8 [H, W, 3].
-
-        The last estimate is the restored image.
-        """
+        The last estimate is the restored image."""
         seen: list[npt.NDArray[np.uint8]] = []
         self(degraded, jobs, lambda _, y, x0: seen.append(to_pixels(x0)))
         return [[estimates[i] for estimates in seen] for i in range(len(jobs))]
@@ -98,35 +95,23 @@ def weights_file(sampler: Sampler | None) -> str:
     return "model.safetensors" if sampler is None or sampler.ema_width is None else "averages.safetensors"
 
 
-def load_network(model: Path, weights: Path, device: torch.device, ema_width: float | None = None) -> UNet:
-    """Build the network that `model.json` describes and load its weights. Raises DataError if they do not fit.
-
-    weights: `model.safetensors`; with `ema_width`, `averages.safetensors`, from which that average is computed.
-    """
-    facts = read_json(model)
-    try:
-        network, image_size = Network.model_validate(facts["network"]), facts["image_size"]
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{model}: does not describe a network ({error}). Delete it and train again.") from None
-    return network_with(network, image_size, weights, device, ema_width)
-
-
 def network_with(
     network: Network, image_size: int, weights: Path, device: torch.device, ema_width: float | None = None
 ) -> UNet:
-    """Build a network from its options for images of `image_size` pixels, in evaluation mode.
+    """Build a network from its options for images of `image_size` pixels and load its weights, in evaluation mode.
 
-    Otherwise as `load_network`.
+    weights: `model.safetensors`; with `ema_width`, `averages.safetensors`, from which that average is computed.
+    Raises DataError if they do not fit.
     """
     try:
-        made = build(network, image_size)
+        built = build(network, image_size)
         tensors = load_file(weights) if ema_width is None else ema.averaged(weights, ema_width)
         require_finite(tensors.items(), weights)
-        made.load_state_dict(tensors)
+        built.load_state_dict(tensors)
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split())[:400]  # a wrong network has hundreds of keys
         raise DataError(
             f"{weights}: does not fit the network that it should ({why}). Train or import it again."
         ) from None
-    made = made.to(device).eval().requires_grad_(False)
-    return made.to(memory_format=torch.channels_last)  # 1.4 times faster than the default, on CPUs too
+    built = built.to(device).eval().requires_grad_(False)
+    return built.to(memory_format=torch.channels_last)  # 1.4 times faster than the default, on CPUs too

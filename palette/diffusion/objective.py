@@ -3,10 +3,10 @@
 The network F sees the condition and the scaled noisy image; its output is converted to an image (Karras et al. 2022,
 eq. 7):
 
-    x0_hat = skip(λ) · y + out(λ) · F(condition, in(λ) · y, λ)
+    x0_hat = c_skip(λ) · y + c_out(λ) · F(condition, c_in(λ) · y, λ)
 
 The loss is the distance of F from the value that makes x0_hat = x0, with weight 1 in all rows: for `epsilon` this
-value is ε, and the loss is the paper's; for `edm` weight 1 is exactly the λ(σ) = 1/out² of Karras et al. Other weights
+value is ε, and the loss is the paper's; for `edm` weight 1 is exactly the λ(σ) = 1/c_out² of Karras et al. Other weights
 of the noise levels are rows of `WEIGHTINGS`.
 
 Where the task has a mask, noise and loss are confined to the hole, as in the paper: the network sees the known pixels
@@ -34,12 +34,11 @@ INPUT_CHANNELS = 2 * IMAGE_CHANNELS
 
 
 class Scales(NamedTuple):
-    """Scales of x0_hat = skip · y + out · F(in · y), float64 [B] each."""
+    """Scales of x0_hat = c_skip · y + c_out · F(c_in · y), float64 [B] each."""
 
-    skip: Tensor
-    out: Tensor
-    inside: Tensor
-    """`in` in the equation."""
+    c_skip: Tensor
+    c_out: Tensor
+    c_in: Tensor
 
 
 class Objective(NamedTuple):
@@ -49,18 +48,13 @@ class Objective(NamedTuple):
     """λ float64 [B] → scales."""
     sigmas: tuple[float, float]
     """Range of trained levels: smallest and largest σ at which the network may be evaluated."""
-    leans: bool = False
+    relative: bool = False
     """True if x0 is modeled relative to the degraded image, for tasks without a mask: see `frame`."""
-
-
-# ----------------------------------------------------------------------------------- levels for training
 
 
 def draw_from_schedule(u: Tensor) -> Tensor:
     """Draw t uniformly, then γ ~ U(γ_t, γ_t-1), on the training schedule (paper, Algorithm 1; γ's density as in SR3).
-
-    t starts at 2: between γ_1 = 1 - 1e-6 and 1 there is no noise left to predict.
-    """
+    t starts at 2: between γ_1 = 1 - 1e-6 and 1 there is no noise left to predict."""
     gammas = training_gammas().to(u.device)
     position = u * (len(gammas) - 1)
     t = position.long().clamp(max=len(gammas) - 2)
@@ -83,14 +77,9 @@ def draw_constant(u: Tensor) -> Tensor:
     return torch.zeros_like(u)
 
 
-# ------------------------------------------------------------------------------------------------- scales
-
-
 def edm_scales(log_snr: Tensor, sigma_data: float = 0.5) -> Scales:
     """Return the scales of Table 1 of Karras et al. 2022, for y = (x0 + σ n)·√γ.
-
-    Input and target of F have variance 1 at every level.
-    """
+    Input and target of F have variance 1 at every level."""
     sigma = sigma_of(log_snr)
     signal, _ = signal_and_noise(log_snr)
     total = sigma**2 + sigma_data**2
@@ -125,7 +114,7 @@ SCHEDULE_SIGMAS = (1e-3, 150.9)
 """σ of γ_1 and γ_2000 of the training schedule."""
 
 OBJECTIVES: dict[str, Objective] = {
-    "edm": Objective(draw_lognormal, edm_scales, (2e-3, 32.0), leans=True),
+    "edm": Objective(draw_lognormal, edm_scales, (2e-3, 32.0), relative=True),
     "edm-plain": Objective(draw_lognormal, edm_scales, (2e-3, 32.0)),
     "epsilon": Objective(draw_from_schedule, epsilon_scales, SCHEDULE_SIGMAS),
     "x0": Objective(draw_from_schedule, x0_scales, SCHEDULE_SIGMAS),
@@ -134,9 +123,6 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l2": torch.square, "l1": torch.abs}
-
-
-# ---------------------------------------------------------------------------------------- network and loss
 
 
 class Batch(NamedTuple):
@@ -159,29 +145,29 @@ def image_shaped(per_image: Tensor) -> Tensor:
     return per_image.float()[:, None, None, None]
 
 
-def network_input(y: Tensor, condition: Tensor, mask: Tensor, inside: Tensor) -> Tensor:
-    """Return [B, 6, H, W]: the condition, then the noisy image scaled by `inside`, with known pixels outside the hole.
+def network_input(y: Tensor, condition: Tensor, mask: Tensor, c_in: Tensor) -> Tensor:
+    """Return [B, 6, H, W]: the condition, then the noisy image scaled by `c_in`, with known pixels outside the hole.
 
-    y, condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate. inside: float64 [B].
+    y, condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate. c_in: float64 [B].
     """
-    return torch.cat([condition, torch.where(mask, image_shaped(inside) * y, condition)], dim=1)
+    return torch.cat([condition, torch.where(mask, image_shaped(c_in) * y, condition)], dim=1)
 
 
 class Frame(NamedTuple):
-    """Shifted and scaled coordinates of the unknown: x0 = centre + scale · r, and the network works with r."""
+    """Shifted and scaled coordinates of the unknown: x0 = center + scale · r, and the network works with r."""
 
-    centre: Tensor
+    center: Tensor
     """float32 [B, 3, H, W]."""
     scale: Tensor
     """float64 [B]. A noise level σ of x0 corresponds to σ/scale of r."""
 
     def inward(self, x0: Tensor) -> Tensor:
         """Convert x0 to r."""
-        return (x0 - self.centre) / image_shaped(self.scale)
+        return (x0 - self.center) / image_shaped(self.scale)
 
     def outward(self, r: Tensor) -> Tensor:
         """Convert r to x0."""
-        return self.centre + image_shaped(self.scale) * r
+        return self.center + image_shaped(self.scale) * r
 
 
 def frame(kind: str, condition: Tensor, mask: Tensor) -> Frame:
@@ -195,19 +181,17 @@ def frame(kind: str, condition: Tensor, mask: Tensor) -> Frame:
 
     condition: float [B, 3, H, W]. mask: bool [B, 1, H, W], True where the model must generate.
     """
-    leans = mask.flatten(1).all(dim=1) & OBJECTIVES[kind].leans  # [B]
-    centre = torch.where(leans[:, None, None, None], condition, torch.zeros_like(condition))
-    return Frame(centre, torch.where(leans, 0.4, 1.0).double())
+    relative = mask.flatten(1).all(dim=1) & OBJECTIVES[kind].relative  # [B]
+    center = torch.where(relative[:, None, None, None], condition, torch.zeros_like(condition))
+    return Frame(center, torch.where(relative, 0.4, 1.0).double())
 
 
 def targets(objective: Objective, x0: Tensor, noise: Tensor, log_snr: Tensor) -> Tensor:
     """Return the value of F that makes x0_hat = x0: float [B, 3, H, W].
-
-    Computed as a combination of x0 and ε, because (x0 - skip · y)/out loses all digits where out is small.
-    """
-    skip, out, _ = objective.scales(log_snr)
+    Computed as a combination of x0 and ε, because (x0 - c_skip · y)/c_out loses all digits where c_out is small."""
+    c_skip, c_out, _ = objective.scales(log_snr)
     signal, strength = signal_and_noise(log_snr)
-    return image_shaped((1 - skip * signal) / out) * x0 - image_shaped(skip * strength / out) * noise
+    return image_shaped((1 - c_skip * signal) / c_out) * x0 - image_shaped(c_skip * strength / c_out) * noise
 
 
 def weight_one(objective: Objective, log_snr: Tensor) -> Tensor:
@@ -218,11 +202,11 @@ def weight_one(objective: Objective, log_snr: Tensor) -> Tensor:
 def min_snr_weight(objective: Objective, log_snr: Tensor) -> Tensor:
     """Return the weight of F's error that gives the error of x0 the weight min(SNR, 5) (Hang et al. 2023).
 
-    The error of x0_hat is `out` times that of F. For `epsilon` the weight is min(SNR, 5)/SNR, for `v`
+    The error of x0_hat is `c_out` times that of F. For `epsilon` the weight is min(SNR, 5)/SNR, for `v`
     min(SNR, 5)/(SNR + 1), as in that paper. SNR is e^λ of the network's input: of r, where `frame` has changed the
     units. r varies as much as whole images do, for which the limit of 5 was chosen.
     """
-    return log_snr.exp().clamp(max=5) * objective.scales(log_snr).out.square()
+    return log_snr.exp().clamp(max=5) * objective.scales(log_snr).c_out.square()
 
 
 WEIGHTINGS: dict[str, Callable[[Objective, Tensor], Tensor]] = {"none": weight_one, "min-snr": min_snr_weight}
@@ -242,17 +226,15 @@ def loss(kind: str, norm: str, network: nn.Module, batch: Batch, weighting: str 
     log_snr = objective.draw(u)
     signal, strength = signal_and_noise(log_snr)
     y = image_shaped(signal) * r + image_shaped(strength) * noise
-    seen = network_input(y, condition, mask, objective.scales(log_snr).inside)
-    predicted = network(seen, log_snr)
+    inputs = network_input(y, condition, mask, objective.scales(log_snr).c_in)
+    predicted = network(inputs, log_snr)
     error = masked_mean(LOSSES[norm](predicted - targets(objective, r, noise, log_snr)), mask)
     return error * WEIGHTINGS[weighting](objective, log_snr).float()
 
 
 def stratified(count: int, offset: float) -> Tensor:
     """Return u = (i + offset)/count, float64 [count], offset in [0, 1): each U[0, 1), together evenly spread.
-
-    One batch then covers all noise levels, and the loss has less variance (Kingma et al. 2021, appendix I.1).
-    """
+    One batch then covers all noise levels, and the loss has less variance (Kingma et al. 2021, appendix I.1)."""
     return (torch.arange(count, dtype=torch.float64) + offset) / count
 
 

@@ -25,9 +25,6 @@ Noise = Callable[[int], Tensor]
 Sampler = Callable[[Denoise, Tensor, Tensor, Noise], Tensor]
 
 
-# --------------------------------------------------------------------------------------------------- steps
-
-
 def paper_steps() -> Tensor:
     """Return the paper's inference schedule as λ, float64 [1001]."""
     return torch.cat([log_snr_of_gamma(inference_gammas()).flip(0), torch.tensor([math.inf], dtype=torch.float64)])
@@ -35,9 +32,7 @@ def paper_steps() -> Tensor:
 
 def even_steps(count: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
     """Return λ of `count` steps from σ_max to σ_min, then ∞: float64 [count + 1].
-
-    The steps are even in σ^(1/ρ) (Karras et al. 2022, eq. 5).
-    """
+    The steps are even in σ^(1/ρ) (Karras et al. 2022, eq. 5)."""
     ramp = torch.linspace(0, 1, count, dtype=torch.float64)
     sigma: Tensor = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
     return torch.cat([log_snr_of_sigma(sigma), torch.tensor([math.inf], dtype=torch.float64)])
@@ -61,9 +56,6 @@ def scalars(log_snr: Tensor) -> tuple[float, float]:
     return signal.item(), noise.item()
 
 
-# ------------------------------------------------------------------------------------------------ samplers
-
-
 def ancestral(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise) -> Tensor:
     """Sample by Algorithm 2 of the paper: y' = (y - (1-α)/√(1-γ) ε)/√α + √(1-α) z, with α = γ/γ'.
 
@@ -83,9 +75,7 @@ def ancestral(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise) -> Te
 
 def ddim(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, eta: float = 0.0) -> Tensor:
     """Sample by equation 12 of Song et al. 2021.
-
-    eta 0 is deterministic; 1 is ancestral sampling with the posterior's variance.
-    """
+    eta 0 is deterministic; 1 is ancestral sampling with the posterior's variance."""
     for i in range(len(log_snrs) - 1):
         (signal, strength), (next_signal, next_strength) = scalars(log_snrs[i]), scalars(log_snrs[i + 1])
         x0 = denoise(y, log_snrs[i].item())
@@ -100,9 +90,7 @@ def ddim(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, eta: float
 
 def multistep(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, stochastic: bool = False) -> Tensor:
     """Sample by DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2), or SDE-DPM-Solver++(2M) of that paper if `stochastic`.
-
-    h is the step in ln(√γ/√(1-γ)) = λ/2. The first step and the last, where h is infinite, are first order.
-    """
+    h is the step in ln(√γ/√(1-γ)) = λ/2. The first step and the last, where h is infinite, are first order."""
     before, h_before = y, 0.0
     for i in range(len(log_snrs) - 1):
         (_, strength), (next_signal, next_strength) = scalars(log_snrs[i]), scalars(log_snrs[i + 1])
@@ -110,20 +98,18 @@ def multistep(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise, stoch
         x0 = denoise(y, log_snrs[i].item())
         first_order = i == 0 or math.isinf(h)
         ahead = x0 if first_order else x0 + (x0 - before) * (h / h_before / 2)
-        kept = math.exp(-2 * h if stochastic else -h)
+        decay = math.exp(-2 * h if stochastic else -h)
         faded = next_strength / strength * (math.exp(-h) if stochastic else 1.0)
-        y = faded * y + next_signal * (1 - kept) * ahead
+        y = faded * y + next_signal * (1 - decay) * ahead
         if stochastic and next_strength > 0:
-            y = y + next_strength * math.sqrt(1 - kept) * noise(i)
+            y = y + next_strength * math.sqrt(1 - decay) * noise(i)
         before, h_before = x0, h
     return y
 
 
 def heun(denoise: Denoise, y: Tensor, log_snrs: Tensor, noise: Noise) -> Tensor:
     """Sample by Algorithm 1 of Karras et al. 2022 without churn: Heun's method, dx/dσ = (x - x0_hat)/σ, with x = y/√γ.
-
-    Two evaluations per step; the last step, down to σ = 0, is an Euler step with one.
-    """
+    Two evaluations per step; the last step, down to σ = 0, is an Euler step with one."""
     x = y / scalars(log_snrs[0])[0]
     sigmas: list[float] = sigma_of(log_snrs).tolist()
     for i, (sigma, target) in enumerate(pairwise(sigmas)):
@@ -144,6 +130,8 @@ SAMPLERS: dict[str, Sampler] = {
     "dpm++2m-sde": partial(multistep, stochastic=True),
     "heun": heun,
 }
+TWICE: tuple[str, ...] = ("heun",)
+"""Samplers that evaluate the network twice in each step but the last; the others do so once."""
 
 
 def sampler_for(options: Options) -> Sampler:

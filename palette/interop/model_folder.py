@@ -11,7 +11,8 @@ from torch import Tensor
 
 from palette.config.models import Network, Objective
 from palette.errors import ConfigError
-from palette.system.files import replacing, sha256, write_json
+from palette.model.facts import Facts
+from palette.system.files import replacing, sha256
 
 Weights = Mapping[str, Tensor]
 """Name → float32 tensor."""
@@ -77,7 +78,7 @@ def write_model(model: Imported, folder: Path) -> list[Path]:
         if model.start is not None:
             with replacing(start_file) as temporary:
                 save_file(_flat(model.start), temporary, {"adam_step": str(model.start.adam_step)})
-        write_json(facts_file, _facts(model, sha256(weights_file)))
+        _facts(model, sha256(weights_file)).write(facts_file)
     except BaseException:
         for file in (weights_file, start_file):
             file.unlink(missing_ok=True)
@@ -99,26 +100,25 @@ def _flat(start: Start) -> dict[str, Tensor]:
     return {f"{group}/{name}": tensor.clone() for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
-def _facts(model: Imported, digest: str) -> dict[str, Any]:
-    return {
-        "network": model.network.model_dump(mode="json"),
-        "objective": model.objective.model_dump(mode="json"),
-        "mix": dict(sorted(model.mix.items())),
-        "image_size": model.image_size,
-        "precision": "fp32",
-        "attention_at": model.attention_at,
-        "parameters": sum(tensor.numel() for tensor in model.weights.values()),
-        "step": model.step,
-        "images": model.images,
-        "sha256": digest,
-        "imported": {
+def _facts(model: Imported, digest: str) -> Facts:
+    return Facts(
+        network=model.network,
+        objective=model.objective,
+        mix=dict(sorted(model.mix.items())),
+        image_size=model.image_size,
+        attention_at=model.attention_at,
+        parameters=sum(tensor.numel() for tensor in model.weights.values()),
+        step=model.step,
+        images=model.images,
+        sha256=digest,
+        imported={
             **model.origin,
             "mapped": model.mapped,
             "dropped": model.dropped,
             "assumed": model.assumed,
             "notes": model.notes,
         },
-    }
+    )
 
 
 def in_config(model: Imported, files: list[Path]) -> str:

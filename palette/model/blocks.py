@@ -22,11 +22,8 @@ def zeroed(module: Module) -> Module:
 
 
 def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
-    """Return a GroupNorm with `groups` groups.
-
-    Default: ADM's 32, or fewer (a power of two) where a group would have fewer than 4 channels. Raises ConfigError if
-    `groups` does not divide `channels`.
-    """
+    """Return a GroupNorm with `groups` groups. Default: ADM's 32, or fewer (a power of two) where a group would have
+    fewer than 4 channels. Raises ConfigError if `groups` does not divide `channels`."""
     if groups is None:
         groups = max(g for g in (1, 2, 4, 8, 16, 32) if channels % g == 0 and (channels // g >= 4 or g == 1))
     if channels % groups:
@@ -39,9 +36,7 @@ def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
 
 def head_count(channels: int, head_channels: int) -> int:
     """Return the number of attention heads of `head_channels` channels each; 1 if there are at most that many channels.
-
-    Raises ConfigError if `head_channels` does not divide `channels`.
-    """
+    Raises ConfigError if `head_channels` does not divide `channels`."""
     if channels <= head_channels:
         return 1
     if channels % head_channels:
@@ -66,10 +61,10 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.is_cuda or not (self.training and self.probability):
             return F.dropout(x, self.probability, self.training)
-        kept = max(round((1 - self.probability) * 2**16), 1)
+        threshold = max(round((1 - self.probability) * 2**16), 1)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform from -2^15 to 2^15 - 1
-        return x * (bits < kept - 2**15).to(x.dtype).mul_(2**16 / kept)
+        return x * (bits < threshold - 2**15).to(x.dtype).mul_(2**16 / threshold)
 
 
 def check_even(height: int, width: int) -> None:
@@ -98,9 +93,7 @@ def joined(x: Tensor, parts: int) -> Tensor:
 
 class Attention(nn.Module):
     """Self-attention as a residual branch: [B, C, H, W] → [B, C, H, W].
-
-    local: each quarter of the map attends only to itself, instead of all H·W positions to all. Same parameters.
-    """
+    local: each quarter of the map attends only to itself, instead of all H·W positions to all. Same parameters."""
 
     def __init__(
         self, channels: int, head_channels: int, groups: int | None = None, local: bool = False, bias: bool = True
@@ -129,7 +122,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block, with attention after it where the level has it: [B, inner, H, W], [B, E] → [B, outer, H, W]."""
+    """Residual block, with attention after it where the level has it: [B, inputs, H, W], [B, E] → [B, outputs, H, W]."""
 
     def __init__(self, residual: nn.Module, attention: Attention | None = None) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ The width σ_rel is the standard deviation of the profile, as a fraction of the 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +21,20 @@ from palette.errors import ConfigError, DataError
 
 def decay_at(updates: int, decay: float) -> float:
     """Return the decay of the update after `updates` earlier ones.
-
-    Ramped up so that the random start is soon forgotten.
-    """
+    Ramped up so that the random start is soon forgotten."""
     return min(decay, (1 + updates) / (10 + updates))
 
 
 @torch.no_grad()
 def update(averages: list[Tensor], weights: list[Tensor], updates: int, decay: float) -> None:
     """Set averages ← d·averages + (1-d)·weights, in place, with d = `decay_at(updates, decay)`.
-
-    Any shapes, pairwise equal.
-    """
+    Any shapes, pairwise equal."""
     torch._foreach_lerp_(averages, weights, 1 - decay_at(updates, decay))
-
-
-# ------------------------------------------------------------------------------------- power functions
 
 
 def exponent(width: float) -> float:
     """Convert σ_rel, in (0, 0.288), to γ ≥ 0 of the profile p(τ) = (γ+1) τ^γ, where τ in [0, 1] is the time.
-
-    Solves σ_rel² = (γ+1) / ((γ+2)² (γ+3)), a cubic, for its largest root.
-    """
+    Solves σ_rel² = (γ+1) / ((γ+2)² (γ+3)), a cubic, for its largest root."""
     roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
     return float(roots.real[np.abs(roots.imag) < 1e-9].max())
 
@@ -51,9 +42,7 @@ def exponent(width: float) -> float:
 @torch.no_grad()
 def update_power(averages: list[Tensor], weights: list[Tensor], step: int, gamma: float) -> None:
     """Update like `update`, but with d = (1 - 1/step)^(γ+1), where `step` counts from 1.
-
-    The first update overwrites the previous values.
-    """
+    The first update overwrites the previous values."""
     fresh = 1.0 if step == 1 else -math.expm1((gamma + 1) * math.log1p(-1 / step))
     torch._foreach_lerp_(averages, weights, fresh)
 
@@ -88,33 +77,26 @@ def blend(widths: Sequence[float], target: float) -> list[float]:
 
 
 def averaged(file: Path, width: float) -> dict[str, Tensor]:
-    """Return name → weight, float32 on the CPU: the average of `width`, from an `averages.safetensors`.
-
-    Raises ConfigError if it cannot be computed from the stored averages, DataError if this is not a file of averages.
-    """
+    """Return name → weight, float32 on the CPU: the average of `width`, from an `averages.safetensors`. Raises
+    ConfigError if it cannot be computed from the stored averages, DataError if this is not a file of averages."""
     try:
         with safe_open(file, "pt") as tensors:
             names: dict[str, list[str]] = {}
             for key in tensors.keys():  # noqa: SIM118 (no mapping)
-                kept, _, name = key.partition("/")
-                names.setdefault(kept, []).append(name)
+                stored, _, name = key.partition("/")
+                names.setdefault(stored, []).append(name)
             widths = sorted(names, key=float)
             shares = dict(zip(widths, blend([float(w) for w in widths], width), strict=True))
-            parts = {kept: share for kept, share in shares.items() if share}
-            return {name: sum_of(parts, name, tensors) for name in names[next(iter(parts))]}
+            parts = {stored: share for stored, share in shares.items() if share}
+            averages: dict[str, Tensor] = {}
+            for name in names[next(iter(parts))]:
+                summands = [tensors.get_tensor(f"{stored}/{name}") * share for stored, share in parts.items()]
+                averages[name] = torch.stack(summands).sum(dim=0)
+            return averages
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
             f"{file}: not the averages of a training ({error}). Delete its folder and train again."
         ) from None
-
-
-def sum_of(parts: Mapping[str, float], name: str, tensors: safe_open) -> Tensor:
-    """Return Σ share · weight over the stored averages, for one weight."""
-    summands = [tensors.get_tensor(f"{kept}/{name}") * share for kept, share in parts.items()]
-    return torch.stack(summands).sum(dim=0)
-
-
-# ------------------------------------------------------------------------------------------------- use
 
 
 class Averaged(nn.Module):

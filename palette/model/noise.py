@@ -23,18 +23,14 @@ def sinusoids(value: Tensor, size: int, sine_first: bool = False) -> Tensor:
 @cache
 def adm_levels() -> Tensor:
     """Return λ at ADM's timesteps 0 to 999, falling: float64 [1000].
-
-    β rises linearly from 1e-4 to 0.02 (Ho et al. 2020).
-    """
+    β rises linearly from 1e-4 to 0.02 (Ho et al. 2020)."""
     gammas = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64, device="cpu"), dim=0)
     return torch.log(gammas) - torch.log1p(-gammas)
 
 
 def timestep(log_snr: Tensor, levels: Tensor) -> Tensor:
     """Convert λ, float [B], to the timestep t, float64 [B], at which `levels` (float64 [T], falling) reach λ.
-
-    Linear between two levels, 0 or T-1 beyond the ends.
-    """
+    Linear between two levels, 0 or T-1 beyond the ends."""
     log_snr = log_snr.double()
     after = torch.searchsorted(-levels, -log_snr).clamp(1, len(levels) - 1)
     high, low = levels[after - 1], levels[after]
@@ -67,3 +63,9 @@ class NoiseLevel(nn.Module):
         if self.kind == "timestep":
             return timestep(log_snr, self.levels)
         return torch.sigmoid(log_snr) if self.kind == "gamma" else -log_snr / 8
+
+
+def noise_embedding(kind: str, width: int, outputs: int, sine_first: bool = False) -> nn.Sequential:
+    """Build λ, float [B] → [B, outputs]: `width` sinusoids and two layers, 4 · `width` wide inside."""
+    level = NoiseLevel(kind, width, sine_first)
+    return nn.Sequential(level, nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, outputs))

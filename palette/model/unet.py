@@ -101,14 +101,12 @@ class UNet(nn.Module):
             zeroed(nn.Conv2d(levels[0].channels, out_channels * pixels, 3, padding=1)),
         )
 
-    # -- parts, each backbone's own
-
     def embedding(self) -> nn.Module:
         """Build the embedding of the noise level: log_snr [B] → [B, E]."""
         raise NotImplementedError
 
-    def residual(self, inner: int, outer: int, dilation: int = 1) -> nn.Module:
-        """Build a residual block: [B, inner, H, W], [B, E] → [B, outer, H, W]."""
+    def residual(self, inputs: int, outputs: int, dilation: int = 1) -> nn.Module:
+        """Build a residual block: [B, inputs, H, W], [B, E] → [B, outputs, H, W]."""
         raise NotImplementedError
 
     def attention(self, channels: int) -> Attention:
@@ -123,13 +121,11 @@ class UNet(nn.Module):
         """Build an upsampling layer: [B, channels, H, W], [B, E] → [B, channels, 2H, 2W]."""
         raise NotImplementedError
 
-    # -- assembly
-
-    def _block(self, inner: int, level: Level, dilation: int) -> Block:
+    def _block(self, inputs: int, level: Level, dilation: int) -> Block:
         if level.attends and self.network.context == "local-attention":
             check_even(level.side, level.side)
         attention = self.attention(level.channels) if level.attends else None
-        return Block(self.residual(inner, level.channels, dilation), attention)
+        return Block(self.residual(inputs, level.channels, dilation), attention)
 
     def _build_encoder(self, levels: list[Level]) -> list[int]:
         """Build the encoder and return the channels of its skip connections, in order."""
@@ -164,8 +160,6 @@ class UNet(nn.Module):
                 channels = level.channels
             if level is not levels[0]:
                 self.decoder[-1].append(self.up(channels))  # type: ignore[operator]
-
-    # -- at work
 
     def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
         check_size(x.shape[2], x.shape[3], self.network.reduction)

@@ -29,7 +29,7 @@ SECTIONS: tuple[type[Options], ...] = (
     sampling.Sample,
     sampling.Experiment,
     scores.Score,
-    scores.Extractor,
+    scores.PhotoClassifier,
     scores.Table,
     scores.Report,
     cluster.Cluster,

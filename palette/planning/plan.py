@@ -22,7 +22,7 @@ from palette.errors import ConfigError
 from palette.planning.experiments import Single, evaluations, singles
 from palette.planning.graph import Graph
 from palette.publish.tables.published import PARAMETERS, metrics
-from palette.scoring.extractor_facts import KINDS, fewest_classes, unable
+from palette.scoring.extractors import EXTRACTORS, fewest_classes, unable
 from palette.stages.base import Runtime, Spec
 from palette.stages.extractor import ExtractorRuntime, ExtractorSpec
 from palette.stages.features import FeaturesSpec
@@ -222,7 +222,7 @@ class Plan(Graph):
         if not able:
             reasons = [f"\n  {kind}: {unable(kind, size, self.classes.get(dataset))}" for kind in asked]
             raise ConfigError(f"score.extractors: none of them can measure dataset {dataset!r}.{''.join(reasons)}")
-        return [kind for kind in able if not KINDS[kind].bare] or able[:1]
+        return [kind for kind in able if not EXTRACTORS[kind].bare] or able[:1]
 
     @property
     def notes(self) -> list[str]:
@@ -239,7 +239,7 @@ class Plan(Graph):
             text = "0, but the extractor `photos` learns from them. Raise it, or drop `photos` from `score.extractors`."
             raise ConfigError(f"datasets.{dataset}.prepare.train_images: {text}")
         file, digest = self.weights.get(kind, (None, None))
-        of_dataset = kind == "photos" or KINDS[kind].imagenet
+        of_dataset = kind == "photos" or EXTRACTORS[kind].imagenet
         score, threads = self.config.score, self.config.sample.threads
         return self._add(
             ExtractorSpec(
@@ -296,13 +296,13 @@ class Plan(Graph):
             extractor, pixels = self._extractor(kind, single.dataset, prepare), number == 0
             parents[f"extractor-{kind}"] = extractor.folder
             parents[f"features-{kind}"] = self._features(single.name, extractor, prepare, sample, pixels).folder
-            if KINDS[kind].features or pixels:
+            if EXTRACTORS[kind].features or pixels:
                 originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
                 parents[f"originals-{kind}"] = originals.folder
-            if KINDS[kind].features and reference:
+            if EXTRACTORS[kind].features and reference:
                 originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
                 parents[f"reference-{kind}"] = originals.folder
-            if KINDS[kind].features:
+            if EXTRACTORS[kind].features:
                 parents[f"statistics-{kind}"] = self._statistics(originals).folder
         return self._add(
             ScoreSpec(

@@ -6,41 +6,31 @@ import os
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from PIL import Image as Pictures
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from palette.config.models import Network, Objective
-from palette.config.sampling import Sampler
+from palette.config.sampling import SAMPLERS, Sampler
 from palette.data.images.degraded import Image
 from palette.data.images.depth import Range
 from palette.diffusion.denoiser import Watch
 from palette.diffusion.inference import Restorer, network_with
 from palette.errors import ConfigError, DataError
+from palette.model.facts import Facts, facts_from
+from palette.model.facts import read_facts as read_model_json
 from palette.model.unet import UNet
 from palette.restore.canvas import Canvas, Extend, Request, canvas, working_size
 from palette.restore.memory import free_memory, within_memory
 from palette.restore.photo import Photo, pixels_of
-from palette.system.files import read_json
 
 AT_ONCE = 8
 """Number of training images whose total pixels bound the samples made at a time, of which there is at least one."""
 
 FEATURE_MAPS = 10
 """Minimum number of full-resolution feature maps that a network holds: 11 to 25 were measured on a CPU."""
-
-
-class Facts(BaseModel):
-    """Facts about a model from its files."""
-
-    network: Network
-    objective: Objective
-    mix: dict[str, float]
-    image_size: int
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
 
 def read_facts(weights: Path) -> Facts:
@@ -57,14 +47,11 @@ def read_facts(weights: Path) -> Facts:
                 f"{weights}: does not say what network it is of: its metadata have no `spec`, and there is no {beside.name} "
                 "beside it. Weights of other programs come in by `python -m palette import`."
             )
-        return Facts.model_validate(read_json(beside) if spec is None else json.loads(spec))
+        return read_model_json(beside) if spec is None else facts_from(json.loads(spec), weights)
     except OSError as error:
         raise DataError(f"{weights}: {error.strerror or error}. A model is a folder with model.safetensors.") from None
     except (SafetensorError, json.JSONDecodeError) as error:
         raise DataError(f"{weights}: not a readable safetensors file of a model ({error}).") from None
-    except ValidationError as error:
-        places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
-        raise DataError(f"{weights}: of another version of palette; it does not fit at {places}.") from None
 
 
 def load(model: str | os.PathLike[str], device: str | torch.device | None = None) -> "Model":
@@ -193,7 +180,7 @@ class Model:
         try:
             return Sampler.model_validate(given)
         except ValidationError:
-            kinds = ", ".join(get_args(Sampler.model_fields["kind"].annotation))
+            kinds = ", ".join(SAMPLERS)
             told = ", ".join(f"{'sampler' if key == 'kind' else key} {value!r}" for key, value in given.items())
             raise ConfigError(f"{told}: a sampler is one of {kinds}, its steps a number from 1 to 10000.") from None
 

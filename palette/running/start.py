@@ -28,8 +28,8 @@ from palette.planning.dataset_checks import too_few, unsplit
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, Made, done, remaining
 from palette.running.frozen import freeze
-from palette.scoring.extractor_facts import require_packages, unable
-from palette.scoring.weights import WEIGHTS, locate
+from palette.scoring.extractors import WEIGHTS, require_packages, unable
+from palette.scoring.weights import locate
 from palette.stages.fetch import FetchSpec
 from palette.system.files import sha256
 from palette.system.locks import open_lock, take
@@ -51,7 +51,7 @@ def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, 
 
 def _located(score: Score, kind: str) -> Path | None:
     try:
-        return locate(score.weights, kind, score.download)
+        return locate(WEIGHTS[kind], score.weights, score.download)
     except ConfigError:
         return None
 
@@ -120,7 +120,7 @@ def _missing_weights(plan: Plan) -> Iterator[str]:
     score = plan.config.score
     for kind in (kind for kind, (file, _) in plan.weights.items() if file is None):
         try:
-            locate(score.weights, kind, score.download)
+            locate(WEIGHTS[kind], score.weights, score.download)
         except ConfigError as error:
             yield str(error)
 

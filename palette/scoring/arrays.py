@@ -22,11 +22,8 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def gather(shards: Sequence[Path], count: int, shard_size: int, scratch: Path) -> Arrays:
-    """Combine all shards, in order. Arrays [N,D] are kept in unnamed files in `scratch` instead of memory.
-
-    shards: the files `shard-000.npz` and on, with `shard_size` images each, `count` in all. Raises DataError if they
-    differ.
-    """
+    """Combine all shards, in order. Arrays [N,D] are kept in unnamed files in `scratch` instead of memory. shards:
+    the files `shard-000.npz` and on, with `shard_size` images each, `count` in all. Raises DataError if they differ."""
     parts: dict[str, list[npt.NDArray[Any]]] = {}
     large: Arrays = {}
     for shard, path in enumerate(shards):
@@ -54,13 +51,7 @@ def _read(path: Path, count: int) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         found = len(arrays["item"])
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        BadZipFile,
-    ):  # for other files, NumPy's error suggests unpickling
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):  # NumPy's own error may suggest unpickling
         raise DataError(f"{path}: damaged, or not what was measured. Delete it and run `snakemake` again.") from None
     if found != count:
         raise DataError(f"{path}: {found} images measured, {count} expected. Delete it and run `snakemake` again.")

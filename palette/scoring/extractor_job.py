@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.scoring.classifier import save_classifier
-from palette.scoring.extractor_facts import KINDS
-from palette.scoring.extractors import RESIZES
-from palette.scoring.fit import accuracy, fit
-from palette.scoring.weights import WEIGHTS, fetch, missing, verify
+from palette.scoring.classifier import accuracy, fit, save_classifier
+from palette.scoring.extractors import EXTRACTORS, WEIGHTS
+from palette.scoring.weights import fetch, missing, verify
 from palette.system import devices
 from palette.system.files import read_json, sha256, write_json
 from palette.system.progress import say
@@ -27,7 +25,7 @@ def run(stage: "Stage[ExtractorSpec]") -> None:
     devices.use(stage.spec.runtime.threads, exact=True)
     kind = stage.spec.extractor
     facts, files = (_photos(stage), ["classifier.safetensors"]) if kind == "photos" else (_known(stage), [])
-    write_json(stage.path("extractor.json"), {"kind": kind, "resize": RESIZES[kind], **facts})
+    write_json(stage.path("extractor.json"), {"kind": kind, "resize": EXTRACTORS[kind].resize, **facts})
     stage.write_card(["extractor.json", *files])
 
 
@@ -42,7 +40,7 @@ def _photos(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
         model = fit(train, options, where)
         right = accuracy(model, test, where)
         classes = train.classes
-    say(f"classifier: {right:.1%} of the test images are told right")
+    say(f"classifier: {right:.1%} of the test images are classified correctly")
     path = stage.path("classifier.safetensors")
     save_classifier(model, path)
     facts = {"classes": classes, "channels": options.channels, "dimensions": 4 * options.channels}
@@ -54,9 +52,9 @@ def _known(stage: "Stage[ExtractorSpec]") -> dict[str, Any]:
     kind, facts = stage.spec.extractor, {}
     if kind in WEIGHTS:
         facts["file"], facts["sha256"] = WEIGHTS[kind].file, _checked(stage)
-    if package := KINDS[kind].package:
+    if package := EXTRACTORS[kind].package:
         facts["package"] = f"{package} {version(package)}"
-    if KINDS[kind].imagenet:
+    if EXTRACTORS[kind].imagenet:
         facts["classes"] = read_json(stage.parent("prepare", "prepare.json"))["classes"]
     return facts
 

@@ -1,25 +1,34 @@
-"""Measurements of each image of a shard: by a network, and pixel by pixel against the original."""
+"""Measurements of each image of a shard, by an extractor and pixel by pixel against the original → `shard-000.npz`."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import Any
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from palette.scoring.extractors import Arrays, Network, Pixels
-from palette.scoring.pixels import chroma, psnr, ssim
+from palette.data.store.store import ImageStore
+from palette.errors import DataError
+from palette.scoring.arrays import save_arrays
+from palette.scoring.extractors import EXTRACTORS, Arrays, Pixels
+from palette.scoring.loading import Network, load_network
+from palette.scoring.pixels import PIXEL_METRICS
+from palette.system import devices
+from palette.system.files import read_json
 from palette.system.parallel import ordered
+from palette.system.progress import track
+
+if TYPE_CHECKING:
+    from palette.stages.features import FeaturesSpec
+    from palette.stages.stage import Stage
 
 BATCH = 32
 """Images per pass of the network.
-
-The last batch is padded, so that an image's features do not depend on the other images.
-"""
+The last batch is padded, so that an image's features do not depend on the other images."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,14 @@ class _Prepared:
 def measure(pairs: Iterable[Pair], network: Network, pixels: bool, threads: int = 1) -> Arrays:
     """Measure each of N images, in their order.
 
-    Returns item uint64 [N], which identifies the original by its pixels, and the network's measurements, some of:
+    Return item uint64 [N], which identifies the original by its pixels, and the network's measurements, some of:
     features float32 [N,D], spatial float32 [N,2023], probabilities float32 [N,K], correct bool [N], lpips, ms-ssim
-    float64 [N]. With `pixels` also psnr (dB), ssim, chroma float64 [N]. threads: number that prepare images for the
-    network.
+    float64 [N]. pixels: also measure PIXEL_METRICS, float64 [N]. threads: number that prepare images for the network.
     """
     prepared = ordered(partial(_prepare, network, pixels), pairs, threads)
-    parts = [_measure(batch, network) for batch in _batches(prepared)]
+    parts = []
+    while batch := list(islice(prepared, BATCH)):
+        parts.append(_measure(batch, network))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -70,26 +80,12 @@ def diversity(draws: Iterable[list[Pixels]], network: Network, chain: bool) -> n
 
 
 def _prepare(network: Network, pixels: bool, pair: Pair) -> _Prepared:
-    values: dict[str, Any] = {"item": _item(pair.original)}
+    digest = hashlib.sha256(pair.original.tobytes()).digest()
+    values: dict[str, Any] = {"item": np.uint64(int.from_bytes(digest[:8], "little"))}
     if pixels:
-        values |= {
-            "psnr": psnr(pair.output, pair.original),
-            "ssim": ssim(pair.output, pair.original),
-            "chroma": chroma(pair.output),
-        }
+        values |= {name: metric.measure(pair.output, pair.original) for name, metric in PIXEL_METRICS.items()}
     output = network.prepare(pair.output)
     return _Prepared(output, network.prepare(pair.original) if network.pairs else output, pair.label, values)
-
-
-def _item(original: Pixels) -> np.uint64:
-    """Return an identifier of an image, derived from its pixels."""
-    return np.uint64(int.from_bytes(hashlib.sha256(original.tobytes()).digest()[:8], "little"))
-
-
-def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
 
 
 @torch.no_grad()
@@ -99,3 +95,59 @@ def _measure(batch: list[_Prepared], network: Network) -> Arrays:
     measured = network.measure(outputs, originals, np.array([p.label for p in filled]))
     own = {name: np.array([p.values[name] for p in batch]) for name in batch[0].values}
     return own | {name: values[: len(batch)] for name, values in measured.items()}
+
+
+def run(stage: "Stage[FeaturesSpec]", shard: int) -> None:
+    """Measure test items from `shard * shard_size` up to the next shard."""
+    spec, name = stage.spec, f"shard-{shard:03}"
+    devices.use(spec.runtime.threads, exact=True)
+    file = stage.parent("extractor", "extractor.json")
+    description = read_json(file)
+    network = load_network(file.parent, description, spec.runtime.weights, devices.local_device(spec.runtime.gpus))
+    items = range(shard * spec.shard_size, min(spec.count, (shard + 1) * spec.shard_size))
+    pairs = track(_pairs(stage, items), f"features {spec.name} {shard}", len(items), "images")
+    arrays = measure(pairs, network, spec.pixels, spec.runtime.threads)
+    if network.pairs and "sample" in spec.parents:
+        draws = diversity(_draws(stage, items), network, chain=EXTRACTORS[description["kind"]].chain)
+        if draws.size:
+            arrays[f"diversity-{description['kind']}"] = draws
+    save_arrays(stage.path(f"{name}.npz"), arrays)
+    stage.write_card([f"{name}.npz"], name=f"{name}.json", images=len(items), extractor=description.get("sha256"))
+
+
+def _pairs(stage: "Stage[FeaturesSpec]", items: range) -> Iterator[Pair]:
+    """Yield for each test item of the shard its sample, or the original itself, together with the original."""
+    with ImageStore(stage.parent("prepare", "test.zip")) as originals:
+        if "sample" not in stage.spec.parents:
+            yield from (Pair(image, image, originals.labels[i]) for i, image in ((i, originals[i]) for i in items))
+            return
+        for shard, own in _sampled(stage.spec, items):
+            with _samples(stage, shard, own) as samples:
+                yield from (Pair(samples[k], originals[i], originals.labels[i]) for k, i in enumerate(own))
+
+
+def _sampled(spec: "FeaturesSpec", items: range) -> Iterator[tuple[int, range]]:
+    """Yield the shards of samples that hold `items`, each with the items in it."""
+    for first in items[:: spec.sample_shard_size]:
+        yield first // spec.sample_shard_size, range(first, min(first + spec.sample_shard_size, items.stop))
+
+
+def _samples(stage: "Stage[FeaturesSpec]", shard: int, items: range) -> ImageStore:
+    """Open the store of first draws. Raises DataError unless they are those of `items`."""
+    samples = ImageStore(stage.parent("sample", f"shard-{shard:03}.zip"))
+    if samples.names != [f"{i:08}.png" for i in items]:
+        raise DataError(
+            f"{samples.path}: does not hold test images {items.start} to {items.stop - 1}. Delete it and run `snakemake` again."
+        )
+    return samples
+
+
+def _draws(stage: "Stage[FeaturesSpec]", items: range) -> Iterator[list[Pixels]]:
+    """Yield all draws of each test item that has several; further ones are named like `00000017-2.png`."""
+    for shard, own in _sampled(stage.spec, items):
+        with (
+            _samples(stage, shard, own) as first,
+            ImageStore(stage.parent("sample", f"draws-{shard:03}.zip")) as further,
+        ):
+            for index, positions in groupby(range(len(further)), key=lambda k: int(further.names[k].split("-")[0])):
+                yield [first[index - own.start], *(further[k] for k in positions)]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating]
-"""Features [N,D], in memory or on disk."""
+"""Features or probabilities [N,D], in memory or on disk."""
 
 BLOCK = 4096
 """Images in memory at a time."""
@@ -26,10 +26,11 @@ class Gaussian:
     root: Floats
 
 
-def blocks(rows: Rows) -> Iterator[Floats]:
-    """Yield features [N,D] as float64, BLOCK images at a time."""
-    for start in range(0, len(rows), BLOCK):
-        yield rows[start : start + BLOCK].astype(np.float64)
+def blocks(rows: Rows, size: int) -> Iterator[tuple[slice, Floats]]:
+    """Yield rows [N,D] as float64, `size` at a time, with their positions."""
+    for start in range(0, len(rows), size):
+        place = slice(start, min(start + size, len(rows)))
+        yield place, rows[place].astype(np.float64)
 
 
 def gaussian(rows: Rows) -> Gaussian:
@@ -41,7 +42,7 @@ def gaussian(rows: Rows) -> Gaussian:
     """
     count, mean = 0, np.zeros(rows.shape[1])
     root: Floats = np.zeros((0, rows.shape[1]))
-    for block in blocks(rows):
+    for _, block in blocks(rows, BLOCK):
         shift = block.mean(0) - mean
         weight = np.sqrt(count * len(block) / (count + len(block)))
         root = np.asarray(np.linalg.qr(np.vstack([root, block - block.mean(0), weight * shift]), mode="r"))
@@ -75,11 +76,11 @@ class Distance:
         """
         own, other = (self.b, self.a) if of_b else (self.a, self.b)
         vectors = self.left.T if of_b else self.right
-        kept = self.overlap > len(self.overlap) * np.finfo(float).eps * self.overlap[:1].sum()
-        transport = other.root.T @ (vectors[kept] / np.sqrt(self.overlap[kept, None])).T
+        significant = self.overlap > len(self.overlap) * np.finfo(float).eps * self.overlap[:1].sum()
+        transport = other.root.T @ (vectors[significant] / np.sqrt(self.overlap[significant, None])).T
         scale = own.count / (own.count - 1)
         parts = []
-        for block in blocks(rows):
+        for _, block in blocks(rows, BLOCK):
             x = block - own.mean
             parts.append(2 * x @ (own.mean - other.mean) + scale * (np.sum(x**2, 1) - np.sum((x @ transport) ** 2, 1)))
         influence: Floats = np.concatenate(parts)
@@ -88,18 +89,10 @@ class Distance:
 
 
 def distance(a: Gaussian, b: Gaussian) -> Distance:
-    """Compute the Fréchet distance between two normal distributions.
-
-    With C = RᵀR, Tr (Ca Cb)^½ is the sum of the singular values of Ra Rbᵀ: no matrix square root is needed, and nothing
-    has to be of full rank.
-    """
+    """Compute the Fréchet distance between two normal distributions. With C = RᵀR, Tr (Ca Cb)^½ is the sum of the
+    singular values of Ra Rbᵀ: no matrix square root is needed, and nothing has to be of full rank."""
     left, overlap, right = np.linalg.svd(a.root @ b.root.T, full_matrices=False)
     return Distance(a, b, left, overlap, right)
-
-
-def frechet_distance(a: Rows, b: Rows) -> float:
-    """Compute the Fréchet distance between features [N,D] and [M,D]."""
-    return distance(gaussian(a), gaussian(b)).value
 
 
 def standard_error(found: Distance, a: Rows, b: Rows | None) -> float:

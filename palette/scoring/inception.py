@@ -6,7 +6,6 @@ Features are those of the last pooling layer (`pool_3`), 2048 numbers. The spati
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -56,30 +55,25 @@ class Inception(nn.Module):
         return features, spatial, (features @ self.classes.T).softmax(1)
 
 
-@dataclass(frozen=True)
-class Made:
-    """A network and its preprocessing of one image: uint8 [H,W,3] → array [H,W,3] with values in [0,255]."""
-
-    network: Inception
-    prepare: Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
+Resize = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
+"""Preprocessing of one image: uint8 [H,W,3] → array [H,W,3] with values in [0,255]."""
 
 
-def torchscript(path: Path, mode: str) -> Made:
+def torchscript(path: Path, mode: str) -> tuple[Inception, Resize]:
     """Load the network from NVIDIA's file; mode: `clean` or `legacy_tensorflow`.
-
-    Raises DataError for a different file.
-    """
+    Raises DataError for a different file."""
     try:
         whole = InceptionV3W(str(path.parent), download=False, resize_inside=mode == "legacy_tensorflow").eval()
         layers, classes = whole.base.layers, whole.base.output.weight
     except (RuntimeError, AttributeError, ValueError) as error:
         raise DataError(f"{path}: not the Inception network of 2015 ({error}). Delete it and get it again.") from None
-    taken_apart = _taken_apart(layers, _tensorflow if mode == "legacy_tensorflow" else _centered, classes)
-    network = taken_apart if taken_apart is not None and _agree(taken_apart, whole) else _in_one(whole, classes)
-    return Made(network, build_resizer(mode))
+    network = _from_layers(layers, _tensorflow if mode == "legacy_tensorflow" else _centered, classes)
+    if network is None or not _agree(network, whole):  # as clean-fid calls it, without spatial features
+        network = Inception(whole, nn.Identity(), nn.Identity(), None, nn.Identity(), classes)
+    return network, build_resizer(mode)
 
 
-def _taken_apart(layers: nn.Module, normalize: Callable[[Tensor], Tensor], classes: Tensor) -> Inception | None:
+def _from_layers(layers: nn.Module, normalize: Callable[[Tensor], Tensor], classes: Tensor) -> Inception | None:
     """Build the network from its layers, in their order; None if the layer with the spatial features is not found."""
     chain = dict(layers.named_children())
     names = list(chain)
@@ -89,11 +83,6 @@ def _taken_apart(layers: nn.Module, normalize: Callable[[Tensor], Tensor], class
     before, after = (nn.Sequential(*(chain[name] for name in part)) for part in (names[:at], names[at + 1 :]))
     spatial = cast(nn.Module, layers.mixed_6.conv)
     return Inception(before, chain["mixed_6"], after, spatial, normalize, classes)
-
-
-def _in_one(whole: nn.Module, classes: Tensor) -> Inception:
-    """Wrap the network as clean-fid calls it, without spatial features."""
-    return Inception(whole, nn.Identity(), nn.Identity(), None, nn.Identity(), classes)
 
 
 @torch.no_grad()
@@ -111,9 +100,7 @@ def _centered(images: Tensor) -> Tensor:
 
 def _tensorflow(images: Tensor) -> Tensor:
     """Resize bilinearly as TensorFlow 1 does: pixel i of 299 is at i H / 299 of the image.
-
-    No centers, no anti-aliasing.
-    """
+    No centers, no anti-aliasing."""
     rows, columns = (_bilinear(side).to(images.device) for side in images.shape[2:])
     return _centered(rows @ images @ columns.T)
 
@@ -129,7 +116,7 @@ def _bilinear(side: int) -> Tensor:
     return weights.float()
 
 
-def legacy_pytorch(state: dict[str, Tensor]) -> Made:
+def legacy_pytorch(state: dict[str, Tensor]) -> tuple[Inception, Resize]:
     """Build the network from the tensors of pytorch-fid's file. Raises DataError for tensors of a different network."""
     from cleanfid import inception_pytorch  # here because its import takes seconds
 
@@ -144,7 +131,7 @@ def legacy_pytorch(state: dict[str, Tensor]) -> Made:
     third, mixed, rest = blocks[2][:6], blocks[2][6], blocks[2][7:]
     before, after = nn.Sequential(blocks[0], blocks[1], third), nn.Sequential(rest, blocks[3])
     network = Inception(before, mixed, after, mixed.branch1x1, normalize=_unit, classes=classes)
-    return Made(network, build_resizer("legacy_pytorch"))
+    return network, build_resizer("legacy_pytorch")
 
 
 def _unit(images: Tensor) -> Tensor:

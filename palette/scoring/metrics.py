@@ -1,21 +1,22 @@
-"""The scores: each a function of the measurements, with its name and display. To add a score, add a row of METRICS."""
+"""Scores: each a function of an extractor's measurements and its row in `METRICS`; and the images with the worst of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from palette.scoring.extractor_facts import KINDS
+from palette.scoring.extractors import EXTRACTORS
 from palette.scoring.frechet import Floats, distance, gaussian, standard_error
+from palette.scoring.pixels import PIXEL_METRICS
 from palette.scoring.reference import Statistics, summarize
 from palette.scoring.statistics import (
     T95,
     bootstrap,
+    in_manifold,
     inception_scores,
-    inside,
     jackknife,
     jackknife_groups,
     kernel_sums,
@@ -79,15 +80,20 @@ class Metric:
     """Definition of a score: how it is computed, named and interpreted."""
 
     function: Callable[[Measured, Settings], Score | None]
-    """Returns None if the score cannot be computed from the measurements."""
+    """Called if `needs` was measured. Returns None if there is no score even so."""
+    needs: str
+    """Name of the array of measurements that it needs."""
     label: str
     better: Literal["lower", "higher", "reference"]
     """`reference`: the closer to the originals' value, the better."""
     digits: int
     """Decimals to print."""
     about: str
-    network: bool = True
-    """True if the score depends on the feature network, which is then part of its name."""
+
+    @property
+    def network(self) -> bool:
+        """True if the score depends on the feature network, which is then part of its name."""
+        return self.needs in ("features", "spatial", "probabilities", "correct")
 
 
 FEW = 30
@@ -96,34 +102,20 @@ NEIGHBORHOOD = 1000
 """Minimum number of images for reliable precision and recall: with fewer, the balls that form a manifold are wide."""
 
 
-def fd(measured: Measured, settings: Settings) -> Score | None:
-    """Compute the Fréchet distance to the reference."""
-    return _frechet("features", measured, settings)
-
-
-def sfid(measured: Measured, settings: Settings) -> Score | None:
-    """Compute the Fréchet distance of the spatial features."""
-    return _frechet("spatial", measured, settings)
-
-
-def _frechet(name: str, measured: Measured, settings: Settings) -> Score | None:
-    if name not in measured.own:
-        return None
+def frechet(name: str, measured: Measured, settings: Settings) -> Score:
+    """Compute the Fréchet distance of the features, or of the spatial features, to the reference."""
     own, against = measured.own[name], measured.against[name]
     found = distance(gaussian(own), measured.statistics.gaussians[name])
     interval = None
     if settings.bootstrap and jackknife_groups(len(own)) is not None:
         error = standard_error(found, own, against if measured.paired else None)
         interval = normal(found.value, error, least=0.0)
-    return Score(
-        found.value, interval, len(own), enough=len(own) >= 2 * own.shape[1]
-    )  # enough for covariances of full rank, with a margin
+    full_rank = len(own) >= 2 * own.shape[1]  # with a margin
+    return Score(found.value, interval, len(own), enough=full_rank)
 
 
-def kid(measured: Measured, settings: Settings) -> Score | None:
+def kid(measured: Measured, settings: Settings) -> Score:
     """Compute the kernel distance to the reference."""
-    if "features" not in measured.own:
-        return None
     own, against = measured.own["features"], measured.against["features"]
     sums = kernel_sums(own, against, measured.paired, measured.statistics.kernels)
     error = sums.standard_error if settings.bootstrap else None
@@ -131,10 +123,8 @@ def kid(measured: Measured, settings: Settings) -> Score | None:
     return Score(sums.distance, interval, len(own), enough=len(own) >= FEW)
 
 
-def inception(measured: Measured, settings: Settings) -> Score | None:
+def inception(measured: Measured, settings: Settings) -> Score:
     """Compute the Inception Score."""
-    if "probabilities" not in measured.own:
-        return None
     probabilities = measured.own["probabilities"]
     groups = jackknife_groups(len(probabilities)) if settings.bootstrap else None
     values = inception_scores(probabilities, settings.is_splits, groups)
@@ -142,163 +132,148 @@ def inception(measured: Measured, settings: Settings) -> Score | None:
     return Score(values[0], jackknife(values), count, enough=count >= max(10 * classes, 50) * settings.is_splits)
 
 
-def ca(measured: Measured, settings: Settings) -> Score | None:
+def ca(measured: Measured, settings: Settings) -> Score:
     """Compute the classification accuracy in percent."""
-    return _mean(measured.own.get("correct"), settings, scale=100.0)
+    return _mean(100.0 * measured.own["correct"], settings)
 
 
-def pd(measured: Measured, settings: Settings) -> Score | None:
+def pd(measured: Measured, settings: Settings) -> Score:
     """Compute the perceptual distance, mean over images."""
     return _mean(perceptual_distances(measured, settings), settings)
 
 
-def perceptual_distances(measured: Measured, settings: Settings) -> Floats | None:
-    """Return the Euclidean distance between the features of each output and its original, or its square: [N].
-
-    None without features.
-    """
-    if "features" not in measured.own:
-        return None
+def perceptual_distances(measured: Measured, settings: Settings) -> Floats:
+    """Return the Euclidean distance between the features of each output and its original, or its square: [N]."""
     own, originals = measured.own["features"], measured.originals["features"]
     squared = np.array([np.sum((a.astype(np.float64) - b) ** 2) for a, b in zip(own, originals, strict=True)])
     return squared if settings.pd == "squared" else np.sqrt(squared)
 
 
-def precision(measured: Measured, settings: Settings) -> Score | None:
+def precision(measured: Measured, settings: Settings) -> Score:
     """Compute the fraction of the outputs that lie in the manifold of the reference."""
-    return _manifold(measured.own, measured.against, settings, measured.statistics.neighborhoods)
+    own, against = measured.own["features"], measured.against["features"]
+    return _mean(in_manifold(own, against, measured.statistics.neighborhoods), settings, enough=NEIGHBORHOOD)
 
 
-def recall(measured: Measured, settings: Settings) -> Score | None:
+def recall(measured: Measured, settings: Settings) -> Score:
     """Compute the fraction of the reference that lies in the manifold of the outputs."""
-    return _manifold(measured.against, measured.own, settings)
-
-
-def _manifold(points: Arrays, manifold: Arrays, settings: Settings, radii: Floats | None = None) -> Score | None:
-    if not ("features" in points and "features" in manifold):
-        return None
-    found: npt.NDArray[np.bool_] = inside(points["features"], manifold["features"], radii)
-    return _mean(found, settings, enough=NEIGHBORHOOD)
+    return _mean(in_manifold(measured.against["features"], measured.own["features"]), settings, enough=NEIGHBORHOOD)
 
 
 def chroma_ratio(measured: Measured, settings: Settings) -> Score | None:
     """Compute the mean chroma divided by the originals' mean chroma; None for gray originals."""
-    reference = measured.originals["chroma"].mean() if "chroma" in measured.own else 0.0
+    reference = measured.originals["chroma"].mean()
     return _mean(measured.own["chroma"] / reference, settings) if reference > 0 else None
 
 
-def of_images(name: str) -> Callable[[Measured, Settings], Score | None]:
-    """Return a score: the mean of the per-image measurements of this name; infinite if one is."""
-    return lambda measured, settings: _mean(measured.own.get(name), settings)
+def of_images(name: str, measured: Measured, settings: Settings) -> Score:
+    """Compute the mean of a measurement of each image; infinite if one is."""
+    return _mean(measured.own[name], settings)
 
 
-def of_draws(name: str) -> Callable[[Measured, Settings], Score | None]:
-    """Return a score: the mean over inputs of the mean over pairs of draws. One image is one input."""
-
-    def function(measured: Measured, settings: Settings) -> Score | None:
-        pairs = measured.own.get(f"diversity-{name}")
-        return None if pairs is None or not pairs.size else _mean(pairs.mean(1), settings)
-
-    return function
+def of_draws(name: str, measured: Measured, settings: Settings) -> Score | None:
+    """Compute the mean over inputs of the mean over pairs of draws. One image is one input."""
+    pairs = measured.own[name]
+    return _mean(pairs.mean(1), settings) if pairs.size else None
 
 
-def _mean(values: npt.NDArray[Any] | None, settings: Settings, scale: float = 1.0, enough: int = FEW) -> Score | None:
-    if values is None:
-        return None
-    numbers: Floats = values.astype(np.float64) * scale
-    return Score(
-        float(numbers.mean()), bootstrap(numbers, settings.bootstrap), len(numbers), enough=len(numbers) >= enough
-    )
+def _mean(values: npt.NDArray[Any], settings: Settings, enough: int = FEW) -> Score:
+    numbers: Floats = values.astype(np.float64)
+    interval = bootstrap(numbers, settings.bootstrap)
+    return Score(float(numbers.mean()), interval, len(numbers), enough=len(numbers) >= enough)
 
 
 METRICS: dict[str, Metric] = {
-    "fd": Metric(fd, "FD", "lower", 2, "Fréchet distance between the features of the outputs and of the reference"),
+    "fd": Metric(
+        partial(frechet, "features"),
+        "features",
+        "FD",
+        "lower",
+        2,
+        "Fréchet distance between the features of the outputs and of the reference",
+    ),
     "sfid": Metric(
-        sfid,
+        partial(frechet, "spatial"),
+        "spatial",
         "sFID",
         "lower",
         2,
         "Fréchet distance between features that keep their place in the image, 7 channels of mixed_6/conv",
     ),
-    "kid": Metric(kid, "KID", "lower", 4, "kernel distance between the features of the outputs and of the reference"),
+    "kid": Metric(
+        kid, "features", "KID", "lower", 4, "kernel distance between the features of the outputs and of the reference"
+    ),
     "precision": Metric(
         precision,
+        "features",
         "precision",
         "higher",
         3,
         "share of the outputs whose features lie among those of the reference, k = 3",
     ),
     "recall": Metric(
-        recall, "recall", "higher", 3, "share of the reference whose features lie among those of the outputs, k = 3"
+        recall,
+        "features",
+        "recall",
+        "higher",
+        3,
+        "share of the reference whose features lie among those of the outputs, k = 3",
     ),
     "is": Metric(
         inception,
+        "probabilities",
         "IS",
         "higher",
         2,
         "Inception Score: how sure the network is of each image, and how varied the images are",
     ),
-    "ca": Metric(ca, "CA %", "higher", 1, "share of the outputs whose class the network names"),
+    "ca": Metric(ca, "correct", "CA %", "higher", 1, "share of the outputs whose class the network names"),
     "pd": Metric(
         pd,
+        "features",
         "PD",
         "lower",
         3,
         "distance between the features of an output and of its original, mean over images; the paper leaves the kind of distance open",
     ),
     "lpips": Metric(
-        of_images("lpips"),
+        partial(of_images, "lpips"),
+        "lpips",
         "LPIPS",
         "lower",
         3,
         "learned perceptual distance to the original (AlexNet), mean over images",
-        network=False,
-    ),
-    "psnr": Metric(
-        of_images("psnr"),
-        "PSNR",
-        "higher",
-        2,
-        "peak signal-to-noise ratio to the original in dB, mean over images",
-        network=False,
-    ),
-    "ssim": Metric(
-        of_images("ssim"), "SSIM", "higher", 3, "structural similarity to the original, mean over images", network=False
     ),
     "ms-ssim": Metric(
-        of_images("ms-ssim"),
+        partial(of_images, "ms-ssim"),
+        "ms-ssim",
         "MS-SSIM",
         "higher",
         3,
         "structural similarity to the original on five scales, mean over images",
-        network=False,
     ),
     "diversity-ms-ssim": Metric(
-        of_draws("ms-ssim"),
+        partial(of_draws, "diversity-ms-ssim"),
+        "diversity-ms-ssim",
         "MS-SSIM between draws",
         "lower",
         3,
         "MS-SSIM of the first sample of an input and each further one, mean over samples and inputs; low is diverse",
-        network=False,
     ),
     "diversity-lpips": Metric(
-        of_draws("lpips"),
+        partial(of_draws, "diversity-lpips"),
+        "diversity-lpips",
         "LPIPS between draws",
         "higher",
         3,
         "LPIPS between consecutive samples of an input, mean over samples and inputs; high is diverse",
-        network=False,
     ),
-    "chroma": Metric(
-        of_images("chroma"),
-        "chroma",
-        "reference",
-        1,
-        "mean of √(Cb² + Cr²) over pixels and images, on [0,255]; gray is 0",
-        network=False,
-    ),
+    **{
+        name: Metric(partial(of_images, name), name, metric.label, metric.better, metric.digits, metric.about)
+        for name, metric in PIXEL_METRICS.items()
+    },
     "chroma-ratio": Metric(
-        chroma_ratio, "chroma ratio", "reference", 2, "mean chroma over the originals' mean chroma", network=False
+        chroma_ratio, "chroma", "chroma ratio", "reference", 2, "mean chroma over the originals' mean chroma"
     ),
 }
 """Name → score. Names of scores with a feature network get its name appended: see `name_and_label`."""
@@ -320,19 +295,16 @@ def name_and_label(name: str, extractor: str) -> tuple[str, str]:
     suffix = extractor.removeprefix("inception").removeprefix("-")
     if not suffix:
         return key, label
-    first, *unit = label.split(" ")
-    return f"{key}-{suffix}", " ".join([f"{first}-{KINDS[extractor].label}", *unit])
+    word, *unit = label.split(" ")
+    return f"{key}-{suffix}", " ".join([f"{word}-{EXTRACTORS[extractor].label}", *unit])
 
 
 def score(measured: Measured, extractor: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return all scores that this extractor supports, in the format of `scores.json`.
-
-    value is null if it is infinite; low and high are null without an interval; `small` marks too few images for a
-    reliable score.
-    """
+    """Return all scores that this extractor supports, in the format of `scores.json`. value is null if it is infinite;
+    low and high are null without an interval; `small` marks too few images for a reliable score."""
     entries = {}
     for name, metric in METRICS.items():
-        result = metric.function(measured, settings)
+        result = metric.function(measured, settings) if metric.needs in measured.own else None
         if result is not None:
             key, label = name_and_label(name, extractor)
             entries[key] = {
@@ -348,3 +320,36 @@ def score(measured: Measured, extractor: str, settings: Settings) -> dict[str, d
                 "about": metric.about,
             }
     return entries
+
+
+DISTANCES = ("pd", "lpips", "ms-ssim", "psnr")
+"""The worst images are chosen by the first of these metrics that was measured."""
+WORST = 32
+"""Number of images to list: the most that a figure shows."""
+
+
+def rankings(measured: Measured, extractor: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return a ranking by each of DISTANCES that this extractor gives.
+    Each has the score's name, and the numbers and values of its worst images, worst first."""
+    values = {name: measured.own[name] for name in DISTANCES if name in measured.own}
+    if "features" in measured.own:
+        values["pd"] = perceptual_distances(measured, settings)
+    return {name: _ranking(name, extractor, found) for name, found in values.items()}
+
+
+def worst(ranked: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the ranking that chooses the worst images; None if nothing was ranked."""
+    return next((ranked[metric] for metric in DISTANCES if metric in ranked), None)
+
+
+def _ranking(name: str, extractor: str, values: Floats) -> dict[str, Any]:
+    key, label = name_and_label(name, extractor)
+    badness = values if METRICS[name].better == "lower" else -values
+    order = [item for item in np.argsort(-badness, kind="stable").tolist() if np.isfinite(values[item])][:WORST]
+    return {
+        "score": key,
+        "label": label,
+        "digits": METRICS[name].digits,
+        "images": order,
+        "values": [float(values[item]) for item in order],
+    }

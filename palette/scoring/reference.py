@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from palette.errors import DataError
 from palette.scoring.arrays import save_arrays
-from palette.scoring.frechet import Gaussian, gaussian
-from palette.scoring.statistics import Floats, kernels_within, neighborhoods
+from palette.scoring.frechet import Floats, Gaussian, gaussian
+from palette.scoring.statistics import kernels_within, neighborhoods
 
 NORMAL = ("features", "spatial")
 """Arrays that are summarized by a Gaussian."""

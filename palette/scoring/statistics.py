@@ -5,17 +5,14 @@ A mean over images gets a bootstrap interval. A statistic of the whole set gets 
 repetition would bias a distance between sets, leaving images out does not.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from palette.scoring.frechet import Floats, Rows, blocks
 from palette.system.randomness import generator
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.floating]
-"""Features or probabilities [N,D], in memory or on disk."""
 Indices = npt.NDArray[np.int64]
 
 GROUPS = 20
@@ -30,31 +27,13 @@ BLOCK = 2048
 """Images in memory at a time."""
 
 
-def _blocks(rows: Rows) -> Iterator[tuple[slice, Floats]]:
-    """Yield rows [N,D] as float64, BLOCK at a time, with their positions."""
-    for start in range(0, len(rows), BLOCK):
-        place = slice(start, min(start + BLOCK, len(rows)))
-        yield place, rows[place].astype(np.float64)
-
-
-# ----------------------------------------------------------------------------------------- kernel distance
-
-
-def kernel_distance(a: Rows, b: Rows) -> float:
-    """Compute KID (Bińkowski et al. 2018): unbiased squared MMD of features [N,D] and [M,D], kernel (x·y/D + 1)³.
-
-    All images are used. This is clean-fid's `kernel_distance` for one subset of all images; its mean over subsets of
-    1000 estimates the same value less precisely.
-    """
-    return kernel_sums(a, b).distance
-
-
 @dataclass(frozen=True)
 class KernelSums:
     """Σ (x·y/D + 1)³ over the images of each pair of the jackknife's groups: the basis of KID and its standard error.
 
     No image is compared with itself and, in paired sets, no output with its own original: they resemble each other by
-    design, and the distance would be too small.
+    design, and the distance would be too small. KID (Bińkowski et al. 2018) is the unbiased squared MMD with that kernel,
+    over all images: clean-fid's mean over subsets of 1000 estimates the same value less precisely.
     """
 
     within_a: Floats
@@ -91,15 +70,15 @@ class KernelSums:
         """
         if min(len(self.sizes_a), len(self.sizes_b)) < GROUPS:
             return None
-        kept, every = 1 - np.eye(GROUPS), np.ones(GROUPS)
+        without, every = 1 - np.eye(GROUPS), np.ones(GROUPS)
         n, m = self.sizes_a.sum(), self.sizes_b.sum()
         if self.paired:
-            variance = _jackknife_variance([self._over(u, u) for u in kept])
+            variance = _jackknife_variance([self._over(u, u) for u in without])
             pairs = self.within_a + self.within_b - self.across - self.across.T
             interaction = 2 * _interaction(pairs / (n * (n - 1)))
         else:
-            variance = _jackknife_variance([self._over(u, every) for u in kept])
-            variance += _jackknife_variance([self._over(every, v) for v in kept])
+            variance = _jackknife_variance([self._over(u, every) for u in without])
+            variance += _jackknife_variance([self._over(every, v) for v in without])
             interaction = 2 * _interaction(self.within_a / (n * (n - 1)))
             interaction += 2 * _interaction(self.within_b / (m * (m - 1)))
             interaction += 4 * _interaction(self.across / (n * m))
@@ -114,9 +93,7 @@ def _interaction(sums: Floats) -> float:
 
 def kernel_sums(a: Rows, b: Rows, paired: bool = False, within_b: Floats | None = None) -> KernelSums:
     """Sum the kernels of features [N,D] and [M,D].
-
-    paired: item i of `b` is the original of item i of `a`. within_b: `kernels_within` of `b`, if they are known.
-    """
+    paired: item i of `b` is the original of item i of `a`. within_b: `kernels_within` of `b`, if they are known."""
     of_a, of_b = _groups_or_one(len(a)), _groups_or_one(len(b))
     return KernelSums(
         kernels_within(a),
@@ -130,9 +107,7 @@ def kernel_sums(a: Rows, b: Rows, paired: bool = False, within_b: Floats | None 
 
 def kernels_within(rows: Rows) -> Floats:
     """Sum (x·y/D + 1)³ over the images [N,D] of each pair of the jackknife's groups: [G,G].
-
-    The term of each image with itself is left out.
-    """
+    The term of each image with itself is left out."""
     groups = _groups_or_one(len(rows))
     return _kernels(rows, rows, groups, groups, skip_own=True)
 
@@ -145,13 +120,11 @@ def _groups_or_one(count: int) -> Indices:
 
 def _kernels(x: Rows, y: Rows, of_x: Indices, of_y: Indices, skip_own: bool) -> Floats:
     """Sum (x·y/D + 1)³ over the images of each pair of groups: [G,H].
-
-    skip_own: leave out image i of x with image i of y.
-    """
+    skip_own: leave out image i of x with image i of y."""
     sums = np.zeros((of_x.max() + 1, of_y.max() + 1))
-    for rows, some in _blocks(x):
-        for columns, others in _blocks(y):
-            kernel = (some @ others.T / x.shape[1] + 1) ** 3
+    for rows, block in blocks(x, BLOCK):
+        for columns, other in blocks(y, BLOCK):
+            kernel = (block @ other.T / x.shape[1] + 1) ** 3
             if skip_own and rows == columns:
                 np.fill_diagonal(kernel, 0)
             sums += _members(of_x[rows], len(sums)) @ kernel @ _members(of_y[columns], sums.shape[1]).T
@@ -164,54 +137,38 @@ def _members(group: Indices, groups: int) -> Floats:
     return members
 
 
-# ---------------------------------------------------------------------------------------- Inception Score
-
-
-def inception_score(probabilities: Rows, splits: int) -> float:
+def inception_scores(probabilities: Rows, splits: int, groups: Indices | None = None) -> list[float]:
     """Compute exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016), mean over `splits` random parts of probabilities [N,K].
 
-    At most N parts; with fewer images per part than classes it is far too low.
-    """
-    return inception_scores(probabilities, splits, None)[0]
-
-
-def inception_scores(probabilities: Rows, splits: int, groups: Indices | None) -> list[float]:
-    """Compute the Inception Score over all images, then without each group; every image stays in its split.
-
-    groups: the group number of each image [N]; None without groups.
+    At most N parts; with fewer images per part than classes it is far too low. groups: the group number of each image
+    [N]; with them, further scores are those without each group, whose images stay in their split.
     """
     count = len(probabilities)
     of_split = np.empty(count, np.int64)
-    for split, members in enumerate(
-        np.array_split(generator(0, "inception-score").permutation(count), min(splits, count))
-    ):
+    order = generator(0, "inception-score").permutation(count)
+    for split, members in enumerate(np.array_split(order, min(splits, count))):
         of_split[members] = split
     of_group = np.zeros(count, np.int64) if groups is None else groups
     cell = of_split * (of_group.max() + 1) + of_group
     shape = (of_split.max() + 1, of_group.max() + 1)
     sums, negentropy = np.zeros((shape[0] * shape[1], probabilities.shape[1])), np.zeros(shape[0] * shape[1])
-    for rows, p in _blocks(probabilities):
+    for rows, p in blocks(probabilities, BLOCK):
         np.add.at(sums, cell[rows], p)
         np.add.at(negentropy, cell[rows], _negentropy(p))
-    parts = (
-        sums.reshape(*shape, -1),
-        negentropy.reshape(shape),
-        np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape),
-    )
+    counts = np.bincount(cell, minlength=shape[0] * shape[1])
+    parts = (sums.reshape(*shape, -1), negentropy.reshape(shape), counts.reshape(shape))
     whole = [part.sum(1) for part in parts]
-    without = (
-        []
-        if groups is None
-        else [[w - part[:, g] for w, part in zip(whole, parts, strict=True)] for g in range(shape[1])]
-    )
-    return [_score(*kept) for kept in [whole, *without]]
+    scores = [_score(*whole)]
+    if groups is not None:
+        scores += [_score(*(w - part[:, g] for w, part in zip(whole, parts, strict=True))) for g in range(shape[1])]
+    return scores
 
 
 def _score(sums: Floats, negentropy: Floats, count: Floats) -> float:
     """Compute exp of the mean KL divergence from the mean probabilities, mean over the splits that have images."""
-    kept = count > 0
-    mean = sums[kept] / count[kept, None]
-    return float(np.exp(negentropy[kept] / count[kept] - _negentropy(mean)).mean())
+    filled = count > 0
+    mean = sums[filled] / count[filled, None]
+    return float(np.exp(negentropy[filled] / count[filled] - _negentropy(mean)).mean())
 
 
 def _negentropy(p: Floats) -> Floats:
@@ -220,10 +177,7 @@ def _negentropy(p: Floats) -> Floats:
     return summed
 
 
-# ------------------------------------------------------------------------------------ precision and recall
-
-
-def inside(x: Rows, manifold: Rows, radii: Floats | None = None) -> npt.NDArray[np.bool_]:
+def in_manifold(x: Rows, manifold: Rows, radii: Floats | None = None) -> npt.NDArray[np.bool_]:
     """Return which of the features x [N,D] lie in the manifold of other features [M,D]: [N] (Kynkäänniemi et al. 2019).
 
     The manifold is the union of balls around those features, with the distance to the NEIGHBORS-th neighbor as radius.
@@ -232,23 +186,21 @@ def inside(x: Rows, manifold: Rows, radii: Floats | None = None) -> npt.NDArray[
     """
     radii = neighborhoods(manifold) if radii is None else radii
     found = np.zeros(len(x), bool)
-    for rows, some in _blocks(x):
-        for columns, others in _blocks(manifold):
-            found[rows] |= (_squared(some, others) <= radii[columns]).any(1)
+    for rows, block in blocks(x, BLOCK):
+        for columns, other in blocks(manifold, BLOCK):
+            found[rows] |= (_squared(block, other) <= radii[columns]).any(1)
     return found
 
 
 def neighborhoods(rows: Rows) -> Floats:
     """Compute the squared distance of each feature [N,D] to its NEIGHBORS-th neighbor: [N].
-
-    With fewer features, to the last.
-    """
+    With fewer features, to the last."""
     nearest = min(NEIGHBORS + 1, len(rows))  # each is its own nearest neighbor
     radii = np.empty(len(rows))
-    for place, some in _blocks(rows):
-        best = np.full((len(some), 0), np.inf)
-        for _, others in _blocks(rows):
-            best = np.hstack([best, _squared(some, others)])
+    for place, block in blocks(rows, BLOCK):
+        best = np.full((len(block), 0), np.inf)
+        for _, other in blocks(rows, BLOCK):
+            best = np.hstack([best, _squared(block, other)])
             best = np.partition(best, nearest - 1, axis=1)[:, :nearest] if best.shape[1] > nearest else best
         radii[place] = best.max(1)
     return radii
@@ -263,14 +215,9 @@ def _squared(x: Floats, y: Floats) -> Floats:
     return products
 
 
-# ------------------------------------------------------------------------------------------------ intervals
-
-
 def jackknife_groups(count: int) -> Indices | None:
     """Return the group number of each of `count` images: GROUPS random groups of about equal size.
-
-    None if they would be too small.
-    """
+    None if they would be too small."""
     if count < 2 * GROUPS:
         return None
     groups = np.empty(count, np.int64)
@@ -280,9 +227,7 @@ def jackknife_groups(count: int) -> Indices | None:
 
 def jackknife(values: list[float]) -> tuple[float, float] | None:
     """Return the 95 % interval, not below 0, of `values[0]` (all images) from `values[1:]` (without each group).
-
-    None without groups.
-    """
+    None without groups."""
     value, without = values[0], values[1:]
     return normal(value, np.sqrt(_jackknife_variance(without)), least=0.0) if without else None
 
@@ -294,17 +239,13 @@ def _jackknife_variance(without: list[float]) -> float:
 
 def normal(value: float, error: float, least: float = -np.inf, width: float = Z95) -> tuple[float, float]:
     """Return the 95 % interval of `value`: ± `width` standard errors.
-
-    least: smallest possible value of the statistic.
-    """
+    least: smallest possible value of the statistic."""
     return max(value - width * error, least), value + width * error
 
 
 def bootstrap(values: Floats, resamples: int) -> tuple[float, float] | None:
     """Return the 95 % percentile interval of the mean of `values` [N], seeded.
-
-    None without resamples, or if a value is infinite.
-    """
+    None without resamples, or if a value is infinite."""
     if not resamples or not np.isfinite(values).all():
         return None
     rng = generator(0, "bootstrap")

@@ -6,7 +6,7 @@ It is a classifier trained here (`photos`), pretrained weights that are checked,
 from collections.abc import Mapping
 from typing import ClassVar
 
-from palette.config.scores import Extractor, ExtractorKind
+from palette.config.scores import ExtractorKind, PhotoClassifier
 from palette.stages.base import Runtime, Spec, Usual
 from palette.stages.stage import Stage
 
@@ -36,7 +36,7 @@ class ExtractorSpec(Spec):
     }
     runtime: ExtractorRuntime = ExtractorRuntime()
     extractor: ExtractorKind
-    photos: Extractor | None
+    photos: PhotoClassifier | None
     sha256: str | None
     """SHA-256 of the pretrained weights."""
 

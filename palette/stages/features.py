@@ -28,6 +28,6 @@ class FeaturesSpec(Sharded):
 
 def run(stage: Stage[FeaturesSpec], shard: int) -> None:
     """Measure the test images of a shard, from number `shard * shard_size` on."""
-    from palette.scoring import features_job
+    from palette.scoring import features
 
-    features_job.run(stage, shard)
+    features.run(stage, shard)

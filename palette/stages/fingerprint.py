@@ -24,20 +24,23 @@ DECIDE_NOTHING = {
     "palette.stages.reading",  # reads a spec, whose content is in the hash itself
     "palette.stages.stage",  # paths and cards
     "palette.training.allocation",  # asks the cluster for more time
-    "palette.training.board",  # shows a training in TensorBoard
-    "palette.training.heartbeat",  # shows users the progress of a training
-    "palette.training.log",  # training log for users; no weight depends on it
+    "palette.training.log",  # shows users the progress of a training
     "palette.training.machine",  # rejects what a machine cannot do
     "palette.training.previews",  # shows images of a training
     "palette.training.scratch",  # its copies are checked against their digest
     "palette.training.signals",  # when a training saves and stops
 }
 """Modules without influence on what a stage makes: they, and modules that only they import, do not count."""
-LISTED = {"palette.data.tasks", "palette.data.sources.readers"}
-"""Packages whose modules are found by listing the folder, so that each one counts."""
 DECLARING = ("palette.config.", "palette.stages.")
 """Modules whose classes declare options. The values are in the spec, so the hash covers them already."""
 
+LISTING = {
+    "palette.data.tasks": "palette.data.tasks",
+    "palette.data.sources.readers": "palette.data.sources.readers",
+    "palette.model.networks": "palette.model.networks",
+    "palette.scoring.loading": "palette.scoring.extractors",
+}
+"""Module that runs others found by listing a folder → the folder's package, whose modules all count."""
 
 PLANNED = {"usual", "options"}
 """Attributes of these classes that only planning reads."""
@@ -134,8 +137,9 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     inside = {name for name in imported if name.startswith("palette.") and _file(name)}
-    if module in LISTED:
-        inside |= {f"{module}.{member.stem}" for member in file.parent.glob("*.py") if member.stem != "__init__"}
+    if module in LISTING:
+        folder = LISTING[module]
+        inside |= {f"{folder}.{f.stem}" for f in PACKAGE.joinpath(*folder.split(".")[1:]).glob("[!_]*.py")}
     digest = hashlib.sha256(repr(essence(module, tree)).encode()).hexdigest()
     return digest, tuple(sorted(inside))
 

@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from palette.errors import DataError
+from palette.model.facts import Facts, read_facts
 from palette.stages.base import Runtime, Spec, Usual
 from palette.stages.stage import Stage
 from palette.system.download import Remote, download
-from palette.system.files import read_json, replacing, sha256
+from palette.system.files import replacing, sha256
 
 
 class ReleasedRuntime(Runtime):
@@ -43,23 +44,23 @@ def run(stage: Stage[ReleasedSpec]) -> None:
     """Get both files and check each against its known SHA-256."""
     spec, card = stage.spec, stage.spec.runtime.card
     _get(card, stage.path("model.json"), spec.sha256)
-    facts = read_json(stage.path("model.json"))
-    _refuse_another(spec, facts)
+    facts = _facts(spec, stage.path("model.json"))
     weights = stage.path("model.safetensors")
-    _get(f"{card.rpartition('/')[0]}/model.safetensors", weights, facts["sha256"])
+    _get(f"{card.rpartition('/')[0]}/model.safetensors", weights, facts.sha256)
     _refuse_broken(weights)
     stage.write_card(["model.safetensors", "model.json"], released=card)
 
 
-def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
-    """Raise DataError if `facts` describe no model, or one that does not fit the config."""
+def _facts(spec: ReleasedSpec, file: Path) -> Facts:
+    """Return the facts in a `model.json`. Raises DataError if it is of no model, or of one that does not fit the config."""
     try:
-        size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
-    except (DataError, KeyError, TypeError):
+        facts = read_facts(file)
+    except DataError:
         raise DataError(
             f"{spec.runtime.card}: not the model.json of a model that palette trained or imported."
         ) from None
-    if not isinstance(digest, str):
+    size, kind = facts.image_size, facts.objective.kind
+    if not facts.sha256:
         raise DataError(f"{spec.runtime.card}: does not say the SHA-256 of its weights.")
     if size != spec.image_size:
         raise DataError(
@@ -71,6 +72,7 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
             f"{spec.runtime.card}: the objective of this model is {kind}, and the config says {spec.objective}. "
             f"Set `objective: {{kind: {kind}}}` beside `released`."
         )
+    return facts
 
 
 def _refuse_broken(weights: Path) -> None:

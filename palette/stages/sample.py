@@ -13,9 +13,9 @@ from palette.data.images.degraded import Image
 from palette.data.sources.matching import matched
 from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
+from palette.model.facts import read_facts
 from palette.stages.base import Runtime, Sharded, Usual
 from palette.stages.stage import Stage, verify
-from palette.system.files import read_json
 from palette.system.progress import track
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
 
 def load(stage: Stage[SampleSpec]) -> "Restorer":
     """Return the trained model, ready to sample. Raises DataError if it was not trained for the degradation."""
-    from palette.diffusion.inference import Restorer, load_network, weights_file  # here: baselines need no torch
+    from palette.diffusion.inference import Restorer, network_with, weights_file  # here: baselines need no torch
     from palette.system import devices
 
     devices.use(stage.spec.runtime.threads)
@@ -128,14 +128,15 @@ def load(stage: Stage[SampleSpec]) -> "Restorer":
     model = stage.parent("train", "model.json")
     sampler = stage.spec.sampler
     weights = verify(stage.parent("train", "card.json"), stage.parent("train", weights_file(sampler)).name)
-    facts = read_json(model)
-    if stage.spec.degradation not in facts["mix"]:
-        known = ", ".join(facts["mix"]) or "no task"
+    facts = read_facts(model)
+    if stage.spec.degradation not in facts.mix:
+        known = ", ".join(facts.mix) or "no task"
         raise DataError(
             f"{model}: a model of {known}; it has never seen {stage.spec.degradation}. Take it out of that row."
         )
-    network = load_network(model, weights, device, sampler.ema_width if sampler else None)
-    return Restorer(network, facts["objective"]["kind"], sampler, stage.spec.seed, device, facts["precision"])
+    width = sampler.ema_width if sampler else None
+    network = network_with(facts.network, facts.image_size, weights, device, width)
+    return Restorer(network, facts.objective.kind, sampler, stage.spec.seed, device, facts.precision)
 
 
 def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Restorer | None") -> Iterator[StoredImage]:

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from palette.errors import DataError
 from palette.scoring.arrays import Arrays, gather
-from palette.scoring.metrics import Measured, Settings, score
+from palette.scoring.metrics import Measured, Settings, rankings, score, worst
 from palette.scoring.reference import Statistics, load
-from palette.scoring.worst import first, rankings
 from palette.stages.base import Spec, Usual, shard_names
 from palette.stages.stage import Stage
 from palette.system.files import read_json, write_json
@@ -58,7 +57,7 @@ def run(stage: Stage[ScoreSpec]) -> None:
             **({"reference": _list(measured.reference)} if measured.reference else {}),
         }
     content = {"images": spec.count, "protocol": _protocol(stage, lists), "scores": scores}
-    write_json(stage.path("scores.json"), {**content, "worst": first(ranked)})
+    write_json(stage.path("scores.json"), {**content, "worst": worst(ranked)})
     stage.write_card(["scores.json"])
 
 

@@ -4,42 +4,24 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
-from palette.config.models import Network, Objective
+from palette.config.models import Execution, Network, Objective, Recipe
 from palette.config.tasks import Degradation
 from palette.stages.base import Runtime, Spec, Usual
 from palette.stages.stage import Stage
 
 
-class TrainRuntime(Runtime):
-    """Options of `train` that change no result beyond rounding, and the path of the weights to start from."""
+class TrainRuntime(Execution, Runtime):
+    """Options of `train` that the hash does not cover, and the order of trainings."""
 
-    checkpoint_every: int = 1_000
-    checkpoint_minutes: float = 30.0
-    checkpoints_kept: int = 2
-    milestones: tuple[int, ...] = ()
-    validate_every: int = 1_000
-    preview_every: int = 0
-    tensorboard: bool = False
-    compile: bool = False
-    recompute: bool = False
-    scratch: str | None = None
-    nodes: int = 1
-    start_from: Path | None = None
     after: str | None = None
     """Folder of the next shorter training with the same state, which this one continues."""
 
-    @property
-    def devices(self) -> int:
-        """Number of processes that share a step, as planned. Fewer do the same in more micro-batches."""
-        return max(self.gpus, 1) * self.nodes
 
-
-class TrainSpec(Spec):
+class TrainSpec(Recipe, Spec):
     """Training: prepare → `model.safetensors`, `averages.safetensors`, `model.json`, `log.jsonl`.
 
     The averages are those of `ema_widths`. With several datasets, the parents are `prepare-NAME`.
@@ -68,17 +50,6 @@ class TrainSpec(Spec):
     network: Network
     objective: Objective
     seed: int
-    steps: int
-    batch_size: int
-    accumulate: int
-    learning_rate: float
-    warmup: int
-    ema: float
-    ema_widths: tuple[float, ...]
-    clip: float
-    flip: bool
-    precision: Literal["fp32", "bf16", "fp16"]
-    validation_images: int
     start_sha256: str | None
     """SHA-256 of the model that the training starts from; None: random weights."""
 

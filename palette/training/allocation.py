@@ -19,10 +19,8 @@ SHARE, MOST = 0.1, 300.0
 
 @dataclass
 class Allocation:
-    """A Slurm job and its time. job: ID of the workflow's job, or None.
-
-    seconds: time left at the start, infinite without limit.
-    """
+    """A Slurm job and its time.
+    job: ID of the workflow's job, or None. seconds: time left at the start, infinite without limit."""
 
     job: str | None = None
     seconds: float = math.inf

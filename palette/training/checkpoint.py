@@ -25,9 +25,7 @@ from palette.system.progress import say
 
 PARTS = {"step", "earlier", "seconds", "skipped", "network", "averages", "by_width", "optimizer", "scaler"}
 """Entries of a state.
-
-The position in the data is the step; random numbers depend on the step, so there is no generator.
-"""
+The position in the data is the step; random numbers depend on the step, so there is no generator."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,7 @@ class States:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write `state` (entries: `PARTS`) atomically, then delete states older than the newest `kept` up to this step.
-
-        Milestones stay, and so do later states: they belong to a longer training of the same kind.
-        """
+        Milestones stay, and so do later states: they belong to a longer training of the same kind."""
         assert set(state) == PARTS
         with replacing(self.path(state["step"])) as temporary:
             torch.save(state, temporary)
@@ -70,11 +66,8 @@ class States:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the training against a second trainer, which waits here.
-
-        A killed `snakemake` may leave its trainer running. The next one must not train alongside it, and continues from
-        the state it leaves.
-        """
+        """Lock the training against a second trainer, which waits here. A killed `snakemake` may leave its trainer
+        running. The next one must not train alongside it, and continues from the state it leaves."""
         waiting = f"{self.folder}: another process is training this; waiting for it, then going on from its state."
         with held(self.folder / "lock", waiting):
             for unfinished in self.folder.glob(".*.tmp"):  # left by a process that was killed while writing
@@ -83,10 +76,8 @@ class States:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Load a state. Its tensors stay in the file until they are read, and none is on a GPU.
-
-    Raises DataError if it is missing.
-    """
+    """Load a state.
+    Its tensors stay in the file until they are read, and none is on a GPU. Raises DataError if it is missing."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
@@ -97,11 +88,8 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def flaw(path: Path) -> str | None:
-    """Return why a state cannot be used, or None if it can.
-
-    It may be damaged, not a training state, written by a version with other parts, or contain values that are not
-    finite.
-    """
+    """Return why a state cannot be used, or None if it can. It may be damaged,
+    not a training state, written by a version with other parts, or contain values that are not finite."""
     if not readable(path):
         return "damaged training state"
     try:

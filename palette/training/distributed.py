@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(days=2)
 """Timeout for processes that wait for each other: rank 0 may wait for another trainer.
-
-If one dies, torchrun ends the rest.
-"""
+If one dies, torchrun ends the rest."""
 LOOPBACK = "127.0.0.1"
 STOP = (signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU)
 """Signals that end the processes and then this one, which would otherwise die alone and leave them running."""
@@ -99,9 +97,7 @@ def world() -> Iterator[World]:
 @dataclass(frozen=True)
 class Nodes:
     """The machines on which `srun` started this command, once each.
-
-    rank: of this machine. endpoint: where they meet.
-    """
+    rank: of this machine. endpoint: where they meet."""
 
     count: int = 1
     rank: int = 0
@@ -110,9 +106,7 @@ class Nodes:
 
 def nodes() -> Nodes:
     """Return the machines of this step of a Slurm job; elsewhere, this machine alone.
-
-    The rendezvous is where `srun` was called, which is the first node of a batch job; MASTER_ADDR overrides it.
-    """
+    The rendezvous is where `srun` was called, which is the first node of a batch job; MASTER_ADDR overrides it."""
     env = os.environ
     count = int(env.get("SLURM_STEP_NUM_NODES", "1"))
     if count == 1 or env.get("SLURM_STEP_NUM_TASKS") != str(count):
@@ -138,9 +132,7 @@ def relaunch(gpus: int, spec: Path) -> bool:
 
 def pass_on(number: int, frame: FrameType | None) -> None:
     """Forward a signal to the child processes, which save and continue; torch would end them.
-
-    Without children, die from it.
-    """
+    Without children, die from it."""
     this = os.getpid()
     try:
         children = Path(f"/proc/{this}/task/{this}/children").read_text().split()
@@ -174,9 +166,7 @@ def _logs() -> "LogsSpecs":
 
 def _config(processes: int, place: Nodes) -> "LaunchConfig":
     """Return torch's launch configuration for `processes` on this machine.
-
-    A single machine needs no name that others could resolve.
-    """
+    A single machine needs no name that others could resolve."""
     from torch.distributed.launcher.api import LaunchConfig
 
     alone = place.count == 1

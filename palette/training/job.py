@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
+from palette.model.facts import Facts
 from palette.model.finite import require_finite
 from palette.system import devices
-from palette.system.files import replacing, sha256, write_json
+from palette.system.files import replacing, sha256
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
@@ -41,9 +42,7 @@ def run(stage: "Stage[TrainSpec]") -> None:
 
 def state_folder(stage: "Stage[TrainSpec]") -> Path:
     """Return the folder of the states.
-
-    It is outside the stage's folder, so that a longer training with its own spec finds it.
-    """
+    It is outside the stage's folder, so that a longer training with its own spec finds it."""
     return stage.results / "state" / stage.spec.state_key
 
 
@@ -68,17 +67,18 @@ def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
     write_weights(stage, trainer)
     with replacing(stage.path("averages.safetensors")) as temporary:  # empty without `ema_widths`
         save_file(trainer.averages_by_width(), temporary)
-    write_json(stage.path("model.json"), model_facts(stage, trainer))
+    model_facts(stage, trainer).write(stage.path("model.json"))
     with replacing(stage.path("log.jsonl")) as temporary:
         shutil.copyfile(state_folder(stage) / "log.jsonl", temporary)
-    processes = trainer.world
+    world = trainer.world
+    on_gpu = world.device.type == "cuda"
     stage.write_card(
         ["model.safetensors", "averages.safetensors", "model.json", "log.jsonl"],
         seed=stage.spec.seed,
-        device=device_name(processes.device),
-        devices=processes.size,
+        device=torch.cuda.get_device_name(world.device) if on_gpu else world.device.type,
+        devices=world.size,
         training_seconds=round(trainer.seconds, 1),
-        gpu_hours=round(trainer.seconds * processes.size / 3600, 4) if processes.device.type == "cuda" else 0.0,
+        gpu_hours=round(trainer.seconds * world.size / 3600, 4) if on_gpu else 0.0,
     )
 
 
@@ -91,23 +91,18 @@ def write_weights(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
         save_file(weights, temporary, metadata)
 
 
-def model_facts(stage: "Stage[TrainSpec]", trainer: Trainer) -> dict[str, object]:
-    """Return the facts needed to rebuild the network for sampling, and facts for readers. Identical in every run."""
+def model_facts(stage: "Stage[TrainSpec]", trainer: Trainer) -> Facts:
+    """Return the facts about the trained model, whose weights are written already."""
     spec = stage.spec
-    return {
-        "network": spec.network.model_dump(mode="json"),
-        "objective": spec.objective.model_dump(mode="json"),
-        "mix": dict(sorted(spec.mix.items())),
-        "image_size": spec.image_size,
-        "precision": spec.precision,
-        "attention_at": trainer.network.attention_at,
-        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
-        "step": trainer.step,
-        "images": trainer.step * spec.batch_size,
-        "sha256": sha256(stage.path("model.safetensors")),
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of the device: `NVIDIA H100 80GB HBM3`, or `cpu`."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Facts(
+        network=spec.network,
+        objective=spec.objective,
+        mix=dict(sorted(spec.mix.items())),
+        image_size=spec.image_size,
+        precision=spec.precision,
+        attention_at=trainer.network.attention_at,
+        parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
+        step=trainer.step,
+        images=trainer.step * spec.batch_size,
+        sha256=sha256(stage.path("model.safetensors")),
+    )

@@ -1,11 +1,14 @@
-"""The training log: one JSON object per line."""
+"""What a training tells while it runs: `log.jsonl`, the log for TensorBoard, and `heartbeat.json`, all in its state folder."""
 
 import json
 import math
 import resource
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +16,18 @@ import torch
 from torch import Tensor
 
 from palette.system.files import write_text
-from palette.training.board import Board
+from palette.system.jobs import record
 from palette.training.trainer import Trainer, learning_rate
+
+SCALARS = ("loss", "validation_loss", "lr", "images_per_second")
+"""Entries of a line that TensorBoard shows."""
+EVERY = 10.0
+"""Seconds between updates of the heartbeat."""
 
 
 def is_logged(step: int, last: int) -> bool:
     """Return whether the log has a line after `step` steps.
-
-    It has one every 10 steps up to 1000, every 100 up to 10,000, every 1000 from there, and for the last step.
-    """
+    It has one every 10 steps up to 1000, every 100 up to 10,000, every 1000 from there, and for the last step."""
     return step == last or step % min(max(10, 10 ** (len(str(step)) - 2)), 1000) == 0
 
 
@@ -49,11 +55,14 @@ class Log:
         self.since, self.seconds, self.waited, self.note = trainer.step, trainer.seconds, trainer.waited, ""
         self.images_per_second: float | None = None
         """Speed in the last line."""
-        self.board: Board | None = None
+        self.board: Any = None
+        """TensorBoard's writer, if it is enabled."""
         if trainer.world.leads:
             write_text(self.path, "".join(line + "\n" for line in lines_up_to(self.path, trainer.step)))
             if trainer.spec.runtime.tensorboard:
-                self.board = Board(folder / "tensorboard", trainer.step)
+                from torch.utils.tensorboard import SummaryWriter  # here: the package is an extra, and slow to import
+
+                self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=trainer.step + 1)
 
     def add(self, value: Tensor, validation: float | None = None) -> None:
         """Count the loss of one step; write a line if one is due or if there is a validation loss to report."""
@@ -64,7 +73,7 @@ class Log:
     def picture(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Write a preview, uint8 [H, W, 3], to TensorBoard if it is enabled."""
         if self.board is not None:
-            self.board.picture(pixels, self.trainer.step)
+            self.board.add_image("preview", pixels, self.trainer.step, dataformats="HWC")
 
     def close(self) -> None:
         if self.board is not None:
@@ -79,7 +88,10 @@ class Log:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, allow_nan=False) + "\n")
         if self.board is not None:
-            self.board.scalars(line)
+            for name in SCALARS:
+                if (number := line.get(name)) is not None:
+                    self.board.add_scalar(name, number, trainer.step)
+            self.board.flush()
         self.sum.zero_()
         self.since, self.seconds, self.waited = trainer.step, trainer.seconds, trainer.waited
         self.images_per_second = line["images_per_second"]
@@ -118,3 +130,33 @@ def lines_up_to(path: Path, step: int) -> Iterator[str]:
         except (json.JSONDecodeError, KeyError, TypeError):
             return
         yield line
+
+
+@dataclass
+class Heartbeat:
+    """Writer of `heartbeat.json`, which shows the progress to other shells. Only rank 0 writes."""
+
+    folder: Path
+    last: float = -EVERY
+
+    def __call__(self, trainer: Trainer, images_per_second: float | None, saved: tuple[int, float] | None) -> None:
+        """Write if the interval has passed or the training is done. saved: step and time of the last saved state."""
+        now, spec, world = time.monotonic(), trainer.spec, trainer.world
+        if now - self.last < EVERY and trainer.step < spec.steps:
+            return
+        self.last = now
+        images_left = (spec.steps - trainer.step) * spec.batch_size
+        on_gpu = world.device.type == "cuda"
+        record(
+            self.folder / "heartbeat.json",
+            stage=spec.folder,
+            step=trainer.step,
+            steps=spec.steps,
+            images_per_second=images_per_second,
+            seconds_left=images_left / images_per_second if images_per_second else None,
+            seconds=round(trainer.seconds, 1),
+            devices=world.size,
+            device=world.device.type,
+            gpu_hours=round(trainer.seconds * world.size / 3600, 4) if on_gpu else 0.0,
+            checkpoint={"step": saved[0], "time": round(saved[1], 1)} if saved else None,
+        )

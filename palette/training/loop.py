@@ -1,6 +1,7 @@
 """Training: optimizer steps from the last saved state to `spec.steps`."""
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,7 @@ from palette.training import start
 from palette.training.allocation import Allocation, allocation
 from palette.training.checkpoint import States
 from palette.training.distributed import World
-from palette.training.heartbeat import Heartbeat
-from palette.training.log import Log
+from palette.training.log import Heartbeat, Log
 from palette.training.machine import check
 from palette.training.previews import Previews
 from palette.training.signals import Signals, signals
@@ -40,12 +40,17 @@ def train(spec: "TrainSpec", images: Images, state_folder: Path, world: World) -
     trainer = prepare(spec, states, world)
     log = Log(state_folder, trainer)
     validation = Validation(held_out, spec) if held_out else None
-    wanted = world.leads and spec.runtime.preview_every
-    previews = Previews(held_out or images, spec, state_folder / "previews") if wanted else None
-    watch = Watch(log, validation, previews, Heartbeat(state_folder))
+    with_previews = world.leads and spec.runtime.preview_every
+    previews = Previews(held_out or images, spec, state_folder / "previews") if with_previews else None
+
+    def watch(loss: Tensor) -> None:
+        log.add(loss, validation(trainer) if validation and validation.due(trainer.step) else None)
+        if previews and previews.due(trainer.step):
+            log.picture(previews(trainer))
+
     with closing(log), signals() as received:
         try:
-            _run(trainer, stream, Saving(states), watch, received)
+            _run(trainer, stream, Saving(states), log, watch, received)
         except RuntimeError:  # from an exchange with rank 0, which has stopped after Ctrl-C
             if world.leads or not received.stop:
                 raise
@@ -70,11 +75,8 @@ def prepare(spec: "TrainSpec", states: States, world: World) -> Trainer:
 
 @dataclass
 class Saving:
-    """Schedule for saving states: by step, by time, and on request by a signal.
-
-    Rank 0 writes, and its clock decides. The others need not know: they wait for it at their next exchange of
-    gradients.
-    """
+    """Schedule for saving states: by step, by time, and on request by a signal. Rank 0 writes, and its clock decides.
+    The others need not know: they wait for it at their next exchange of gradients."""
 
     states: States
     last: float = field(default_factory=time.monotonic)
@@ -92,25 +94,11 @@ class Saving:
         self.saved = (trainer.step, time.time())
 
 
-@dataclass
-class Watch:
-    """Monitoring of a training: the log with its validation loss, previews, and the heartbeat."""
-
-    log: Log
-    validation: Validation | None
-    previews: Previews | None
-    heartbeat: Heartbeat
-
-    def __call__(self, trainer: Trainer, value: Tensor) -> None:
-        """Update after a step, on all processes. value: the loss of the step."""
-        measured = self.validation(trainer) if self.validation and self.validation.due(trainer.step) else None
-        self.log.add(value, measured)
-        if self.previews and self.previews.due(trainer.step):
-            self.log.picture(self.previews(trainer))
-
-
-def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received: Signals) -> None:
-    spec, world = trainer.spec, trainer.world
+def _run(
+    trainer: Trainer, stream: Stream, save: Saving, log: Log, watch: Callable[[Tensor], None], received: Signals
+) -> None:
+    """Train to the last step. watch: called after each step, on all processes, with its loss."""
+    spec, world, heartbeat = trainer.spec, trainer.world, Heartbeat(log.path.parent)
     places = slices(spec.batch_size, world.rank, world.size, micro_batches(spec, world.size))
     progress = Progress(f"train {spec.name}", spec.steps, "steps", start=trainer.step)
     job = allocation() if world.leads else Allocation()
@@ -119,7 +107,7 @@ def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received:
         while trainer.step < spec.steps:
             value = trainer.update(prepared)
             trainer.seconds = time.monotonic() - began
-            watch(trainer, value)
+            watch(value)
             # Checked after a step only, so that each run of the job makes progress.
             out_of_time = job.nearly_over and trainer.step < spec.steps
             if received.save or out_of_time or save.due(trainer):
@@ -130,8 +118,8 @@ def _run(trainer: Trainer, stream: Stream, save: Saving, watch: Watch, received:
             if out_of_time:
                 job.requeue()
             if world.leads:  # after saving: the output's reader may be gone
-                progress.advance(note=watch.log.note)
-                watch.heartbeat(trainer, watch.log.images_per_second, save.saved)
+                progress.advance(note=log.note)
+                heartbeat(trainer, log.images_per_second, save.saved)
             if received.stop and world.leads and trainer.step < spec.steps:
                 raise Interrupted(
                     f"train {spec.name}: stopped at step {trainer.step} of {spec.steps}; its state is saved. "

@@ -67,12 +67,10 @@ def restored(network: nn.Module, batch: Batch, spec: "TrainSpec") -> Tensor:
 
 def sheet(batch: Batch, images: Tensor) -> npt.NDArray[np.uint8]:
     """Arrange the rows and columns of a preview: uint8 [H, W, 3].
-
-    Holes are shown in gray instead of the network's noise.
-    """
+    Holes are shown in gray instead of the network's noise."""
     everywhere = batch.mask.flatten(1).all(dim=1)[:, None, None, None]
-    shown = torch.where(batch.mask & ~everywhere, 0.0, batch.condition)
-    columns = [to_pixels(column) for column in (shown, images, batch.x0)]  # each [B, H, W, 3]
+    degraded = torch.where(batch.mask & ~everywhere, 0.0, batch.condition)
+    columns = [to_pixels(column) for column in (degraded, images, batch.x0)]  # each [B, H, W, 3]
     padded = [np.pad(column, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255) for column in columns]
     rows = np.concatenate(padded, axis=2)  # [B, H, 3·W, 3]
     return np.ascontiguousarray(rows.reshape(-1, *rows.shape[2:])[:-GAP, :-GAP])

@@ -11,18 +11,14 @@ from pathlib import Path
 
 from palette.errors import ConfigError, DataError
 from palette.system.files import read_json
+from palette.system.files import sha256 as digest_of
 from palette.system.locks import held, open_lock, take
 from palette.system.progress import say
-
-BLOCK = 16 << 20
-"""Bytes to copy at a time."""
 
 
 def resolve(scratch: str) -> Path:
     """Return the folder that `train.scratch` names on this machine.
-
-    Raises ConfigError for a variable that is not set.
-    """
+    Raises ConfigError for a variable that is not set."""
     path = os.path.expandvars(scratch)
     if unknown := re.search(r"\$\w+|\$\{\w+\}", path):
         raise ConfigError(f"train.scratch: {scratch!r} names {unknown[0]}, which is not set on this machine.")
@@ -56,9 +52,7 @@ def local(stores: list[Path], card: Path, scratch: str | None) -> Iterator[list[
 
 def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
     """Copy a file unless the copy exists.
-
-    Return False if it does not fit; raise DataError if its SHA-256 is not the card's.
-    """
+    Return False if it does not fit; raise DataError if its SHA-256 is not the card's."""
     if target.exists() and target.stat().st_size == bytes:
         return True
     unfinished = target.with_suffix(".unfinished")
@@ -67,14 +61,14 @@ def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
         if shutil.disk_usage(target.parent).free < bytes:
             raise OSError(errno.ENOSPC, "")
         say(f"copying {source} to {target.parent} ({bytes / 1e9:.1f} GB)")
-        digest = _copy_bytes(source, unfinished)
+        shutil.copyfile(source, unfinished)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         unfinished.unlink(missing_ok=True)
         say(f"{target.parent}: no room for {source.name} ({bytes / 1e9:.1f} GB); it is read from {source.parent}.")
         return False
-    if digest != sha256:
+    if digest_of(unfinished) != sha256:
         unfinished.unlink()
         raise DataError(
             f"{source}: not the file that its card describes. Delete {source.parent} and run `snakemake` again."
@@ -83,21 +77,9 @@ def _copy(source: Path, target: Path, sha256: str, bytes: int) -> bool:
     return True
 
 
-def _copy_bytes(source: Path, target: Path) -> str:
-    """Copy a file and return its SHA-256."""
-    digest = hashlib.sha256()
-    with source.open("rb") as reading, target.open("wb") as writing:
-        while block := reading.read(BLOCK):
-            digest.update(block)
-            writing.write(block)
-    return digest.hexdigest()
-
-
 def _delete(place: Path, readers: int) -> None:
     """Delete the copies unless another process reads them.
-
-    Without locks they stay, because readers cannot be detected.
-    """
+    Without locks they stay, because readers cannot be detected."""
     with held(place.with_suffix(".lock")):
         if take(readers, place / "readers"):
             shutil.rmtree(place, ignore_errors=True)

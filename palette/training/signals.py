@@ -11,20 +11,15 @@ SAVE = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 def not_ignored(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
-    """Return those of `numbers` that this process does not ignore, as it ignores SIGHUP under `nohup`.
-
-    SIGTERM is always included: the shell of a Slurm job ignores it in order to outlive it, and its children inherit
-    that.
-    """
+    """Return those of `numbers` that this process does not ignore, as it ignores SIGHUP under `nohup`. SIGTERM is
+    always included: the shell of a Slurm job ignores it in order to outlive it, and its children inherit that."""
     return [n for n in numbers if n == signal.SIGTERM or signal.getsignal(n) is not signal.SIG_IGN]
 
 
 @dataclass
 class Signals:
-    """Requests since the last check.
-
-    Only rank 0 acts on them; the others continue, and lose the connection at their next exchange if rank 0 has stopped.
-    """
+    """Requests since the last check. Only rank 0 acts on them;
+    the others continue, and lose the connection at their next exchange if rank 0 has stopped."""
 
     save: bool = False
     stop: bool = False

@@ -24,9 +24,7 @@ SHOWN = 5
 
 def begin(trainer: Trainer) -> None:
     """Set a new trainer to the model that its spec starts from.
-
-    Raises DataError if the file is a different one or does not fit.
-    """
+    Raises DataError if the file is a different one or does not fit."""
     path = trainer.spec.runtime.start_from
     if path is None:
         raise DataError("train: the spec starts from a model, but does not say where it is. Run `snakemake` again.")
@@ -56,9 +54,7 @@ def check(path: Path, digest: str | None) -> None:
 @torch.no_grad()
 def fill(trainer: Trainer, file: safe_open, path: Path) -> None:
     """Copy the tensors of an open file into the trainer.
-
-    Raises DataError for names or shapes that differ, listing the first, and for values that are not finite.
-    """
+    Raises DataError for names or shapes that differ, listing the first, and for values that are not finite."""
     parameters = dict(trainer.network.named_parameters())
     found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (no mapping)
     whole = any(key.partition("/")[0] in PARTS for key in found)

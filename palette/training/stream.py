@@ -52,10 +52,8 @@ class Images(Protocol):
 
 
 class Example(NamedTuple):
-    """A training example. x0, condition, noise: float32 [3, H, W].
-
-    mask: bool [1, H, W], True where the model must generate.
-    """
+    """A training example.
+    x0, condition, noise: float32 [3, H, W]. mask: bool [1, H, W], True where the model must generate."""
 
     x0: npt.NDArray[np.float32]
     condition: npt.NDArray[np.float32]

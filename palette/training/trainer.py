@@ -28,17 +28,13 @@ if TYPE_CHECKING:
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 1.0
 """Minimum of fp16's loss scale.
-
-It starts at 65536 and is halved at each overflow; below 1, even unscaled gradients overflow.
-"""
+It starts at 65536 and is halved at each overflow; below 1, even unscaled gradients overflow."""
 ADVICE = "Lower `learning_rate` or `clip`, lengthen `warmup`, or use `precision: fp32`."
 
 
 def learning_rate(step: int, spec: "TrainSpec") -> float:
     """Return the learning rate of optimizer step `step` (0 is the first).
-
-    It rises linearly over `warmup` steps to `spec.learning_rate`, then stays constant.
-    """
+    It rises linearly over `warmup` steps to `spec.learning_rate`, then stays constant."""
     return spec.learning_rate * min(1.0, (step + 1) / max(spec.warmup, 1))
 
 
@@ -77,9 +73,7 @@ class Trainer:
     """The network, or DistributedDataParallel around it; compiled if configured."""
     broken: Tensor = field(init=False)
     """float64 [2]: first step whose gradient was not finite, or -1, and its loss.
-
-    Stays on the device: reading it at every step would stall the GPU.
-    """
+    Stays on the device: reading it at every step would stall the GPU."""
     skipped: Tensor = field(init=False)
     """int64 []: steps that fp16's scaler skipped because its scale was too large. Stays on the device too."""
 
@@ -94,13 +88,9 @@ class Trainer:
         self.parameters = list(self.network.parameters())
         self.gammas = {width: ema.exponent(width) for width in self.by_width}
 
-    # -- one step
-
     def update(self, prepared: Iterator[Batch]) -> Tensor:
         """Do one optimizer step on the next micro-batches.
-
-        Return the mean loss of this process's share, on the device.
-        """
+        Return the mean loss of this process's share, on the device."""
         total = torch.zeros((), device=self.world.device)
         count = micro_batches(self.spec, self.world.size)
         for index in range(count):
@@ -129,9 +119,7 @@ class Trainer:
 
     def _apply_gradients(self, value: Tensor) -> None:
         """Update with Adam, then the averages.
-
-        A gradient that is not finite is only recorded; the scaler then skips Adam's step.
-        """
+        A gradient that is not finite is only recorded; the scaler then skips Adam's step."""
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.get_total_norm([weight.grad for weight in self.parameters if weight.grad is not None])
         self._note(norm, value)
@@ -163,9 +151,7 @@ class Trainer:
 
     def require_finite(self) -> None:
         """Raise UserError if any step since the last saved state had a gradient that is not finite.
-
-        With fp16 such a step is skipped, and does no harm until the loss scale has collapsed.
-        """
+        With fp16 such a step is skipped, and does no harm until the loss scale has collapsed."""
         step, value = self.broken.tolist()
         if step >= 0:
             raise UserError(
@@ -177,8 +163,6 @@ class Trainer:
                 f"train: by step {self.step} fp16's loss scale has fallen to {scale:g}; {self.skipped.item()} steps were "
                 f"skipped because gradients still overflow at the smallest loss scale. The last saved state is kept. {ADVICE}"
             )
-
-    # -- states
 
     def save(self, states: States) -> None:
         """Save the state, unless it is broken. Rank 0 writes; all processes have the same state."""
@@ -213,8 +197,6 @@ class Trainer:
         self.skipped.fill_(state["skipped"])
         self.step, self.earlier, self.seconds = state["step"], state["earlier"], state["seconds"]
 
-    # -- averages
-
     @property
     def names(self) -> list[str]:
         """Names of the parameters, in their order."""
@@ -238,9 +220,7 @@ class Trainer:
 
     def averages_by_width(self) -> dict[str, Tensor]:
         """Return `<width>/<name>` → weight, on the CPU, for each of `spec.ema_widths`.
-
-        `0.0/` holds the weights themselves.
-        """
+        `0.0/` holds the weights themselves."""
         every: dict[float, list[Tensor]] = {0.0: [*self.parameters], **self.by_width}
         return {
             f"{width!r}/{name}": to_cpu(weight)

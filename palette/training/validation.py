@@ -50,22 +50,20 @@ def split(images: Images, count: int) -> tuple[Images, Images | None]:
         held_out = [
             (held, share) for (_, held), share in zip(split_parts, images.shares, strict=True) if held is not None
         ]
-        return Joined([kept for kept, _ in split_parts], images.shares), Joined(*map(list, zip(*held_out, strict=True)))
-    kept = len(images) - count
-    if kept < 1:
+        return Joined([part for part, _ in split_parts], images.shares), Joined(*map(list, zip(*held_out, strict=True)))
+    remaining = len(images) - count
+    if remaining < 1:
         raise ConfigError(
             f"train: `validation_images` {count}, but the training store has {len(images)} images, and at least one must be "
             f"left to train on. Choose {len(images) - 1} or fewer, or 0 for no validation."
         )
     order = generator(0, "held out", len(images)).permutation(len(images))
-    return Part(images, np.sort(order[:kept]).tolist()), Part(images, np.sort(order[kept:]).tolist())
+    return Part(images, np.sort(order[:remaining]).tolist()), Part(images, np.sort(order[remaining:]).tolist())
 
 
 def fixed_stream(images: Images, spec: "TrainSpec") -> Stream:
     """Return a stream of the images once each, as examples 0 to N-1, always degraded and noised the same way.
-
-    Images are never mirrored. The seed is separate, so that no example shares its noise with a training example.
-    """
+    Images are never mirrored. The seed is separate, so that no example shares its noise with a training example."""
     each = Part(images, range(len(images)))
     return Stream(each, spec.mix, seed_of(spec.seed, "validation"), len(images), spec.image_size, False)
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from palette.costs.work import EXTRACTOR_FLOPS, PIXEL_FLOPS, photos_flops
-from palette.scoring.extractor_facts import KINDS
+from palette.scoring.extractors import EXTRACTORS
 
 FID = ("inception", "inception-legacy-tensorflow", "inception-legacy-pytorch")
 NEAR = 0.02
@@ -46,7 +46,7 @@ def classifier(name: str) -> nn.Module:
 
 def dinov2() -> nn.Module:
     """As the product builds it for weights of the shape of ViT-L/14."""
-    from palette.scoring.dinov2 import vision_transformer
+    from palette.scoring.extractors.dinov2 import vision_transformer
 
     shapes = {"pos_embed": torch.zeros(1, 1 + 37 * 37, 1024), "blocks.23.norm1.weight": torch.zeros(1024)}
     return vision_transformer(shapes)[0]
@@ -85,4 +85,4 @@ def test_the_classifier_of_the_photographs_has_constant_flops_per_pixel(channels
 
 def test_every_extractor_with_a_network_is_counted() -> None:
     without = {"pixels", "ms-ssim"}  # the second blurs five times, which is little beside reading the images
-    assert EXTRACTOR_FLOPS.keys() | PIXEL_FLOPS.keys() | {"photos"} | without == KINDS.keys()
+    assert EXTRACTOR_FLOPS.keys() | PIXEL_FLOPS.keys() | {"photos"} | without == EXTRACTORS.keys()

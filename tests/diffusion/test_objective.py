@@ -91,9 +91,9 @@ def test_edm_is_karras_table_1() -> None:
     )
     scales = OBJECTIVES["edm"].scales(log_snr)
     signal, _ = schedule.signal_and_noise(log_snr)
-    torch.testing.assert_close(scales.skip * signal, 0.25 / total.flatten())
-    torch.testing.assert_close(scales.out, (s * 0.5 / total.sqrt()).flatten())
-    torch.testing.assert_close(scales.inside * signal, 1 / total.sqrt().flatten())
+    torch.testing.assert_close(scales.c_skip * signal, 0.25 / total.flatten())
+    torch.testing.assert_close(scales.c_out, (s * 0.5 / total.sqrt()).flatten())
+    torch.testing.assert_close(scales.c_in * signal, 1 / total.sqrt().flatten())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -260,7 +260,7 @@ def test_input_and_target_of_edm_have_unit_variance() -> None:
     target = targets(OBJECTIVES["edm"], x0, noise, log_snr)
     np.testing.assert_allclose(target.std(dim=(1, 2, 3)), 1, rtol=0.03)
     signal, strength = (s.float()[:, None, None, None] for s in schedule.signal_and_noise(log_snr))
-    inside = OBJECTIVES["edm"].scales(log_snr).inside.float()[:, None, None, None]
+    inside = OBJECTIVES["edm"].scales(log_snr).c_in.float()[:, None, None, None]
     np.testing.assert_allclose((inside * (signal * x0 + strength * noise)).std(dim=(1, 2, 3)), 1, rtol=0.03)
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from palette.model.adm import doubled
+from palette.model.networks.adm import doubled
 
 
 @pytest.mark.parametrize(("inner", "outer", "height", "width"), [(3, 4, 5, 7), (4, 4, 1, 1), (2, 1, 4, 3)])

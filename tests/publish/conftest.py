@@ -26,6 +26,9 @@ from palette.stages.tabulate import TabulateSpec
 from palette.stages.train import TrainSpec
 from palette.system.files import write_json, write_text
 
+FACTS: dict[str, Any] = {"network": {}, "objective": {}, "mix": {}, "image_size": 64}
+"""Facts about a model that no table shows."""
+
 SIZE, TESTS, DRAWS = 16, 6, 3
 CLASSES = ("cat", "cup", "rocket")
 ABOUT = {
@@ -131,7 +134,7 @@ class Results:
             }
         )
         folder = self._write(spec)
-        write_json(folder / "model.json", {"parameters": 3_100_000, "objective": {"kind": kind, "loss": "l2"}})
+        write_json(folder / "model.json", FACTS | {"parameters": 3_100_000, "objective": {"kind": kind, "loss": "l2"}})
         write_json(
             folder / "card.json",
             {"seconds": 75.0, "training_seconds": 2.0 * steps, "devices": 2, "machine": "Linux, 2 cores"},

@@ -17,7 +17,7 @@ from palette.publish.tables.published import metrics, models, of_table
 from palette.publish.tables.sheet import Sheet, SheetLine
 from palette.stages.rows import Evaluated
 from palette.system.files import write_json
-from tests.publish.conftest import ABOUT, Results
+from tests.publish.conftest import ABOUT, FACTS, Results
 
 IMAGENET = Evaluated(published="imagenet", image_size=256, images=10_000, reference_images=50_000)
 ABOUT |= {
@@ -212,7 +212,7 @@ def test_the_size_of_a_network_is_ours_too(results: Results) -> None:
     row = row.model_copy(update={"degradation": "inpainting"})
     results.rows = [row]
     assert row.train
-    write_json(results.folder / row.train / "model.json", {"parameters": 552_814_083})
+    write_json(results.folder / row.train / "model.json", FACTS | {"parameters": 552_814_083})
     sheet = sheet_of(results, 5)
     ours = line(sheet, "ours", "palette, dpm20")
     assert ours.entries[0].text == "553"

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palette.config.scores import Extractor
+from palette.config.scores import PhotoClassifier
 from palette.data.store.store import StoredImage, write_store
+from palette.scoring.frechet import Rows, distance, gaussian
+from palette.scoring.statistics import inception_scores, kernel_sums
 from palette.stages.base import Spec
 from palette.stages.extractor import ExtractorSpec
 from palette.stages.features import FeaturesSpec
@@ -16,7 +18,7 @@ from palette.stages.stage import Stage
 
 SIZE, TESTS = 32, 50
 CLASSES = ("red", "blue")
-OPTIONS = Extractor(steps=40, batch_size=16, channels=8)
+OPTIONS = PhotoClassifier(steps=40, batch_size=16, channels=8)
 IMAGENET = [f"n{number:08}" for number in (1440764, *range(2000000, 2000998), 15075141)]
 """A thousand class names of ImageNet's form."""
 
@@ -69,3 +71,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for shard, first in enumerate(range(0, TESTS, size)):
             write_store(folder / f"sample/noisy-{size}/shard-{shard:03}.zip", samples[first : first + size], CLASSES)
     return folder
+
+
+def frechet_distance(a: Rows, b: Rows) -> float:
+    return distance(gaussian(a), gaussian(b)).value
+
+
+def kernel_distance(a: Rows, b: Rows) -> float:
+    return kernel_sums(a, b).distance
+
+
+def inception_score(probabilities: Rows, splits: int) -> float:
+    return inception_scores(probabilities, splits)[0]

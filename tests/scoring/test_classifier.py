@@ -8,8 +8,7 @@ import torch
 
 from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
-from palette.scoring.classifier import Classifier, load_classifier, save_classifier, to_tensor
-from palette.scoring.fit import accuracy, augment, fit
+from palette.scoring.classifier import Classifier, accuracy, augment, fit, load_classifier, save_classifier, to_tensor
 from palette.system.randomness import generator
 from tests.scoring.conftest import OPTIONS
 

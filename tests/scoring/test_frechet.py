@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palette.scoring import frechet
-from palette.scoring.frechet import distance, frechet_distance, gaussian, standard_error
+from palette.scoring.frechet import distance, gaussian, standard_error
+from tests.scoring.conftest import frechet_distance
 from tests.scoring.test_statistics import features
 
 

@@ -1,14 +1,13 @@
 """The table of scores: names, scores that cannot be measured, sets that are too small."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from palette.config.scores import ExtractorKind, Metric
-from palette.scoring.extractor_facts import KINDS
-from palette.scoring.extractors import NETWORKS, RESIZES
+from palette.scoring.extractors import EXTRACTORS
 from palette.scoring.metrics import METRICS, Measured, Settings, name_and_label, score
 
 MIXED = Settings()
@@ -41,11 +40,6 @@ def values(of: Measured, extractor: str = "photos", settings: Settings = MIXED) 
     return {name: entry["value"] for name, entry in score(of, extractor, settings).items()}
 
 
-def test_everything_that_the_config_names_exists() -> None:
-    assert set(METRICS) == set(Metric.__args__)
-    assert set(KINDS) == set(NETWORKS) == set(RESIZES) == set(ExtractorKind.__args__)
-
-
 def test_fid_is_only_ever_the_inception_networks() -> None:
     assert name_and_label("fd", "inception") == ("fid", "FID")
     assert name_and_label("fd", "inception-legacy-pytorch") == ("fid-legacy-pytorch", "FID-legacy-pytorch")
@@ -56,7 +50,7 @@ def test_fid_is_only_ever_the_inception_networks() -> None:
 
 
 def test_no_two_extractors_give_scores_of_one_name() -> None:
-    networks = [kind for kind in KINDS if not KINDS[kind].pairs]
+    networks = [kind for kind in EXTRACTORS if not EXTRACTORS[kind].pairs]
     named = [name_and_label(metric, kind) for kind in networks for metric in METRICS if METRICS[metric].network]
     assert len({key for key, _ in named}) == len({label for _, label in named}) == len(named)
 
@@ -89,6 +83,17 @@ def test_without_a_measurement_there_is_no_score() -> None:
     nothing = {"features": None, "spatial": None, "probabilities": None, "correct": None, "chroma": None}
     assert set(values(measured(**nothing))) == {
         *("psnr", "ssim", "lpips", "ms-ssim", "diversity-lpips", "diversity-ms-ssim"),
+    }
+
+
+def test_an_extractor_of_pairs_needs_no_originals() -> None:
+    """As with `lpips` beside `inception`: its originals are measured by the first extractor only."""
+    nothing = dict.fromkeys(("features", "spatial", "probabilities", "correct", "chroma", "psnr", "ssim"))
+    assert set(values(replace(measured(**nothing), originals={}))) == {
+        "lpips",
+        "ms-ssim",
+        "diversity-lpips",
+        "diversity-ms-ssim",
     }
 
 

@@ -20,12 +20,10 @@ from torchvision import models
 from benchmarks.reference import inception
 from palette.errors import DataError
 from palette.scoring import features as scoring_features
-from palette.scoring.extractors import Network, load_network
 from palette.scoring.features import Arrays, Pair, diversity, measure
-from palette.scoring.frechet import frechet_distance
-from palette.scoring.statistics import inception_score, kernel_distance
+from palette.scoring.loading import Network, load_network
 from palette.system.files import sha256
-from tests.scoring.conftest import IMAGENET
+from tests.scoring.conftest import IMAGENET, frechet_distance, inception_score, kernel_distance
 
 CPU = torch.device("cpu")
 

@@ -13,8 +13,8 @@ from palette.config import Config
 from palette.errors import ConfigError
 from palette.planning.plan import Plan
 from palette.running.start import plan_of
-from palette.scoring import extractor_facts
-from palette.scoring.extractor_facts import is_imagenet, unable
+from palette.scoring import extractors
+from palette.scoring.extractors import is_imagenet, unable
 from palette.stages.extractor import ExtractorSpec
 from palette.stages.features import FeaturesSpec
 from palette.stages.score import ScoreSpec
@@ -168,7 +168,7 @@ def test_a_plan_without_a_usable_extractor_is_an_error() -> None:
 
 
 def test_a_missing_package_is_an_error_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractor_facts, "find_spec", lambda name: None)
+    monkeypatch.setattr(extractors, "find_spec", lambda name: None)
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({**SMALL, "score": {"extractors": ["photos", "dinov2"]}}))
     with pytest.raises(ConfigError, match=r"needs the package timm.*palette-diffusion\[scores\]"):

@@ -18,7 +18,7 @@ from palette.stages import statistics as statistics_verb
 from palette.stages.features import FeaturesSpec
 from palette.stages.statistics import StatisticsSpec
 from palette.system.files import read_json
-from tests.scoring.conftest import score_spec, stage_of
+from tests.scoring.conftest import kernel_distance, score_spec, stage_of
 
 
 def arrays(seed: int, count: int, dimensions: int = 12) -> dict[str, npt.NDArray[Any]]:
@@ -54,7 +54,7 @@ def test_stored_kernels_are_those_of_the_images_alone() -> None:
     """Against KID from sets, with no statistics stored."""
     own, originals = arrays(1, 90), arrays(0, 90)
     found = score(Measured(own, originals, arrays(2, 70)), "photos", Settings())["kid-photos"]["value"]
-    expected = statistics.kernel_distance(own["features"], arrays(2, 70)["features"])
+    expected = kernel_distance(own["features"], arrays(2, 70)["features"])
     assert found == pytest.approx(expected, rel=1e-9)
 
 

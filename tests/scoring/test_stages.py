@@ -12,8 +12,9 @@ import torch
 from palette.data.store.store import StoredImage, write_store
 from palette.errors import DataError
 from palette.scoring.arrays import save_arrays
-from palette.scoring.extractors import load_network
-from palette.scoring.weights import WEIGHTS, Weights
+from palette.scoring.extractors import WEIGHTS
+from palette.scoring.loading import load_network
+from palette.scoring.weights import Weights
 from palette.stages import extractor, features, score
 from palette.stages.extractor import ExtractorRuntime
 from palette.system.files import read_json

@@ -15,14 +15,13 @@ from palette.scoring.metrics import METRICS, Measured, Settings
 from palette.scoring.statistics import (
     GROUPS,
     bootstrap,
-    inception_score,
+    in_manifold,
     inception_scores,
-    inside,
     jackknife,
     jackknife_groups,
-    kernel_distance,
     kernel_sums,
 )
+from tests.scoring.conftest import inception_score, kernel_distance
 
 
 def features(seed: int, count: int, dimensions: int = 16) -> npt.NDArray[np.float64]:
@@ -93,15 +92,15 @@ def test_standard_error_of_a_kernel_distance_is_the_jackknifes_minus_the_double_
     def squares(x: int, y: int, matrix: npt.NDArray[np.float64], pairs: int) -> float:
         return interaction(groups[x].T @ matrix @ groups[y] / pairs)
 
-    inside = [kernels(x, x) * ~np.eye(len(x), dtype=bool) for x in (a, b)]
+    within = [kernels(x, x) * ~np.eye(len(x), dtype=bool) for x in (a, b)]
     if paired:
-        everything = inside[0] + inside[1] - (kernels(a, b) + kernels(b, a)) * ~np.eye(100, dtype=bool)
+        everything = within[0] + within[1] - (kernels(a, b) + kernels(b, a)) * ~np.eye(100, dtype=bool)
         total = variance(lambda kept: paired_distance(a[kept], b[kept]), 100)
         twice = 2 * squares(0, 0, everything, 100 * 99)
     else:
         total = variance(lambda kept: kernel_distance(a[kept], b), 100)
         total += variance(lambda kept: kernel_distance(a, b[kept]), 140)
-        twice = 2 * squares(0, 0, inside[0], 100 * 99) + 2 * squares(1, 1, inside[1], 140 * 139)
+        twice = 2 * squares(0, 0, within[0], 100 * 99) + 2 * squares(1, 1, within[1], 140 * 139)
         twice += 4 * squares(0, 1, kernels(a, b), 100 * 140)
     assert 0 < twice < total / 2
     assert kernel_sums(a, b, paired).standard_error == pytest.approx(np.sqrt(total - twice), rel=1e-9)
@@ -148,7 +147,7 @@ def test_blocks_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     def everything() -> npt.NDArray[np.float64]:
         sums = kernel_sums(a, b, paired=True)
         scores = [sums.distance, sums.standard_error, *inception_scores(p, 3, groups)]
-        return np.array([*scores, *inside(a, b), *inside(b, a)], float)
+        return np.array([*scores, *in_manifold(a, b), *in_manifold(b, a)], float)
 
     whole = everything()
     monkeypatch.setattr(statistics, "BLOCK", 7)
@@ -159,14 +158,14 @@ def test_precision_and_recall_equal_torch_fidelitys() -> None:
     a, b = features(0, 200, 8), 0.8 * features(0, 150, 8) + 0.3
     precision, recall = calculate_precision_recall_full(torch.from_numpy(a), torch.from_numpy(b), neighborhood=3)
     assert 0.1 < precision < 0.99
-    assert inside(a, b).mean() == pytest.approx(precision, rel=1e-5)
-    assert inside(b, a).mean() == pytest.approx(recall, rel=1e-5)
+    assert in_manifold(a, b).mean() == pytest.approx(precision, rel=1e-5)
+    assert in_manifold(b, a).mean() == pytest.approx(recall, rel=1e-5)
 
 
 def test_equal_sets_have_full_precision() -> None:
     a = features(0, 50)
-    assert inside(a, a).all()
-    assert not inside(a + 1000, a).any()
+    assert in_manifold(a, a).all()
+    assert not in_manifold(a + 1000, a).any()
 
 
 def test_inception_score_equals_torch_fidelitys() -> None:

@@ -9,8 +9,8 @@ import pytest
 from torchvision import models
 
 from palette.errors import ConfigError, DataError
-from palette.scoring import weights
-from palette.scoring.weights import VARIABLE, WEIGHTS, Weights, fetch, locate, verify
+from palette.scoring.extractors import WEIGHTS
+from palette.scoring.weights import VARIABLE, Weights, fetch, locate, verify
 from tests.web import Site
 
 KNOWN = WEIGHTS["inception"]
@@ -28,43 +28,41 @@ def site() -> Iterator[Site]:
     site.close()
 
 
-def offer(monkeypatch: pytest.MonkeyPatch, site: Site, content: bytes, sha256: str | None = None) -> Weights:
-    """Let the known file be one on this machine."""
+def offer(site: Site, content: bytes, sha256: str | None = None) -> Weights:
+    """The known file, as one on this machine."""
     url = site.offer("/source.pt", content)
-    offered = Weights(KNOWN.file, url, sha256 or hashlib.sha256(content).hexdigest(), KNOWN.about)
-    monkeypatch.setitem(weights.WEIGHTS, "inception", offered)
-    return offered
+    return Weights(KNOWN.file, url, sha256 or hashlib.sha256(content).hexdigest(), KNOWN.about)
 
 
 def test_a_file_in_the_named_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / KNOWN.file).write_bytes(b"weights")
-    assert locate(tmp_path, "inception") == tmp_path / KNOWN.file
+    assert locate(KNOWN, tmp_path) == tmp_path / KNOWN.file
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    assert locate(None, "inception") == tmp_path / KNOWN.file
+    assert locate(KNOWN, None) == tmp_path / KNOWN.file
 
 
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        locate(tmp_path, "inception")
+        locate(KNOWN, tmp_path)
     for part in (KNOWN.file, KNOWN.url, KNOWN.sha256, str(tmp_path), VARIABLE, "score.weights", "download: true"):
         assert part in str(error.value)
 
 
 def test_an_unnamed_folder_is_explained() -> None:
     with pytest.raises(ConfigError, match=VARIABLE):
-        locate(None, "inception")
+        locate(KNOWN, None)
 
 
-def test_a_plan_downloads_nothing(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, site, b"weights")
-    assert locate(tmp_path / "new", "inception", download=True) == tmp_path / "new" / KNOWN.file
+def test_a_plan_downloads_nothing(tmp_path: Path, site: Site) -> None:
+    known = offer(site, b"weights")
+    assert locate(known, tmp_path / "new", download=True) == tmp_path / "new" / KNOWN.file
     assert not (tmp_path / "new").exists()
     with pytest.raises(ConfigError, match="no folder of weights is named"):
-        locate(None, "inception", download=True)
+        locate(known, None, download=True)
 
 
-def test_a_download_is_verified_and_kept(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = offer(monkeypatch, site, b"weights")
+def test_a_download_is_verified_and_kept(tmp_path: Path, site: Site) -> None:
+    known = offer(site, b"weights")
     path = tmp_path / "new" / "folder" / known.file
     fetch(known, path)
     assert path.read_bytes() == b"weights"
@@ -72,15 +70,15 @@ def test_a_download_is_verified_and_kept(tmp_path: Path, site: Site, monkeypatch
     fetch(known, path)  # it is there
 
 
-def test_a_wrong_download_leaves_nothing(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = offer(monkeypatch, site, b"an error page", sha256="0" * 64)
+def test_a_wrong_download_leaves_nothing(tmp_path: Path, site: Site) -> None:
+    known = offer(site, b"an error page", sha256="0" * 64)
     with pytest.raises(DataError, match="other bytes than the known file"):
         fetch(known, tmp_path / "folder" / known.file)
     assert not [file for file in (tmp_path / "folder").iterdir() if file.suffix != ".lock"]
 
 
-def test_a_failing_download_is_explained(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = offer(monkeypatch, site, b"")
+def test_a_failing_download_is_explained(tmp_path: Path, site: Site) -> None:
+    known = offer(site, b"")
     site.files.clear()
     with pytest.raises(DataError, match="the download failed") as error:
         fetch(known, tmp_path / "folder" / known.file)

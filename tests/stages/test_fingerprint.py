@@ -117,8 +117,8 @@ def test_modules_that_decide_nothing_exist() -> None:
 @pytest.mark.parametrize(
     ("file", "before", "after", "kinds"),
     [
-        ("config/models.py", "self.patch_size * 2 **", "self.patch_size * 3 **", {"train", "report"}),
-        ("config/models.py", '"local-attention")', '"dilated")', {"train", "report"}),
+        ("config/models.py", "self.patch_size * 2 **", "self.patch_size * 3 **", {"train", "tabulate", "report"}),
+        ("config/models.py", '"local-attention")', '"dilated")', {"train", "tabulate", "report"}),
         ("stages/rows.py", "min(16, 2048", "min(8, 2048", {"tabulate", "report"}),
         ("stages/rows.py", 'f"inputs/', 'f"in/', {"tabulate", "report"}),
         ("stages/rows.py", "> 1]", "> 2]", {"tabulate", "report"}),

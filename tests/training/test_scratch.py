@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_while_copying(
         target.write_bytes(b"half")
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    monkeypatch.setattr(scratch, "_copy_bytes", refuse)
+    monkeypatch.setattr(scratch.shutil, "copyfile", refuse)
     with local([store], store.with_name("card.json"), str(tmp_path / "node")) as paths:
         assert paths == [store]
         assert not list((tmp_path / "node").glob("*/*.unfinished"))

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from palette.errors import DataError
+from palette.model.facts import read_facts
 from palette.publish.figures.style import COLORS, STYLES, look, plain
 from palette.stages.reading import read_spec
 from palette.stages.rows import Row
 from palette.stages.train import TrainSpec
-from palette.system.files import read_json
 
 COLUMNS = 3
 TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -50,14 +50,14 @@ def curves(rows: Sequence[Row], results: Path) -> list[Curve]:
 
 
 def _curve(folder: Path, row: Row, rows: Sequence[Row]) -> Curve:
-    objective = read_json(folder / "model.json")["objective"]
+    objective = read_facts(folder / "model.json").objective
     steps, losses = read_log(folder / "log.jsonl")
     same = [r for r in rows if r.model == row.model]
     parts = [row.dataset if len({r.dataset for r in same}) > 1 else None, f"seed {row.seed}"]
     if len({(r.task) for r in same}) > 1:
         parts.insert(1, row.task)
     return Curve(
-        row.model, ", ".join(filter(None, parts)), f"{objective['kind']}, {objective['loss'].upper()}", steps, losses
+        row.model, ", ".join(filter(None, parts)), f"{objective.kind}, {objective.loss.upper()}", steps, losses
     )
 
 

@@ -1,13 +1,14 @@
 """The main page: one HTML file that needs no network, no scripts and, except for its links, no other file."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from palette.data.sources.manifest import Manifest
+from palette.model.facts import Facts, read_facts
 from palette.publish.pages.problems import Noticed, noticed
 from palette.publish.pages.templating import template
 from palette.publish.tables.config_table import Grid
@@ -77,16 +78,14 @@ def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
 
 
 def _training(folder: str, row: Row, results: Path) -> Training:
-    spec, facts, card = (
-        read_spec(results / folder / "spec.yaml"),
-        *(read_json(results / folder / f) for f in ("model.json", "card.json")),
-    )
+    spec, facts = read_spec(results / folder / "spec.yaml"), read_facts(results / folder / "model.json")
+    card = read_json(results / folder / "card.json")
     if isinstance(spec, ReleasedSpec):
         return _released(folder, row, facts)
     assert isinstance(spec, TrainSpec)
     return Training(
         title=f"{row.model}, {row.dataset}, seed {spec.seed}",
-        parameters=f"{facts['parameters'] / 1e6:.1f} M",
+        parameters=f"{facts.parameters / 1e6:.1f} M",
         objective=f"{spec.objective.kind}, {spec.objective.loss.upper()}",
         recipe=f"{spec.steps:,} steps of {spec.batch_size} images".replace(",", "\u202f"),
         tasks=", ".join(spec.mix),
@@ -95,15 +94,15 @@ def _training(folder: str, row: Row, results: Path) -> Training:
     )
 
 
-def _released(folder: str, row: Row, facts: Mapping[str, Any]) -> Training:
+def _released(folder: str, row: Row, facts: Facts) -> Training:
     """Describe a model that was not trained here, from its `model.json`."""
-    images = f"{facts['images']:,} images".replace(",", "\u202f") if facts.get("images") else ""
+    images = f"{facts.images:,} images".replace(",", "\u202f") if facts.images else ""
     return Training(
         title=f"{row.model}, released",
-        parameters=f"{facts['parameters'] / 1e6:.1f} M",
-        objective=f"{facts['objective']['kind']}, {facts['objective']['loss'].upper()}",
+        parameters=f"{facts.parameters / 1e6:.1f} M",
+        objective=f"{facts.objective.kind}, {facts.objective.loss.upper()}",
         recipe=images,
-        tasks=", ".join(facts["mix"]),
+        tasks=", ".join(facts.mix),
         took="",
         folder=folder,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
+from palette.model.facts import read_facts
 from palette.publish.tables.config_table import printed, record_of
 from palette.publish.tables.paper_layout import (
     BY_TASK,
@@ -27,7 +28,6 @@ from palette.publish.tables.published import PARAMETERS
 from palette.publish.tables.results import Block, Cell, Line, ScoreInfo, read_lines
 from palette.publish.tables.sheet import ARROWS, MISSING, Entry, Heading, Kind, Section, Sheet, SheetLine, percent
 from palette.stages.tabulate import TabulateSpec
-from palette.system.files import read_json
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def _with_parameters(line: Line, results: Path) -> Line:
     files = [results / row.train / "model.json" for row in line.rows if row.train]
     if not all(file.exists() for file in files) or not files:
         return line
-    millions = fmean(read_json(file)["parameters"] for file in files) / 1e6
+    millions = fmean(read_facts(file).parameters for file in files) / 1e6
     info = ScoreInfo(PARAMETERS, PARAMETERS, "parameters, M", "reference", 0, "trained parameters in millions")
     cells = {**line.cells, PARAMETERS: Cell(millions)}
     return replace(line, cells=cells, infos={**line.infos, PARAMETERS: info})

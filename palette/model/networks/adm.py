@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from palette.config.models import Network
 from palette.model.blocks import Attention, Block, Dropout, group_norm, zeroed
-from palette.model.noise import NoiseLevel
+from palette.model.noise import noise_embedding
 from palette.model.unet import UNet
 
 Resample = Literal["up", "down"] | None
@@ -39,24 +39,24 @@ def doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Residual block: [B, inner, H, W], [B, E] → [B, outer, H', W'] with H' = H, H/2 (`down`) or 2H (`up`).
+    """Residual block: [B, inputs, H, W], [B, E] → [B, outputs, H', W'] with H' = H, H/2 (`down`) or 2H (`up`).
+    E is 4·`network.channels`."""
 
-    E is 4·`network.channels`.
-    """
-
-    def __init__(self, inner: int, outer: int, network: Network, direction: Resample = None, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, network: Network, direction: Resample = None, dilation: int = 1
+    ) -> None:
         super().__init__()
         self.direction: Resample = direction
-        self.norm1 = group_norm(inner, network.groups)
-        self.conv1 = nn.Conv2d(inner, outer, 3, padding=dilation, dilation=dilation)
-        self.modulation = nn.Linear(4 * network.channels, 2 * outer)
-        self.norm2 = group_norm(outer, network.groups)
+        self.norm1 = group_norm(inputs, network.groups)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.modulation = nn.Linear(4 * network.channels, 2 * outputs)
+        self.norm2 = group_norm(outputs, network.groups)
         self.dropout = Dropout(network.dropout)
-        self.conv2 = zeroed(nn.Conv2d(outer, outer, 3, padding=dilation, dilation=dilation))
-        self.skip = nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
+        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=dilation, dilation=dilation))
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self._first(F.silu(self.norm1(x)))  # [B, outer, H', W']
+        h = self._first(F.silu(self.norm1(x)))  # [B, outputs, H', W']
         scale, shift = self.modulation(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = torch.addcmul(shift, self.norm2(h), 1 + scale)
         h = self.conv2(self.dropout(F.silu(h)))
@@ -70,20 +70,15 @@ class ResidualBlock(nn.Module):
         return self.conv1(resample(h, self.direction))  # type: ignore[no-any-return]
 
 
-class ADM(UNet):
+class Backbone(UNet):
     """`UNet` with residual blocks that also change the resolution and are scaled and shifted by the noise level."""
 
     def embedding(self) -> nn.Module:
         width = self.network.channels
-        return nn.Sequential(
-            NoiseLevel(self.network.noise_embedding, width),
-            nn.Linear(width, 4 * width),
-            nn.SiLU(),
-            nn.Linear(4 * width, 4 * width),
-        )
+        return noise_embedding(self.network.noise_embedding, width, 4 * width)
 
-    def residual(self, inner: int, outer: int, dilation: int = 1) -> nn.Module:
-        return ResidualBlock(inner, outer, self.network, dilation=dilation)
+    def residual(self, inputs: int, outputs: int, dilation: int = 1) -> nn.Module:
+        return ResidualBlock(inputs, outputs, self.network, dilation=dilation)
 
     def attention(self, channels: int) -> Attention:
         local = self.network.context == "local-attention"
