@@ -1,4 +1,4 @@
-"""Original images of a dataset, listed in `manifest.jsonl` with the SHA-256 of each."""
+"""Get a dataset's original images and record where they came from."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -1,4 +1,7 @@
-"""Evaluation masks, one for each test image, fixed forever, whatever the images and the models are."""
+"""Draw the evaluation masks, one per test image.
+
+They are fixed forever, whatever the images and the models are.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,7 @@
-"""Originals as square images of one size, in a training and a test store without a shared pixel."""
+"""Make square images of one size: a training and a test store.
+
+The two share no pixel.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Samples: the test images of one shard, degraded and restored → `shard-000.zip` and `draws-000.zip`."""
+"""Restore the degraded test images with a trained model.
+
+Example: python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml --shard 0
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -163,7 +166,7 @@ def taken(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) ->
 
     Raises DataError unless the folder has one for each test image.
     """
-    files = matched(folder, images_of(folder), tests, "folders.NAME.match_by", spec.match_by)
+    files = matched(folder, images_of(folder), tests, "external_outputs.NAME.match_by", spec.match_by)
     require_size(folder, [files[index] for index, _ in jobs], spec.image_size)
     yield from (stored(index, draw, read(folder / files[index]), tests) for index, draw in jobs)
 

@@ -1,4 +1,9 @@
-"""Scores of a row, from the measured shards of its images and of the originals → `scores.json`."""
+"""Train or check the feature network, extract features, compute scores.
+
+This is the last step: from the measured shards of a row's images and of the originals to `scores.json`.
+
+Example: python -m palette score -c results/score/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml
+"""
 
 import hashlib
 from collections.abc import Mapping

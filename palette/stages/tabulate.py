@@ -1,4 +1,7 @@
-"""Table of the config → `<table>.csv`, `.md`, `.tex`, `.html`."""
+"""Make a table: CSV, Markdown, LaTeX, HTML.
+
+Example: python -m palette tabulate -c results/tabulate/photos/spec.yaml
+"""
 
 from collections.abc import Mapping
 from functools import cached_property

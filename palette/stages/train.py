@@ -1,5 +1,6 @@
-"""Training: a prepared dataset → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
-`model.json`, `log.jsonl`.
+"""Train a model, or go on where an interrupted training stopped.
+
+Example: python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0
 """
 
 from collections.abc import Mapping
@@ -81,6 +82,10 @@ class TrainSpec(Spec):
     validation_images: int
     start_sha256: str | None
     """SHA-256 of the model that the training starts from; None: random weights."""
+
+    @property
+    def awaited(self) -> list[str]:
+        return [*super().awaited, *filter(None, [self.runtime.after])]
 
     @cached_property
     def state_key(self) -> str:
