@@ -26,7 +26,7 @@ class Config(Options):
     """Images, by name."""
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
-    folders: dict[Name, Outputs] = {}
+    external_outputs: dict[Name, Outputs] = {}
     """Images made by other methods, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""

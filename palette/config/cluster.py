@@ -5,13 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from palette.config.options import Options
+from palette.config.options import Choice, Options
 
-GpuName = Literal[
-    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
-]
-
-
+GpuName = Annotated[str, Choice("palette.costs.gpus", "GPUS")]
 LONGEST = 1000
 """Hours: six weeks, which few clusters allow, and less than the 3600 that YAML reads for 1:00:00 without quotes."""
 

@@ -20,7 +20,7 @@ def _known(name: str) -> str:
 
 
 Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
-MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
+MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "center", "right"]
 MasksBy = Literal["originals", "numbers", "position"]
 
 
@@ -29,7 +29,7 @@ class Task(Options):
     """What is done to an image. Training draws its strength anew for each image, as the paper does.
     `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
-    """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
+    """Evaluation mask of inpainting and uncropping. Default: `center` for inpainting, `right` for uncropping."""
     masks: Folder | None = None
     """`inpainting` only: your own masks instead of drawn ones. A folder of black and white PNGs, white where the model must generate,
     each named as the photograph it belongs to; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part: mask i
@@ -49,8 +49,8 @@ class Task(Options):
         if self.degradation == "uncropping" and self.mask not in (None, "right"):
             raise ValueError(f"uncropping is evaluated with mask `right`, got {self.mask!r}")
         if self.degradation == "inpainting" and self.mask == "right":
-            raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
-        if self.masks is not None and (self.degradation != "inpainting" or self.mask == "centre"):
+            raise ValueError("mask `right` belongs to uncropping; inpainting takes `center` or a free-form mask")
+        if self.masks is not None and (self.degradation != "inpainting" or self.mask == "center"):
             raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
         if self.masks_by is not None and self.masks is None:
             raise ValueError("`masks_by` goes with `masks`")
@@ -64,7 +64,7 @@ class Task(Options):
     def evaluation_mask(self) -> MaskKind | Literal["own"] | None:
         if self.masks is not None and self.mask is None:
             return "own"
-        return self.mask or {"inpainting": "centre", "uncropping": "right"}.get(self.degradation)  # type: ignore[return-value]
+        return self.mask or {"inpainting": "center", "uncropping": "right"}.get(self.degradation)  # type: ignore[return-value]
 
     @property
     def evaluation_quality(self) -> int | None:

@@ -22,7 +22,7 @@ from palette.data.sources.lists import missing_list
 from palette.data.sources.planned import Survey, downloads, incomplete, missing, survey
 from palette.data.sources.registry import known
 from palette.errors import ConfigError, UserError
-from palette.planning.checks import own_files_are_there, read_config
+from palette.planning.checks import read_config
 from palette.planning.config_file import Places, read_yaml, refuse
 from palette.planning.dataset_checks import too_few, unsplit
 from palette.planning.plan import Plan
@@ -73,7 +73,7 @@ def _surveys(config: Config) -> dict[str, Survey]:
 
 
 def _outputs(config: Config) -> dict[str, str]:
-    return {name: external_outputs.listing(folder.path) for name, folder in config.folders.items()}
+    return {name: external_outputs.listing(folder.path) for name, folder in config.external_outputs.items()}
 
 
 def _digests(config: Config) -> dict[str, str]:
@@ -161,7 +161,7 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     Raises ConfigError for every mistake in the config, and DataError for unpaired images in a dataset of pairs.
     """
     read = [read_yaml(file) for file in files]  # always: Snakemake's reader silently accepts duplicate keys
-    config = read_config(raw if raw is not None else read[-1], files, [own_files_are_there])
+    config = read_config(raw if raw is not None else read[-1], files, on_this_machine=True)
     surveys = _surveys(config)
     classes = {name: found.classes for name, found in surveys.items() if found.classes}
     refuse(list(too_few(config, surveys)), Places(files))

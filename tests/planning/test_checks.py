@@ -97,9 +97,9 @@ def test_crops_of_a_folder(problems: Problems, option: str) -> None:
 
 
 def test_the_middle_squares_of_photos_and_pairs_may_be_named(problems: Problems) -> None:
-    centre = ("test_images: 2", "test_images: 2, crop: centre, test_crop: centre")
-    assert problems(PHOTOS, centre) == []
-    assert problems(PAIRS, centre) == []
+    center = ("test_images: 2", "test_images: 2, crop: center, test_crop: center")
+    assert problems(PHOTOS, center) == []
+    assert problems(PAIRS, center) == []
 
 
 # ----------------------------------------------------------------------------------------------- lists, trainings

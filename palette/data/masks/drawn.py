@@ -27,7 +27,7 @@ def free_form(low: float, high: float, size: int, generator: np.random.Generator
     return strokes_covering(size, int(generator.integers(fewest, most, endpoint=True)), generator)
 
 
-def centre(size: int, generator: np.random.Generator) -> Mask:
+def center(size: int, generator: np.random.Generator) -> Mask:
     """Return a centered square of half the side, 128 of 256 px, a quarter of the area.
 
     Nothing is drawn from the generator.
@@ -50,7 +50,7 @@ MASKS: dict[MaskKind, Callable[[int, np.random.Generator], Mask]] = {
     "free-form-10-20": partial(free_form, *BINS["free-form-10-20"]),
     "free-form-20-30": partial(free_form, *BINS["free-form-20-30"]),
     "free-form-30-40": partial(free_form, *BINS["free-form-30-40"]),
-    "centre": centre,
+    "center": center,
     "right": right,
 }
 """Kind → function of the side in pixels and a generator; True where the model must generate."""

@@ -98,7 +98,7 @@ class Block:
 
     @property
     def title(self) -> str:
-        """Title of the block: `Inpainting, mask centre`."""
+        """Title of the block: `Inpainting, mask center`."""
         name = TITLES.get(self.degradation, self.degradation.capitalize()) if self.degradation else "Original images"
         shown = {
             "inpainting": f"mask {self.condition}",
