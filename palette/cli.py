@@ -126,12 +126,15 @@ def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> No
     count = len(spec.shards)
     if count and shard is not None and not 0 <= shard < count:
         raise ConfigError(f"--shard {shard}: {file} has {count} shards, 0 to {count - 1}.")
+    shards: Sequence[int | None] = [None]
+    if count:
+        shards = range(count) if shard is None else [shard]
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
         if "LOCAL_RANK" in os.environ and not count:  # one of several processes of a training, which is one job
             stage.run()
             return
-        for number in range(count) if count and shard is None else [shard if count else None]:
+        for number in shards:
             with jobs.under_way(jobs.place(stage.results, spec.folder, number)):
                 stage.run(*([] if number is None else [number]))
 

@@ -25,8 +25,8 @@ def listed() -> dict[str, Listed]:
         tree = ast.parse(text if f'kind = "{file.stem}"' in text else "")
         for node in tree.body:
             facts = _constants(node) if isinstance(node, ast.ClassDef) else {}
-            if facts.get("kind") == file.stem:
-                scattered = any(ast.unparse(base) == "Sharded" for base in node.bases)  # type: ignore[attr-defined]
+            if isinstance(node, ast.ClassDef) and facts.get("kind") == file.stem:
+                scattered = any(ast.unparse(base) == "Sharded" for base in node.bases)
                 about = ast.get_docstring(tree) or ""
                 found[file.stem] = Listed(facts["verb"], facts.get("reads", ()), scattered, about)
     order = TopologicalSorter({kind: facts.reads for kind, facts in found.items()})
@@ -34,13 +34,12 @@ def listed() -> dict[str, Listed]:
 
 
 def _constants(node: ast.ClassDef) -> dict[str, Any]:
-    assigned = [s for s in node.body if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name)]
-    names = {statement.targets[0].id: statement.value for statement in assigned}  # type: ignore[attr-defined]
-    return {name: ast.literal_eval(names[name]) for name in ("kind", "verb", "reads") if name in names}
+    assigned = {ast.unparse(s.targets[0]): s.value for s in node.body if isinstance(s, ast.Assign)}
+    return {name: ast.literal_eval(assigned[name]) for name in ("kind", "verb", "reads") if name in assigned}
 
 
 class Verb(NamedTuple):
-    """Command that runs stages: the first lines of the file of its name."""
+    """Command that runs stages, as the first lines of the file of its name describe it."""
 
     help: str
     example: str
@@ -49,12 +48,11 @@ class Verb(NamedTuple):
 
 
 def verbs() -> dict[str, Verb]:
-    """Return the commands that run stages, in the order of the stages, with their help."""
+    """Return the commands that run stages, in the order of the stages."""
     found = {}
-    for kind, facts in listed().items():
-        if kind == facts.verb:
-            about, _, example = facts.about.partition("Example: ")
-            example = example or f"python -m palette {kind} -c results/{kind}/photos-1a2b3c4d5e/spec.yaml"
-            scattered = any(other.scattered for other in listed().values() if other.verb == kind)
-            found[kind] = Verb(about.partition("\n\n")[0].replace("\n", " "), example, scattered)
+    for verb in (kind for kind, facts in listed().items() if kind == facts.verb):
+        about, _, example = listed()[verb].about.partition("Example: ")
+        example = example or f"python -m palette {verb} -c results/{verb}/photos-1a2b3c4d5e/spec.yaml"
+        scattered = any(facts.scattered for facts in listed().values() if facts.verb == verb)
+        found[verb] = Verb(about.partition("\n\n")[0].replace("\n", " "), example, scattered)
     return found

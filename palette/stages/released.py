@@ -1,9 +1,8 @@
 """Released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from palette.errors import DataError
 from palette.stages.base import Runtime, Spec, Usual
@@ -26,7 +25,7 @@ class ReleasedSpec(Spec):
     verb = "train"
     files = ("model.safetensors", "model.json")
     usual = Usual(memory_gb=4, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "sha256": "models.{model}.released.sha256",
         "image_size": "datasets.{dataset}.prepare.image_size",
         "objective": "models.{model}.objective.kind",
@@ -56,9 +55,8 @@ def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
     try:
         size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
     except (DataError, KeyError, TypeError):
-        raise DataError(
-            f"{spec.runtime.card}: not the model.json of a model that palette trained or imported."
-        ) from None
+        text = "not the model.json of a model that palette trained or imported."
+        raise DataError(f"{spec.runtime.card}: {text}") from None
     if not isinstance(digest, str):
         raise DataError(f"{spec.runtime.card}: does not say the SHA-256 of its weights.")
     if size != spec.image_size:
@@ -96,8 +94,7 @@ def _get(place: str, path: Path, digest: str) -> None:
         try:
             shutil.copyfile(place, temporary)
         except OSError as error:
-            raise DataError(
-                f"{place}: cannot be read ({error}). `models.….released.card` names the model.json."
-            ) from None
+            text = f"cannot be read ({error}). `models.….released.card` names the model.json."
+            raise DataError(f"{place}: {text}") from None
         if (found := sha256(temporary)) != digest:
             raise DataError(f"{place}: not the released file (sha256 {found}, expected {digest}).")

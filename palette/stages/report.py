@@ -3,9 +3,6 @@
 Example: python -m palette report -c results/report/spec.yaml
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from pydantic import Field
 
 from palette.stages.base import Spec, Usual
@@ -21,7 +18,7 @@ class ReportSpec(Spec):
     keeps_old = False
     reads = ("tabulate", "score", "sample", "train", "prepare", "mask")
     usual = Usual(memory_gb=16, hours=2)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "report",
         "rows": "experiments",
         "tables": "tables",

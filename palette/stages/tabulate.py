@@ -3,9 +3,7 @@
 Example: python -m palette tabulate -c results/tabulate/photos/spec.yaml
 """
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
 
 from palette.config.scores import Table
 from palette.stages.base import Spec, Usual
@@ -27,7 +25,7 @@ class TabulateSpec(Spec):
     keeps_old = False
     reads = ("score", "train")
     usual = Usual(memory_gb=4, hours=1)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "table": "tables.{table}",
         "rows": "experiments",
         "datasets": "datasets",

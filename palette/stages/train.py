@@ -3,10 +3,9 @@
 Example: python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0
 """
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -41,17 +40,14 @@ class TrainRuntime(Runtime):
 
 
 class TrainSpec(Spec):
-    """Training: prepare → `model.safetensors`, `averages.safetensors`, `model.json`, `log.jsonl`.
-
-    The averages are those of `ema_widths`. With several datasets, the parents are `prepare-NAME`.
-    """
+    """Training: prepare, or `prepare-NAME` of several datasets → EMA weights, those of `ema_widths`, facts and log."""
 
     kind = "train"
     verb = "train"
     reads = ("prepare",)
     files = ("model.safetensors", "averages.safetensors", "model.json", "log.jsonl")
     usual = Usual(memory_gb=16, hours=24)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "models.{model}.train",
         "network": "models.{model}.network",
         "objective": "models.{model}.objective",
