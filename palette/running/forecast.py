@@ -46,10 +46,7 @@ def report(
 
 
 def brief(plan: Plan, files: Collection[str], gpus: int | None) -> str:
-    """Return, in a few lines, the cost of the jobs that make any of `files`; empty if there are no such jobs.
-
-    gpus: number of GPUs; None: as many as the largest job of the plan requests.
-    """
+    """Return the cost of the jobs that make any of `files`, if there are any. gpus: None for those of the largest job."""
     jobs, device = _jobs_that_make(plan, files), device_of(plan)
     if not jobs:
         return ""
@@ -71,10 +68,7 @@ def _jobs_that_make(plan: Plan, files: Collection[str]) -> dict[str, list[Job]]:
 
 
 def device_of(plan: Plan, requested: str | None = None) -> str:
-    """Return the key of the device named on the command line or in the config's budget, or of this machine's.
-
-    Raises ConfigError for a device that the table lacks.
-    """
+    """Return the key in `GPUS` of the requested device, or of the one in the config's budget, or of this machine's."""
     budget = plan.config.budget
     name = requested or (budget.gpu if budget and budget.gpu else here())
     if name not in GPUS:

@@ -73,10 +73,7 @@ def gpus(spec: Spec, dialect: str, model: str | None, on_slurm: bool) -> dict[st
 
 
 def nodes(spec: Spec) -> dict[str, Value]:
-    """Return the node resources of a stage.
-
-    With several nodes, the job's command starts one task on each with `srun`, which `mpi` leaves to it.
-    """
+    """Return the node resources. With several, the job's command starts a task on each by `srun`, as `mpi` allows."""
     count = nodes_of(spec)
     if count == 1:
         return {"nodes": 1, "tasks": None, "tasks_per_gpu": None, "mpi": None}
