@@ -45,8 +45,8 @@ class Config(Options):
     registry: dict[Name, KnownDataset] = {}
     """Further published datasets, or other facts of known ones, by name."""
     cluster: Cluster = Cluster()
-    """What jobs ask of a cluster. Changes no result."""
+    """Requests of jobs to a cluster. Changes no result."""
     hooks: Hooks = Hooks()
-    """What is done when a run ends."""
+    """Commands at the end of a run."""
     budget: Budget | None = None
-    """What may be spent. Changes no result."""
+    """Limit on the GPU-hours of a run. Changes no result."""

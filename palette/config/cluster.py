@@ -1,4 +1,4 @@
-"""What jobs ask a cluster for, what may be spent, and what is done at the end."""
+"""Requests of jobs to a cluster, the budget, and commands at the end of a run."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -32,7 +32,7 @@ Hours = Annotated[
 
 
 class Request(Options):
-    """What jobs ask of a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
+    """Requests of jobs to a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
 
     partition: str | None = None
     """Slurm's partition."""
@@ -57,7 +57,7 @@ class Cluster(Options):
     gpus: Literal["gpus", "gres"] = "gpus"
     """Whether GPUs are asked for with `--gpus=4` or `--gres=gpu:4`; a training on several nodes does the latter in any case."""
     jobs: Request = Request()
-    """What all jobs ask for."""
+    """Requests of all jobs."""
     fetch: Request = Request()
     """Jobs of `fetch`."""
     prepare: Request = Request()

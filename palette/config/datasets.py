@@ -34,11 +34,11 @@ class KnownDataset(Options):
     """A published dataset: an entry of the registry."""
 
     title: str
-    """What it is called in the report."""
+    """Name in the report."""
     reader: Literal["archive", "imagenet", "places365", "celeba", "celeba-hq", "torchvision"] = "archive"
     """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
     files: tuple[DataFile, ...] = ()
-    """What it is made of."""
+    """Files that it consists of."""
     splits: Splits = {}
     """`archive` only: sub-folders or lists of training and test pictures."""
     torchvision: str | None = None
@@ -142,7 +142,7 @@ class Squares(Options):
     test_images: int = Field(256, ge=2, le=MOST)
     """Test crops or images. Never seen in training, not one pixel."""
     crop: Literal["center", "random", "unscaled"] = "center"
-    """Of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
+    """Crop of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
     `image_size` in the middle, without a change of scale. `photos` has crops of its own."""
     test_crop: Literal["center", "unscaled"] = "center"
     """The same of test pictures [inpainting: center crops of 256 px]."""

@@ -1,4 +1,4 @@
-"""What all sections of the config are made of."""
+"""Base class and common types of all sections of the config."""
 
 import re
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ MasksBy = Literal["originals", "numbers", "position"]
 
 class Task(Options):
     degradation: Degradation
-    """What is done to an image. Training draws its strength anew for each image, as the paper does.
+    """Degradation of an image. Training draws its strength anew for each image, as the paper does.
     `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
     """Evaluation mask of inpainting and uncropping. Default: `center` for inpainting, `right` for uncropping."""

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from palette.config import Config
-from palette.config.datasets import Dataset
+from palette.config.datasets import SOURCES, Dataset
 from palette.config.models import Model
 from palette.config.options import MOST
 from palette.config.sampling import BASELINES, Sampler
 from palette.config.tasks import Task
 from palette.data.external_outputs import images_of
 from palette.data.masks.supplied import RELEASED, pngs
-from palette.planning.config_file import Places, Problem, closest, refuse, renamed, unknown, validate
-from palette.planning.dataset_checks import DATASET_CHECKS, sources_exist
+from palette.data.sources.registry import built_in
+from palette.planning.config_file import Places, Problem, closest, refuse, renamed, unknown, validate, values_at
+from palette.planning.dataset_checks import DATASET_CHECKS
 from palette.planning.experiments import Single, choices, expand
 from palette.publish.tables.published import models, of_table
 from palette.stages.listing import listed
@@ -65,25 +66,34 @@ def cases_of(config: Config) -> Iterator[Case]:
             yield Case(config, index, row, dataset, task, model, sampler)
 
 
-# Checks of the raw config, so that a faulty definition still counts.
+NAMES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("experiments", "*", "dataset"): ("datasets",),
+    ("experiments", "*", "task"): ("tasks",),
+    ("experiments", "*", "model"): ("models", "external_outputs"),
+    ("experiments", "*", "sampler"): ("samplers",),
+    ("datasets", "*", "fetch", "source"): ("registry",),
+    ("datasets", "*", "reference"): ("datasets",),
+    ("models", "*", "train_on"): ("datasets",),
+    ("tables", "*", "published"): ("tasks",),
+    ("tables", "*", "models"): ("models",),
+}
+"""Option that holds a name, a list of names, or a mapping from names → the sections that define them."""
+BUILT_IN = {"experiments.*.model": BASELINES, "datasets.*.fetch.source": (*SOURCES, *built_in())}
+"""Option → the names that need no definition in a config."""
 
 
 def names_exist(raw: Mapping[str, Any]) -> Problems:
-    """Check that every name in an experiment is defined in its section."""
-
-    def defined(section: str) -> list[str]:
-        content = raw.get(section)
-        return [*content] if isinstance(content, Mapping) else []
-
-    allowed = {field: defined(f"{field}s") for field in ("dataset", "task", "model", "sampler")}
-    allowed["model"] += [*defined("external_outputs"), *BASELINES]
-    experiments = raw.get("experiments")
-    for index, experiment in enumerate(experiments if isinstance(experiments, list) else ()):
-        for field, names in allowed.items():
-            value = experiment.get(field) if isinstance(experiment, Mapping) else None
-            for name in value if isinstance(value, list) else [value]:
-                if isinstance(name, str) and name not in names:
-                    yield Problem(("experiments", index, field), unknown(field, name, names, "Defined: "))
+    """Check that every name is defined. Reads the raw config, so that a faulty definition still counts."""
+    for place, sections in NAMES.items():
+        contents = [raw.get(section) for section in sections]
+        allowed = [name for content in contents if isinstance(content, Mapping) for name in content]
+        allowed += BUILT_IN.get(".".join(place), ())
+        kind = "source or published dataset" if place[-1] == "source" else sections[0].removesuffix("s")
+        for path, value in values_at(raw, place):
+            for name in value if isinstance(value, list | Mapping) else [value]:
+                if isinstance(name, str) and name not in allowed:
+                    where = (*path, name) if isinstance(value, Mapping) else path
+                    yield Problem(where, unknown(kind, name, allowed, "Defined: "))
 
 
 def plan_is_bounded(config: Config) -> Problems:
@@ -233,17 +243,13 @@ def width_is_kept(case: Case) -> Problems:
 
 
 def models_can_train(config: Config, cases: Sequence[Case]) -> Problems:
-    """Check that each model's datasets exist, that its batch divides evenly, and that its longest training is long enough.
+    """Check that each model's batch divides evenly, and that its longest training is long enough.
 
     The batch must divide into the micro-batches of all GPUs: it is rejected, never rounded. Milestones and previews
     must come before the last step.
     """
     for name, model in config.models.items():
         train, rows = model.train, [case.row for case in cases if case.row.model == name]
-        for dataset in [model.train_on] if isinstance(model.train_on, str) else model.train_on or ():
-            if dataset not in config.datasets:
-                text = unknown("dataset", dataset, config.datasets, "Defined: ")
-                yield Problem(("models", name, "train_on"), text)
         parts = train.devices * train.accumulate
         if train.batch_size % parts:
             text = f"{train.batch_size} cannot be dealt evenly to {train.devices} GPUs × {train.accumulate} micro-batches = {parts}."
@@ -256,10 +262,7 @@ def models_can_train(config: Config, cases: Sequence[Case]) -> Problems:
 
 
 def tables_have_rows(config: Config, cases: Sequence[Case]) -> Problems:
-    """Check that every name or pattern in a table matches an experiment, and that its tasks are defined.
-
-    No table may have the name of a rule, because `snakemake NAME` makes a table.
-    """
+    """Check that a table's name is free for a target, and that its patterns match rows."""
     rows = list(dict.fromkeys(case.row.name for case in cases))
     for name, table in config.tables.items():
         if name in RULES:
@@ -268,9 +271,6 @@ def tables_have_rows(config: Config, cases: Sequence[Case]) -> Problems:
             if not any(fnmatch(row, pattern) for row in rows):
                 text = unknown("experiment", pattern, rows, "They are: ")
                 yield Problem(("tables", name, "experiments", index), text)
-        for task in table.published:
-            if task not in config.tasks:
-                yield Problem(("tables", name, "published", task), unknown("task", task, config.tasks))
 
 
 def tables_follow_the_paper(config: Config, cases: Sequence[Case]) -> Problems:
@@ -280,12 +280,10 @@ def tables_follow_the_paper(config: Config, cases: Sequence[Case]) -> Problems:
             continue
         known, subjects = models(table.paper), list(dict.fromkeys(n.dataset for n in of_table(table.paper)))
         for model, repeated in table.models.items():
-            place = ("tables", name, "models", model)
-            if model not in config.models:
-                yield Problem(place, unknown("model", model, config.models))
             if repeated not in known:
                 hint = f"{closest(repeated, known)} They are: {'; '.join(known)}."
-                yield Problem(place, f"Table {table.paper} of the paper has no row {repeated!r}.{hint}")
+                text = f"Table {table.paper} of the paper has no row {repeated!r}.{hint}"
+                yield Problem(("tables", name, "models", model), text)
         for case in cases:
             published = case.dataset.published if case.dataset else None
             if published not in (None, *subjects) and any(fnmatch(case.row.name, p) for p in table.experiments):
@@ -391,7 +389,7 @@ def read_config(raw: Mapping[str, Any], files: Sequence[Path], on_this_machine: 
     config, mistakes = validate(raw)
     if config is not None:
         refuse(list(plan_is_bounded(config)), places)  # before checks that look at every row
-    problems += [*mistakes, *names_exist(raw), *sources_exist(raw)]
+    problems += [*mistakes, *names_exist(raw)]
     if config is not None:
         cases = list(cases_of(config))
         problems += [problem for case in cases for check in ROW_CHECKS for problem in check(case)]

@@ -52,10 +52,7 @@ class Problem(NamedTuple):
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Return a YAML file's mapping.
-
-    Raises ConfigError with file and line for anything else, and for values that YAML misreads.
-    """
+    """Return a YAML file's mapping. Raises ConfigError with the line of anything else, or of a value that YAML misreads."""
     try:
         tree = _compose(file.read_text(encoding="utf-8"))
         walk = _Walk()
@@ -75,9 +72,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date, a number with thousands of digits
         raise ConfigError(f"{file}: not valid YAML for a config: {error}.") from None
     if not isinstance(value, dict):
-        found = (
-            "it is empty" if value is None else f"this is {'a list' if isinstance(value, list) else 'a single value'}"
-        )
+        kinds = {type(None): "it is empty", list: "this is a list"}
+        found = kinds.get(type(value), "this is a single value")
         raise ConfigError(f"{file}: a config is a mapping of sections ({', '.join(Config.model_fields)}); {found}.")
     return value
 
@@ -168,10 +164,7 @@ def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
 
 
 class Places:
-    """Lookup of where the options of a config were written: `places(path)` → `config.yaml:12`.
-
-    Files are read when first needed.
-    """
+    """Lookup of where the options of a config were written: `places(path)` → `config.yaml:12`."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -200,38 +193,38 @@ def unknown(kind: str, name: object, allowed: Collection[object], heading: str =
 
 
 def renamed(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
-    """Return a config with today's names of options and values, notes on the old ones, and problems.
-
-    An option under both of its names is a problem, because only one of them can be meant.
-    """
+    """Return a config with today's names, notes on the old ones, and problems: an option under both of its names."""
     config, notes, problems = deepcopy(dict(raw)), [], []
     for place, new in OPTIONS.items():
         old = place[-1]
-        for path, section in _sections(config, place[:-1]):
-            if old in section and new in section:
+        for path, section in values_at(config, place[:-1]):
+            if not isinstance(section, dict) or old not in section:
+                continue
+            notes.append(Problem((*path, old), f"`{old}` is called `{new}` now; please rename it."))
+            if new in section:
                 problems.append(Problem((*path, new), f"`{old}` is its old name. Move the entries of `{old}` here."))
-            if old in section:
-                notes.append(Problem((*path, old), f"`{old}` is called `{new}` now; please rename it."))
-                section.setdefault(new, section.pop(old))
+            section.setdefault(new, section.pop(old))
     for place, values in VALUES.items():
         option = place[-1]
-        for path, section in _sections(config, place[:-1]):
-            if isinstance(section.get(option), str) and (value := values.get(section[option])):
-                text = f"`{option}: {section[option]}` is called `{value}` now; please rename it."
+        for path, section in values_at(config, place[:-1]):
+            value = section.get(option) if isinstance(section, dict) else None
+            if isinstance(value, str) and value in values:
+                text = f"`{option}: {value}` is called `{values[value]}` now; please rename it."
                 notes.append(Problem((*path, option), text))
-                section[option] = value
+                section[option] = values[value]
     return config, notes, problems
 
 
-def _sections(value: Any, place: Sequence[str], path: Path_ = ()) -> Iterator[tuple[Path_, dict[str, Any]]]:
-    """Yield path and content of each section at `place`, in which `*` stands for any name."""
-    if not isinstance(value, dict):
-        return
+def values_at(value: Any, place: Sequence[str], path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """Yield path and content of what a raw config has at `place`, in which `*` stands for any name or number."""
     if not place:
         yield path, value
-        return
-    for name in value if place[0] == "*" else place[:1]:
-        yield from _sections(value.get(name), place[1:], (*path, name))
+    elif place[0] == "*":
+        entries = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+        for name, entry in entries:
+            yield from values_at(entry, place[1:], (*path, name))
+    elif isinstance(value, Mapping) and place[0] in value:
+        yield from values_at(value[place[0]], place[1:], (*path, place[0]))
 
 
 def _inner(annotation: Any, part: str | int) -> Any:
@@ -256,21 +249,13 @@ def _model_at(path: Path_) -> type[BaseModel] | None:
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
-def _value_at(raw: Any, path: Path_) -> Any:
-    for part in path:
-        known = (isinstance(raw, list) and isinstance(part, int)) or (isinstance(raw, Mapping) and part in raw)
-        raw = raw[part] if known else None
-    return raw
-
-
 def _known_path(raw: Any, location: Path_) -> Path_:
     """Return pydantic's `location` without the union members and `[key]` marks that it mixes in."""
     path: Path_ = ()
     for part in location:
-        value = _value_at(raw, path)
-        entry = isinstance(value, list) and isinstance(part, int) and part < len(value)
-        if entry or (isinstance(value, Mapping) and part in value):
-            path = (*path, part)
+        entry = isinstance(raw, list) and isinstance(part, int) and part < len(raw)
+        if entry or (isinstance(raw, Mapping) and part in raw):
+            path, raw = (*path, part), raw[part]
     return path
 
 
@@ -364,9 +349,7 @@ def _file_and_line(message: str) -> tuple[str, int]:
 
 
 def refuse(problems: Sequence[Problem], places: Places) -> None:
-    """Raise one ConfigError that lists all `problems` with file and line, in the order of the file; do nothing if there
-    are none.
-    """
+    """Raise one ConfigError that lists all `problems` with file and line, in the order of the file, if there are any."""
     if not problems:
         return
     lines = [f"{places(p.path)}: {'.'.join(map(str, p.path)) or 'config'}: {p.text}" for p in problems]

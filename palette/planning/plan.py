@@ -134,10 +134,7 @@ class Plan(Graph):
         return self._add(spec, {"prepare": prepare if named else None})
 
     def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
-        """Return the training of a row's model, or the released model in its place.
-
-        It does not depend on how the model is tested, so rows with several test sets share it.
-        """
+        """Return the training of a row's model, shared by rows with other test sets, or the released model in its place."""
         model = self.config.models[single.model]
         if model.released:
             return self._add(
@@ -171,10 +168,7 @@ class Plan(Graph):
         return self._add(spec, parents)
 
     def _order_trainings(self) -> None:
-        """Let trainings that share a state run one after the other, the shorter first.
-
-        Their hashes do not cover this order.
-        """
+        """Let trainings that share a state run one after the other, the shorter first; no hash covers this order."""
         shorter: dict[str, str] = {}
         for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
             if spec.state_key in shorter:
@@ -273,16 +267,6 @@ class Plan(Graph):
         sampled = self.config.sample.shard_size
         return max(1, self.config.score.shard_size // sampled) * sampled
 
-    def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
-        """Return the statistics stage of the set that rows are compared with, one for all rows."""
-        spec = StatisticsSpec(
-            name=features.name,
-            runtime=Runtime(threads=self.config.sample.threads),
-            count=features.count,
-            shard_size=features.shard_size,
-        )
-        return self._add(spec, {"features": features})
-
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
         extractors = self.extractors(single.dataset)
@@ -297,8 +281,12 @@ class Plan(Graph):
             if EXTRACTORS[kind].features and reference:
                 originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
                 parents[f"reference-{kind}"] = originals
-            if EXTRACTORS[kind].features:
-                parents[f"statistics-{kind}"] = self._statistics(originals)
+            if EXTRACTORS[kind].features:  # of the set that rows are compared with, once for all rows
+                runtime = Runtime(threads=self.config.sample.threads)
+                statistics = StatisticsSpec(
+                    name=originals.name, runtime=runtime, count=originals.count, shard_size=originals.shard_size
+                )
+                parents[f"statistics-{kind}"] = self._add(statistics, {"features": originals})
         spec = ScoreSpec(
             name=single.name,
             extractors=tuple(extractors),
@@ -339,10 +327,7 @@ class Plan(Graph):
         )
 
     def _tabulate(self, name: str, table: Table) -> TabulateSpec:
-        """Return the stage of a table, which reads the scores of its own rows alone.
-
-        A table of the paper that lists parameters reads the trainings of its rows too.
-        """
+        """Return the stage of a table, which reads the scores of its rows, and their trainings if it lists parameters."""
         rows = [row for row in self.rows if any(fnmatchcase(row.experiment, p) for p in table.experiments)]
         parents = {f"row-{number}": row.score for number, row in enumerate(rows)}
         if table.paper is not None and PARAMETERS in metrics(table.paper):
@@ -387,10 +372,7 @@ class Plan(Graph):
         return self.config.datasets[prepare.name].fetch.source == "pairs"
 
     def images(self, prepare: PrepareSpec) -> int:
-        """Return an upper bound on the images in a dataset's stores.
-
-        Without `train_images`, the training images are counted as the images found in its folder.
-        """
+        """Return an upper bound on the images in a dataset's stores; null as `train_images` counts all that were found."""
         options = prepare.prepare
         train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
         return train + options.test_images

@@ -162,7 +162,7 @@ def test_an_extractor_that_would_learn_from_no_images(problems: Problems) -> Non
 
 def test_references_and_conditions_that_are_not_there(problems: Problems) -> None:
     (line,) = problems(("tasks:\n", "    reference: ones\ntasks:\n"))
-    assert line.strip() == "5: datasets.own.reference: no dataset is called 'ones'. Did you mean 'own'?"
+    assert line.strip() == "5: datasets.own.reference: no dataset is called 'ones'. Did you mean 'own'? Defined: own."
     (line,) = problems(("degradation: inpainting", "degradation: paired"))
     assert line.strip().endswith(
         "experiments.0.dataset: task 'holes' (`paired`) needs a dataset with `source: pairs`, and 'own' is `folder`."

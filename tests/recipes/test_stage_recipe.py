@@ -177,4 +177,5 @@ def test_a_preset_is_one_config(project: Project) -> None:
 @pytest.mark.slow
 def test_a_cluster_profile_is_one_file(project: Project) -> None:
     run = project.snakemake("-n", "--workflow-profile", "workflow/profiles/mine")
-    assert "sample" in run.stdout + run.stderr
+    assert "profile workflow/profiles/mine" in run.stderr
+    assert "Estimated cost" in run.stderr
