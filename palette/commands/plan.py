@@ -8,28 +8,18 @@ EXAMPLE = "python -m palette plan -c my.yaml --gpu h100 --gpus 8"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=Path("config.yaml"),
-        metavar="FILE",
-        help="the workflow's config (default: %(default)s)",
+    add, config = parser.add_argument, Path("config.yaml")
+    add(
+        "-c", "--config", type=Path, default=config, metavar="FILE", help="the workflow's config (default: %(default)s)"
     )
-    parser.add_argument("--gpu", metavar="NAME", help="for this device: h100, a100, …, cpu (default: this machine's)")
-    parser.add_argument(
-        "--gpus",
-        type=int,
-        metavar="N",
-        help="wall time on N of them (default: those of the largest job; CPU cores: all)",
-    )
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="in N machines (default: %(default)s)")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the schedule, as SVG or PNG")
-    parser.add_argument("--done", action="store_true", help="compare what finished jobs took with their estimates")
-    parser.add_argument("--json", action="store_true", help="as JSON, with every job of the critical path")
-    parser.add_argument(
-        "--write", action="store_true", help="write every stage's spec.yaml, for running stages by hand"
-    )
+    add("--gpu", metavar="NAME", help="for this device: h100, a100, …, cpu (default: this machine's)")
+    number = "wall time on N of them (default: those of the largest job; CPU cores: all)"
+    add("--gpus", type=int, metavar="N", help=number)
+    add("--nodes", type=int, default=1, metavar="N", help="in N machines (default: %(default)s)")
+    add("--picture", type=Path, metavar="FILE", help="draw the schedule, as SVG or PNG")
+    add("--done", action="store_true", help="compare what finished jobs took with their estimates")
+    add("--json", action="store_true", help="as JSON, with every job of the critical path")
+    add("--write", action="store_true", help="write every stage's spec.yaml, for running stages by hand")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -176,20 +176,14 @@ class Plan(Graph):
                 self.stages[spec.folder] = spec.model_copy(update={"runtime": runtime})
             shorter[spec.state_key] = spec.folder
 
-    def _sample(
-        self,
-        single: Single,
-        task: Task,
-        prepare: PrepareSpec,
-        train: TrainSpec | ReleasedSpec | None,
-        mask: MaskSpec | None,
-    ) -> SampleSpec:
+    def _sample(self, single: Single, task: Task, parents: Mapping[str, Spec | None]) -> SampleSpec:
         sample, outputs = self.config.sample, self.config.external_outputs.get(single.model)
+        prepare, trained = self.config.datasets[single.dataset].prepare, parents["train"] is not None
         folder = outputs.path if outputs else None
         spec = SampleSpec(
             name=single.name,
-            runtime=SampleRuntime(threads=sample.threads, gpus=1 if train else 0, folder=folder),
-            baseline=None if train else "folder" if outputs else "input",
+            runtime=SampleRuntime(threads=sample.threads, gpus=1 if trained else 0, folder=folder),
+            baseline=None if trained else "folder" if outputs else "input",
             outputs=self.outputs_of.get(single.model),
             match_by=outputs.match_by if outputs else None,
             degradation=task.degradation,
@@ -197,24 +191,26 @@ class Plan(Graph):
             factor=task.evaluation_factor,
             sampler=self.config.samplers[single.sampler] if single.sampler else None,
             seed=single.seed,
-            image_size=prepare.prepare.image_size,
-            count=prepare.prepare.test_images,
+            image_size=prepare.image_size,
+            count=prepare.test_images,
             batch_size=sample.batch_size,
             shard_size=sample.shard_size,
             draws=sample.draws if single.sampler else 1,
             draw_inputs=sample.draw_inputs,
         )
-        return self._add(spec, {"prepare": prepare, "mask": mask, "train": train})
+        return self._add(spec, parents)
 
-    def _unable(self, kind: ExtractorKind, dataset: str) -> str | None:
-        return unable(kind, self.config.datasets[dataset].prepare.image_size, self.classes.get(dataset))
+    def _reasons(self, dataset: str) -> dict[ExtractorKind, str | None]:
+        """Return extractor → why it cannot measure a dataset, None if it can."""
+        size, classes = self.config.datasets[dataset].prepare.image_size, self.classes.get(dataset)
+        return {kind: unable(kind, size, classes) for kind in self.config.score.extractors}
 
     def extractors(self, dataset: str) -> list[ExtractorKind]:
         """Return the extractors that can measure a dataset. Raises ConfigError if there are none.
 
         One without a network is used only if there is no other, because the first one measures the pixels too.
         """
-        reasons = {kind: self._unable(kind, dataset) for kind in self.config.score.extractors}
+        reasons = self._reasons(dataset)
         able = [kind for kind, reason in reasons.items() if reason is None]
         if not able:
             lines = "".join(f"\n  {kind}: {reason}" for kind, reason in reasons.items())
@@ -227,8 +223,8 @@ class Plan(Graph):
         return [
             f"{dataset} is not measured with {kind}: {reason}"
             for dataset in dict.fromkeys(single.dataset for single in self.singles)
-            for kind in self.config.score.extractors
-            if (reason := self._unable(kind, dataset))
+            for kind, reason in self._reasons(dataset).items()
+            if reason
         ]
 
     def _extractor(self, kind: ExtractorKind, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
@@ -236,12 +232,11 @@ class Plan(Graph):
             text = "0, but the extractor `photos` learns from them. Raise it, or drop `photos` from `score.extractors`."
             raise ConfigError(f"datasets.{dataset}.prepare.train_images: {text}")
         score, (weights, digest) = self.config.score, self.weights.get(kind, (None, None))
+        threads = self.config.sample.threads
         of_dataset = kind == "photos" or EXTRACTORS[kind].imagenet
         spec = ExtractorSpec(
             name=f"{dataset}-{kind}" if of_dataset else kind,
-            runtime=ExtractorRuntime(
-                threads=self.config.sample.threads, gpus=1, weights=weights, download=score.download
-            ),
+            runtime=ExtractorRuntime(threads=threads, gpus=1, weights=weights, download=score.download),
             extractor=kind,
             photos=score.photos if kind == "photos" else None,
             sha256=digest,
@@ -306,7 +301,7 @@ class Plan(Graph):
         sampler = self.config.samplers[single.sampler] if single.sampler else None
         mask = self._mask(task, prepare) if task else None
         train = self._train(single, task, prepare) if task and model else None
-        sample = self._sample(single, task, prepare, train, mask) if task else None
+        sample = self._sample(single, task, {"prepare": prepare, "mask": mask, "train": train}) if task else None
         condition = task and (task.evaluation_mask or task.evaluation_quality or task.evaluation_factor)
         return Row(
             experiment=single.name,

@@ -52,23 +52,19 @@ def run(stage: Stage[ReleasedSpec]) -> None:
 
 def _refuse_another(spec: ReleasedSpec, facts: Any) -> None:
     """Raise DataError if `facts` describe no model, or one that does not fit the config."""
+    card = spec.runtime.card
     try:
         size, kind, digest = facts["image_size"], facts["objective"]["kind"], facts["sha256"]
     except (DataError, KeyError, TypeError):
-        text = "not the model.json of a model that palette trained or imported."
-        raise DataError(f"{spec.runtime.card}: {text}") from None
+        raise DataError(f"{card}: not the model.json of a model that palette trained or imported.") from None
     if not isinstance(digest, str):
-        raise DataError(f"{spec.runtime.card}: does not say the SHA-256 of its weights.")
+        raise DataError(f"{card}: does not say the SHA-256 of its weights.")
     if size != spec.image_size:
-        raise DataError(
-            f"{spec.runtime.card}: a model for {size} pixels, and the dataset has {spec.image_size}. "
-            f"Set `image_size: {size}`, or take another model."
-        )
+        text = f"a model for {size} pixels, and the dataset has {spec.image_size}. Set `image_size: {size}`"
+        raise DataError(f"{card}: {text}, or take another model.")
     if kind != spec.objective:
-        raise DataError(
-            f"{spec.runtime.card}: the objective of this model is {kind}, and the config says {spec.objective}. "
-            f"Set `objective: {{kind: {kind}}}` beside `released`."
-        )
+        text = f"the objective of this model is {kind}, and the config says {spec.objective}."
+        raise DataError(f"{card}: {text} Set `objective: {{kind: {kind}}}` beside `released`.")
 
 
 def _refuse_broken(weights: Path) -> None:
