@@ -243,11 +243,7 @@ def width_is_kept(case: Case) -> Problems:
 
 
 def models_can_train(config: Config, cases: Sequence[Case]) -> Problems:
-    """Check that each model's batch divides evenly, and that its longest training is long enough.
-
-    The batch must divide into the micro-batches of all GPUs: it is rejected, never rounded. Milestones and previews
-    must come before the last step.
-    """
+    """Check that a batch divides evenly, never rounded, and that the longest training reaches milestones and previews."""
     for name, model in config.models.items():
         train, rows = model.train, [case.row for case in cases if case.row.model == name]
         parts = train.devices * train.accumulate

@@ -81,10 +81,7 @@ class Plan(Graph):
         return singles(self.config)
 
     def _add(self, spec: S, parents: Mapping[str, Spec | None] = MappingProxyType({})) -> S:
-        """Return the stage that equals `spec`: planned before, or new with its parents and the fingerprint of its code.
-
-        parents: role → stage, None for a parent that it does not have.
-        """
+        """Return the stage that equals `spec`, new or planned before. parents: role → stage, None for one that it lacks."""
         folders = {role: parent.folder for role, parent in parents.items() if parent}
         engine = fingerprint(f"palette.stages.{spec.kind}")
         spec = spec.model_copy(update={"engine": engine, "parents": folders or spec.parents})

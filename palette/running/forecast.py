@@ -22,10 +22,7 @@ def report(
     done: bool = False,
     as_json: bool = False,
 ) -> str:
-    """Return the report of `palette plan`, whose options these are; `picture` also draws the schedule.
-
-    done: compare finished jobs with their estimates instead. Raises ConfigError for options that do not fit.
-    """
+    """Return the report of `palette plan`, whose options these are. Raises ConfigError for those that do not fit."""
     if done:
         from palette.costs.truth import truth
 

@@ -223,10 +223,7 @@ def say_once(message: str) -> None:
 
 
 def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
-    """Finish a run, however it went: write the page of its cost, then run the config's hook. Neither hides how it ended.
-
-    logs: the files in which Snakemake logged the run, its own first.
-    """
+    """Finish a run, however it went: write the page of its cost, run the hook. logs: Snakemake's files, its own first."""
     from palette.costs import page as cost_page  # here, because jinja2 is slow to import and most plans write no page
 
     try:

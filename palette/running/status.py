@@ -141,10 +141,7 @@ def text(status: Mapping[str, Any], now: float | None = None) -> str:
 
 
 def job_lines(job: Mapping[str, Any], now: float) -> list[str]:
-    """Return lines like `train photos-jpeg-palette-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`.
-
-    For a job that is no longer running, its error and its log follow.
-    """
+    """Return lines like `train photos-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`; then its error and log."""
     name = f"{job['kind']} {job['name']}" + ("" if job["shard"] is None else f", shard {job['shard']}")
     where = f"{job['host']}, process {job['pid']}" + (f", job {job['job']}" if job.get("job") else "")
     line = ", ".join([*training(job, now), where, f"started {clock(now - job['started'])} ago"])

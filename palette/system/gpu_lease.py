@@ -37,12 +37,8 @@ def _has_driver() -> bool:
 
 
 def _indices() -> list[str]:
-    """Return the indices of the devices that torch finds: many containers, and AMD's driver, have no `nvidia-smi`.
-
-    Another process asks torch, because this one must see only what it leases. That takes seconds, so it is done only if
-    there is a driver.
-    """
-    if not _has_driver():
+    """Return the indices of the devices that torch finds in another process, because this one must see only its lease."""
+    if not _has_driver():  # asking takes seconds
         return []
     query = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
     count = subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
