@@ -182,6 +182,14 @@ def test_mistakes_under_an_old_name_have_their_line(write: Callable[[str], Path]
     assert any("16: external_outputs: `folders` is its old name." in line for line in refusal(write(both)))
 
 
+def test_only_a_plan_needs_the_files_of_the_user(write: Callable[[str], Path]) -> None:
+    """The cost of a config's models is told on another machine too."""
+    text = SMALL.replace("inpainting}", "inpainting, masks: /none}") + "external_outputs:\n  theirs: {path: /none}\n"
+    file = write(text)
+    assert checks.read_config(yaml.safe_load(text), [file]).external_outputs
+    assert len(refusal(file)) == 3
+
+
 def test_every_old_name_stands_for_one_that_exists() -> None:
     for place, new in renamed.OPTIONS.items():
         assert options_at((*place[:-1], new)), place
