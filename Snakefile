@@ -8,14 +8,11 @@ if getattr(workflow.included_stack[-1], "repo_path", None):
 
 include: "workflow/rules/checkout.smk"
 include: "workflow/rules/plan.smk"
-include: "workflow/rules/fetch.smk"
-include: "workflow/rules/prepare.smk"
-include: "workflow/rules/mask.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/sample.smk"
-include: "workflow/rules/score.smk"
-include: "workflow/rules/tabulate.smk"
-include: "workflow/rules/report.smk"
+
+
+for verb in verbs():
+
+    include: f"workflow/rules/{verb}.smk"
 
 
 rule all:
@@ -34,7 +31,7 @@ rule plan:
     message:
         "plan"
     run:
-        text = shown(plan, options())
+        text = forecast.report(plan)
         print(text)
         Path(log[0]).write_text(text, encoding="utf-8")
 
@@ -42,18 +39,18 @@ rule plan:
 # Data, masks and models, without samples and scores: a good first night on a new cluster.
 rule models:
     input:
-        [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
+        [made(spec.folder) for spec in plan.stages.values() if spec.verb == "train"],
     message:
         "models"
 
 
 onstart:
     or_stop(refuse_arrays, workflow.executor_settings)
-    lock = None if only_planning() else begin()
+    lock = begin() if to_make() else None
 
 
 onsuccess:
-    if not only_planning():
+    if to_make():
         if page(plan).exists():  # not after `--until prepare`
             print(f"\nDone. Look at {page(plan)}")
         end(plan, plan.config.hooks.success, log)

@@ -5,42 +5,23 @@ Only the standard library is imported until a command is known, so that help app
 
 import argparse
 import errno
-import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from palette import __version__
 from palette.errors import ConfigError, DataError, Interrupted, UserError, out_of_memory
+from palette.stages.listing import Verb, verbs
+from palette.system.progress import print_any_text
 
-if TYPE_CHECKING:
-    from palette.stages.stage import Stage
-
-VERBS = {
-    "fetch": "get a dataset's original images and record where they came from",
-    "prepare": "make square images of one size: a training and a test store",
-    "mask": "draw the evaluation masks, one per test image",
-    "train": "train a model, or go on where an interrupted training stopped",
-    "sample": "restore the degraded test images with a trained model",
-    "score": "train or check the feature network, extract features, compute scores",
-    "tabulate": "make a table: CSV, Markdown, LaTeX, HTML",
-    "report": "draw the figures and the page that shows everything",
-}
-EXAMPLES = {
-    "train": "python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0",
-    "sample": "python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml --shard 0",
-    "score": "python -m palette score -c results/score/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml",
-    "tabulate": "python -m palette tabulate -c results/tabulate/photos/spec.yaml",
-    "report": "python -m palette report -c results/report/spec.yaml",
-}
 FOREIGN_COMMANDS = {
     "test": "`palette import` turns a JSON file into a config, and `snakemake --configfile FILE` samples and scores its test images; "
     "`palette restore` takes your own photographs",
-    "eval": "`snakemake` scores what it samples, and with `folders` in the config the images of another program (docs/tables.md)",
+    "eval": "`snakemake` scores what it samples, and with `external_outputs` in the config the images of another program (docs/tables.md)",
 }
 FOREIGN_OPTIONS = {
     "-p": "the command names the phase: `palette train`",
@@ -74,18 +55,18 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
 
-def _add_verb(commands: "argparse._SubParsersAction[_Parser]", verb: str, text: str) -> None:
-    example = EXAMPLES.get(verb, f"python -m palette {verb} -c results/{verb}/photos-1a2b3c4d5e/spec.yaml")
-    sub = commands.add_parser(verb, help=text, description=text.capitalize() + ".", epilog=f"example: {example}")
+def _add_verb(commands: "argparse._SubParsersAction[_Parser]", name: str, verb: Verb) -> None:
+    short = (verb.help[0].lower() + verb.help[1:]).removesuffix(".")
+    sub = commands.add_parser(name, help=short, description=verb.help, epilog=f"example: {verb.example}")
     files = "spec.yaml of the stage; `snakemake` writes them"
-    if verb == "train":
+    if name == "train":
         files += ". Or a workflow config, or a JSON config of the unofficial code"
         sub.add_argument("--experiment", metavar="NAME", help="which one of a config's experiments")
         sub.add_argument("--gpus", type=int, metavar="N", help="take at most N of the GPUs that the spec asks for")
-    if verb in ("sample", "score"):
+    if verb.scattered:
         text = "which shard of a scattered stage, from 0; all of them if left out"
         sub.add_argument("--shard", type=int, metavar="N", help=text)
-    metavar = "FILE" if verb == "train" else "SPEC"
+    metavar = "FILE" if name == "train" else "SPEC"
     sub.add_argument("-c", "--config", type=Path, required=True, metavar=metavar, help=files)
 
 
@@ -106,8 +87,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
-    for verb, text in VERBS.items():
-        _add_verb(commands, verb, text)
+    for name, verb in verbs().items():
+        _add_verb(commands, name, verb)
     for name, command in other_commands().items():
         description = command.HELP[0].upper() + command.HELP[1:] + "."
         sub = commands.add_parser(
@@ -131,6 +112,7 @@ def _foreign(given: Sequence[str]) -> str:
 def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> None:
     from palette.stages.fingerprint import fingerprint
     from palette.stages.stage import Stage
+    from palette.system import jobs
     from palette.system.gpu_lease import lease
 
     stage = Stage.read(file)
@@ -141,28 +123,20 @@ def _run_stage(verb: str, file: Path, shard: int | None, gpus: int | None) -> No
         raise ConfigError(
             f"{file}: this spec was made by a different version of the code; run `snakemake` to plan again."
         )
+    count = len(spec.shards)
+    if count and shard is not None and not 0 <= shard < count:
+        raise ConfigError(f"--shard {shard}: {file} has {count} shards, 0 to {count - 1}.")
+    shards: Sequence[int | None] = [None]
+    if count:
+        shards = range(count) if shard is None else [shard]
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
-        _compute(stage, file, shard)
-
-
-def _compute(stage: "Stage[Any]", file: Path, shard: int | None) -> None:
-    from palette.system import jobs
-
-    spec = stage.spec
-    if not spec.shards:
-        if "LOCAL_RANK" in os.environ:  # one of several processes of a training, which is one job
+        if "LOCAL_RANK" in os.environ and not count:  # one of several processes of a training, which is one job
             stage.run()
             return
-        with jobs.under_way(jobs.place(stage.results, spec.folder)):
-            stage.run()
-        return
-    count = len(spec.shards)
-    if shard is not None and not 0 <= shard < count:
-        raise ConfigError(f"--shard {shard}: {file} has {count} shards, 0 to {count - 1}.")
-    for number in [shard] if shard is not None else range(count):
-        with jobs.under_way(jobs.place(stage.results, spec.folder, number)):
-            stage.run(number)
+        for number in shards:
+            with jobs.under_way(jobs.place(stage.results, spec.folder, number)):
+                stage.run(*([] if number is None else [number]))
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -175,14 +149,6 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         shard, gpus = getattr(arguments, "shard", None), getattr(arguments, "gpus", None)
         _run_stage(arguments.command, arguments.config, shard, gpus)
-
-
-def print_any_text() -> None:
-    """Keep the locale from stopping a message: UTF-8 for files and pipes; on a terminal, escapes where needed."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            encoding = stream.encoding if stream.isatty() else "utf-8"
-            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -201,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"palette {arguments.command}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        further = "; the same command goes on" if arguments.command in VERBS else ""
+        further = "; the same command goes on" if arguments.command in verbs() else ""
         print(f"palette {arguments.command}: interrupted{further}.", file=sys.stderr)
         return Interrupted.exit_code
     except BrokenPipeError:

@@ -12,7 +12,9 @@ import pytest
 from palette import cli
 from palette.config.datasets import Fetch
 from palette.stages.fetch import FetchSpec
+from palette.stages.listing import verbs
 from palette.stages.reading import read_spec
+from palette.system.progress import print_any_text
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +27,7 @@ def test_help_imports_only_the_standard_library() -> None:
     assert not {"torch", "numpy", "pydantic", "yaml"} & set(loaded)
 
 
-@pytest.mark.parametrize("command", [*cli.VERBS, "plan", "config"])
+@pytest.mark.parametrize("command", [*verbs(), "plan", "config"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main([command, "--help"])
@@ -45,7 +47,7 @@ def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
     [
         (["test", "-c", "x.json"], "`palette restore` takes your own photographs"),
         (["-p", "test", "-c", "x.json"], "test: a command of the unofficial code"),
-        (["eval", "-s", "a", "-d", "b"], "`folders` in the config"),
+        (["eval", "-s", "a", "-d", "b"], "`external_outputs` in the config"),
         (
             ["train", "-c", "x.json", "-gpu", "0,1"],
             "-gpu: an option of the unofficial code. Here, `--gpus N` takes N of the GPUs",
@@ -81,7 +83,7 @@ def test_a_terminal_gets_escapes_for_characters_it_cannot_show(monkeypatch: pyte
 
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", Terminal(raw, encoding="latin-1"))
-    cli.print_any_text()
+    print_any_text()
     print("3 × σ", flush=True)
     assert raw.getvalue() == b"3 \xd7 \\u03c3\n"
 

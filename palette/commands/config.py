@@ -8,17 +8,10 @@ EXAMPLE = "python -m palette config -c my.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=Path("config.yaml"),
-        metavar="FILE",
-        help="the config to check (default: %(default)s)",
-    )
-    what.add_argument("--schema", action="store_true", help="print the JSON schema for editors")
-    what.add_argument("--reference", action="store_true", help="print docs/config.md")
+    add, default = parser.add_mutually_exclusive_group().add_argument, Path("config.yaml")
+    add("-c", "--config", type=Path, default=default, metavar="FILE", help="the config to check (default: %(default)s)")
+    add("--schema", action="store_true", help="print the JSON schema for editors")
+    add("--reference", action="store_true", help="print docs/config.md")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -12,19 +12,11 @@ EXAMPLE = "python -m palette datasets imagenet --check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="which ones, in full; all of them in short if left out"
-    )
-    parser.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="a workflow config: its `registry`, and the folders that it names",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="read the files that are there and compare their checksums"
-    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="which ones, in full; all of them in short if left out")
+    folders = "a workflow config: its `registry`, and the folders that it names"
+    add("-c", "--config", type=Path, metavar="FILE", help=folders)
+    add("--check", action="store_true", help="read the files that are there and compare their checksums")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -33,14 +25,14 @@ def run(arguments: argparse.Namespace) -> None:
     from palette.data.sources.registry import registry
     from palette.errors import ConfigError
     from palette.planning.checks import read_config
-    from palette.planning.config_file import closest, read_yaml
+    from palette.planning.config_file import read_yaml, unknown
 
     config = read_config(read_yaml(arguments.config), [arguments.config]) if arguments.config else None
     known = registry(config)
     named = {d.fetch.source: d.fetch.path for d in config.datasets.values() if d.fetch.path} if config else {}
     for name in arguments.names:
         if name not in known:
-            raise ConfigError(f"no dataset is called {name!r}.{closest(name, known)} Known: {', '.join(known)}.")
+            raise ConfigError(unknown("dataset", name, known, "Known: "))
     results = config.results if config else Path("results")
     for name in arguments.names or known:
         folder = named.get(name) or data_folder(results, name)
@@ -77,13 +69,13 @@ def _here(file: "DataFile", dataset: "KnownDataset", folder: Path) -> str:
 def _state(dataset: "KnownDataset", folder: Path) -> str:
     if not dataset.files:
         return "there" if folder.exists() else "by hand"
-    found = [_here(file, dataset, folder) for file in dataset.files]
-    asked = [state for state in found if state != "not needed"]
-    if "missing" not in asked and "wrong" not in asked:
+    needed = [state for file in dataset.files if (state := _here(file, dataset, folder)) != "not needed"]
+    there, wrong = needed.count("there"), needed.count("wrong")
+    if there == len(needed):
         return "there"
-    some = f"{asked.count('there')} of {len(asked)} files there, " if {"there", "wrong"} & {*asked} else ""
-    wrong = f"{asked.count('wrong')} wrong, " if "wrong" in asked else ""
-    return some + wrong + ("downloads itself" if all(file.urls for file in dataset.files) else "by hand")
+    counts = [f"{there} of {len(needed)} files there"] if there or wrong else []
+    counts += [f"{wrong} wrong"] if wrong else []
+    return ", ".join([*counts, "downloads itself" if all(file.urls for file in dataset.files) else "by hand"])
 
 
 def _line(name: str, dataset: "KnownDataset", folder: Path) -> str:

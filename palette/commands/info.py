@@ -8,15 +8,10 @@ EXAMPLE = "python -m palette info -c config.yaml"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        type=Path,
-        nargs="?",
-        metavar="MODEL",
-        help="a model: its folder, or a file in it, such as model.safetensors",
-    )
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a workflow config, instead of a model")
-    parser.add_argument("--json", action="store_true", help="print JSON, with all digits")
+    add, model = parser.add_argument, "a model: its folder, or a file in it, such as model.safetensors"
+    add("model", type=Path, nargs="?", metavar="MODEL", help=model)
+    add("-c", "--config", type=Path, metavar="FILE", help="a workflow config, instead of a model")
+    add("--json", action="store_true", help="print JSON, with all digits")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -8,16 +8,11 @@ EXAMPLE = "python -m palette status --watch 10"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-r",
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="the results folder (default: %(default)s); any machine that sees it will do",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="print it again and again, until Ctrl-C")
+    add, default = parser.add_argument, Path("results")
+    folder = "the results folder (default: %(default)s); any machine that sees it will do"
+    add("-r", "--results", type=Path, default=default, metavar="DIR", help=folder)
+    add("--json", action="store_true", help="print JSON")
+    add("--watch", type=float, metavar="SECONDS", help="print it again and again, until Ctrl-C")
 
 
 def run(arguments: argparse.Namespace) -> None:

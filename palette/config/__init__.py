@@ -26,7 +26,7 @@ class Config(Options):
     """Images, by name."""
     tasks: dict[Name, Task] = Field(min_length=1)
     """Degradations and how they are evaluated, by name."""
-    folders: dict[Name, Outputs] = {}
+    external_outputs: dict[Name, Outputs] = {}
     """Images made by other methods, by name: rows that are scored as models are."""
     models: dict[Name, Model] = {}
     """Networks with their objective and training, by name."""
@@ -45,8 +45,8 @@ class Config(Options):
     registry: dict[Name, KnownDataset] = {}
     """Further published datasets, or other facts of known ones, by name."""
     cluster: Cluster = Cluster()
-    """What jobs ask of a cluster. Changes no result."""
+    """Requests of jobs to a cluster. Changes no result."""
     hooks: Hooks = Hooks()
-    """What is done when a run ends."""
+    """Commands at the end of a run."""
     budget: Budget | None = None
-    """What may be spent. Changes no result."""
+    """Limit on the GPU-hours of a run. Changes no result."""

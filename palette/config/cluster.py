@@ -1,17 +1,13 @@
-"""What jobs ask a cluster for, what may be spent, and what is done at the end."""
+"""Requests of jobs to a cluster, the budget, and commands at the end of a run."""
 
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from palette.config.options import Options
+from palette.config.options import Choice, Options
 
-GpuName = Literal[
-    "b200", "h200", "h100", "a100", "a100-40", "a40", "l40s", "l4", "v100", "t4", "rtx-4090", "rtx-3090", "cpu"
-]
-
-
+GpuName = Annotated[str, Choice("palette.costs.gpus", "GPUS")]
 LONGEST = 1000
 """Hours: six weeks, which few clusters allow, and less than the 3600 that YAML reads for 1:00:00 without quotes."""
 
@@ -36,7 +32,7 @@ Hours = Annotated[
 
 
 class Request(Options):
-    """What jobs ask of a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
+    """Requests of jobs to a cluster. The profile's `set-resources` win over it, and it over the profile's `default-resources`."""
 
     partition: str | None = None
     """Slurm's partition."""
@@ -61,7 +57,7 @@ class Cluster(Options):
     gpus: Literal["gpus", "gres"] = "gpus"
     """Whether GPUs are asked for with `--gpus=4` or `--gres=gpu:4`; a training on several nodes does the latter in any case."""
     jobs: Request = Request()
-    """What all jobs ask for."""
+    """Requests of all jobs."""
     fetch: Request = Request()
     """Jobs of `fetch`."""
     prepare: Request = Request()

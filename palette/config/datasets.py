@@ -46,11 +46,11 @@ class KnownDataset(Options):
     """A published dataset: an entry of the registry."""
 
     title: str
-    """What it is called in the report."""
+    """Name in the report."""
     reader: Annotated[str, AfterValidator(_reader), Field(json_schema_extra=_list_readers)] = "archive"
     """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
     files: tuple[DataFile, ...] = ()
-    """What it is made of."""
+    """Files that it consists of."""
     splits: Splits = {}
     """`archive` only: sub-folders or lists of training and test pictures."""
     torchvision: str | None = None
@@ -134,11 +134,11 @@ class Squares(Options):
     """Training crops (`photos`), or the number of images used for training (other sources); null: all that there are."""
     test_images: int = Field(256, ge=2, le=MOST)
     """Test crops or images. Never seen in training, not one pixel."""
-    crop: Literal["centre", "random", "unscaled"] = "centre"
-    """Of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
+    crop: Literal["center", "random", "unscaled"] = "center"
+    """Crop of training pictures: the largest square in the middle; the largest square, somewhere [colorization]; or a square of
     `image_size` in the middle, without a change of scale. `photos` has crops of its own."""
-    test_crop: Literal["centre", "unscaled"] = "centre"
-    """The same of test pictures [inpainting: centre crops of 256 px]."""
+    test_crop: Literal["center", "unscaled"] = "center"
+    """The same of test pictures [inpainting: center crops of 256 px]."""
     filter: Filter = "lanczos"
     """How squares are resized [not stated]. `box`: the mean of the pixels whose centers lie inside a new one; `area`: their mean
     weighted by area, as TensorFlow's. `nearest`: one of their pixels, so that no value is new."""

@@ -74,7 +74,7 @@ class Network(Options):
 
 class Objective(Options):
     kind: Annotated[str, OneOf(rows("diffusion/objective.py", "OBJECTIVES"))] = "edm"
-    """What the network predicts. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
+    """Prediction target of the network. `epsilon` is the paper's; `edm` (Karras et al. 2022) learns color far sooner, with the degraded
     image as its starting point; `edm-plain` has none, for pairs that look unlike; `regression` is the paper's baseline."""
     loss: Annotated[str, OneOf(rows("diffusion/objective.py", "LOSSES"))] = "l2"
     """Norm of the error. The paper's tables use `l2`; `l1` is Table 6."""
@@ -178,7 +178,7 @@ class Model(Options):
     network: Network = Network()
     """The network."""
     objective: Objective = Objective()
-    """What it is trained to predict."""
+    """Prediction target and loss."""
     train: Train = Train()
     """How it is trained."""
     mix: dict[Degradation, Weight] | None = Field(None, min_length=1)

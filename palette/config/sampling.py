@@ -62,7 +62,7 @@ class Experiment(Options):
     task: Name | Several[Name] | None = None
     """A name from `tasks`. `originals` needs none."""
     model: Name | Several[Name]
-    """A name from `models` or `folders`, or `input` or `originals`."""
+    """A name from `models` or `external_outputs`, or `input` or `originals`."""
     sampler: Name | Several[Name] | None = None
     """A name from `samplers`, for diffusion models."""
     seed: Seed | Several[Seed] = 0

@@ -1,4 +1,4 @@
-"""What is measured, and the tables and pages that are made of it."""
+"""Scores, and the tables and pages that show them."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -33,7 +33,8 @@ class PhotoClassifier(Options):
 
 class Score(Options):
     extractors: tuple[ExtractorKind, ...] = Field(("photos",), min_length=1)
-    """What measures the images. All but `photos`, `pixels` and `ms-ssim` need weights; the last three need `palette-diffusion[scores]`.
+    """Networks that measure the images. All but `photos`, `pixels` and `ms-ssim` need weights; the last three need
+    `palette-diffusion[scores]`.
     `photos`: a classifier of the dataset's own classes, of two or more. `pixels`: no network, but PSNR, SSIM and chroma alone, which
     the first of the others measures too. `inception`: the network of 2015 through clean-fid, which gives FID;
     `inception-legacy-tensorflow` and `inception-legacy-pytorch` are clean-fid's other modes.

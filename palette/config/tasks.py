@@ -19,10 +19,10 @@ MasksBy = Literal["originals", "numbers", "position"]
 
 class TaskOptions(Options):
     degradation: Degradation
-    """What is done to an image. Training draws its strength anew for each image, as the paper does.
+    """Degradation of an image. Training draws its strength anew for each image, as the paper does.
     `paired` shows the condition of a dataset of pairs instead."""
     mask: MaskKind | None = None
-    """Evaluation mask of inpainting and uncropping. Default: `centre` for inpainting, `right` for uncropping."""
+    """Evaluation mask of inpainting and uncropping. Default: `center` for inpainting, `right` for uncropping."""
     masks: Folder | None = None
     """`inpainting` only: your own masks instead of drawn ones. A folder of black and white PNGs, white where the model must generate,
     each named as the photograph it belongs to; or `imagenet_freeform_masks.npz`, the paper's, of which `mask` names the part: mask i

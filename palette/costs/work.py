@@ -56,6 +56,8 @@ HANDLING: Mapping[str, Handling] = {
 """CPU time measured by `benchmarks.handling` on 2026-11-24 on a core of an AMD EPYC (AVX-512); `fetch` by
 `benchmarks.fetching`. Records of earlier runs correct it.
 """
+UNKNOWN = Handling(1, 0, 0)
+"""Assumption for a kind that nobody has measured."""
 UNMEASURED = 0.1
 """Share of the time per megapixel in `features` if nothing is measured on pixels, or an original is compared with
 itself.
@@ -89,7 +91,7 @@ class Work:
 
 def seconds(kind: str, work: Work, gpu: Gpu, utilization: float, gpus: int) -> float:
     """Return the seconds that a job takes on `gpus` devices, from these numbers alone."""
-    handling = HANDLING[kind]
+    handling = HANDLING.get(kind, UNKNOWN)
     by_hand = handling.job + work.images * (handling.image + work.megapixels * handling.megapixel)
     return by_hand + work.flops / (gpu.peak(work.precision) * utilization * max(gpus, 1))
 

@@ -167,7 +167,7 @@ def _evaluation(source: Upstream, task: str, result: Converted) -> dict[str, str
     trained, tested = (f"{phase}.which_dataset.args.mask_config" for phase in (TRAIN, TEST))
     source.pass_over(f"{trained}.shape", f"{tested}.shape")
     mode = source.get(f"{tested}.mask_mode", str, "center" if task == "inpainting" else "manual")
-    mask = "right" if task == "uncropping" else "centre" if mode == "center" else "free-form-20-30"
+    mask = "right" if task == "uncropping" else "center" if mode == "center" else "free-form-20-30"
     result.not_honored.append(
         f"{trained}: {source.get(f'{trained}.mask_mode', str, 'none')!r} masks are not those of here, which are drawn as in the paper."
     )

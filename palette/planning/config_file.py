@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.constructor import SafeConstructor
 
 from palette.config import Config
+from palette.config.renamed import OPTIONS, VALUES
 from palette.errors import ConfigError
 from palette.stages.base import Loader
 
@@ -49,14 +51,8 @@ class Problem(NamedTuple):
     text: str
 
 
-# -------------------------------------------------------------------------------------------- YAML and lines
-
-
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Return a YAML file's mapping.
-
-    Raises ConfigError with file and line for anything else, and for values that YAML misreads.
-    """
+    """Return a YAML file's mapping. Raises ConfigError with the line of anything else, or of a value that YAML misreads."""
     try:
         tree = _compose(file.read_text(encoding="utf-8"))
         walk = _Walk()
@@ -76,9 +72,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date, a number with thousands of digits
         raise ConfigError(f"{file}: not valid YAML for a config: {error}.") from None
     if not isinstance(value, dict):
-        found = (
-            "it is empty" if value is None else f"this is {'a list' if isinstance(value, list) else 'a single value'}"
-        )
+        kinds = {type(None): "it is empty", list: "this is a list"}
+        found = kinds.get(type(value), "this is a single value")
         raise ConfigError(f"{file}: a config is a mapping of sections ({', '.join(Config.model_fields)}); {found}.")
     return value
 
@@ -156,7 +151,8 @@ def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
     lines = []
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in reversed(node.value) if key.value == str(part)), None)
+            names = {str(part), *(old[-1] for old, new in OPTIONS.items() if new == part)}
+            found = next(((key, value) for key, value in reversed(node.value) if key.value in names), None)
         else:
             known = isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
             found = (node.value[part], node.value[part]) if known else None  # type: ignore[union-attr]
@@ -168,10 +164,7 @@ def _lines(node: yaml.Node | None, path: Path_) -> list[int]:
 
 
 class Places:
-    """Lookup of where the options of a config were written: `places(path)` → `config.yaml:12`.
-
-    Files are read when first needed.
-    """
+    """Lookup of where the options of a config were written: `places(path)` → `config.yaml:12`."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
@@ -187,13 +180,51 @@ class Places:
         return f"{file}:{lines[-1]}" if lines else str(file)
 
 
-# ------------------------------------------------------------------------------------------------- messages
-
-
 def closest(name: object, allowed: Iterable[object]) -> str:
     """Return ` Did you mean 'steps'?` for a similar allowed name, or an empty string."""
     near = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(kind: str, name: object, allowed: Collection[object], heading: str = "") -> str:
+    """Return ` no dataset is called 'photo'.` with the closest of the allowed names, and with a heading, all of them."""
+    choice = f" {heading}{', '.join(map(str, allowed)) or 'none'}." if heading else ""
+    return f"no {kind} is called {name!r}.{closest(name, allowed)}{choice}"
+
+
+def renamed(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem], list[Problem]]:
+    """Return a config with today's names, notes on the old ones, and problems: an option under both of its names."""
+    config, notes, problems = deepcopy(dict(raw)), [], []
+    for place, new in OPTIONS.items():
+        old = place[-1]
+        for path, section in values_at(config, place[:-1]):
+            if not isinstance(section, dict) or old not in section:
+                continue
+            notes.append(Problem((*path, old), f"`{old}` is called `{new}` now; please rename it."))
+            if new in section:
+                problems.append(Problem((*path, new), f"`{old}` is its old name. Move the entries of `{old}` here."))
+            section.setdefault(new, section.pop(old))
+    for place, values in VALUES.items():
+        option = place[-1]
+        for path, section in values_at(config, place[:-1]):
+            value = section.get(option) if isinstance(section, dict) else None
+            if isinstance(value, str) and value in values:
+                text = f"`{option}: {value}` is called `{values[value]}` now; please rename it."
+                notes.append(Problem((*path, option), text))
+                section[option] = values[value]
+    return config, notes, problems
+
+
+def values_at(value: Any, place: Sequence[str], path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """Yield path and content of what a raw config has at `place`, in which `*` stands for any name or number."""
+    if not place:
+        yield path, value
+    elif place[0] == "*":
+        entries = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+        for name, entry in entries:
+            yield from values_at(entry, place[1:], (*path, name))
+    elif isinstance(value, Mapping) and place[0] in value:
+        yield from values_at(value[place[0]], place[1:], (*path, place[0]))
 
 
 def _inner(annotation: Any, part: str | int) -> Any:
@@ -218,45 +249,45 @@ def _model_at(path: Path_) -> type[BaseModel] | None:
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
-def _value_at(raw: Any, path: Path_) -> Any:
-    for part in path:
-        known = (isinstance(raw, list) and isinstance(part, int)) or (isinstance(raw, Mapping) and part in raw)
-        raw = raw[part] if known else None
-    return raw
-
-
 def _known_path(raw: Any, location: Path_) -> Path_:
     """Return pydantic's `location` without the union members and `[key]` marks that it mixes in."""
     path: Path_ = ()
     for part in location:
-        value = _value_at(raw, path)
-        if (isinstance(value, Mapping) and part in value) or (isinstance(value, list) and isinstance(part, int)):
-            path = (*path, part)
+        entry = isinstance(raw, list) and isinstance(part, int) and part < len(raw)
+        if entry or (isinstance(raw, Mapping) and part in raw):
+            path, raw = (*path, part), raw[part]
     return path
 
 
-def _problem(raw: Any, error: Mapping[str, Any]) -> Problem:
-    """Return a pydantic error as a problem, in a config's terms."""
+def _place(raw: Any, error: Mapping[str, Any]) -> Path_:
+    """Return the position in a config that a pydantic error is about."""
     location: Path_ = (*error["loc"], *error.get("ctx", {}).get("entry", ()))
-    given = error["input"]
-    if error["type"] == "extra_forbidden":
-        section = _model_at(location[:-1])
+    if error["type"] == "extra_forbidden" or (error["type"] == "missing" and isinstance(location[-1], str)):
+        return location
+    return _known_path(raw, location)
+
+
+def _text(path: Path_, errors: Sequence[Mapping[str, Any]]) -> str:
+    """Return what pydantic has found wrong at one position, in a config's terms."""
+    kind, given = errors[0]["type"], errors[0]["input"]
+    if kind == "extra_forbidden":
+        section = _model_at(path[:-1])
         allowed = list(section.model_fields) if section else []
-        return Problem(location, f"unknown key.{closest(location[-1], allowed)} Allowed: {', '.join(allowed)}.")
-    if error["type"] == "missing":
-        return Problem(location, "missing; it has no default.")
-    path = _known_path(raw, location)
-    if "[key]" in location:
+        return f"unknown key.{closest(path[-1], allowed)} Allowed: {', '.join(allowed)}."
+    if kind == "missing":
+        return "missing; it has no default." if isinstance(errors[0]["loc"][-1], str) else "has too few entries."
+    if "[key]" in errors[0]["loc"]:
         quoted = "" if isinstance(given, str) else " YAML reads numbers, dates, yes and no as values; quote the name."
-        return Problem(
-            path, f"{given!r} is not a name: lower-case letters, digits, '.', '_' and '-', at most 60.{quoted}"
-        )
-    said = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")
-    text = WORDS.get(error["type"], said)
-    choices = said.partition("should be ")[2].removeprefix("one of ").replace(" or ", ", ").split(", ")
-    allowed = [choice.strip("'") for choice in choices]
+        return f"{given!r} is not a name: lower-case letters, digits, '.', '_' and '-', at most 60.{quoted}"
+    said = [e["msg"].removeprefix("Value error, ").removeprefix("Input ").removesuffix(".") for e in errors]
+    words = dict.fromkeys(WORDS.get(e["type"], text) for e, text in zip(errors, said, strict=True))
+    text = " or ".join(words).replace(" or should be ", " or ")
+    choices = [
+        text.partition("should be ")[2].removeprefix("one of ").replace(" or ", ", ").split(", ") for text in said
+    ]
+    allowed = [choice.strip("'") for several in choices for choice in several]
     shown = "" if isinstance(given, Mapping) else f" (given: {'nothing' if given is None else repr(given)})"
-    return Problem(path, f"{text}{shown}.{closest(given, allowed) if isinstance(given, str) else ''}")
+    return f"{text}{shown}.{closest(given, allowed) if isinstance(given, str) else ''}"
 
 
 def _without(raw: Any, paths: Iterable[Path_]) -> Any:
@@ -274,10 +305,24 @@ def _without(raw: Any, paths: Iterable[Path_]) -> Any:
 
 
 def _mistakes(raw: Any, error: ValidationError) -> list[Problem]:
-    """Return the mistakes behind a validation error, without those that only follow from a deeper one."""
-    found = [(_problem(raw, e), e["type"]) for e in error.errors()]
-    deeper = {p.path[:length] for p, _ in found for length in range(len(p.path))}
-    return list(dict.fromkeys(p for p, kind in found if not (kind == "too_short" and p.path in deeper)))
+    """Return the mistakes behind a validation error.
+
+    Where several types are allowed, pydantic tells what is wrong for each of them. What only says that a value is of
+    another type is left out where something says more, of the value or of an entry; so is an empty list's length.
+    """
+    found: dict[Path_, list[Mapping[str, Any]]] = {}
+    for details in error.errors():
+        found.setdefault(_place(raw, details), []).append(details)
+    around = {path[:length] for path in found for length in range(len(path))}
+    mistakes = []
+    for path, several in found.items():
+        vague = ("_type", "literal_error", "too_short") if path in around else ("_type", "literal_error")
+        telling = [e for e in several if not e["type"].endswith(vague)]
+        if telling:
+            mistakes += [Problem(path, _text(path, [e])) for e in telling]
+        elif path not in around:
+            mistakes.append(Problem(path, _text(path, several)))
+    return list(dict.fromkeys(mistakes))
 
 
 def validate(raw: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
@@ -294,7 +339,7 @@ def validate(raw: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
         except ValidationError as error:
             if attempt == 0:
                 problems = _mistakes(raw, error)
-            remaining = _without(remaining, [_problem(remaining, e).path for e in error.errors()])
+            remaining = _without(remaining, [_place(remaining, e) for e in error.errors()])
     return None, problems
 
 
@@ -304,9 +349,7 @@ def _file_and_line(message: str) -> tuple[str, int]:
 
 
 def refuse(problems: Sequence[Problem], places: Places) -> None:
-    """Raise one ConfigError that lists all `problems` with file and line, in the order of the file; do nothing if there
-    are none.
-    """
+    """Raise one ConfigError that lists all `problems` with file and line, in the order of the file, if there are any."""
     if not problems:
         return
     lines = [f"{places(p.path)}: {'.'.join(map(str, p.path)) or 'config'}: {p.text}" for p in problems]

@@ -2,41 +2,32 @@
 
 import inspect
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from palette.config import Config, cluster, datasets, models, sampling, scores, tasks
+from palette.config import Config
 from palette.config.options import MOST, Options
 
-SECTIONS: tuple[type[Options], ...] = (
-    Config,
-    datasets.Dataset,
-    datasets.Fetch,
-    datasets.DataFile,
-    datasets.KnownDataset,
-    datasets.Prepare,
-    datasets.Conditions,
-    tasks.Task,
-    models.Model,
-    models.Released,
-    models.Outputs,
-    models.Network,
-    models.Objective,
-    models.Train,
-    sampling.Sampler,
-    sampling.Sample,
-    sampling.Experiment,
-    scores.Score,
-    scores.PhotoClassifier,
-    scores.Table,
-    scores.Report,
-    cluster.Cluster,
-    cluster.Request,
-    cluster.Hooks,
-    cluster.Budget,
-)
+
+def _sections(section: type[Options]) -> Iterator[type[Options]]:
+    """Yield a section and those inside it, in the order of their options."""
+    yield section
+    for field in section.model_fields.values():
+        for inner in _options_in(field.annotation):
+            yield from _sections(inner)
+
+
+def _options_in(annotation: Any) -> Iterator[type[Options]]:
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _options_in(argument)
+
+
+SECTIONS = tuple(dict.fromkeys(_sections(Config)))
 
 
 def schema() -> str:

@@ -1,33 +1,17 @@
 """Dataset checks before any job starts: options, and the contents of files as far as a plan reads them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from palette.config import Config
 from palette.config.datasets import Dataset, Prepare, Split
 from palette.data.images.pictures import FORMATS
 from palette.data.selection import read_names
 from palette.data.sources.readers import OWN
-from palette.data.sources.registry import built_in, registry
+from palette.data.sources.registry import registry
 from palette.data.sources.source import Survey
 from palette.data.sources.splits import like_splits
 from palette.errors import DataError
-from palette.planning.config_file import Problem, closest
-
-
-def sources_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Check that the source of each dataset is a kind of source or a published dataset.
-
-    Reads the raw config, so that other mistakes hide none.
-    """
-    added, datasets = raw.get("registry"), raw.get("datasets")
-    allowed = [*OWN, *built_in(), *(added if isinstance(added, Mapping) else ())]
-    for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
-        fetch = dataset.get("fetch") if isinstance(dataset, Mapping) else None
-        source = fetch.get("source") if isinstance(fetch, Mapping) else None
-        if isinstance(source, str) and source not in allowed:
-            text = f"no source or published dataset is called {source!r}.{closest(source, allowed)} They are: "
-            yield Problem(("datasets", name, "fetch", "source"), f"{text}{', '.join(map(str, allowed))}.")
+from palette.planning.config_file import Problem
 
 
 def sources_fit(config: Config) -> Iterator[Problem]:
@@ -41,14 +25,6 @@ def sources_fit(config: Config) -> Iterator[Problem]:
         if source in published and dataset.fetch.splits:
             text = f"dataset {source!r} has its own; `splits` goes with `source: folder` and `source: archive`."
             yield Problem(("datasets", name, "fetch", "splits"), text)
-
-
-def references_exist(config: Config) -> Iterator[Problem]:
-    """Check that the reference of each dataset is defined."""
-    for name, dataset in config.datasets.items():
-        if dataset.reference is not None and dataset.reference not in config.datasets:
-            text = f"no dataset is called {dataset.reference!r}.{closest(dataset.reference, config.datasets)}"
-            yield Problem(("datasets", name, "reference"), text)
 
 
 def crops_have_a_meaning(config: Config) -> Iterator[Problem]:
@@ -78,14 +54,11 @@ def lists_are_readable(config: Config) -> Iterator[Problem]:
                 yield Problem(("datasets", name, "prepare", "test_list"), str(error))
 
 
-DATASET_CHECKS = (sources_fit, references_exist, crops_have_a_meaning, lists_are_readable)
+DATASET_CHECKS = (sources_fit, crops_have_a_meaning, lists_are_readable)
 
 
 def too_few(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Problem]:
-    """Check that a user's folder, or each of its splits, has as many images as requested.
-
-    This assumes that all of them can be read.
-    """
+    """Check that a user's folder, or each of its splits, has as many images as requested, if all can be read."""
     for name, dataset in config.datasets.items():
         fetch, prepare, survey = dataset.fetch, dataset.prepare, surveys[name]
         train, test, found = prepare.train_images, prepare.test_images, survey.pictures
@@ -106,16 +79,13 @@ def too_few(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Problem]:
 
 
 def _few_in_splits(name: str, dataset: Dataset, found: Mapping[Split, int]) -> Iterator[Problem]:
-    """Yield a problem for each split that has too few images.
-
-    found: split that the config names → its number of images.
-    """
+    """Yield a problem for each split that has too few images. found: split → its number of images."""
     prepare = dataset.prepare
     wanted = {"train": 1 if prepare.train_images is None else prepare.train_images, "test": prepare.test_images}
     for split, count in found.items():
         if count < wanted[split] and not (split == "test" and prepare.test_list):
-            place, asked = dataset.fetch.splits[split], wanted[split]
-            text = f"{count} pictures are in the split `{split}`, {place}, but {asked} are asked for. Lower `{split}_images`."
+            place = dataset.fetch.splits[split]
+            text = f"{count} pictures are in the split `{split}`, {place}, but {wanted[split]} are asked for. Lower `{split}_images`."
             yield Problem(("datasets", name, "prepare", f"{split}_images"), text)
 
 

@@ -27,18 +27,15 @@ class Single:
     def name(self) -> str:
         """Name in tables, folders and messages: `photos-jpeg-palette-sde20-s0`, `…-s0-at100`."""
         parts = [self.dataset, self.task, self.model, self.sampler]
-        parts += [] if not self.trained else [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
+        if self.trained:
+            parts += [f"s{self.seed}", f"at{self.steps}" if self.steps else None]
         return "-".join(filter(None, parts))
-
-
-def _as_tuple(value: object) -> tuple[object, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def choices(experiment: Experiment) -> list[tuple[object, ...]]:
     """Return the values of each field of an experiment, in the order of the fields of `Single`."""
-    fields = ("dataset", "task", "model", "sampler", "seed", "steps")
-    return [_as_tuple(getattr(experiment, field)) for field in fields]
+    values = [getattr(experiment, field) for field in ("dataset", "task", "model", "sampler", "seed", "steps")]
+    return [value if isinstance(value, tuple) else (value,) for value in values]
 
 
 def expand(experiment: Experiment, models: Mapping[str, Model]) -> Iterator[Single]:
@@ -57,6 +54,4 @@ def singles(config: Config) -> list[Single]:
 
 def evaluations(model: Model, sampler: Sampler | None) -> int:
     """Return the NFE: how often the network runs for one image."""
-    if model.objective.kind == "regression" or sampler is None:
-        return 1
-    return sampler.evaluations
+    return 1 if model.objective.kind == "regression" or sampler is None else sampler.evaluations

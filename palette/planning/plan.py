@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from palette.config import Config
 from palette.config.datasets import Squares
-from palette.config.models import Model, Released
 from palette.config.scores import ExtractorKind, Table
 from palette.config.tasks import Task
 from palette.data.sources.registry import known
@@ -28,6 +28,7 @@ from palette.stages.extractor import ExtractorRuntime, ExtractorSpec
 from palette.stages.features import FeaturesSpec
 from palette.stages.fetch import FetchSpec
 from palette.stages.fingerprint import fingerprint
+from palette.stages.kinds import KINDS
 from palette.stages.mask import MaskRuntime, MaskSpec
 from palette.stages.prepare import PrepareRuntime, PrepareSpec
 from palette.stages.released import ReleasedRuntime, ReleasedSpec
@@ -67,109 +68,103 @@ class Plan(Graph):
         self._prepare = cache(self._prepare)  # type: ignore[method-assign]  # every row asks for the same few
         self.rows: list[Row] = [self._row(single) for single in self.singles]
         self._order_trainings()
-        self.tables = [self._add(self._tabulate(name, table)) for name, table in self.config.tables.items()]
-        self.report = self._add(self._report())
+        self.tables = [self._tabulate(name, table) for name, table in self.config.tables.items()]
+        self.report = self._report()
+        for kind in KINDS.values():
+            for spec in kind.planned(self):
+                self._add(spec)
 
     @cached_property
     def singles(self) -> list[Single]:
         """All experiments, once each, in the order of the config."""
         return singles(self.config)
 
-    def _add(self, spec: S) -> S:
-        """Return the stage that equals `spec`: planned before, or new with the fingerprint of its code."""
-        spec = spec.model_copy(update={"engine": fingerprint(f"palette.stages.{spec.kind}")})
+    def _add(self, spec: S, parents: Mapping[str, Spec | None] = MappingProxyType({})) -> S:
+        """Return the stage that equals `spec`, new or planned before. parents: role → stage, None for one that it lacks."""
+        folders = {role: parent.folder for role, parent in parents.items() if parent}
+        engine = fingerprint(f"palette.stages.{spec.kind}")
+        spec = spec.model_copy(update={"engine": engine, "parents": folders or spec.parents})
         return self.stages.setdefault(spec.folder, spec)  # type: ignore[return-value]
 
     def _digest(self, path: Path | None) -> str | None:
         return self.digests.get(str(path)) if path else None
 
-    # ------------------------------------------------------------------------------ one method per kind
-
     def _prepare(self, dataset: str) -> PrepareSpec:
         options = self.config.datasets[dataset]
-        runtime, listing = Runtime(threads=options.threads), self.listings.get(dataset)
-        published, prepare = known(self.config, options.fetch), options.prepare
-        unsure = dataset not in self.classes and any(single.dataset == dataset for single in self.singles)
-        spec = FetchSpec(name=dataset, runtime=runtime, fetch=options.fetch, known=published, listing=listing)
-        fetch = self._add(spec)
-        return self._add(
-            PrepareSpec(
-                name=dataset,
-                parents={"fetch": fetch.folder},
-                runtime=PrepareRuntime(
-                    threads=options.threads,
-                    classes=fewest_classes(self.config.score.extractors) if unsure else 1,
-                    **prepare.model_dump(include={"bad_limit", "strict", "test_list"}),
-                ),
-                prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
-                test_list_sha256=self._digest(prepare.test_list),
-            )
+        prepare, published = options.prepare, known(self.config, options.fetch)
+        fetch = FetchSpec(
+            name=dataset,
+            runtime=Runtime(threads=options.threads),
+            fetch=options.fetch,
+            known=published,
+            listing=self.listings.get(dataset),
         )
+        uncounted = dataset not in self.classes and any(single.dataset == dataset for single in self.singles)
+        runtime = PrepareRuntime(
+            threads=options.threads,
+            classes=fewest_classes(self.config.score.extractors) if uncounted else 1,
+            **prepare.model_dump(include={"bad_limit", "strict", "test_list"}),
+        )
+        spec = PrepareSpec(
+            name=dataset,
+            runtime=runtime,
+            prepare=Squares(**prepare.model_dump(include=set(Squares.model_fields))),
+            test_list_sha256=self._digest(prepare.test_list),
+        )
+        return self._add(spec, {"fetch": self._add(fetch)})
 
     def _mask(self, task: Task, prepare: PrepareSpec) -> MaskSpec | None:
         if (mask := task.evaluation_mask) is None:
             return None
+        spec = MaskSpec(
+            name=f"{prepare.name}-{mask}",
+            runtime=MaskRuntime(masks=task.masks),
+            mask=mask,
+            masks_sha256=self._digest(task.masks),
+            masks_by=task.masks_by,
+            image_size=prepare.prepare.image_size,
+            count=prepare.prepare.test_images,
+        )
         # Not `is_dir()`, because a job may not be able to see the folder.
         named = task.masks is not None and task.masks_by != "position"
-        return self._add(
-            MaskSpec(
-                name=f"{prepare.name}-{mask}",
-                parents={"prepare": prepare.folder} if named else {},
-                runtime=MaskRuntime(masks=task.masks),
-                mask=mask,
-                masks_sha256=self._digest(task.masks),
-                masks_by=task.masks_by,
-                image_size=prepare.prepare.image_size,
-                count=prepare.prepare.test_images,
-            )
-        )
-
-    def _released(self, single: Single, model: Model, released: Released, prepare: PrepareSpec) -> ReleasedSpec:
-        return self._add(
-            ReleasedSpec(
-                name=single.model,
-                runtime=ReleasedRuntime(card=released.card),
-                sha256=released.sha256,
-                image_size=prepare.prepare.image_size,
-                objective=model.objective.kind,
-            )
-        )
+        return self._add(spec, {"prepare": prepare if named else None})
 
     def _train(self, single: Single, task: Task, prepare: PrepareSpec) -> TrainSpec | ReleasedSpec:
-        """Return the training of a row's model, or the released model in its place.
-
-        It does not depend on how the model is tested, so rows with several test sets share it.
-        """
+        """Return the training of a row's model, shared by rows with other test sets, or the released model in its place."""
         model = self.config.models[single.model]
         if model.released:
-            return self._released(single, model, model.released, prepare)
-        mix = model.mix or {task.degradation: 1.0}
+            return self._add(
+                ReleasedSpec(
+                    name=single.model,
+                    runtime=ReleasedRuntime(card=model.released.card),
+                    sha256=model.released.sha256,
+                    image_size=prepare.prepare.image_size,
+                    objective=model.objective.kind,
+                )
+            )
         shares = model.trained_on(single.dataset)
         roles = {name: "prepare" if len(shares) == 1 else f"prepare-{name}" for name in shares}
-        prepared = {name: self._prepare(name) for name in shares}
-        what = single.model if model.mix else f"{task.degradation}-{single.model}"
-        return self._add(
-            TrainSpec(
-                name=f"{'+'.join(shares)}-{what}-s{single.seed}",
-                parents={roles[name]: spec.folder for name, spec in prepared.items()},
-                sources={roles[name]: share for name, share in shares.items()},
-                runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
-                mix=mix,
-                image_size=next(iter(prepared.values())).prepare.image_size,
-                network=model.network,
-                objective=model.objective,
-                seed=single.seed,
-                start_sha256=self._digest(model.train.start_from),
-                **model.train.model_dump(exclude=set(TrainRuntime.model_fields))
-                | ({"steps": single.steps} if single.steps else {}),
-            )
+        parents = {roles[name]: self._prepare(name) for name in shares}
+        task_and_model = single.model if model.mix else f"{task.degradation}-{single.model}"
+        options = model.train.model_dump(exclude=set(TrainRuntime.model_fields))
+        if single.steps:
+            options["steps"] = single.steps
+        spec = TrainSpec(
+            name=f"{'+'.join(shares)}-{task_and_model}-s{single.seed}",
+            sources={roles[name]: share for name, share in shares.items()},
+            runtime=TrainRuntime(**model.train.model_dump(include=set(TrainRuntime.model_fields))),
+            mix=model.mix or {task.degradation: 1.0},
+            image_size=next(iter(parents.values())).prepare.image_size,
+            network=model.network,
+            objective=model.objective,
+            seed=single.seed,
+            start_sha256=self._digest(model.train.start_from),
+            **options,
         )
+        return self._add(spec, parents)
 
     def _order_trainings(self) -> None:
-        """Let trainings that share a state run one after the other, the shorter first.
-
-        Their hashes do not cover this order.
-        """
+        """Let trainings that share a state run one after the other, the shorter first; no hash covers this order."""
         shorter: dict[str, str] = {}
         for spec in sorted((s for s in self.stages.values() if isinstance(s, TrainSpec)), key=lambda s: s.steps):
             if spec.state_key in shorter:
@@ -177,51 +172,44 @@ class Plan(Graph):
                 self.stages[spec.folder] = spec.model_copy(update={"runtime": runtime})
             shorter[spec.state_key] = spec.folder
 
-    def _sample(
-        self,
-        single: Single,
-        task: Task,
-        prepare: PrepareSpec,
-        train: TrainSpec | ReleasedSpec | None,
-        mask: MaskSpec | None,
-    ) -> SampleSpec:
-        sample = self.config.sample
-        parents = {"prepare": prepare, "mask": mask, "train": train}
-        outputs = self.config.folders.get(single.model)
-        return self._add(
-            SampleSpec(
-                name=single.name,
-                parents={role: spec.folder for role, spec in parents.items() if spec},
-                runtime=SampleRuntime(
-                    threads=sample.threads, gpus=1 if train else 0, folder=outputs.path if outputs else None
-                ),
-                baseline=None if train else "folder" if outputs else "input",
-                outputs=self.outputs_of.get(single.model),
-                match_by=outputs.match_by if outputs else None,
-                degradation=task.degradation,
-                strength=task.strength,
-                sampler=self.config.samplers[single.sampler] if single.sampler else None,
-                seed=single.seed,
-                image_size=prepare.prepare.image_size,
-                count=prepare.prepare.test_images,
-                batch_size=sample.batch_size,
-                shard_size=sample.shard_size,
-                draws=sample.draws if single.sampler else 1,
-                draw_inputs=sample.draw_inputs,
-            )
+    def _sample(self, single: Single, task: Task, parents: Mapping[str, Spec | None]) -> SampleSpec:
+        sample, outputs = self.config.sample, self.config.external_outputs.get(single.model)
+        prepare, trained = self.config.datasets[single.dataset].prepare, parents["train"] is not None
+        folder = outputs.path if outputs else None
+        spec = SampleSpec(
+            name=single.name,
+            runtime=SampleRuntime(threads=sample.threads, gpus=1 if trained else 0, folder=folder),
+            baseline=None if trained else "folder" if outputs else "input",
+            outputs=self.outputs_of.get(single.model),
+            match_by=outputs.match_by if outputs else None,
+            degradation=task.degradation,
+            strength=task.strength,
+            sampler=self.config.samplers[single.sampler] if single.sampler else None,
+            seed=single.seed,
+            image_size=prepare.image_size,
+            count=prepare.test_images,
+            batch_size=sample.batch_size,
+            shard_size=sample.shard_size,
+            draws=sample.draws if single.sampler else 1,
+            draw_inputs=sample.draw_inputs,
         )
+        return self._add(spec, parents)
+
+    def _reasons(self, dataset: str) -> dict[ExtractorKind, str | None]:
+        """Return extractor → why it cannot measure a dataset, None if it can."""
+        size, classes = self.config.datasets[dataset].prepare.image_size, self.classes.get(dataset)
+        return {kind: unable(kind, size, classes) for kind in self.config.score.extractors}
 
     def extractors(self, dataset: str) -> list[ExtractorKind]:
         """Return the extractors that can measure a dataset. Raises ConfigError if there are none.
 
         One without a network is used only if there is no other, because the first one measures the pixels too.
         """
-        size = self.config.datasets[dataset].prepare.image_size
-        asked = self.config.score.extractors
-        able = [kind for kind in asked if unable(kind, size, self.classes.get(dataset)) is None]
+        reasons = self._reasons(dataset)
+        able = [kind for kind, reason in reasons.items() if reason is None]
         if not able:
-            reasons = [f"\n  {kind}: {unable(kind, size, self.classes.get(dataset))}" for kind in asked]
-            raise ConfigError(f"score.extractors: none of them can measure dataset {dataset!r}.{''.join(reasons)}")
+            lines = "".join(f"\n  {kind}: {reason}" for kind, reason in reasons.items())
+            raise ConfigError(f"score.extractors: none of them can measure dataset {dataset!r}.{lines}")
         return [kind for kind in able if not EXTRACTORS[kind].bare] or able[:1]
 
     @property
@@ -230,45 +218,38 @@ class Plan(Graph):
         return [
             f"{dataset} is not measured with {kind}: {reason}"
             for dataset in dict.fromkeys(single.dataset for single in self.singles)
-            for kind in self.config.score.extractors
-            if (reason := unable(kind, self.config.datasets[dataset].prepare.image_size, self.classes.get(dataset)))
+            for kind, reason in self._reasons(dataset).items()
+            if reason
         ]
 
     def _extractor(self, kind: ExtractorKind, dataset: str, prepare: PrepareSpec) -> ExtractorSpec:
         if kind == "photos" and prepare.prepare.train_images == 0:
             text = "0, but the extractor `photos` learns from them. Raise it, or drop `photos` from `score.extractors`."
             raise ConfigError(f"datasets.{dataset}.prepare.train_images: {text}")
-        file, digest = self.weights.get(kind, (None, None))
+        score, (weights, digest) = self.config.score, self.weights.get(kind, (None, None))
+        threads = self.config.sample.threads
         of_dataset = kind == "photos" or EXTRACTORS[kind].imagenet
-        score, threads = self.config.score, self.config.sample.threads
-        return self._add(
-            ExtractorSpec(
-                name=f"{dataset}-{kind}" if of_dataset else kind,
-                parents={"prepare": prepare.folder} if of_dataset else {},
-                runtime=ExtractorRuntime(threads=threads, gpus=1, weights=file, download=score.download),
-                extractor=kind,
-                photos=score.photos if kind == "photos" else None,
-                sha256=digest,
-            )
+        spec = ExtractorSpec(
+            name=f"{dataset}-{kind}" if of_dataset else kind,
+            runtime=ExtractorRuntime(threads=threads, gpus=1, weights=weights, download=score.download),
+            extractor=kind,
+            photos=score.photos if kind == "photos" else None,
+            sha256=digest,
         )
+        return self._add(spec, {"prepare": prepare if of_dataset else None})
 
     def _features(
         self, name: str, extractor: ExtractorSpec, prepare: PrepareSpec, sample: SampleSpec | None, pixels: bool
     ) -> FeaturesSpec:
-        parents = {"extractor": extractor.folder, "prepare": prepare.folder} | (
-            {"sample": sample.folder} if sample else {}
+        spec = FeaturesSpec(
+            name=f"{name}-{extractor.extractor}",
+            runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
+            count=prepare.prepare.test_images,
+            shard_size=self.features_shard_size,
+            sample_shard_size=self.config.sample.shard_size,
+            pixels=pixels,
         )
-        return self._add(
-            FeaturesSpec(
-                name=f"{name}-{extractor.extractor}",
-                parents=parents,
-                runtime=Runtime(threads=self.config.sample.threads, gpus=1, weights=extractor.runtime.weights),
-                count=prepare.prepare.test_images,
-                shard_size=self.features_shard_size,
-                sample_shard_size=self.config.sample.shard_size,
-                pixels=pixels,
-            )
-        )
+        return self._add(spec, {"extractor": extractor, "prepare": prepare, "sample": sample})
 
     @property
     def features_shard_size(self) -> int:
@@ -276,57 +257,46 @@ class Plan(Graph):
         sampled = self.config.sample.shard_size
         return max(1, self.config.score.shard_size // sampled) * sampled
 
-    def _statistics(self, features: FeaturesSpec) -> StatisticsSpec:
-        """Return the statistics stage of the set that rows are compared with, one for all rows."""
-        return self._add(
-            StatisticsSpec(
-                name=features.name,
-                parents={"features": features.folder},
-                runtime=Runtime(threads=self.config.sample.threads),
-                count=features.count,
-                shard_size=features.shard_size,
-            )
-        )
-
     def _score(self, single: Single, prepare: PrepareSpec, sample: SampleSpec | None) -> ScoreSpec:
         score, reference = self.config.score, self.config.datasets[single.dataset].reference
         extractors = self.extractors(single.dataset)
-        parents: dict[str, str] = {}
+        parents: dict[str, Spec | None] = {}
         for number, kind in enumerate(extractors):
             extractor, pixels = self._extractor(kind, single.dataset, prepare), number == 0
-            parents[f"extractor-{kind}"] = extractor.folder
-            parents[f"features-{kind}"] = self._features(single.name, extractor, prepare, sample, pixels).folder
+            parents[f"extractor-{kind}"] = extractor
+            parents[f"features-{kind}"] = self._features(single.name, extractor, prepare, sample, pixels)
             if EXTRACTORS[kind].features or pixels:
                 originals = self._features(f"{single.dataset}-originals", extractor, prepare, None, pixels)
-                parents[f"originals-{kind}"] = originals.folder
+                parents[f"originals-{kind}"] = originals
             if EXTRACTORS[kind].features and reference:
                 originals = self._features(f"{reference}-originals", extractor, self._prepare(reference), None, pixels)
-                parents[f"reference-{kind}"] = originals.folder
-            if EXTRACTORS[kind].features:
-                parents[f"statistics-{kind}"] = self._statistics(originals).folder
-        return self._add(
-            ScoreSpec(
-                name=single.name,
-                parents=parents,
-                extractors=tuple(extractors),
-                count=prepare.prepare.test_images,
-                reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
-                shard_size=self.features_shard_size,
-                is_splits=score.is_splits,
-                pd=score.pd,
-                bootstrap=score.bootstrap,
-            )
+                parents[f"reference-{kind}"] = originals
+            if EXTRACTORS[kind].features:  # of the set that rows are compared with, once for all rows
+                runtime = Runtime(threads=self.config.sample.threads)
+                statistics = StatisticsSpec(
+                    name=originals.name, runtime=runtime, count=originals.count, shard_size=originals.shard_size
+                )
+                parents[f"statistics-{kind}"] = self._add(statistics, {"features": originals})
+        spec = ScoreSpec(
+            name=single.name,
+            extractors=tuple(extractors),
+            count=prepare.prepare.test_images,
+            reference_count=self.config.datasets[reference].prepare.test_images if reference else None,
+            shard_size=self.features_shard_size,
+            is_splits=score.is_splits,
+            pd=score.pd,
+            bootstrap=score.bootstrap,
         )
+        return self._add(spec, parents)
 
     def _row(self, single: Single) -> Row:
         """Plan all stages of one experiment, and return its row."""
-        prepare = self._prepare(single.dataset)
+        prepare, model = self._prepare(single.dataset), self.config.models.get(single.model)
         task = self.config.tasks[single.task] if single.task else None
-        model = self.config.models.get(single.model)
+        sampler = self.config.samplers[single.sampler] if single.sampler else None
         mask = self._mask(task, prepare) if task else None
         train = self._train(single, task, prepare) if task and model else None
-        sample = self._sample(single, task, prepare, train, mask) if task else None
-        sampler = self.config.samplers[single.sampler] if single.sampler else None
+        sample = self._sample(single, task, {"prepare": prepare, "mask": mask, "train": train}) if task else None
         return Row(
             experiment=single.name,
             dataset=single.dataset,
@@ -346,24 +316,13 @@ class Plan(Graph):
         )
 
     def _tabulate(self, name: str, table: Table) -> TabulateSpec:
-        """Return the stage of a table, which reads the scores of its own rows alone.
-
-        A table of the paper that lists parameters reads the trainings of its rows too.
-        """
-        chosen = (
-            row for row in self.rows if any(fnmatchcase(row.experiment, pattern) for pattern in table.experiments)
-        )
-        rows = tuple(chosen)
+        """Return the stage of a table, which reads the scores of its rows, and their trainings if it lists parameters."""
+        rows = [row for row in self.rows if any(fnmatchcase(row.experiment, p) for p in table.experiments)]
         parents = {f"row-{number}": row.score for number, row in enumerate(rows)}
         if table.paper is not None and PARAMETERS in metrics(table.paper):
             parents |= {f"train-{number}": row.train for number, row in enumerate(rows) if row.train}
-        return TabulateSpec(
-            name=name,
-            parents=parents,
-            table=table,
-            rows=rows,
-            datasets={row.dataset: self._tested(row.dataset) for row in rows},
-        )
+        datasets = {row.dataset: self._tested(row.dataset) for row in rows}
+        return self._add(TabulateSpec(name=name, parents=parents, table=table, rows=tuple(rows), datasets=datasets))
 
     def _tested(self, name: str) -> Evaluated:
         dataset = self.config.datasets[name]
@@ -376,29 +335,33 @@ class Plan(Graph):
         )
 
     def _report(self) -> ReportSpec:
-        report = self.config.report
-        return ReportSpec(
-            name="report",
-            title=report.title,
-            inputs=report.inputs,
-            draws=self.config.sample.draws,
-            draw_inputs=self.config.sample.draw_inputs,
-            tables={table.name: table.hash for table in self.tables},
-            rows=tuple(self.rows),
-            gallery=self._gallery(report.gallery_images),
+        """Return the stage of the pages; the gallery has the first test images of each dataset."""
+        report, sample = self.config.report, self.config.sample
+        datasets = dict.fromkeys(row.dataset for row in self.rows if report.gallery_images)
+        prepared = {name: self.config.datasets[name].prepare for name in datasets}
+        gallery = {
+            name: GalleryImages(images=min(report.gallery_images, prepare.test_images), size=prepare.image_size)
+            for name, prepare in prepared.items()
+        }
+        return self._add(
+            ReportSpec(
+                name="report",
+                title=report.title,
+                inputs=report.inputs,
+                draws=sample.draws,
+                draw_inputs=sample.draw_inputs,
+                tables={table.name: table.hash for table in self.tables},
+                rows=tuple(self.rows),
+                gallery=gallery,
+            )
         )
 
-    def _gallery(self, most: int) -> dict[str, GalleryImages]:
-        """Return the images of each dataset in the gallery: the first `most` test images."""
-        used = dict.fromkeys(row.dataset for row in self.rows if most)
-        prepared = {name: self.config.datasets[name].prepare for name in used}
-        return {name: GalleryImages(images=min(most, p.test_images), size=p.image_size) for name, p in prepared.items()}
+    def has_pairs(self, prepare: PrepareSpec) -> bool:
+        """Return whether each image of a dataset has a condition."""
+        return self.config.datasets[prepare.name].fetch.source == "pairs"
 
     def images(self, prepare: PrepareSpec) -> int:
-        """Return an upper bound on the images in a dataset's stores.
-
-        Without `train_images`, the training images are counted as the images found in its folder.
-        """
+        """Return an upper bound on the images in a dataset's stores; null as `train_images` counts all that were found."""
         options = prepare.prepare
         train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
         return train + options.test_images

@@ -22,15 +22,12 @@ class Made:
     def names(self, folder: str) -> frozenset[str]:
         """Return the names of the files in a folder; none if the folder does not exist."""
         if folder not in self._names:
-            self._names[folder] = self._list(folder)
+            try:
+                with os.scandir(self.results / folder) as entries:
+                    self._names[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+            except (FileNotFoundError, NotADirectoryError):
+                self._names[folder] = frozenset()
         return self._names[folder]
-
-    def _list(self, folder: str) -> frozenset[str]:
-        try:
-            with os.scandir(self.results / folder) as entries:
-                return frozenset(entry.name for entry in entries if entry.is_file())
-        except (FileNotFoundError, NotADirectoryError):
-            return frozenset()
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,7 @@ class Job:
 
 def jobs_of(plan: Plan, folder: str) -> list[Job]:
     """Return all jobs of a stage."""
-    spec = plan.stages[folder]
-    return [Job(folder, shard) for shard in spec.jobs]
+    return [Job(folder, shard) for shard in plan.stages[folder].jobs]
 
 
 def done(plan: Plan, made: Made, job: Job) -> bool:
@@ -61,13 +57,13 @@ class Waits:
 
     def __init__(self, plan: Plan, made: Made) -> None:
         self.plan, self.made = plan, made
-        # Card → missing files among those that were written with it.
-        self._gone: dict[str, list[str]] = {}
+        self._missing: dict[str, list[str]] = {}
+        """Card → missing files among those that were written with it."""
         for folder in plan.stages:
             for job in jobs_of(plan, folder):
                 *files, card = plan.outputs(folder, job.shard)
-                if card in made and (gone := [file for file in files if file not in made]):
-                    self._gone[card] = gone
+                if card in made and (missing := [file for file in files if file not in made]):
+                    self._missing[card] = missing
 
     def inputs(self, folder: str, shard: str | None = None, again: bool = False) -> list[str]:
         """Return the files that the job of a stage waits for. again: the job runs even if it is done.
@@ -79,7 +75,8 @@ class Waits:
         files = self.plan.inputs(folder, shard)
         if not again and done(self.plan, self.made, Job(folder, shard)):
             return [file for file in files if file in self.made]
-        return files + [file for card in files if card in self._gone for file in self._gone[card] if file not in files]
+        missing = [file for card in files for file in self._missing.get(card, ())]
+        return list(dict.fromkeys(files + missing)) if missing else files
 
 
 def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
@@ -89,12 +86,12 @@ def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
     """
     waits, jobs = Waits(plan, made), {folder: jobs_of(plan, folder) for folder in plan.stages}
     makers = {file: job for stage in jobs.values() for job in stage for file in plan.outputs(job.folder, job.shard)}
-    found: set[Job] = set()
+    running: set[Job] = set()
     waiting = [job for job in jobs[plan.report.folder] if not done(plan, made, job)]
     while waiting:
         job = waiting.pop()
-        if job not in found:
-            found.add(job)
+        if job not in running:
+            running.add(job)
             waiting += [makers[file] for file in waits.inputs(job.folder, job.shard) if file not in made]
-    running = {folder: [job for job in stage if job in found] for folder, stage in jobs.items()}
-    return {folder: stage for folder, stage in running.items() if stage}
+    left = {folder: [job for job in stage if job in running] for folder, stage in jobs.items()}
+    return {folder: stage for folder, stage in left.items() if stage}

@@ -53,10 +53,7 @@ class Heap:
 
 
 def find(plans: Sequence[Plan], keep_days: float = 0) -> list[Heap]:
-    """Return what none of `plans` refers to. keep_days: younger results stay.
-
-    Raises ConfigError if the plans have different results folders.
-    """
+    """Return what none of `plans`, of one results folder, refers to. keep_days: younger results stay."""
     results = {plan.results.absolute() for plan in plans}
     if len(results) > 1:
         raise ConfigError(f"these configs have different results folders: {', '.join(sorted(map(str, results)))}.")
@@ -74,62 +71,59 @@ def _folders(place: Path) -> list[Path]:
     return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
 
 
-def _stages(results: Path, kept: set[str]) -> Iterator[Heap]:
-    for kind, spec in KINDS.items():
-        for folder in _folders(results / kind):
-            if f"{kind}/{folder.name}" not in kept and (HASHED.fullmatch(folder.name) or not spec.keeps_old):
-                yield _heap(folder, _written(folder, kind))
-
-
 def _heap(folder: Path, known: set[Path]) -> Heap:
     files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
     ours = tuple(sorted(file for file in files if not file.is_symlink() and file in known))
     return Heap(folder, ours, len(files) - len(ours))
 
 
+def _stages(results: Path, current: set[str]) -> Iterator[Heap]:
+    for kind, spec in KINDS.items():
+        for folder in _folders(results / kind):
+            if f"{kind}/{folder.name}" not in current and (HASHED.fullmatch(folder.name) or not spec.keeps_old):
+                yield _heap(folder, _written(folder, kind))
+
+
 def _written(folder: Path, kind: str) -> set[Path]:
     """Return the files that a stage of this kind has written into its folder; none if the spec is not its own."""
-    named, hashed = _named(folder / "spec.yaml"), KINDS[kind].keeps_old
-    if named is None or named[0] != kind or (hashed and named[1] != folder.name.rpartition("-")[2]):
+    name, hashed = folder.name.rpartition("-")[2], KINDS[kind].keeps_old
+    head = re.match(r"kind: (\w+)\nhash: '?([0-9a-f]{10})'?\n", _text(folder / "spec.yaml"))  # of any version
+    if head is None or head[1] != kind or (hashed and head[2] != name):
         return set()
     found = {folder / name for name in ("spec.yaml", *KINDS[kind].files)}
     for file in folder.iterdir():
-        card = _json(file) if file.suffix == ".json" else None
-        if isinstance(card, dict) and isinstance(card.get("artifacts"), dict):
-            found |= {file, *(folder / name for name in card["artifacts"])}
+        artifacts = _artifacts(file) if file.suffix == ".json" else None
+        if artifacts is not None:
+            found |= {file, *(folder / name for name in artifacts)}
         elif SHARD.fullmatch(file.name) or UNFINISHED.fullmatch(file.name):
             found.add(file)
     return found | {*(folder / PARTS).rglob("*")}
 
 
-def _named(spec: Path) -> tuple[str, str] | None:
-    """Return the kind and hash at the start of a `spec.yaml` of any version; None if they are not there."""
+def _text(file: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
-        match = re.match(r"kind: (\w+)\nhash: '?([0-9a-f]{10})'?\n", spec.read_text(encoding="utf-8"))
-        return (match[1], match[2]) if match else None
+        return file.read_text(encoding="utf-8")
+    return ""
+
+
+def _artifacts(card: Path) -> dict[str, Any] | None:
+    """Return the artifacts in a card; None if the file is no card."""
+    with suppress(json.JSONDecodeError):
+        content = json.loads(_text(card))
+        if isinstance(content, dict) and isinstance(content.get("artifacts"), dict):
+            return dict(content["artifacts"])
     return None
 
 
-def _json(file: Path) -> Any:
-    with suppress(OSError, UnicodeDecodeError, json.JSONDecodeError):
-        return json.loads(file.read_text(encoding="utf-8"))
-    return None
-
-
-def _states(results: Path, kept: set[str]) -> Iterator[Heap]:
+def _states(results: Path, current: set[str]) -> Iterator[Heap]:
     for folder in _folders(results / "state"):
-        if KEY.fullmatch(folder.name) and folder.name not in kept and not _in_use(folder):
-            known = {
-                file for file in folder.rglob("*") if STATE.fullmatch(file.name) or UNFINISHED.fullmatch(file.name)
-            }
-            yield _heap(folder, known)
+        if KEY.fullmatch(folder.name) and folder.name not in current and not _in_use(folder):
+            files = folder.rglob("*")
+            yield _heap(folder, {f for f in files if STATE.fullmatch(f.name) or UNFINISHED.fullmatch(f.name)})
 
 
 def _in_use(state: Path) -> bool:
-    """Return whether a trainer is using a state, such as one that outlived its Snakemake.
-
-    Without file locks, its heartbeat decides.
-    """
+    """Return whether a trainer that outlived its Snakemake uses a state; without file locks, its heartbeat decides."""
     lock, beat = state / "lock", state / "heartbeat.json"
     if not lock.exists():
         return False
@@ -141,14 +135,13 @@ def _in_use(state: Path) -> bool:
     return not free
 
 
-def _logs(results: Path, kept: set[str]) -> Iterator[Heap]:
+def _logs(results: Path, current: set[str]) -> Iterator[Heap]:
     for folder in _folders(results / "logs"):
         files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.is_symlink()]
-        old = [
-            file for file in files if (match := LOG.fullmatch(file.name)) and f"{folder.name}/{match[1]}" not in kept
-        ]
+        matches = {file: match for file in files if (match := LOG.fullmatch(file.name))}
+        old = tuple(file for file, match in matches.items() if f"{folder.name}/{match[1]}" not in current)
         if folder.name in KINDS and old:
-            yield Heap(folder, tuple(old), 0)
+            yield Heap(folder, old, 0)
 
 
 def delete(heap: Heap) -> None:
@@ -162,10 +155,7 @@ def delete(heap: Heap) -> None:
 
 @contextmanager
 def alone(results: Path) -> Iterator[None]:
-    """Hold the results folder as a run does.
-
-    Raises ConfigError if it does not exist, or while a run is active there.
-    """
+    """Hold the results folder as a run does. Raises ConfigError if it does not exist, or while a run is active there."""
     if not results.is_dir():
         raise ConfigError(f"{results}: no such folder. There is nothing to delete.")
     descriptor = open_lock(results / ".lock")

@@ -4,7 +4,7 @@ Names and meanings are those of snakemake-executor-plugin-slurm; other executors
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from palette.config.cluster import Request
@@ -13,80 +13,54 @@ from palette.stages.base import Spec
 from palette.stages.kinds import KINDS
 from palette.stages.train import TrainSpec
 
-SLURM: Mapping[str, str] = {
-    "partition": "slurm_partition",
-    "account": "slurm_account",
-    "qos": "qos",
-    "constraint": "constraint",
-}
+SLURM = {"partition": "slurm_partition", "account": "slurm_account", "qos": "qos", "constraint": "constraint"}
 """Option → the resource that the plugin reads."""
-
 Value = int | str | None
-Resource = Callable[..., Value]
 
 
 def asked(plan: Plan, kind: str, on_slurm: Callable[[], bool]) -> dict[str, Any]:
     """Return resource → value for the jobs of one kind.
 
-    A value may be a function of wildcards, and of the attempt if it takes one; None requests nothing. on_slurm:
-    returns, when a job is about to start, whether Slurm runs it.
+    A value may be a function of wildcards, and of the attempt if it takes one; None requests nothing. Snakemake calls
+    such functions for each of thousands of jobs, so what is the same for all of them is a number, and what none of them
+    may have is left out. on_slurm: returns, when a job is about to start, whether Slurm runs it.
     """
-    request = merged(plan, kind)
-    usual = KINDS[kind].usual
-    gb, hours = request.memory_gb, request.hours or usual.hours
+    request, usual, specs = merged(plan, kind), KINDS[kind].usual, plan.of_kind(kind)
+    hours, dialect = request.hours or usual.hours, plan.config.cluster.gpus
+    several = any(map(of_several_nodes, specs))
 
     def of_stage(wildcards: Any) -> Spec:
         """Return the job's stage; for `tabulate` and `report`, which have no wildcard, the first of its kind."""
-        return plan.stages[f"{kind}/{wildcards.stage}"] if "stage" in wildcards.keys() else plan.of_kind(kind)[0]  # noqa: SIM118
+        return plan.stages[f"{kind}/{wildcards.stage}"] if "stage" in wildcards.keys() else specs[0]  # noqa: SIM118
 
     def memory(wildcards: Any, attempt: int) -> int:
-        each = gb or usual.memory_gb * (max(of_stage(wildcards).runtime.gpus, 1) if kind == "train" else 1)
-        return round(1000 * each * 2.0 ** (attempt - 1))
+        devices = max(of_stage(wildcards).runtime.gpus, 1) if kind == "train" else 1
+        return round(1000 * (request.memory_gb or usual.memory_gb * devices) * 2.0 ** (attempt - 1))
 
-    counts = {spec.runtime.gpus for spec in plan.of_kind(kind)}
+    def of_gpus(name: str) -> Callable[..., Value]:
+        return lambda wildcards: gpus(of_stage(wildcards), dialect, request.gpu_model, on_slurm())[name]
 
-    def of_gpus(name: str) -> Resource | int:
-        """Return a number if all jobs of a kind request the same number in the same way, else a function.
-
-        A number is faster, because Snakemake calls a function for each of thousands of jobs.
-        """
-        if name == "gpu" and "gres" not in named and len(counts) == 1:
-            return next(iter(counts))
-        return lambda wildcards: gpus(of_stage(wildcards), plan.config.cluster.gpus, request.gpu_model, on_slurm())[
-            name
-        ]
-
-    def of_nodes(name: str) -> Resource:
+    def of_nodes(name: str) -> Callable[..., Value]:
         return lambda wildcards: nodes(of_stage(wildcards))[name] if on_slurm() else None
 
-    where = {resource: getattr(request, option) for option, resource in SLURM.items() if getattr(request, option)}
-    named = _named(plan, kind, request)
-    return {
+    found: dict[str, Any] = {
         "mem_mb": memory,
         "runtime": math.ceil(round(60 * hours, 3)),  # rounded first: 60 * (31 / 60) is above 31
-        **where,
-        **{name: of_gpus(name) for name in ("gpu", "gpu_model", "gres") if name in named},
-        **{name: of_nodes(name) for name in ("nodes", "tasks", "tasks_per_gpu", "mpi") if name in named},
+        **{name: getattr(request, option) for option, name in SLURM.items() if getattr(request, option)},
     }
-
-
-def _named(plan: Plan, kind: str, request: Request) -> set[str]:
-    """Return the resources that jobs of this kind may have at all.
-
-    Snakemake evaluates each of them for each of thousands of jobs.
-    """
-    specs = plan.of_kind(kind)
-    named, several = {"nodes"}, any(map(of_several_nodes, specs))
-    if any(spec.runtime.gpus for spec in specs):
-        named |= {"gpu"} | ({"gpu_model"} if request.gpu_model else set())
-        named |= {"gres"} if several or plan.config.cluster.gpus == "gres" else set()
-    return named | ({"tasks", "tasks_per_gpu", "mpi"} if several else set())
+    counts, gres = {spec.runtime.gpus for spec in specs}, several or dialect == "gres"
+    if any(counts):
+        found["gpu"] = counts.pop() if len(counts) == 1 and not gres else of_gpus("gpu")
+        found |= {"gpu_model": of_gpus("gpu_model")} if request.gpu_model else {}
+        found |= {"gres": of_gpus("gres")} if gres else {}
+    names = ("nodes", "tasks", "tasks_per_gpu", "mpi") if several else ("nodes",)
+    return found | {name: of_nodes(name) for name in names}
 
 
 def merged(plan: Plan, kind: str) -> Request:
     """Return what the config requests for the jobs of one kind, with the options for all jobs as defaults."""
     cluster = plan.config.cluster
-    own: Request = getattr(cluster, KINDS[kind].verb)
+    own: Request = getattr(cluster, KINDS[kind].verb, Request())
     return cluster.jobs.model_copy(update=own.model_dump(exclude_none=True))
 
 
@@ -99,24 +73,24 @@ def gpus(spec: Spec, dialect: str, model: str | None, on_slurm: bool) -> dict[st
 
 
 def nodes(spec: Spec) -> dict[str, Value]:
-    """Return the node resources of a stage.
-
-    With several nodes, the job's command starts one task on each with `srun`, which `mpi` leaves to it.
-    """
-    if not of_several_nodes(spec):
+    """Return the node resources. With several, the job's command starts a task on each by `srun`, as `mpi` allows."""
+    count = nodes_of(spec)
+    if count == 1:
         return {"nodes": 1, "tasks": None, "tasks_per_gpu": None, "mpi": None}
-    assert isinstance(spec, TrainSpec)
-    return {"nodes": spec.runtime.nodes, "tasks": spec.runtime.nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    return {"nodes": count, "tasks": count, "tasks_per_gpu": 0, "mpi": "srun"}
+
+
+def nodes_of(spec: Spec) -> int:
+    return spec.runtime.nodes if isinstance(spec, TrainSpec) else 1
 
 
 def of_several_nodes(spec: Spec) -> bool:
-    return isinstance(spec, TrainSpec) and spec.runtime.nodes > 1
+    return nodes_of(spec) > 1
 
 
 def launcher(spec: Spec, in_job: bool) -> str:
     """Return a prefix for a stage's command: `srun` for a training on several nodes inside its Slurm job, or empty."""
-    if not (in_job and of_several_nodes(spec)):
+    count = nodes_of(spec)
+    if count == 1 or not in_job:
         return ""
-    assert isinstance(spec, TrainSpec)
-    count = spec.runtime.nodes
     return f"srun --nodes={count} --ntasks={count} --ntasks-per-node=1 --cpus-per-task={spec.runtime.threads} --kill-on-bad-exit=1"

@@ -22,9 +22,10 @@ from palette.data.sources.planned import downloads, incomplete, missing, survey
 from palette.data.sources.registry import known, missing_list
 from palette.data.sources.source import Survey
 from palette.errors import ConfigError, UserError
-from palette.planning.checks import own_files_are_there, read_config
+from palette.planning.checks import read_config
 from palette.planning.config_file import Places, read_yaml, refuse
 from palette.planning.dataset_checks import too_few, unsplit
+from palette.planning.experiments import choices
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, Made, done, remaining
 from palette.running.frozen import freeze
@@ -37,12 +38,8 @@ from palette.system.progress import say
 
 
 def _weights(config: Config, classes: Mapping[str, Sequence[str]]) -> dict[str, tuple[Path | None, str]]:
-    """Return the pretrained weights that the config needs: extractor → (file or None, sha256).
-
-    Raises ConfigError for missing packages.
-    """
-    score = config.score
-    measured = {d for e in config.experiments for d in ([e.dataset] if isinstance(e.dataset, str) else e.dataset)}
+    """Return the pretrained weights that the config needs: extractor → (file or None, sha256)."""
+    score, measured = config.score, {str(dataset) for e in config.experiments for dataset in choices(e)[0]}
     sizes = {dataset: config.datasets[dataset].prepare.image_size for dataset in measured}
     used = [kind for kind in score.extractors if any(unable(kind, sizes[d], classes.get(d)) is None for d in measured)]
     require_packages(used)
@@ -56,45 +53,20 @@ def _located(score: Score, kind: str) -> Path | None:
         return None
 
 
-def _fetched(config: Config) -> dict[str, FetchSpec]:
-    """Return how each dataset is fetched, as far as the config says."""
-    return {
-        name: FetchSpec(name=name, fetch=dataset.fetch, known=known(config, dataset.fetch))
-        for name, dataset in config.datasets.items()
-    }
-
-
-def _surveys(config: Config) -> dict[str, Survey]:
-    """Return what is known of each dataset.
-
-    Missing files of the user, and images without a condition, are errors already now.
-    """
-    return {name: survey(spec, config.results) for name, spec in _fetched(config).items()}
-
-
-def _outputs(config: Config) -> dict[str, str]:
-    return {name: external_outputs.listing(folder.path) for name, folder in config.folders.items()}
-
-
 def _digests(config: Config) -> dict[str, str]:
     """Return path → digest of the user's masks, lists of test images and weights to start from, if they exist."""
     masks = {task.masks: supplied.digest for task in config.tasks.values()}
     files = [dataset.prepare.test_list for dataset in config.datasets.values()]
     files += [model.train.start_from for model in config.models.values()]
-    asked = {**masks, **dict.fromkeys(files, sha256)}
-    return {str(path): digest(path) for path, digest in asked.items() if path and path.exists()}
+    digests = {**masks, **dict.fromkeys(files, sha256)}
+    return {str(path): digest(path) for path, digest in digests.items() if path and path.exists()}
 
 
 def _to_fetch(plan: Plan) -> list[FetchSpec]:
-    """Return the published datasets and datasets of listed files that a run will fetch.
-
-    The whole graph is walked only if some are not there yet.
-    """
+    """Return the published datasets and listed files that a run will fetch. The graph is walked only if some are absent."""
     made = Made(plan.results)
-    fetches = [
-        spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec) and (spec.known or spec.fetch.files)
-    ]
-    absent = [spec for spec in fetches if not done(plan, made, Job(spec.folder))]
+    fetches = [spec for spec in plan.of_kind("fetch") if isinstance(spec, FetchSpec)]
+    absent = [f for f in fetches if (f.known or f.fetch.files) and not done(plan, made, Job(f.folder))]
     to_run = remaining(plan, made) if absent else {}
     return [spec for spec in absent if spec.folder in to_run]
 
@@ -116,6 +88,21 @@ def to_download(plan: Plan) -> list[str]:
     return [*data, *(f"weights of {kind}: {file} ({WEIGHTS[kind].url})" for kind, file in files.items())]
 
 
+def to_supply(plan: Plan) -> list[str]:
+    """Return what the user must supply before a run: data and lists, each with its datasets, weights, disk space."""
+    files: dict[Path, list[Missing]] = {}
+    for file in missing_data(plan):
+        files.setdefault(file.path, []).append(file)
+    data = [str(replace(same[0], dataset=", ".join(file.dataset for file in same))) for same in files.values()]
+    lists: dict[Path, list[str]] = {}
+    for spec in plan.of_kind("prepare"):
+        test_list = plan.config.datasets[spec.name].prepare.test_list
+        if test_list is not None and not test_list.exists():
+            lists.setdefault(test_list, []).append(spec.name)
+    names = [missing_list(", ".join(datasets), test_list) for test_list, datasets in lists.items()]
+    return [*data, *names, *_missing_weights(plan), *full_disk(plan)]
+
+
 def _missing_weights(plan: Plan) -> Iterator[str]:
     score = plan.config.score
     for kind in (kind for kind, (file, _) in plan.weights.items() if file is None):
@@ -125,35 +112,6 @@ def _missing_weights(plan: Plan) -> Iterator[str]:
             yield str(error)
 
 
-def _missing_lists(plan: Plan) -> Iterator[str]:
-    lists: dict[Path, list[str]] = {}
-    for spec in plan.of_kind("prepare"):
-        file = plan.config.datasets[spec.name].prepare.test_list
-        if file is not None and not file.exists():
-            lists.setdefault(file, []).append(spec.name)
-    yield from (missing_list(", ".join(datasets), file) for file, datasets in lists.items())
-
-
-def to_supply(plan: Plan) -> list[str]:
-    """Return what the user must supply before a run can begin: data, lists of test images, weights, disk space."""
-    return [*_missing_files(plan), *_missing_lists(plan), *_missing_weights(plan), *full_disk(plan)]
-
-
-def _missing_files(plan: Plan) -> Iterator[str]:
-    """Yield a message for each missing file, with the datasets that need it."""
-    by_path: dict[Path, list[Missing]] = {}
-    for file in missing_data(plan):
-        by_path.setdefault(file.path, []).append(file)
-    for files in by_path.values():
-        yield str(replace(files[0], dataset=", ".join(file.dataset for file in files)))
-
-
-def refuse_what_is_missing(plan: Plan) -> None:
-    """Raise ConfigError that lists all that must be supplied by hand before a run can begin, if there is any."""
-    if found := to_supply(plan):
-        raise ConfigError("these must be supplied by hand:\n  " + "\n  ".join(found))
-
-
 def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan:
     """Return the plan of a config: of `raw`, which was merged from `files`, or of the last of `files` if `raw` is None.
 
@@ -161,8 +119,8 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
     Raises ConfigError for every mistake in the config, and DataError for unpaired images in a dataset of pairs.
     """
     read = [read_yaml(file) for file in files]  # always: Snakemake's reader silently accepts duplicate keys
-    config = read_config(raw if raw is not None else read[-1], files, [own_files_are_there])
-    surveys = _surveys(config)
+    config = read_config(raw if raw is not None else read[-1], files, on_this_machine=True)
+    surveys = {name: _survey(config, name) for name in config.datasets}
     classes = {name: found.classes for name, found in surveys.items() if found.classes}
     refuse(list(too_few(config, surveys)), Places(files))
     plan = Plan(
@@ -170,18 +128,24 @@ def plan_of(files: Sequence[Path], raw: Mapping[str, Any] | None = None) -> Plan
         weights=_weights(config, classes),
         listings={name: found.digest for name, found in surveys.items() if found.digest},
         classes=classes,
-        outputs_of=_outputs(config),
+        outputs_of={name: external_outputs.listing(found.path) for name, found in config.external_outputs.items()},
         pictures={name: found.pictures for name, found in surveys.items() if found.pictures is not None},
         digests=_digests(config),
         short={name: found.short for name, found in surveys.items() if found.short},
     )
     for note in (*unsplit(config, classes), *plan.notes):
         say(note)
-    if found := to_download(plan):
-        say("To be downloaded:\n  " + "\n  ".join(found))
-    if found := to_supply(plan):
-        say("To be supplied by hand before a run can begin:\n  " + "\n  ".join(found))
+    if lines := to_download(plan):
+        say("To be downloaded:\n  " + "\n  ".join(lines))
+    if lines := to_supply(plan):
+        say("To be supplied by hand before a run can begin:\n  " + "\n  ".join(lines))
     return plan
+
+
+def _survey(config: Config, name: str) -> Survey:
+    """Return what is known of a dataset. Missing files of the user are errors already now, and unpaired images too."""
+    fetch = config.datasets[name].fetch
+    return survey(FetchSpec(name=name, fetch=fetch, known=known(config, fetch)), config.results)
 
 
 def jobs_use(checkout: str) -> None:
@@ -199,17 +163,14 @@ ELSEWHERE = "Let this user write there, or name another folder: `snakemake --con
 
 
 def start(plan: Plan) -> int:
-    """Lock the results folder for this run, and write the specs of all stages and the plan.
-
-    Return the lock's descriptor.
+    """Lock the results folder for this run, and write the specs of all stages and the plan; return the lock's descriptor.
 
     Raises ConfigError if files must be supplied by hand (a dry run only reports them), or if the folder cannot be
     written or another run holds it. Above the config's budget, the user is asked: ConfigError if the answer is no, or
-    if no user can be asked.
-
-    The kernel frees the lock however the run ends, so nothing is left to unlock after `kill -9`.
+    if no user can be asked. The kernel frees the lock however the run ends, so nothing is left after `kill -9`.
     """
-    refuse_what_is_missing(plan)
+    if lines := to_supply(plan):
+        raise ConfigError("these must be supplied by hand:\n  " + "\n  ".join(lines))
     try:
         plan.results.mkdir(parents=True, exist_ok=True)
         descriptor = open_lock(plan.results / ".lock")
@@ -227,8 +188,7 @@ def start(plan: Plan) -> int:
 def refuse_arrays(executor: Any) -> None:
     """Raise ConfigError if Slurm jobs would be submitted as arrays. executor: the settings of the executor's plugin.
 
-    The plugin drops a batch that is smaller than the number of ready jobs of its rule, and Snakemake waits for it
-    forever.
+    The plugin drops a batch that is smaller than the number of ready jobs of its rule, and Snakemake waits for it forever.
     """
     if getattr(executor, "array_jobs", None):
         raise ConfigError(
@@ -238,9 +198,7 @@ def refuse_arrays(executor: Any) -> None:
 
 
 def refuse_read_only(plan: Plan) -> None:
-    """Raise ConfigError if pages are out of date in results that cannot be written. Snakemake would list each of their
-    files.
-    """
+    """Raise ConfigError if pages are out of date in results that cannot be written: Snakemake would list their files."""
     made = Made(plan.results)
     old = [s for s in (*plan.tables, plan.report) if made.names(s.folder) and not done(plan, made, Job(s.folder))]
     if old and not os.access(plan.results, os.W_OK):
@@ -265,12 +223,7 @@ def say_once(message: str) -> None:
 
 
 def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
-    """Finish a run, however it went: write the page of its cost, then run the config's hook.
-
-    Neither hides how the run ended.
-
-    logs: the files in which Snakemake logged the run, its own first.
-    """
+    """Finish a run, however it went: write the page of its cost, run the hook. logs: Snakemake's files, its own first."""
     from palette.costs import page as cost_page  # here, because jinja2 is slow to import and most plans write no page
 
     try:
@@ -281,14 +234,11 @@ def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
 
 
 def run_hook(command: str | None, plan: Plan, log: str) -> None:
-    """Run a command of the config's `hooks`, if there is one. A failure is only reported.
-
-    log: log file of this run of Snakemake.
-    """
+    """Run a command of the config's `hooks`, if there is one. A failure is only reported. log: Snakemake's, of this run."""
     if command is None:
         return
     places = {"PALETTE_RESULTS": plan.results.absolute(), "PALETTE_PAGE": page(plan).absolute(), "PALETTE_LOG": log}
     environment = {**os.environ, **{name: str(place) for name, place in places.items()}}
-    done = subprocess.run(command, shell=True, env=environment, check=False)
-    if done.returncode:
-        say(f"hooks: `{command}` ended with code {done.returncode}")
+    ended = subprocess.run(command, shell=True, env=environment, check=False)
+    if ended.returncode:
+        say(f"hooks: `{command}` ended with code {ended.returncode}")

@@ -8,6 +8,7 @@ state folder.
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 from palette.errors import DataError
 from palette.stages.base import Spec
 from palette.stages.reading import read_spec
-from palette.stages.report import ReportSpec
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 from palette.system.jobs import place, suffix
@@ -30,26 +30,18 @@ SILENCE = 600.0
 
 
 def of_results(results: Path, now: float | None = None) -> dict[str, Any]:
-    """Return the number of jobs by state, and facts on those that are neither waiting nor finished.
-
-    Raises DataError if no run has begun.
-    """
+    """Return counts of jobs by state, and facts on those under way or failed. Raises DataError if no run has begun."""
     now = time.time() if now is None else now
     jobs = [job for spec in stages(results) for job in jobs_of(results, spec, now)]
-    counts = {state: sum(job["state"] == state for job in jobs) for state in STATES}
+    kinds = {state: Counter(job["kind"] for job in jobs if job["state"] == state) for state in STATES}
     return {
         "results": str(results),
-        "counts": counts,
-        "waiting": _by_kind(jobs, "waiting"),
-        "finished": _by_kind(jobs, "finished"),
+        "counts": {state: count.total() for state, count in kinds.items()},
+        "waiting": dict(kinds["waiting"]),
+        "finished": dict(kinds["finished"]),
         "jobs": [job for job in jobs if job["state"] not in ("waiting", "finished")],
         "gpu_hours": round(sum(job.get("gpu_hours", 0.0) for job in jobs), 4),
     }
-
-
-def _by_kind(jobs: list[dict[str, Any]], state: str) -> dict[str, int]:
-    kinds = [job["kind"] for job in jobs if job["state"] == state]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
 def stages(results: Path) -> list[Spec]:
@@ -59,26 +51,18 @@ def stages(results: Path) -> list[Spec]:
         raise DataError(
             f"{results}: no run has begun here; `snakemake` writes {file} when it starts. Name the folder with -r."
         )
-    report = read_spec(file)
-    assert isinstance(report, ReportSpec)
     found: dict[str, Spec] = {}
 
     def visit(folder: str) -> None:
         spec_file = results / folder / "spec.yaml"
-        if folder in found or not spec_file.exists():
-            return
-        spec = read_spec(spec_file)
-        for parent in spec.parents.values():
-            visit(parent)
-        found[folder] = spec
+        if folder not in found and spec_file.exists():
+            spec = read_spec(spec_file)
+            for parent in spec.awaited:
+                visit(parent)
+            found[folder] = spec
 
-    for row in report.rows:
-        for folder in (row.prepare, row.mask, row.train, row.sample, row.score):
-            if folder:
-                visit(folder)
-    for table in report.tables:
-        visit(f"tabulate/{table}")
-    return [*found.values(), report]
+    visit("report")
+    return list(found.values())
 
 
 def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
@@ -86,14 +70,14 @@ def jobs_of(results: Path, spec: Spec, now: float) -> Iterator[dict[str, Any]]:
     for name in spec.jobs:
         shard = int(name) if name else None
         job: dict[str, Any] = {"kind": spec.kind, "name": spec.name, "shard": shard, "stage": spec.folder}
-        if not (
-            results / spec.written(name)[-1]
-        ).exists():  # the card, written last, stays when files are deleted to free space
-            yield {**job, **under_way(results, spec, shard, now)}
-        elif isinstance(spec, TrainSpec):
-            yield {**job, "state": "finished", "gpu_hours": read_if_there(results / spec.card).get("gpu_hours", 0.0)}
+        card = results / spec.written(name)[-1]  # written last; it stays when files are deleted to free space
+        if not card.exists():
+            job |= under_way(results, spec, shard, now)
         else:
-            yield {**job, "state": "finished"}
+            job["state"] = "finished"
+            if isinstance(spec, TrainSpec):
+                job["gpu_hours"] = read_if_there(card).get("gpu_hours", 0.0)
+        yield job
 
 
 def under_way(results: Path, spec: Spec, shard: int | None, now: float) -> dict[str, Any]:
@@ -119,10 +103,7 @@ def read_if_there(file: Path) -> dict[str, Any]:
 
 
 def state_of(record: Mapping[str, Any], beat: float | None, now: float) -> str:
-    """Return the state in a job's file, unless its process is known to be gone.
-
-    beat: time of a training's last heartbeat.
-    """
+    """Return the state in a job's file, unless its process is known to be gone. beat: time of the last heartbeat."""
     if record["state"] != "running":
         return str(record["state"])
     if record["host"] == socket.gethostname():
@@ -139,9 +120,6 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return True
-
-
-# ------------------------------------------------------------------------------------------------------ text
 
 
 def text(status: Mapping[str, Any], now: float | None = None) -> str:
@@ -163,10 +141,7 @@ def text(status: Mapping[str, Any], now: float | None = None) -> str:
 
 
 def job_lines(job: Mapping[str, Any], now: float) -> list[str]:
-    """Return lines like `train photos-jpeg-palette-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`.
-
-    For a job that is no longer running, its error and its log follow.
-    """
+    """Return lines like `train photos-s0: 700/1100 steps (64%), 102 images/s, 1:20 left, …`; then its error and log."""
     name = f"{job['kind']} {job['name']}" + ("" if job["shard"] is None else f", shard {job['shard']}")
     where = f"{job['host']}, process {job['pid']}" + (f", job {job['job']}" if job.get("job") else "")
     line = ", ".join([*training(job, now), where, f"started {clock(now - job['started'])} ago"])

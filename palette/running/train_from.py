@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palette.errors import ConfigError
+from palette.system.progress import say
 
 if TYPE_CHECKING:
     from palette.planning.plan import Plan
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(file: Path, experiment: str | None, gpus: int | None) -> None:
-    """Train the model of one experiment. experiment: may be left out if the config trains only one model.
+    """Train the model of one experiment, which may be left out if the config trains only one model.
 
     gpus: use at most this many of the GPUs that the config requests. Raises ConfigError for a file that is not a
     config, and for an experiment that does not exist or needs no training.
@@ -34,7 +35,6 @@ def run(file: Path, experiment: str | None, gpus: int | None) -> None:
 def _translated(file: Path) -> Path:
     """Convert a JSON config to a YAML config, next to the weights that it starts from; return its path."""
     from palette.system.files import write_text
-    from palette.system.progress import say
 
     folder = Path("results/imported")
     # Imported by name, so that the command line as a whole does not depend on torch.
@@ -51,24 +51,24 @@ def _train_folder(plan: "Plan", config: Path, experiment: str | None) -> str:
 
     trained = {row.experiment: row.training for row in plan.rows if row.training}
     names = "".join(f"\n  {name}" for name in trained)
-    if experiment is None:
-        if len(set(trained.values())) != 1:
-            count = f"{len(set(trained.values()))} models are trained" if trained else "no model is trained"
-            raise ConfigError(
-                f"{config}: {count}. Say which with --experiment:{names}" if trained else f"{config}: {count}."
-            )
-        return next(iter(trained.values()))
-    if experiment not in trained:
-        rows = [row.experiment for row in plan.rows]
-        fault = "needs no training." if experiment in rows else f"no such experiment.{closest(experiment, trained)}"
+    if experiment in trained:
+        return trained[experiment]
+    if experiment is not None:
+        known = any(row.experiment == experiment for row in plan.rows)
+        fault = "needs no training." if known else f"no such experiment.{closest(experiment, trained)}"
         raise ConfigError(f"--experiment {experiment}: {fault} In {config}, these are trained:{names}")
-    return trained[experiment]
+    if not trained:
+        raise ConfigError(f"{config}: no model is trained.")
+    folders = set(trained.values())
+    if len(folders) > 1:
+        raise ConfigError(f"{config}: {len(folders)} models are trained. Say which with --experiment:{names}")
+    return folders.pop()
 
 
 def _make(plan: "Plan", spec: "Spec", gpus: int | None) -> None:
     """Run the stage `spec` after its parents, unless all of its outputs exist."""
     from palette.stages.stage import Stage
-    from palette.system.progress import say
+    from palette.system.gpu_lease import lease
 
     if all((plan.results / output).exists() for output in plan.outputs(spec.folder)):
         say(f"{spec.folder}: done")
@@ -76,9 +76,6 @@ def _make(plan: "Plan", spec: "Spec", gpus: int | None) -> None:
     for parent in spec.parents.values():
         _make(plan, plan.stages[parent], gpus)
     say(f"{spec.folder}: {spec.verb}")
-    stage = Stage.read(spec.write(plan.results))
-    from palette.system.gpu_lease import lease
-
     os.environ.setdefault("OMP_NUM_THREADS", str(spec.runtime.threads))
     with lease(spec.runtime.gpus if gpus is None else min(gpus, spec.runtime.gpus)):
-        stage.run()
+        Stage.read(spec.write(plan.results)).run()

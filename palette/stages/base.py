@@ -2,16 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import yaml
 from pydantic import Field
 
 from palette.config.options import Options
 from palette.system.files import write_text
+
+if TYPE_CHECKING:
+    from palette.planning.plan import Plan
 
 # The C versions are ten times faster, which matters with thousands of specs; PyYAML has them if built with libyaml.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -105,6 +108,16 @@ class Spec(Options):
     def jobs(self) -> list[str | None]:
         """Shard of each of its jobs; None for the single job of the other kinds."""
         return [*self.shards] or [None]
+
+    @property
+    def awaited(self) -> list[str]:
+        """Folders of the stages that it waits for."""
+        return list(dict.fromkeys(self.parents.values()))
+
+    @classmethod
+    def planned(cls, plan: "Plan") -> Iterable["Spec"]:
+        """Return the stages of a kind that no row, table or page needs, for a plan that has all others."""
+        return ()
 
     @property
     def artifacts(self) -> tuple[str, ...]:

@@ -3,8 +3,6 @@
 It is a classifier trained here (`photos`), pretrained weights that are checked, or a formula.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
 
 from palette.config.scores import ExtractorKind, PhotoClassifier
 from palette.stages.base import Runtime, Spec, Usual
@@ -19,17 +17,14 @@ class ExtractorRuntime(Runtime):
 
 
 class ExtractorSpec(Spec):
-    """Extractor: prepare → `extractor.json` and, for `photos`, `classifier.safetensors`.
-
-    Extractors that know no classes need no dataset.
-    """
+    """Extractor: prepare, for those that know classes → `extractor.json` and, for `photos`, `classifier.safetensors`."""
 
     kind = "extractor"
     verb = "score"
     reads = ("prepare",)
     files = ("extractor.json",)
     usual = Usual(memory_gb=16, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "photos": "score.photos",
         "sha256": "the weights of this extractor",
         "extractor": "score.extractors",

@@ -1,8 +1,5 @@
 """Features that an extractor measures on a shard of samples, or of the originals → `shard-000.npz`."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from palette.stages.base import Sharded, Usual
 from palette.stages.stage import Stage
 
@@ -15,7 +12,7 @@ class FeaturesSpec(Sharded):
     reads = ("extractor", "prepare", "sample")
     shard_files = ("shard-{shard}.npz", "shard-{shard}.json")
     usual = Usual(memory_gb=16, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "score",
         "count": "datasets.{dataset}.prepare.test_images",
         "sample_shard_size": "sample.shard_size",

@@ -1,7 +1,6 @@
-"""Original images of a dataset, listed in `manifest.jsonl` with the SHA-256 of each."""
+"""Get a dataset's original images and record where they came from."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from palette.config.datasets import Fetch, KnownDataset
 from palette.stages.base import Spec, Usual
@@ -15,7 +14,7 @@ class FetchSpec(Spec):
     verb = "fetch"
     files = ("manifest.jsonl",)
     usual = Usual(memory_gb=4, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "fetch": "datasets.{dataset}.fetch",
         "listing": "the files of datasets.{dataset}.fetch.path",
     }
@@ -26,14 +25,11 @@ class FetchSpec(Spec):
     """Digest of the user's file names and sizes, so that a new image is noticed."""
 
     def _content(self, exclude: set[str]) -> dict[str, Any]:
-        """Return what the hash covers.
-
-        A published dataset is identified by its checksums: where its files are and who offers them changes nothing.
-        """
+        """Return what the hash covers: of a published dataset its checksums, not where its files are and who offers them."""
         content = super()._content(exclude)
         if self.known is not None:
-            kept = {"reader", "splits", "torchvision", "arguments", "files"}
-            content["known"] = {key: value for key, value in content["known"].items() if key in kept}
+            names = ("reader", "splits", "torchvision", "arguments", "files")
+            content["known"] = {name: content["known"][name] for name in names}
             for file in [*content["known"]["files"], *content["fetch"]["files"]]:
                 del file["urls"]
             del content["fetch"]["path"]

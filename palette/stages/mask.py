@@ -1,10 +1,13 @@
-"""Evaluation masks, one for each test image, fixed forever, whatever the images and the models are."""
+"""Draw the evaluation masks, one per test image.
+
+They are fixed forever, whatever the images and the models are.
+"""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -30,8 +33,8 @@ class MaskRuntime(Runtime):
 class MaskSpec(Spec):
     """Masks → `masks.zip`, `masks.png`: one mask per test image.
 
-    Drawn masks depend only on sizes, not on the images. Those in a user's folder are matched with the names of the
-    images that `prepare` chose, unless they are assigned by position.
+    Drawn masks depend on sizes alone. Those in a user's folder are matched with the names of the images that `prepare`
+    chose, unless they are assigned by position.
     """
 
     kind = "mask"
@@ -39,7 +42,7 @@ class MaskSpec(Spec):
     reads = ("prepare",)
     files = ("masks.zip", "masks.json", "masks.png")
     usual = Usual(memory_gb=4, hours=1)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "mask": "tasks.{task}.mask",
         "image_size": "datasets.{dataset}.prepare.image_size",
         "count": "datasets.{dataset}.prepare.test_images",
@@ -54,23 +57,20 @@ class MaskSpec(Spec):
     count: int
 
 
-ACROSS, SHOWN, SIDE, GAP = 12, 48, 96, 4
+ACROSS, SHEET_MASKS, SIDE, GAP = 12, 48, 96, 4
 """Layout of the sheet: masks in a row, number of masks, largest side of one, pixels between two."""
 
 
 def run(stage: Stage[MaskSpec]) -> None:
-    """Write `masks.zip`, `masks.json`, and a sheet of the first masks, `masks.png`.
-
-    Masks are 1-bit PNGs, white where the model must generate.
-    """
-    spec, seen = stage.spec, Seen()
-    masks = track(map(seen.look, masks_of(stage)), f"mask {spec.name}", spec.count, "masks")
+    """Write the masks, 1-bit PNGs that are white where the model must generate, facts, and a sheet of the first ones."""
+    spec, summary = stage.spec, Summary()
+    masks = track(map(summary.add, masks_of(stage)), f"mask {spec.name}", spec.count, "masks")
     named = (StoredImage(f"{i:08}.png", mask, source={"area": float(mask.mean())}) for i, mask in enumerate(masks))
     write_store(stage.path("masks.zip"), named, ["mask"], spec.runtime.threads)
-    facts = {"kind": spec.mask, "image_size": spec.image_size, "count": spec.count, **seen.facts()}
+    facts = {"kind": spec.mask, "image_size": spec.image_size, "count": spec.count, **summary.facts()}
     write_json(stage.path("masks.json"), facts)
     with replacing(stage.path("masks.png")) as temporary:
-        seen.sheet().save(temporary, "PNG")
+        summary.sheet().save(temporary, "PNG")
     stage.write_card(["masks.zip", "masks.json", "masks.png"], area=facts["area"])
 
 
@@ -86,16 +86,17 @@ def masks_of(stage: Stage[MaskSpec]) -> Iterator[Mask]:
 
 
 @dataclass
-class Seen:
+class Summary:
     """Facts about masks, collected as they pass."""
 
     areas: list[float] = field(default_factory=list)
     first: list[Mask] = field(default_factory=list)
     bits: Any = field(default_factory=hashlib.sha256)
 
-    def look(self, mask: Mask) -> Mask:
+    def add(self, mask: Mask) -> Mask:
         self.areas.append(float(mask.mean()))
-        self.first += [mask] * (len(self.first) < SHOWN)
+        if len(self.first) < SHEET_MASKS:
+            self.first.append(mask)
         self.bits.update(np.packbits(mask).tobytes())
         return mask
 
@@ -111,8 +112,6 @@ class Seen:
         sheet = Image.new("L", (min(ACROSS, len(self.first)) * step - GAP, rows * step - GAP), 128)
         for number, mask in enumerate(self.first):
             row, column = divmod(number, ACROSS)
-            sheet.paste(
-                Image.fromarray(mask).convert("L").resize((side, side), Image.Resampling.BOX),
-                (column * step, row * step),
-            )
+            small = Image.fromarray(mask).convert("L").resize((side, side), Image.Resampling.BOX)
+            sheet.paste(small, (column * step, row * step))
         return sheet

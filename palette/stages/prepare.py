@@ -1,8 +1,9 @@
-"""Originals as square images of one size, in a training and a test store without a shared pixel."""
+"""Make square images of one size: a training and a test store.
 
-from collections.abc import Mapping
+The two share no pixel.
+"""
+
 from pathlib import Path
-from typing import ClassVar
 
 from palette.config.datasets import Squares
 from palette.stages.base import Runtime, Spec, Usual
@@ -20,19 +21,14 @@ class PrepareRuntime(Runtime):
 
 
 class PrepareSpec(Spec):
-    """Prepared dataset: fetch → `train.zip`, `test.zip`, and `train-conditions.zip`, `test-conditions.zip`.
-
-    The conditions are empty unless the dataset is of pairs.
-    """
+    """Prepared dataset: fetch → stores of images, and of conditions, which are empty unless the dataset is of pairs."""
 
     kind = "prepare"
     verb = "prepare"
     reads = ("fetch",)
     files = ("train.zip", "test.zip", "train-conditions.zip", "test-conditions.zip", "prepare.json")
     usual = Usual(memory_gb=8, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
-        "prepare": "datasets.{dataset}.prepare",
-    }
+    options = {"prepare": "datasets.{dataset}.prepare"}
     runtime: PrepareRuntime = PrepareRuntime()
     prepare: Squares
     test_list_sha256: str | None = None
@@ -40,10 +36,10 @@ class PrepareSpec(Spec):
 
 
 def run(stage: Stage[PrepareSpec]) -> None:
-    """Write `train.zip`, `test.zip`, their conditions (empty stores unless the dataset is of pairs) and `prepare.json`.
+    """Write the stores and `prepare.json`.
 
-    Partial results grow in `.parts`. A run that was killed is resumed there, and files under their final names are
-    complete. A second process waits for the first, which must find its files untouched, and uses its results.
+    Partial results grow in `.parts`, where a run that was killed is resumed. A second process waits for the first,
+    which must find its files untouched, and uses its results.
     """
     from palette.data import prepare
 

@@ -1,9 +1,7 @@
 """Released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from palette.errors import DataError
 from palette.model.facts import Facts, read_facts
@@ -27,7 +25,7 @@ class ReleasedSpec(Spec):
     verb = "train"
     files = ("model.safetensors", "model.json")
     usual = Usual(memory_gb=4, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "sha256": "models.{model}.released.sha256",
         "image_size": "datasets.{dataset}.prepare.image_size",
         "objective": "models.{model}.objective.kind",
@@ -53,25 +51,20 @@ def run(stage: Stage[ReleasedSpec]) -> None:
 
 def _facts(spec: ReleasedSpec, file: Path) -> Facts:
     """Return the facts in a `model.json`. Raises DataError if it is of no model, or of one that does not fit the config."""
+    card = spec.runtime.card
     try:
         facts = read_facts(file)
     except DataError:
-        raise DataError(
-            f"{spec.runtime.card}: not the model.json of a model that palette trained or imported."
-        ) from None
+        raise DataError(f"{card}: not the model.json of a model that palette trained or imported.") from None
     size, kind = facts.image_size, facts.objective.kind
     if not facts.sha256:
-        raise DataError(f"{spec.runtime.card}: does not say the SHA-256 of its weights.")
+        raise DataError(f"{card}: does not say the SHA-256 of its weights.")
     if size != spec.image_size:
-        raise DataError(
-            f"{spec.runtime.card}: a model for {size} pixels, and the dataset has {spec.image_size}. "
-            f"Set `image_size: {size}`, or take another model."
-        )
+        text = f"a model for {size} pixels, and the dataset has {spec.image_size}. Set `image_size: {size}`"
+        raise DataError(f"{card}: {text}, or take another model.")
     if kind != spec.objective:
-        raise DataError(
-            f"{spec.runtime.card}: the objective of this model is {kind}, and the config says {spec.objective}. "
-            f"Set `objective: {{kind: {kind}}}` beside `released`."
-        )
+        text = f"the objective of this model is {kind}, and the config says {spec.objective}."
+        raise DataError(f"{card}: {text} Set `objective: {{kind: {kind}}}` beside `released`.")
     return facts
 
 
@@ -98,8 +91,7 @@ def _get(place: str, path: Path, digest: str) -> None:
         try:
             shutil.copyfile(place, temporary)
         except OSError as error:
-            raise DataError(
-                f"{place}: cannot be read ({error}). `models.….released.card` names the model.json."
-            ) from None
+            text = f"cannot be read ({error}). `models.….released.card` names the model.json."
+            raise DataError(f"{place}: {text}") from None
         if (found := sha256(temporary)) != digest:
             raise DataError(f"{place}: not the released file (sha256 {found}, expected {digest}).")

@@ -1,7 +1,7 @@
-"""Report: figures, plots, the gallery and the main page → `figures/…`, `gallery/…`, `index.html`."""
+"""Draw the figures and the page that shows everything.
 
-from collections.abc import Mapping
-from typing import ClassVar
+Example: python -m palette report -c results/report/spec.yaml
+"""
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ class ReportSpec(Spec):
     keeps_old = False
     reads = ("tabulate", "score", "sample", "train", "prepare", "mask")
     usual = Usual(memory_gb=16, hours=2)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "report",
         "rows": "experiments",
         "tables": "tables",
@@ -35,6 +35,12 @@ class ReportSpec(Spec):
     rows: tuple[Row, ...]
     gallery: dict[str, GalleryImages] = Field(default_factory=dict)
     """Dataset → its test images in the gallery; empty for no gallery."""
+
+    @property
+    def awaited(self) -> list[str]:
+        folders = [folder for row in self.rows for folder in (row.score, row.train, row.prepare, row.mask)]
+        samples = [row.sample for row in self.rows]
+        return list(dict.fromkeys(filter(None, [*(f"tabulate/{table}" for table in self.tables), *folders, *samples])))
 
     @property
     def artifacts(self) -> tuple[str, ...]:

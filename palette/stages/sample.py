@@ -1,9 +1,12 @@
-"""Samples: the test images of one shard, degraded and restored → `shard-000.zip` and `draws-000.zip`."""
+"""Restore the degraded test images with a trained model.
 
-from collections.abc import Iterator, Mapping
+Example: python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml --shard 0
+"""
+
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from palette.config.sampling import Sampler
 from palette.config.tasks import Degradation
@@ -29,17 +32,14 @@ class SampleRuntime(Runtime):
 
 
 class SampleSpec(Sharded):
-    """Samples: prepare, mask, train → `shard-000.zip`, `draws-000.zip`.
-
-    These hold draw 0 of each test image, and further draws of the first inputs.
-    """
+    """Samples: prepare, mask, train → draw 0 of each test image, `shard-000.zip`; more of the first, `draws-000.zip`."""
 
     kind = "sample"
     verb = "sample"
     reads = ("prepare", "mask", "train", "released")
     shard_files = ("shard-{shard}.zip", "draws-{shard}.zip", "shard-{shard}.json")
     usual = Usual(memory_gb=16, hours=4)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "sample",
         "sampler": "samplers.{sampler}",
         "baseline": "model",
@@ -78,9 +78,9 @@ def run(stage: Stage[SampleSpec], shard: int) -> None:
     with closing(inputs_of(stage)) as inputs:
         folder, restorer = spec.runtime.folder, None if spec.baseline else load(stage)
         for name, jobs in (("shard", first_draws(spec, shard)), ("draws", further_draws(spec, shard))):
-            images = taken(spec, jobs, inputs.tests, folder) if folder else restored(spec, jobs, inputs, restorer)
-            shown = track(images, f"sample {spec.name} {name} {shard}", len(jobs), "images")
-            write_store(stage.path(f"{name}-{shard:03}.zip"), shown, inputs.tests.classes)
+            images = external(spec, jobs, inputs.tests, folder) if folder else restored(spec, jobs, inputs, restorer)
+            tracked = track(images, f"sample {spec.name} {name} {shard}", len(jobs), "images")
+            write_store(stage.path(f"{name}-{shard:03}.zip"), tracked, inputs.tests.classes)
     stage.write_card(
         [f"shard-{shard:03}.zip", f"draws-{shard:03}.zip"],
         name=f"shard-{shard:03}.json",
@@ -96,10 +96,7 @@ def first_draws(spec: SampleSpec, shard: int) -> list[Job]:
 
 
 def further_draws(spec: SampleSpec, shard: int) -> list[Job]:
-    """Return draws 1 and up of those test images of the shard that get several.
-
-    None if a second draw would be the same.
-    """
+    """Return draws 1 and up of those test images of the shard that get several; none if all would be the same."""
     if spec.sampler is None:
         return []
     indices = [index for index, _ in first_draws(spec, shard) if index < spec.draw_inputs]
@@ -112,9 +109,8 @@ def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
     masks = stage.parent("mask", "masks.zip") if "mask" in spec.parents else None
     inputs = Inputs(stage.parent("prepare", "test.zip").parent, masks, spec.degradation, spec.strength)
     if len(inputs) < spec.count:
-        raise DataError(
-            f"{inputs.tests.path}: {len(inputs)} images, but the plan counts {spec.count}. Run `snakemake` again."
-        )
+        text = f"{len(inputs)} images, but the plan counts {spec.count}. Run `snakemake` again."
+        raise DataError(f"{inputs.tests.path}: {text}")
     return inputs
 
 
@@ -149,21 +145,17 @@ def restored(spec: SampleSpec, jobs: list[Job], inputs: Inputs, restorer: "Resto
     for start in range(0, len(jobs), size):
         batch = jobs[start : start + size]
         degraded = [inputs[index] for index, _ in batch]
-        missing = size - len(batch)
-        if restorer is None:
-            images = [d.image for d in degraded]
-        else:
+        images = [d.image for d in degraded]
+        if restorer is not None:
+            missing = size - len(batch)
             images = restorer(degraded + degraded[:1] * missing, batch + batch[:1] * missing)
         for (index, draw), image in zip(batch, images, strict=False):
             yield stored(index, draw, image, inputs.tests)
 
 
-def taken(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) -> Iterator[StoredImage]:
-    """Yield the external outputs for `jobs`, in order.
-
-    Raises DataError unless the folder has one for each test image.
-    """
-    files = matched(folder, images_of(folder), tests, "folders.NAME.match_by", spec.match_by)
+def external(spec: SampleSpec, jobs: list[Job], tests: ImageStore, folder: Path) -> Iterator[StoredImage]:
+    """Yield the external outputs for `jobs`, in order. Raises DataError unless there is one for each test image."""
+    files = matched(folder, images_of(folder), tests, "external_outputs.NAME.match_by", spec.match_by)
     require_size(folder, [files[index] for index, _ in jobs], spec.image_size)
     yield from (stored(index, draw, read(folder / files[index]), tests) for index, draw in jobs)
 

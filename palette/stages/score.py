@@ -1,8 +1,13 @@
-"""Scores of a row, from the measured shards of its images and of the originals → `scores.json`."""
+"""Train or check the feature network, extract features, compute scores.
+
+This is the last step: from the measured shards of a row's images and of the originals to `scores.json`.
+
+Example: python -m palette score -c results/score/photos-jpeg-palette-sde20-s0-1a2b3c4d5e/spec.yaml
+"""
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +31,7 @@ class ScoreSpec(Spec):
     reads = ("extractor", "features", "statistics")
     files = ("scores.json",)
     usual = Usual(memory_gb=32, hours=2)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "score",
         "count": "datasets.{dataset}.prepare.test_images",
         "reference_count": "datasets.{dataset}.reference",
@@ -52,10 +57,9 @@ def run(stage: Stage[ScoreSpec]) -> None:
         measured = _measured(stage, extractor)
         scores |= score(measured, extractor, settings)
         ranked = rankings(measured, extractor, settings) | ranked  # the first extractor's take precedence
-        lists |= {
-            "images": _list(measured.own),
-            **({"reference": _list(measured.reference)} if measured.reference else {}),
-        }
+        lists["images"] = _list(measured.own)
+        if measured.reference:
+            lists["reference"] = _list(measured.reference)
     content = {"images": spec.count, "protocol": _protocol(stage, lists), "scores": scores}
     write_json(stage.path("scores.json"), {**content, "worst": worst(ranked)})
     stage.write_card(["scores.json"])
@@ -95,9 +99,8 @@ def _measured(stage: Stage[ScoreSpec], extractor: str) -> Measured:
     )
     if originals and not np.array_equal(own["item"], originals["item"]):
         folder = stage.results / spec.parents[f"features-{extractor}"]
-        raise DataError(
-            f"{folder}: measured on other test images than the originals. Delete it and run `snakemake` again."
-        )
+        text = "measured on other test images than the originals. Delete it and run `snakemake` again."
+        raise DataError(f"{folder}: {text}")
     return Measured(own, originals or {}, reference, _statistics(stage, extractor, spec.reference_count or spec.count))
 
 
@@ -108,17 +111,13 @@ def _gathered(stage: Stage[ScoreSpec], role: str, count: int) -> Arrays:
 
 
 def _statistics(stage: Stage[ScoreSpec], extractor: str, count: int) -> Statistics | None:
-    """Return the statistics of the set that is compared with; None if there is none.
-
-    Raises DataError if they are not of `count` images.
-    """
+    """Return the statistics of the set that is compared with, which must have `count` images; None if there is none."""
     role = f"statistics-{extractor}"
     if role not in stage.spec.parents:
         return None
     path = stage.parent(role, "statistics.npz")
     found = load(path)
     if found.count != count:
-        raise DataError(
-            f"{path}: of {found.count} images, {count} expected. Delete its folder and run `snakemake` again."
-        )
+        text = f"of {found.count} images, {count} expected. Delete its folder and run `snakemake` again."
+        raise DataError(f"{path}: {text}")
     return found

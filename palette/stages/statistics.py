@@ -1,8 +1,5 @@
 """Statistics of a set that rows are compared with, computed once from its measured shards → `statistics.npz`."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from palette.scoring.arrays import gather
 from palette.scoring.reference import save, summarize
 from palette.stages.base import Spec, Usual, shard_names
@@ -17,7 +14,7 @@ class StatisticsSpec(Spec):
     reads = ("features",)
     files = ("statistics.npz",)
     usual = Usual(memory_gb=32, hours=2)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "count": "datasets.{dataset}.prepare.test_images",
         "shard_size": "score.shard_size",
     }

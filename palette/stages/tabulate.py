@@ -1,8 +1,9 @@
-"""Table of the config → `<table>.csv`, `.md`, `.tex`, `.html`."""
+"""Make a table: CSV, Markdown, LaTeX, HTML.
 
-from collections.abc import Mapping
+Example: python -m palette tabulate -c results/tabulate/photos/spec.yaml
+"""
+
 from functools import cached_property
-from typing import ClassVar
 
 from palette.config.scores import Table
 from palette.stages.base import Spec, Usual
@@ -24,7 +25,7 @@ class TabulateSpec(Spec):
     keeps_old = False
     reads = ("score", "train")
     usual = Usual(memory_gb=4, hours=1)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "table": "tables.{table}",
         "rows": "experiments",
         "datasets": "datasets",

@@ -1,10 +1,9 @@
-"""Training: a prepared dataset → `model.safetensors` (EMA weights), `averages.safetensors` (those of `ema_widths`),
-`model.json`, `log.jsonl`.
+"""Train a model, or go on where an interrupted training stopped.
+
+Example: python -m palette train -c config.yaml --experiment photos-colorization-palette-sde20-s0
 """
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -22,17 +21,14 @@ class TrainRuntime(Execution, Runtime):
 
 
 class TrainSpec(Recipe, Spec):
-    """Training: prepare → `model.safetensors`, `averages.safetensors`, `model.json`, `log.jsonl`.
-
-    The averages are those of `ema_widths`. With several datasets, the parents are `prepare-NAME`.
-    """
+    """Training: prepare, or `prepare-NAME` of several datasets → EMA weights, those of `ema_widths`, facts and log."""
 
     kind = "train"
     verb = "train"
     reads = ("prepare",)
     files = ("model.safetensors", "averages.safetensors", "model.json", "log.jsonl")
     usual = Usual(memory_gb=16, hours=24)
-    options: ClassVar[Mapping[str, str]] = {
+    options = {
         "": "models.{model}.train",
         "network": "models.{model}.network",
         "objective": "models.{model}.objective",
@@ -52,6 +48,10 @@ class TrainSpec(Recipe, Spec):
     seed: int
     start_sha256: str | None
     """SHA-256 of the model that the training starts from; None: random weights."""
+
+    @property
+    def awaited(self) -> list[str]:
+        return [*super().awaited, *filter(None, [self.runtime.after])]
 
     @cached_property
     def state_key(self) -> str:

@@ -36,10 +36,7 @@ def local_device(gpus: int = 1) -> torch.device:
 
 
 def has_gpu() -> bool:
-    """Return whether torch can use a GPU.
-
-    If the job has one that torch cannot use, print a message, because the CPU takes many times longer.
-    """
+    """Return whether torch can use a GPU; say so if it cannot use the job's, because the CPU takes many times longer."""
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     if torch.cuda.is_available():
         return True

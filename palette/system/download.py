@@ -61,7 +61,8 @@ class _Failed(Exception):
 
     def __init__(self, why: str, final: bool = False, pause: float = 0.0) -> None:
         super().__init__(why)
-        self.final, self.pause = final, pause
+        self.final = final
+        self.pause = pause
 
 
 class _Wrong(Exception):
@@ -71,13 +72,17 @@ class _Wrong(Exception):
 def download(remote: Remote, path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
     """Download a file to `path`, unless it exists. Raises DataError that says what each address answered.
 
-    The bytes so far are in `.<name>.part` next to it, for the next attempt or the next run. sleep: waits between
-    attempts.
+    The bytes so far are in `.<name>.part` next to it, for the next attempt or the next run.
     """
     with alone(path):
         if path.is_file():
             return
-        _refuse_small_disk(remote, path)
+        free = shutil.disk_usage(path.parent).free
+        if remote.bytes and remote.bytes - _size(part_of(path)) > free:
+            raise DataError(
+                f"{path}: has {remote.bytes / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB free. "
+                "Free some space, or name a folder on another disk."
+            )
         failures = []
         for url in remote.urls:
             try:
@@ -96,15 +101,6 @@ def alone(path: Path) -> AbstractContextManager[bool]:
     return held(path.with_name(f".{path.name}.lock"))
 
 
-def _refuse_small_disk(remote: Remote, path: Path) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if remote.bytes and remote.bytes - _size(part_of(path)) > free:
-        raise DataError(
-            f"{path}: has {remote.bytes / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB free. "
-            "Free some space, or name a folder on another disk."
-        )
-
-
 def part_of(path: Path) -> Path:
     """Return the path of the bytes of an unfinished download."""
     return path.with_name(f".{path.name}.part")
@@ -112,9 +108,6 @@ def part_of(path: Path) -> Path:
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
-
-
-# ------------------------------------------------------------------------------------------------- one address
 
 
 def _get(remote: Remote, url: str, path: Path, sleep: Callable[[float], None]) -> None:
@@ -131,20 +124,19 @@ def _get(remote: Remote, url: str, path: Path, sleep: Callable[[float], None]) -
                 raise _Failed(str(failure)) from None
             resumed = False  # the old bytes may be the wrong ones
         except _Failed as failure:
-            size = _size(part)
-            most, vain = (size, 1) if size > most else (most, vain + 1)
-            if failure.final or vain >= ATTEMPTS:
-                raise _Failed(f"{failure}" if failure.final else f"{failure}, {vain} times in a row") from None
+            vain = 1 if _size(part) > most else vain + 1
+            most = max(most, _size(part))
+            if failure.final:
+                raise
+            if vain >= ATTEMPTS:
+                raise _Failed(f"{failure}, {vain} times in a row") from None
             pause = min(LONGEST_PAUSE, max(failure.pause, 2.0**vain))
             print(f"download {remote.name}: {failure}; going on in {pause:.0f} s", file=sys.stderr, flush=True)
             sleep(pause)
 
 
 def _attempt(remote: Remote, url: str, part: Path) -> None:
-    """Make one request and append to `part` what is missing. Return when the server has sent all that it has.
-
-    Raises _Failed if the server refuses, breaks off or sends another file.
-    """
+    """Make one request and append to `part` all that is missing. Raises _Failed if the server does not send it."""
     import requests  # only if something is downloaded, because plans import this module
     from urllib3.exceptions import HTTPError
 
@@ -169,15 +161,12 @@ def _attempt(remote: Remote, url: str, part: Path) -> None:
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
         raise _Failed(str(error), final=True) from None
     except (requests.RequestException, HTTPError) as error:
-        raise _Failed(f"broke off ({type(error).__name__}: {_short(error)})") from None
+        text = re.sub(r"<[^>]* at 0x[0-9a-f]+>:? ?", "", str(error))[:200]  # without addresses of objects
+        raise _Failed(f"broke off ({type(error).__name__}: {text})") from None
 
 
 def _usable(remote: Remote, part: Path) -> int:
-    """Return the number of bytes in `part` from which to resume.
-
-    Deletes `part` and returns 0 if it is too long, or if nothing would show that its bytes belong to the file that the
-    server has now.
-    """
+    """Return the bytes in `part` from which to resume; delete it if it is too long, or might be of another version."""
     tag = _tag_of(part)
     sure = _known(remote) or (tag.exists() and tag.stat().st_size > 0)
     if not sure or _size(part) > (remote.bytes or _size(part)):
@@ -200,10 +189,7 @@ def _version(response: "Response") -> str:
 
 
 def _start(response: "Response", have: int, part: Path) -> int:
-    """Return the byte from which the server sends: `have`, or 0 if it ignores ranges or has another version.
-
-    Raises _Failed for any other answer.
-    """
+    """Return the byte from which the server sends: `have`, or 0 if it ignores ranges or has another version."""
     status, ranged = response.status_code, response.headers.get("Content-Range", "")
     if status == 200:
         return 0
@@ -218,13 +204,12 @@ def _start(response: "Response", have: int, part: Path) -> int:
 
 
 def _total(remote: Remote, response: "Response", start: int) -> int | None:
-    """Return the bytes of the whole file: as the server says, else as known, else None.
-
-    Raises _Failed if the server's number differs from the known one.
-    """
+    """Return the bytes of the whole file as the server says, or as known. Raises _Failed if the two differ."""
     ranged = response.headers.get("Content-Range", "").rpartition("/")[2]
     length = response.headers.get("Content-Length", "")
-    total = int(ranged) if ranged.isdigit() else start + int(length) if length.isdigit() else None
+    total = int(ranged) if ranged.isdigit() else None
+    if total is None and length.isdigit():
+        total = start + int(length)
     if remote.bytes and total and total != remote.bytes:
         raise _Failed(f"has another file: {total} bytes instead of {remote.bytes}", final=True)
     return total or remote.bytes
@@ -252,19 +237,8 @@ def _megabytes(count: int) -> int:
     return -(-count // 10**6)
 
 
-def _short(error: Exception) -> str:
-    """Return an error's message without addresses of objects, at most 200 characters."""
-    return re.sub(r"<[^>]* at 0x[0-9a-f]+>:? ?", "", str(error))[:200]
-
-
-# ------------------------------------------------------------------------------------------------- its checksum
-
-
 def _finish(remote: Remote, part: Path, path: Path) -> None:
-    """Give a complete download its final name if its bytes are the known ones; otherwise delete it and raise _Wrong.
-
-    Its SHA-256 is written next to it.
-    """
+    """Give a download with the known bytes its final name, its SHA-256 next to it; delete another and raise _Wrong."""
     sums = checksums(part)
     _tag_of(part).unlink(missing_ok=True)
     if wrong := mistake(remote, sums):
@@ -287,10 +261,7 @@ def checksums(path: Path) -> dict[str, str]:
 
 
 def mistake(remote: Remote, sums: dict[str, str]) -> str:
-    """Return how a file differs from what is known of it, or an empty string.
-
-    SHA-256 counts; MD5 if no SHA-256 is known.
-    """
+    """Return how a file differs from what is known of it, or an empty string. MD5 counts if no SHA-256 is known."""
     if remote.bytes is not None and sums["bytes"] != str(remote.bytes):
         return f"{sums['bytes']} bytes, expected {remote.bytes}"
     name = "sha256" if remote.sha256 else "md5"

@@ -46,11 +46,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def _refused(error: Exception, file: Path) -> int | None:
     """Return the number of the system error behind a library's `error` in writing `file`; None if there is none.
 
-    Libraries in Rust state it. Otherwise a test write finds it: with a quota, the disk has room that this user may not
-    use.
+    Libraries in Rust state it. Otherwise a test write finds it: a quota may leave room that this user may not use.
     """
-    if told := re.search(r"\(os error (\d+)\)", str(error)):
-        return int(told[1])
+    if stated := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(stated[1])
     try:
         with file.open("ab") as end:
             end.write(bytes(ROOM))

@@ -20,10 +20,7 @@ from palette.system.progress import say
 
 
 def nvidia_smi(field: str) -> list[str]:
-    """Return `field` of each device that `nvidia-smi` lists, by index; none if it fails.
-
-    Inside a cluster's job, these are the devices of the job.
-    """
+    """Return `field` of each device of this machine, or of this cluster job, as `nvidia-smi` lists them; none if it fails."""
     query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30)
@@ -34,20 +31,14 @@ def nvidia_smi(field: str) -> list[str]:
 
 def _has_driver() -> bool:
     """Return whether torch could find a GPU: CUDA's library or AMD's device file exists."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Path("/dev/kfd").exists()
-    return True
+    with suppress(OSError):
+        return bool(ctypes.CDLL("libcuda.so.1"))
+    return Path("/dev/kfd").exists()
 
 
 def _indices() -> list[str]:
-    """Return the indices of the devices that torch finds: many containers, and AMD's driver, have no `nvidia-smi`.
-
-    Another process asks torch, because this one must see only what it leases. That takes seconds, so it is done only if
-    there is a driver.
-    """
-    if not _has_driver():
+    """Return the indices of the devices that torch finds in another process, because this one must see only its lease."""
+    if not _has_driver():  # asking takes seconds
         return []
     query = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
     count = subprocess.run(query, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -55,10 +46,7 @@ def _indices() -> list[str]:
 
 
 def visible() -> list[str]:
-    """Return the devices that this process may use: those in CUDA_VISIBLE_DEVICES, or all.
-
-    They are named by UUID where possible, which means the same to every job.
-    """
+    """Return the devices in CUDA_VISIBLE_DEVICES, or all: by UUID where possible, which means the same to every job."""
     uuids, given = nvidia_smi("uuid"), os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return uuids or _indices()
@@ -78,22 +66,19 @@ def _try_lock(path: Path) -> int | None:
 
 def _take(devices: list[str], count: int, folder: Path) -> dict[str, int]:
     """Return `count` free devices with the descriptors of their locks; an empty dict if fewer are free."""
-    held: dict[str, int] = {}
+    leased: dict[str, int] = {}
     for device in devices:
-        if len(held) < count and (descriptor := _try_lock(folder / f"device-{device}")) is not None:
-            held[device] = descriptor
-    if len(held) == count:
-        return held
-    for descriptor in held.values():
+        if len(leased) < count and (descriptor := _try_lock(folder / f"device-{device}")) is not None:
+            leased[device] = descriptor
+    if len(leased) == count:
+        return leased
+    for descriptor in leased.values():
         os.close(descriptor)
     return {}
 
 
 def _draw_ticket(devices: list[str], folder: Path) -> tuple[Path, int]:
-    """Join the end of the queue. Return the ticket and the descriptor of its lock.
-
-    The ticket is a file that lists the devices that will do.
-    """
+    """Join the end of the queue. Return the ticket, which lists the devices that will do, and its lock's descriptor."""
     with held(folder / "queue"):
         last = max((int(file.name.partition("-")[2]) for file in folder.glob("ticket-*")), default=0)
         ticket = folder / f"ticket-{last + 1:08}"
@@ -115,29 +100,23 @@ def _is_next(ticket: Path, devices: list[str]) -> bool:
 
 
 def _wait_for(devices: list[str], count: int, folder: Path) -> dict[str, int]:
-    """Return `count` of the devices with their locks, as soon as they are free.
-
-    Jobs are served in the order of their requests, so that small jobs that keep coming never overtake a large one.
-    """
+    """Return `count` of the devices with their locks, in the order of requests: small jobs never overtake large ones."""
     ticket, descriptor = _draw_ticket(devices, folder)
-    told = False
+    message = f"waiting for {count} of the GPUs {', '.join(devices)}"
     try:
-        while not (_is_next(ticket, devices) and (held := _take(devices, count, folder))):
-            if not told:
-                say(f"waiting for {count} of the GPUs {', '.join(devices)}")
-                told = True
+        while not (_is_next(ticket, devices) and (leased := _take(devices, count, folder))):
+            if message:
+                say(message)
+                message = ""
             time.sleep(0.2)
-        return held
+        return leased
     finally:
         ticket.unlink(missing_ok=True)
         os.close(descriptor)
 
 
 def _folder() -> Path:
-    """Return the folder of this machine's locks.
-
-    A scheduler's job has its own devices, and so its own locks.
-    """
+    """Return the folder of this machine's locks. A scheduler's job has its own devices, and so its own locks."""
     parts = ["palette-gpus", str(os.getuid()), os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURMD_NODENAME")]
     folder = Path(tempfile.gettempdir()) / "-".join(filter(None, parts))
     folder.mkdir(exist_ok=True)
@@ -146,9 +125,7 @@ def _folder() -> Path:
 
 @contextmanager
 def lease(count: int) -> Iterator[list[str]]:
-    """Hold `count` GPUs and make only them visible; wait while others hold them.
-
-    Yield an empty list if there is no GPU.
+    """Hold `count` GPUs and make only them visible; wait while others hold them. Yield none if there is no GPU.
 
     If there are fewer devices than requested, hold all of them: the trainer then takes more micro-batches.
     """
@@ -156,15 +133,11 @@ def lease(count: int) -> Iterator[list[str]]:
         yield []
         return
     devices = visible() if count else []
-    if not devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a job without a lease uses no device
-        yield []
-        return
-    held = _wait_for(devices, min(count, len(devices)), _folder())
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+    leased = _wait_for(devices, min(count, len(devices)), _folder()) if devices else {}
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(leased)  # a job without a lease uses no device
     try:
-        yield list(held)
+        yield list(leased)
     finally:
-        for descriptor in held.values():
+        for descriptor in leased.values():
             with suppress(OSError):
                 os.close(descriptor)

@@ -18,18 +18,12 @@ _warned: set[int] = set()
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file, which is created if it does not exist, and return its descriptor.
-
-    It is opened for reading and writing: NFS grants an exclusive lock only with write access, and a shared one only
-    with read access.
-    """
+    """Open a lock file, creating it if need be; return its descriptor. NFS grants locks only with read and write access."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def take(descriptor: int, path: Path, *, shared: bool = False, wait: bool = False) -> bool | None:
-    """Lock the open file `path`.
-
-    Return True when it is locked, False if another process holds it, None without file locks.
+    """Lock the open file `path`: return True when it is locked, False if another process holds it, None without locks.
 
     Other errors say nothing about other processes, and are raised.
     """
@@ -42,17 +36,17 @@ def take(descriptor: int, path: Path, *, shared: bool = False, wait: bool = Fals
         error.filename = str(path)
         if error.errno not in UNSUPPORTED:
             raise
-        _warn(descriptor, path)
+        if (device := os.fstat(descriptor).st_dev) not in _warned:
+            _warned.add(device)
+            text = "this file system has no file locks, so nothing keeps two runs apart. Start only one at a time."
+            print(f"{path.parent}: {text}", file=sys.stderr, flush=True)
         return None
     return True
 
 
 @contextmanager
 def held(path: Path, waiting: str = "") -> Iterator[bool]:
-    """Hold the lock `path` and yield whether another process had it first; in that case print `waiting`.
-
-    Its empty file stays, because others may be waiting for it.
-    """
+    """Hold the lock `path`, whose file stays; yield whether another process had it first, and then print `waiting`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = open_lock(path)
     try:
@@ -64,11 +58,3 @@ def held(path: Path, waiting: str = "") -> Iterator[bool]:
         yield taken
     finally:
         os.close(descriptor)
-
-
-def _warn(descriptor: int, path: Path) -> None:
-    """Print once for each file system that it has no locks."""
-    if (device := os.fstat(descriptor).st_dev) not in _warned:
-        _warned.add(device)
-        text = "this file system has no file locks, so nothing keeps two runs apart. Start only one at a time."
-        print(f"{path.parent}: {text}", file=sys.stderr, flush=True)

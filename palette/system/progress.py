@@ -1,11 +1,20 @@
 """Progress of a long stage: share done, rate and remaining time, in lines that suit a terminal and a log."""
 
+import io
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def print_any_text() -> None:
+    """Keep the locale from stopping a message: UTF-8 for files and pipes; on a terminal, escapes where needed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def say(message: str) -> None:

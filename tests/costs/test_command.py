@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from palette.cli import main
-from palette.commands.plan import shown_briefly
 from palette.costs.summary import planned
 from palette.costs.text import duration
+from palette.running.forecast import brief
 from tests.costs.conftest import RAW, Make, finish
 
 Out = pytest.CaptureFixture[str]
@@ -39,18 +39,18 @@ def test_a_short_summary_covers_only_the_jobs_of_a_dry_run(make: Make) -> None:
     train = {"steps": 1000, "gpus": 4}
     plan = make(models={"palette": {**RAW["models"]["palette"], "train": train}}, budget={"gpu": "h100"})
     files = [str(plan.results / file) for spec in plan.of_kind("train") for file in plan.outputs(spec.folder)]
-    assert re.search("jobs +1$", shown_briefly(plan, files[:1], None), re.MULTILINE)
-    text = shown_briefly(plan, files, None)
+    assert re.search("jobs +1$", brief(plan, files[:1], None), re.MULTILINE)
+    text = brief(plan, files, None)
     assert re.search("jobs +2$", text, re.MULTILINE)
     assert "with 4 GPUs, " in text
-    assert shown_briefly(plan, set(), None) == ""
+    assert brief(plan, set(), None) == ""
 
 
 def test_a_dry_run_needs_no_torch(file: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from palette.commands.plan import shown_briefly; from palette.running.start import plan_of\n"
+        "import sys; from pathlib import Path; from palette.running.forecast import brief; from palette.running.start import plan_of\n"
         "plan = plan_of([Path(sys.argv[1])]); files = [str(plan.results / f) for s in plan.stages for f in plan.outputs(s)]\n"
-        "print(shown_briefly(plan, files, 1)); assert 'torch' not in sys.modules"
+        "print(brief(plan, files, 1)); assert 'torch' not in sys.modules"
     )
     run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

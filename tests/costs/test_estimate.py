@@ -2,12 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
-from palette.config.cluster import GpuName
 from palette.config.datasets import Fetch
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
@@ -139,10 +137,6 @@ def test_totals_are_those_of_the_stages(make: Make) -> None:
 )
 def test_devices_by_the_names_of_their_driver(device: str, name: str, same: bool) -> None:
     assert same_device(GPUS[device], name) is same
-
-
-def test_every_gpu_of_the_table_has_a_name_in_the_config() -> None:
-    assert tuple(GPUS) == get_args(GpuName)
 
 
 def test_a_benchmark_of_the_device_replaces_the_assumption(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from palette.commands.plan import shown_losses
 from palette.costs import text
 from palette.costs.losses import losses
 from palette.costs.summary import planned
 from palette.planning.plan import Plan
 from palette.planning.remaining import Made, remaining
+from palette.running import forecast
 from palette.stages.fingerprint import fingerprint
 from palette.stages.train import TrainSpec
 from tests.costs.conftest import RAW, Make, finish
@@ -68,7 +68,7 @@ def test_finished_trainings_are_lost_with_all_their_steps(make: Make, edit: Any)
     assert "LOST" in shown
     assert "photos-jpeg-palette-s0: 1,000 of 1,000 steps, about " in shown
     one = next(spec for spec in trainings(plan) if "jpeg" in spec.name)
-    brief = shown_losses(plan, {str(plan.results / file) for file in plan.outputs(one.folder)})
+    brief = forecast.lost(plan, {str(plan.results / file) for file in plan.outputs(one.folder)})
     assert "jpeg" in brief
     assert "photos-inpainting" not in brief  # not among the jobs of this run
 

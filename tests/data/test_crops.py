@@ -133,7 +133,7 @@ def test_an_unscaled_square(tmp_path: Path, stage_of: StageOf, fetched: Stage[An
         assert converted == {"enlarged": 2}
 
 
-@pytest.mark.parametrize("crop", ["centre", "random", "unscaled"])
+@pytest.mark.parametrize("crop", ["center", "random", "unscaled"])
 def test_one_and_two_workers_write_the_same_bytes(stage_of: StageOf, fetched: Stage[Any], crop: str) -> None:
     one, two = (prepared(stage_of, fetched, threads, crop=crop) for threads in (1, 2))
     assert one.path("train.zip") != two.path("train.zip")

@@ -69,10 +69,10 @@ def test_impossible_bounds_are_a_config_error(kind: MaskKind, size: int) -> None
         MASKS[kind](size, generator(0))
 
 
-def test_centre_and_right() -> None:
-    centre, right = MASKS["centre"](256, generator(0)), MASKS["right"](256, generator(0))
-    assert centre[64:192, 64:192].all()
-    assert centre.sum() == 128**2
+def test_center_and_right() -> None:
+    center, right = MASKS["center"](256, generator(0)), MASKS["right"](256, generator(0))
+    assert center[64:192, 64:192].all()
+    assert center.sum() == 128**2
     assert right[:, 128:].all()
     assert right.mean() == 0.5
 
@@ -164,7 +164,7 @@ def test_masks_are_the_same_on_every_machine() -> None:
         "free-form-10-20": "1b744b80b39970d4861872b034e4e9c8dcecea34acf5a4ff4ee8fb2064f0e1b0",
         "free-form-20-30": "ba91fd4011186d31ca08e8e6478acc4eacf8ce21244458fbd1c593bc1525fedb",
         "free-form-30-40": "3dfe8e90bb915835ff702d7d694f7650fcddcd3391f1f4d30e6a44fb029e14d5",
-        "centre": "0c78f8522a93930bdec832755302f1f0bc154505b552b860b8d8d3fc5b90779b",
+        "center": "0c78f8522a93930bdec832755302f1f0bc154505b552b860b8d8d3fc5b90779b",
         "right": "632f565d3059f2c606016e6d3112b9519aae759ebafec8eca9588c9b3d78993a",
     }
     for kind in MASKS:
@@ -405,7 +405,7 @@ def test_a_longer_test_set_keeps_the_first_masks(stage_of: Callable[[Spec], Stag
 
 
 def test_verb_is_deterministic_to_the_byte(stage_of: Callable[[Spec], Stage[Any]]) -> None:
-    stage = stage_of(spec("centre"))
+    stage = stage_of(spec("center"))
     verb.run(stage)
     first = stage.path("masks.zip").read_bytes()
     verb.run(stage)

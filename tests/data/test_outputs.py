@@ -38,7 +38,7 @@ def store(results: Path) -> ImageStore:
 
 
 def match(folder: Path, tests: ImageStore, by: str | None = None) -> list[str]:
-    return matched(folder, images_of(folder), tests, "folders.mine.match_by", by)
+    return matched(folder, images_of(folder), tests, "external_outputs.mine.match_by", by)
 
 
 def outputs(folder: Path, names: list[str], size: int = SIZE) -> Path:

@@ -60,7 +60,7 @@ def test_a_whole_config(converted: Callable[..., Converted], tmp_path: Path) -> 
         "fetch": {"source": "folder", "path": str(tmp_path / "images")},
         "prepare": {"image_size": 16, "train_images": 36, "test_images": 4},
     }
-    assert config["tasks"] == {"inpainting": {"degradation": "inpainting", "mask": "centre"}}
+    assert config["tasks"] == {"inpainting": {"degradation": "inpainting", "mask": "center"}}
     model = config["models"]["palette"]
     assert model["network"] == {
         "backbone": "adm",

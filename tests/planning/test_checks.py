@@ -97,9 +97,9 @@ def test_crops_of_a_folder(problems: Problems, option: str) -> None:
 
 
 def test_the_default_crop_of_photos_and_pairs_may_be_stated(problems: Problems) -> None:
-    centre = ("test_images: 2", "test_images: 2, crop: centre, test_crop: centre")
-    assert problems(PHOTOS, centre) == []
-    assert problems(PAIRS, centre) == []
+    center = ("test_images: 2", "test_images: 2, crop: center, test_crop: center")
+    assert problems(PHOTOS, center) == []
+    assert problems(PAIRS, center) == []
 
 
 # ----------------------------------------------------------------------------------------------- lists, trainings
@@ -162,7 +162,7 @@ def test_an_extractor_without_training_images(problems: Problems) -> None:
 
 def test_missing_references_and_conditions(problems: Problems) -> None:
     (line,) = problems(("tasks:\n", "    reference: ones\ntasks:\n"))
-    assert line.strip() == "5: datasets.own.reference: no dataset is called 'ones'. Did you mean 'own'?"
+    assert line.strip() == "5: datasets.own.reference: no dataset is called 'ones'. Did you mean 'own'? Defined: own."
     (line,) = problems(("degradation: inpainting", "degradation: paired"))
     assert line.strip().endswith(
         "experiments.0.dataset: task 'holes' (`paired`) needs a dataset with `source: pairs`, and 'own' is `folder`."

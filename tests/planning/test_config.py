@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from palette.config import Config
+from palette.config import Config, renamed
 from palette.errors import ConfigError
 from palette.planning import checks, config_reference
 from palette.running.start import jobs_use, plan_of, refuse_read_only, start
@@ -142,6 +142,76 @@ def test_impossible_request_is_refused(write: Callable[[str], Path], old: str, n
 
 
 @pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[5, 1]", "range: the value of black comes first, and is smaller than that of white (given: [5, 1])."),
+        ("measure", "range: should be a list, `[…]` or 'measured' (given: 'measure'). Did you mean 'measured'?"),
+        ("[x, 1]", "range.0: should be a number, `0.001` or `1.0e-3` (given: 'x')."),
+        ("[1]", "range: has too few entries."),
+    ],
+)
+def test_an_option_of_several_types_has_one_mistake(write: Callable[[str], Path], value: str, says: str) -> None:
+    heading, line = refusal(write(SMALL.replace("photos: {}", f"photos: {{prepare: {{range: {value}}}}}")))
+    assert heading.startswith("1 mistake")
+    assert line.endswith(f"datasets.photos.prepare.{says}")
+
+
+OLD = f"""\
+{SMALL.replace("photos: {}", "photos: {prepare: {test_crop: centre}}")}\
+folders:
+  theirs: {{path: FOLDER}}
+"""
+
+
+def test_old_names_are_read_with_a_note_on_each(
+    write: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(OLD.replace("FOLDER", str(tmp_path)).replace("inpainting}", "inpainting, mask: centre}"))
+    config = plan_of([file]).config
+    assert config.external_outputs["theirs"].path == tmp_path
+    assert config.tasks["inpainting"].mask == config.datasets["photos"].prepare.test_crop == "center"
+    notes = capsys.readouterr().err
+    assert f"{file}:14: `folders` is called `external_outputs` now; please rename it." in notes
+    assert f"{file}:5: `mask: centre` is called `center` now; please rename it." in notes
+    assert f"{file}:2: `test_crop: centre` is called `center` now; please rename it." in notes
+
+
+def test_mistakes_under_an_old_name_have_their_line(write: Callable[[str], Path], tmp_path: Path) -> None:
+    assert "15: external_outputs.theirs.path: no folder /none." in refusal(write(OLD.replace("FOLDER", "/none")))[-1]
+    both = f"{OLD}external_outputs:\n  ours: {{path: FOLDER}}\n".replace("FOLDER", str(tmp_path))
+    assert any("16: external_outputs: `folders` is its old name." in line for line in refusal(write(both)))
+
+
+def test_only_a_plan_needs_the_files_of_the_user(write: Callable[[str], Path]) -> None:
+    """The cost of a config's models is told on another machine too."""
+    text = SMALL.replace("inpainting}", "inpainting, masks: /none}") + "external_outputs:\n  theirs: {path: /none}\n"
+    file = write(text)
+    assert checks.read_config(yaml.safe_load(text), [file]).external_outputs
+    assert len(refusal(file)) == 3
+
+
+def test_every_old_name_stands_for_one_that_exists() -> None:
+    for place, new in renamed.OPTIONS.items():
+        assert options_at((*place[:-1], new)), place
+        assert not options_at(place), place
+    for place, values in renamed.VALUES.items():
+        for old, new in values.items():
+            assert f'"{new}"' in options_at(place)
+            assert f'"{old}"' not in options_at(place)
+
+
+def options_at(place: Iterable[str]) -> str:
+    """The JSON schema of an option, or an empty text; `*` stands for any name."""
+    schema = Config.model_json_schema()
+    found: Any = schema
+    for name in place:
+        named = found.get("patternProperties", {})
+        found = next(iter(named.values())) if name == "*" else found.get("properties", {}).get(name, {})
+        found = schema["$defs"].get(found.get("$ref", "").rpartition("/")[2], found)
+    return json.dumps(found) if found else ""
+
+
+@pytest.mark.parametrize(
     ("train_on", "other", "says"),
     [
         ("photo", "{}", "no dataset is called 'photo'. Did you mean 'photos'? Defined: photos, other."),
@@ -165,7 +235,7 @@ def test_training_sets_that_do_not_fit(write: Callable[[str], Path], train_on: s
 
 
 @pytest.mark.parametrize(
-    ("folders", "row", "says"),
+    ("outputs", "row", "says"),
     [
         ("theirs: {path: /none}", "", "no folder /none"),
         ("theirs: {path: FOLDER}", "task: inpainting, ", "has 0 images, and dataset 'photos' has 256 test images"),
@@ -174,11 +244,11 @@ def test_training_sets_that_do_not_fit(write: Callable[[str], Path], train_on: s
         ("their: {path: FOLDER}", "task: inpainting, ", "no model is called 'theirs'. Did you mean 'their'?"),
     ],
 )
-def test_folders_of_outputs_that_do_not_fit(
-    write: Callable[[str], Path], tmp_path: Path, folders: str, row: str, says: str
+def test_external_outputs_that_do_not_fit(
+    write: Callable[[str], Path], tmp_path: Path, outputs: str, row: str, says: str
 ) -> None:
     more = f"  - {{dataset: photos, {row}model: theirs}}\n" if row else ""
-    text = f"{SMALL}{more}folders:\n  {folders.replace('FOLDER', str(tmp_path))}\n"
+    text = f"{SMALL}{more}external_outputs:\n  {outputs.replace('FOLDER', str(tmp_path))}\n"
     assert any(says in line for line in refusal(write(text)))
 
 

@@ -56,7 +56,7 @@ def test_a_changed_user_file_is_another_stage(tmp_path: Path, file: str, kind: s
         "models": {
             "palette": {"network": {"multipliers": [1, 2]}, "train": {"start_from": f"{tmp_path}/start.safetensors"}}
         },
-        "folders": {"theirs": {"path": f"{tmp_path}/outputs"}},
+        "external_outputs": {"theirs": {"path": f"{tmp_path}/outputs"}},
         "samplers": {"dpm": {"steps": 4}},
         "score": {"extractors": ["pixels"]},
         "experiments": [

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from palette.commands.plan import shown_briefly
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GPUS
 from palette.costs.schedule import simulate
@@ -15,6 +14,7 @@ from palette.errors import ConfigError
 from palette.planning.plan import Plan
 from palette.planning.remaining import jobs_of
 from palette.publish.tables.published import ANY, PARAMETERS, Number, of_table
+from palette.running.forecast import brief
 from palette.running.start import plan_of, start, to_supply
 from palette.stages.rows import Row
 from palette.stages.sample import SampleSpec
@@ -52,7 +52,7 @@ def test_without_any_data_it_plans_and_says_what_is_missing(plans: dict[str, Pla
 def test_without_any_data_it_estimates_the_cost(plans: dict[str, Plan], name: str, gpus: str) -> None:
     plan = plans[name]
     files = {str(plan.results / file) for folder in plan.stages for file in plan.outputs(folder)}
-    facts = dict(re.findall(r"^  ([\w-]+(?: \w+)?) {2,}(.*)$", shown_briefly(plan, files, None), re.MULTILINE))
+    facts = dict(re.findall(r"^  ([\w-]+(?: \w+)?) {2,}(.*)$", brief(plan, files, None), re.MULTILINE))
     assert int(facts["jobs"].replace(",", "")) == sum(len(jobs_of(plan, folder)) for folder in plan.stages)
     assert facts["GPU-hours"].endswith(" on H100 SXM")
     assert f"with {gpus}," in facts["wall time"]

@@ -151,7 +151,7 @@ def test_calibration_compares_the_originals_with_the_papers(table_1: Sheet, resu
 def test_without_originals_nothing_is_said_to_match(results: Results) -> None:
     results.add("palette", dict(COLORIZATION))
     assert any("no original images of ImageNet were scored" in note for note in sheet_of(results, 1).notes)
-    results.add("palette", {"fid": 7.0}, degradation="inpainting", task="hole", condition="centre")
+    results.add("palette", {"fid": 7.0}, degradation="inpainting", task="hole", condition="center")
     results.rows = results.rows[-1:]
     assert any("the paper gives no scores of the original" in note for note in sheet_of(results, 5).notes)
 
@@ -165,7 +165,7 @@ def inpainting(results: Results, condition: str, dataset: str, model: str, fid: 
 def test_datasets_are_groups_of_columns_and_masks_are_sections(results: Results) -> None:
     for dataset, fid in (("in", 5.5), ("p2", 11.0)):
         inpainting(results, "free-form-20-30", dataset, "both", fid)
-    inpainting(results, "centre", "in", "narrow", 6.5)
+    inpainting(results, "center", "in", "narrow", 6.5)
     spec = results.tabulate_spec(
         "table_9", Table(paper=9, models={"both": "palette", "narrow": "palette, trained on ImageNet"})
     )
@@ -175,7 +175,7 @@ def test_datasets_are_groups_of_columns_and_masks_are_sections(results: Results)
     assert sheet.groups == [("ImageNet", 5), ("Places2", 3)]
     assert [section.title for section in sheet.sections] == [
         *("Inpainting, mask free-form-10-20", "Inpainting, mask free-form-20-30", "Inpainting, mask free-form-30-40"),
-        *("Inpainting, mask centre", "Original images"),
+        *("Inpainting, mask center", "Original images"),
     ]
     assert texts(line(sheet, "ours", "both, sde")) == [
         *("5.50", "not measured", "not measured", "not measured", "6"),
@@ -185,7 +185,7 @@ def test_datasets_are_groups_of_columns_and_masks_are_sections(results: Results)
 
 
 def test_rows_that_the_paper_lacks_come_last_before_the_originals(results: Results) -> None:
-    inpainting(results, "centre", "in", "mine", 9.0)
+    inpainting(results, "center", "in", "mine", 9.0)
     inpainting(results, "free-form-10-20", "in", "mine", 4.0)
     results.add("originals", {"fid": 5.0}, dataset="in")
     sheet = sheet_of(results, 2)
@@ -198,17 +198,17 @@ def test_rows_that_the_paper_lacks_come_last_before_the_originals(results: Resul
 def test_tasks_are_groups_where_the_paper_has_them_and_diversity_is_ours(results: Results) -> None:
     scores = {"fid": 3.5, "pd": 47.0, "diversity-lpips": 0.16}
     results.add("palette", dict(scores))
-    inpainting(results, "centre", "photos", "palette", 3.7)
+    inpainting(results, "center", "photos", "palette", 3.7)
     results.add("originals", {"fid": 2.7})
     sheet = sheet_of(results, 6)
     assert sheet.groups == [("Inpainting", 4), ("Colorization", 4)]
     apart = [ln for s in sheet.sections for ln in s.lines if ln.kind == "difference"]
     assert any(texts(ln)[4:7] == ["+0.10", "−1.000", "+0.010"] for ln in apart)
-    assert any("does not say which mask this table has; ours: centre" in note for note in sheet.notes)
+    assert any("does not say which mask this table has; ours: center" in note for note in sheet.notes)
 
 
 def test_the_size_of_a_network_is_ours_too(results: Results) -> None:
-    row = results.add("palette", {"fid": 7.0}, task="hole", condition="centre")
+    row = results.add("palette", {"fid": 7.0}, task="hole", condition="center")
     row = row.model_copy(update={"degradation": "inpainting"})
     results.rows = [row]
     assert row.train

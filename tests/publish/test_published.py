@@ -31,7 +31,7 @@ def test_no_number_appears_twice() -> None:
     [
         (1, "colorization", None, "palette", "fd", 15.78),
         (1, "colorization", None, "originals", "is", 229.6),
-        (2, "inpainting", "centre", "palette", "pd", 59.5),
+        (2, "inpainting", "center", "palette", "pd", 59.5),
         (2, "inpainting", "free-form-20-30", "palette", "fd", 5.2),
         (3, "uncropping", "right", "palette", "ca", 63.4),
         (4, "jpeg", "5", "regression", "fd", 29.0),

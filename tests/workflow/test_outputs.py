@@ -28,7 +28,7 @@ def scored(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
             for position, name in enumerate(store.names):
                 Image.fromarray(store[position]).save(folder / name)
     config = project.config
-    config["folders"] = {"theirs": {"path": "theirs"}}
+    config["external_outputs"] = {"theirs": {"path": "theirs"}}
     config["tasks"]["jpeg"] = {"degradation": "jpeg", "quality": 10}
     config["experiments"] += [ROW, ALONE]
     project.write(config)

@@ -9,15 +9,11 @@ from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
-from palette.cli import print_any_text
-from palette.commands.plan import options, shown, shown_briefly, shown_losses
+from palette.errors import UserError
 from palette.planning.config_file import read_yaml
 from palette.planning.remaining import Made, Waits
-from palette.running import resources
-from palette.errors import UserError
+from palette.running import forecast, resources
 from palette.running.frozen import thaw
-from palette.system.jobs import SUBMITTED, scheduler_job
-from palette.running.resources import launcher
 from palette.running.start import (
     end,
     jobs_use,
@@ -29,6 +25,9 @@ from palette.running.start import (
     start,
     write_specs,
 )
+from palette.stages.listing import verbs
+from palette.system.jobs import SUBMITTED, scheduler_job
+from palette.system.progress import print_any_text
 
 print_any_text()
 jobs_use(str(checkout))
@@ -113,7 +112,7 @@ def gpus_of(kind):
 
 
 def launcher_of(kind):
-    return lambda wildcards: launcher(
+    return lambda wildcards: resources.launcher(
         plan.stages[f"{kind}/{wildcards.stage}"], "SLURM_JOB_ID" in os.environ
     )
 
@@ -142,15 +141,8 @@ trap = "trap '' TERM; " if "SLURM_JOB_ID" in os.environ else ""
 shell.prefix('{trap}into() {{ sh {into} "$1"; }}; set -euo pipefail; ')
 
 
-def only_planning():
-    """Return True if this run only prints the plan."""
-    return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
-        "plan"
-    ]
-
-
 def to_make():
-    """Return the output files of this run's jobs."""
+    """The files of the jobs of this run; none if it only prints the plan."""
     jobs = workflow.dag.needrun_jobs(exclude_finished=False)
     return {file for job in jobs for file in map(str, job.output)}
 
@@ -159,13 +151,13 @@ def tell_cost():
     """In a dry run, print what its jobs would cost."""
     if workflow.dryrun and workflow.scheduler:
         gpus = workflow.global_resources.get("gpu")
-        if text := shown_briefly(plan, to_make(), gpus and gpus.value):
+        if text := forecast.brief(plan, to_make(), gpus and gpus.value):
             say_once(f"\n{text}")
 
 
 def begin():
-    """Print what a code change throws away, and start; return the lock."""
-    if text := shown_losses(plan, to_make()):
+    """Say what a change of code throws away, and begin; return the lock."""
+    if text := forecast.lost(plan, to_make()):
         say_once(f"\n{text}")
     return or_stop(start, plan)
 

@@ -38,7 +38,7 @@ def square(picture: Entry, options: Squares, split: Split) -> Box:
     (width, height), kind = picture["size"], options.crop if split == "train" else options.test_crop
     if kind == "unscaled":
         return middle(width, height, options.image_size)
-    if kind == "centre":
+    if kind == "center":
         return center_square(width, height)
     side, random = min(width, height), generator(options.seed, "crop", picture["sha256"])
     left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))

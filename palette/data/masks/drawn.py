@@ -64,7 +64,7 @@ MASKS = {
     "free-form-10-20": free_form(0.10, 0.20),
     "free-form-20-30": free_form(0.20, 0.30),
     "free-form-30-40": free_form(0.30, 0.40),
-    "centre": DrawnMask(center),
+    "center": DrawnMask(center),
     "right": DrawnMask(right, task="uncropping"),
 }
 """Name in the config → kind of mask."""

@@ -9,7 +9,7 @@ import numpy as np
 from palette.data.images.degraded import Degraded, Evaluation, Image, cut
 from palette.data.masks.strokes import rectangles, strokes
 
-LABEL, MASK = "mask {}", "centre"
+LABEL, MASK = "mask {}", "center"
 FREE_FORM = 0.6
 """Share of the training masks that are strokes."""
 

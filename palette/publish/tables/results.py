@@ -91,7 +91,7 @@ class Block:
 
     @property
     def title(self) -> str:
-        """Title of the block: `Inpainting, mask centre`."""
+        """Title of the block: `Inpainting, mask center`."""
         return title(self.degradation, self.condition)
 
     @property
