@@ -7,8 +7,7 @@ import torch
 
 from benchmarks.reference import guided_diffusion
 from palette.config.models import Network
-from palette.interop.layouts import read_layout
-from palette.interop.tensors import names, targets
+from palette.interop.layouts import Converter, read_layout
 
 
 @pytest.mark.parametrize(
@@ -45,6 +44,7 @@ def test_released_sizes(options: dict[str, Any], family: str, parameters: int, a
     assert layout.multipliers == options.get("channel_mults", (1, 2, 4, 8))
     assert layout.blocks == 2
     network = Network(channels=layout.channels, multipliers=layout.multipliers, attention=attending)
-    ours, attention_at = targets(network, 256)
-    assert tuple(attention_at) == attending
-    assert set(names(layout, ours, shapes, "file").values()) == set(shapes)
+    converter = Converter(layout, network, 256)
+    assert tuple(converter.attention_at) == attending
+    converter.require_names(shapes, "file")
+    assert set(converter.names.values()) == set(shapes)
