@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from palette.config.models import Network
 from palette.errors import DataError
-from palette.interop.layouts import IMAGE_CHANNELS, Converter, Layout, network_of, read_layout
+from palette.interop.layouts import Converter, read_layout
 from palette.interop.model_folder import Flags, Imported, decide, facts_of
 from palette.interop.pickles import read_pickle, state_dict
 
 STEM, LAST, TIME_BIAS, LABELS = "input_blocks.0.0.weight", "out.2", "time_embed.2.bias", "label_emb.weight"
+IMAGE_CHANNELS = 3
 
 
 def is_adm_file(file: Path) -> bool:
@@ -29,40 +31,39 @@ def import_adm(file: Path, flags: Flags) -> Imported:
     tensors = state_dict(file)
     if "time_embed.0.weight" not in tensors:
         raise DataError(f"{file}: not a network of ADM: no time_embed.0.weight in it.")
-    layout = read_layout(str(file), {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    layout = read_layout(file, tensors)
     dropped: dict[str, str] = {}
-    notes = _adapt(tensors, layout, dropped, file)
+    notes = _adapt(tensors, dropped)
     assumed = ["the linear noise schedule of ADM's networks for 128 pixels and more, and attention ordered by head."]
     released = "as in the networks for 256 pixels"
     head_channels = decide("head_channels", flags.head_channels, 64, f"{released} (--head-channels)", assumed)
     image_size = decide("image_size", flags.image_size, 256, f"{released} (--image-size)", assumed)
-    network = network_of(layout, image_size, head_channels=head_channels, noise_embedding="timestep", groups=32)
+    options = {"head_channels": head_channels, "noise_embedding": "timestep", "groups": 32}
+    network = Network.model_validate(layout.options(image_size) | options)
     converter = Converter(layout, network, image_size)
     return Imported(
         network=network,
         mix={flags.task: 1.0} if flags.task else {},
         image_size=image_size,
         attention_at=converter.attention_at,
-        weights=converter(tensors, str(file)),
-        mapped={theirs: name for name, theirs in converter.names.items()},
-        dropped=dropped,
-        origin={"format": "ADM (guided-diffusion)", "files": [facts_of(file)]},
-        assumed=assumed,
-        notes=notes,
+        weights=converter(tensors, file),
+        record={
+            "format": "ADM (guided-diffusion)",
+            "files": [facts_of(file)],
+            "mapped": {theirs: name for name, theirs in converter.names.items()},
+            "dropped": dropped,
+            "assumed": assumed,
+            "notes": notes,
+        },
     )
 
 
-def _adapt(tensors: dict[str, Tensor], layout: Layout, dropped: dict[str, str], file: Path) -> list[str]:
+def _adapt(tensors: dict[str, Tensor], dropped: dict[str, str]) -> list[str]:
     """Convert ADM's tensors in place: add a condition, drop classes and variance; return notes on the changes."""
-    if layout.in_channels != IMAGE_CHANNELS or layout.out_channels not in (IMAGE_CHANNELS, 2 * IMAGE_CHANNELS):
-        raise DataError(
-            f"{file}: the network takes {layout.in_channels} channels and gives {layout.out_channels}; "
-            f"ADM's take {IMAGE_CHANNELS} and give {IMAGE_CHANNELS} or {2 * IMAGE_CHANNELS}."
-        )
     notes = ["The condition's input channels have zero weights: the network starts as ADM, whatever the condition."]
     stem = tensors[STEM].float()
     tensors[STEM] = torch.cat([torch.zeros_like(stem), stem], dim=1)  # the condition comes first
-    if layout.out_channels > IMAGE_CHANNELS:
+    if len(tensors[f"{LAST}.bias"]) > IMAGE_CHANNELS:
         for leaf in ("weight", "bias"):
             tensors[f"{LAST}.{leaf}"] = tensors[f"{LAST}.{leaf}"][:IMAGE_CHANNELS]
             dropped[f"{LAST}.{leaf}[{IMAGE_CHANNELS}:]"] = "the learned variance"

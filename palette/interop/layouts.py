@@ -5,8 +5,9 @@ There are three families of checkpoints: `guided_diffusion` and `sr3`, the two b
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +19,10 @@ from palette.model.blocks import head_count
 from palette.model.finite import require_finite
 from palette.model.networks import build
 
-IMAGE_CHANNELS, INPUT_CHANNELS = 3, 6
-
 # ------------------------------------------------------------------------------------------------- names
 
-FAMILIES = ("sr3", "guided_diffusion", "adm")
+CHANNELS = {"sr3": [(6, 3)], "guided_diffusion": [(6, 3)], "adm": [(3, 3), (3, 6)]}
+"""Family → channels that its networks take and give: a condition and an image; ADM's an image, and perhaps variances."""
 ENDS = {
     "embed.1": ("cond_embed.0", "noise_level_mlp.1"),
     "embed.3": ("cond_embed.2", "noise_level_mlp.3"),
@@ -61,29 +61,21 @@ def their_name(family: str, ours: str, blocks: int = 0, attending: Sequence[bool
     if place == "decoder":
         child, part = part.split(".", 1)
         position = int(child)
+    attention, level = part.startswith("attention"), number // (blocks + 1)
     if is_sr3:
-        level = number // (blocks + 1)
-        block = {
+        names = {
             "encoder": f"downs.{number + 1}",
             "middle": f"mid.{number}",
             "decoder": f"ups.{number + level + position}",
         }
-        return f"{block[place]}.{PARTS[part][1]}.{leaf}"
-    child = _guided_block(place, number, position, part.startswith("attention"), blocks, attending)
-    return f"{child}.{PARTS[part][0]}.{leaf}"
-
-
-def _guided_block(
-    place: str, number: int, position: int, attention: bool, blocks: int, attending: Sequence[bool]
-) -> str:
-    """Return the name in guided_diffusion of a residual block or of the attention after it, which it counts apart."""
-    if place == "encoder":
-        return f"input_blocks.{number + 1}.{int(attention)}"
-    if place == "middle":
-        return f"middle_block.{2 * number + attention}"
-    level = len(attending) - 1 - number // (blocks + 1)
-    after_attention = position == 1 and attending[level]
-    return f"output_blocks.{number}.{position + attention + after_attention}"
+    else:  # attention has a number of its own after its residual block, and a change of resolution comes after both
+        after = attention + (place == "decoder" and position == 1 and attending[-1 - level])
+        names = {
+            "encoder": f"input_blocks.{number + 1}.{int(attention)}",
+            "middle": f"middle_block.{2 * number + attention}",
+            "decoder": f"output_blocks.{number}.{position + after}",
+        }
+    return f"{names[place]}.{PARTS[part][is_sr3]}.{leaf}"
 
 
 # ------------------------------------------------------------------------------------------------ layout
@@ -95,132 +87,126 @@ class Layout:
 
     family: str
     """`guided_diffusion`, `sr3` or `adm`."""
-    in_channels: int
-    out_channels: int
     channels: int
-    multipliers: tuple[int, ...]
+    multipliers: list[int]
     blocks: int
-    attending: tuple[bool, ...]
+    attending: list[bool]
     """For each level, finest first: whether its blocks are followed by attention."""
     seen: Mapping[str, str]
-    """For each numeric field above and `attending`, the tensor that determines it, with its shape."""
+    """For each of `options` but the backbone, the tensors that determine it, with their shapes."""
+
+    def options(self, image_size: int) -> dict[str, Any]:
+        """Return the options of our `Network` that the layout determines."""
+        return {
+            "backbone": "sr3" if self.family == "sr3" else "adm",
+            "channels": self.channels,
+            "multipliers": self.multipliers,
+            "blocks": self.blocks,
+            "attention": [image_size >> level for level, attends in enumerate(self.attending) if attends],
+        }
 
 
-class Shapes(dict[str, tuple[int, ...]]):
-    """Name → shape of the tensors in `file`. A missing name raises DataError."""
+@dataclass(frozen=True)
+class Shapes:
+    """Shapes of the weights in a file, looked up by our module names."""
 
-    def __init__(self, file: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        super().__init__(shapes)
-        self.file = file
+    file: Path
+    family: str
+    tensors: Mapping[str, Tensor]
 
-    def __missing__(self, key: str) -> tuple[int, ...]:
-        raise self.error(f"not a whole network: {key} is missing.")
+    def of(self, module: str) -> torch.Size:
+        key = their_name(self.family, f"{module}.weight")
+        if key not in self.tensors:
+            raise self.error(f"not a whole network: {key} is missing.")
+        return self.tensors[key].shape
+
+    def described(self, *modules: str) -> str:
+        """Return names in the file and shapes for messages: `input_blocks.0.0.weight [64, 6, 3, 3]`."""
+        keys = [their_name(self.family, f"{module}.weight") for module in modules]
+        return ", ".join(
+            f"{key} {list(self.tensors[key].shape)}" if key in self.tensors else f"no {key}" for key in keys
+        )
+
+    def count(self, pattern: str) -> int:
+        """Return how many different numbers the group of `pattern` matches in all names in the file."""
+        return len({found[1] for key in self.tensors if (found := re.match(pattern, key))})
 
     def error(self, text: str) -> DataError:
         return DataError(f"{self.file}: {text}")
 
-    def described(self, key: str) -> str:
-        """Return a tensor's name and shape for messages: `input_blocks.0.0.weight [64, 6, 3, 3]`."""
-        return f"{key} {list(self[key])}"
 
-    def count(self, pattern: str) -> int:
-        """Return how many different numbers the group of `pattern` matches in all tensor names."""
-        return len({found[1] for key in self if (found := re.match(pattern, key))})
-
-
-def read_layout(file: str, tensors: Mapping[str, tuple[int, ...]]) -> Layout:
-    """Return the layout of a U-Net from the shapes of its tensors. file: for messages.
+def read_layout(file: Path, tensors: Mapping[str, Tensor]) -> Layout:
+    """Return the layout of a U-Net from the shapes of its tensors.
 
     Raises DataError for an unknown or incomplete network, and for variants that have no counterpart here.
     """
-    shapes = Shapes(file, tensors)
-    family = next((family for family in FAMILIES if their_name(family, "embed.1.weight") in shapes), None)
+    family = next((family for family in CHANNELS if their_name(family, "embed.1.weight") in tensors), None)
     if family is None:
-        raise shapes.error(
-            "of none of the networks that are known here (guided_diffusion, sr3, ADM): no cond_embed.0.weight, "
-            f"noise_level_mlp.1.weight or time_embed.0.weight among {listed(list(shapes), 5)}."
+        raise DataError(
+            f"{file}: of none of the networks that are known here (guided_diffusion, sr3, ADM): no cond_embed.0.weight, "
+            f"noise_level_mlp.1.weight or time_embed.0.weight among {listed(list(tensors), 5)}."
         )
+    shapes = Shapes(file, family, tensors)
     if family != "sr3":
-        _refuse_variants(shapes, family)
-    embedding, stem, last = (their_name(family, f"{module}.weight") for module in ("embed.1", "first", "last.2"))
-    levels, blocks, decoder = _depth(shapes, family)
+        _refuse_variants(shapes)
+    channels = shapes.of("embed.1")[1]
+    levels, blocks, decoder = _depth(shapes)
     first = [f"encoder.{level * (blocks + 1)}" for level in range(levels)]
-    outer = [their_name(family, f"{block}.residual.conv1.weight") for block in first]
-    qkv = [their_name(family, f"{block}.attention.qkv.weight") for block in first]
-    channels = shapes[embedding][1]
-    for key in outer:
-        if shapes[key][0] % channels:
-            fault = f"{shapes[key][0]} channels are no whole multiple of {channels}. Not supported."
-            raise shapes.error(f"{shapes.described(key)}: {fault}")
+    outer, qkv = [f"{block}.residual.conv1" for block in first], [f"{block}.attention.qkv" for block in first]
+    for block in outer:
+        if shapes.of(block)[0] % channels:
+            fault = f"{shapes.of(block)[0]} channels are no whole multiple of {channels}"
+            raise shapes.error(f"{shapes.described(block)}: {fault}. Not supported.")
+    taken, given = shapes.of("first")[1], shapes.of("last.2")[0]
+    if (taken, given) not in CHANNELS[family]:
+        usual = " or ".join(f"{taken} → {given}" for taken, given in CHANNELS[family])
+        found = f"takes {taken} channels and gives {given} ({shapes.described('first', 'last.2')})"
+        raise shapes.error(f"the network {found}; those of {family} that can be imported: {usual}.")
     return Layout(
-        family,
-        in_channels=shapes[stem][1],
-        out_channels=shapes[last][0],
+        family=family,
         channels=channels,
-        multipliers=tuple(shapes[key][0] // channels for key in outer),
+        multipliers=[shapes.of(block)[0] // channels for block in outer],
         blocks=blocks,
-        attending=tuple(key in shapes for key in qkv),
+        attending=[their_name(family, f"{block}.weight") in tensors for block in qkv],
         seen={
-            "in_channels": shapes.described(stem),
-            "out_channels": shapes.described(last),
-            "channels": shapes.described(embedding),
-            "multipliers": ", ".join(map(shapes.described, outer)),
+            "channels": shapes.described("embed.1"),
+            "multipliers": shapes.described(*outer),
             "blocks": decoder,
-            "attending": ", ".join(shapes.described(key) if key in shapes else f"no {key}" for key in qkv),
+            "attention": shapes.described(*qkv),
         },
     )
 
 
-def _depth(shapes: Shapes, family: str) -> tuple[int, int, str]:
-    """Return the numbers of levels and of blocks in each, and a text on how they were found: from the decoder."""
-    if family == "sr3":
-        total, upward, where = r"ups\.(\d+)\.res_block\.", r"ups\.(\d+)\.conv\.weight", "residual blocks in `ups`"
-    else:
-        total, upward, where = (
-            r"output_blocks\.(\d+)\.",
-            r"output_blocks\.(\d+)\.[12]\.in_layers\.2\.weight",
-            "output_blocks",
-        )
-    entries, levels = shapes.count(total), 1 + shapes.count(upward)
+def _depth(shapes: Shapes) -> tuple[int, int, str]:
+    """Return the numbers of levels and of blocks in each, and a text on how they were found: in the decoder."""
+    entry, upward, where = (
+        r"output_blocks\.(\d+)\.",
+        r"output_blocks\.(\d+)\.[12]\.in_layers\.2\.weight",
+        "output_blocks",
+    )
+    if shapes.family == "sr3":
+        entry, upward, where = r"ups\.(\d+)\.res_block\.", r"ups\.(\d+)\.conv\.weight", "residual blocks in `ups`"
+    entries, levels = shapes.count(entry), 1 + shapes.count(upward)
     if not entries or entries % levels or entries == levels:
         raise shapes.error(f"not a whole network: {entries} {where} do not make {levels} levels.")
     return levels, entries // levels - 1, f"{entries} {where} in {levels} levels"
 
 
-def _refuse_variants(shapes: Shapes, family: str) -> None:
+def _refuse_variants(shapes: Shapes) -> None:
     """Raise DataError for options of guided_diffusion that have no counterpart here."""
-    if any(re.match(r"(output_blocks\.\d+\.\d+\.conv|input_blocks\.\d+\.0\.op)\.", key) for key in shapes):
-        raise shapes.error(
-            "trained with `resblock_updown: false` (plain convolutions change the resolution). Not supported."
-        )
-    modulation, outer, embedding, stem = (
-        their_name(family, f"{module}.weight")
-        for module in ("encoder.0.residual.modulation", "encoder.0.residual.conv1", "embed.1", "first")
-    )
-    if shapes[modulation][0] != 2 * shapes[outer][0]:
-        raise shapes.error(
-            f"{shapes.described(modulation)}: trained with `use_scale_shift_norm: false`. Not supported."
-        )
-    if shapes[stem][0] != shapes[embedding][1]:
-        raise shapes.error(
-            f"{shapes.described(stem)}, but `inner_channel` is {shapes[embedding][1]}: a first `channel_mults` other than 1 is "
-            "not supported."
-        )
+    channels, first = shapes.of("embed.1")[1], "encoder.0.residual"
+    fault = ""
+    if shapes.count(r"(output_blocks\.\d+\.\d+\.conv|input_blocks\.\d+\.0\.op)\."):
+        fault = "trained with `resblock_updown: false` (plain convolutions change the resolution)"
+    elif shapes.of(f"{first}.modulation")[0] != 2 * shapes.of(f"{first}.conv1")[0]:
+        fault = f"{shapes.described(f'{first}.modulation')}: trained with `use_scale_shift_norm: false`"
+    elif shapes.of("first")[0] != channels:
+        fault = f"{shapes.described('first')}, but `inner_channel` is {channels}: the first `channel_mults` must be 1"
+    if fault:
+        raise shapes.error(f"{fault}. Not supported.")
 
 
 # -------------------------------------------------------------------------------------------- conversion
-
-
-def network_of(layout: Layout, image_size: int, **options: Any) -> Network:
-    """Return our options for a network of this layout. options: those that shapes do not determine."""
-    return Network(
-        backbone="sr3" if layout.family == "sr3" else "adm",
-        channels=layout.channels,
-        multipliers=layout.multipliers,
-        blocks=layout.blocks,
-        attention=tuple(image_size >> level for level, attends in enumerate(layout.attending) if attends),
-        **options,
-    )
 
 
 class Converter:
@@ -232,38 +218,30 @@ class Converter:
 
     def __init__(self, layout: Layout, network: Network, image_size: int, heads_first: bool = True) -> None:
         with torch.device("meta"):
-            ours = build(network, image_size, INPUT_CHANNELS, IMAGE_CHANNELS)
+            ours = build(network, image_size)
         self.layout, self.attention_at = layout, ours.attention_at
         self.head_channels = network.head_channels if heads_first else None
         self.shapes = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
         self.names = {name: their_name(layout.family, name, layout.blocks, layout.attending) for name in self.shapes}
         """Our name → theirs."""
 
-    def __call__(self, tensors: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
+    def __call__(self, tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
         """Return our name → float32 tensor, for weights or for Adam's moments of them.
 
-        Raises DataError for unknown and missing names, for a shape that does not fit, and for values that are not
-        finite. file: for messages.
+        Raises DataError for unknown and missing names, for shapes that do not fit, and for values that are not finite.
         """
-        self.require_names(tensors, file)
-        require_finite(((key, tensors[key]) for key in self.names.values()), file)
-        return {name: self._converted(name, tensors[key], file) for name, key in self.names.items()}
-
-    def require_names(self, tensors: Iterable[str], file: str) -> None:
-        """Raise DataError that lists unknown and missing names, if there are any."""
-        found, expected = list(tensors), set(self.names.values())
-        lists = {
-            "unknown": [key for key in found if key not in expected],
-            "missing": sorted(expected.difference(found)),
-        }
-        faults = [f"{fault}: {listed(names)}" for fault, names in lists.items() if names]
+        expected = set(self.names.values())
+        unknown, missing = [key for key in tensors if key not in expected], sorted(expected - tensors.keys())
+        faults = [f"{what}: {listed(keys)}" for what, keys in (("unknown", unknown), ("missing", missing)) if keys]
         if faults:
             raise DataError(
                 f"{file}: does not fit a {self.layout.family} network with {self.layout.channels} channels, multipliers "
                 f"{list(self.layout.multipliers)} and {self.layout.blocks} blocks ({'; '.join(faults)}). Nothing was imported."
             )
+        require_finite(((key, tensors[key]) for key in self.names.values()), file)
+        return {name: self._converted(name, tensors[key], file) for name, key in self.names.items()}
 
-    def _converted(self, name: str, theirs: Tensor, file: str) -> Tensor:
+    def _converted(self, name: str, theirs: Tensor, file: Path) -> Tensor:
         tensor = theirs.detach().float()
         if ".attention." in name and name.endswith(".weight") and tensor.ndim == 3:  # Conv1d there, Conv2d here
             tensor = tensor.unsqueeze(-1)

@@ -1,7 +1,7 @@
 """Imported models on disk: the same files as a finished training, and a record of the import."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -44,21 +44,15 @@ class Imported:
     attention_at: list[int]
     weights: Weights
     """Weights for sampling."""
-    mapped: dict[str, str]
-    """Their name → ours."""
-    dropped: dict[str, str]
-    """Their name → why it was dropped."""
-    origin: dict[str, Any]
-    """Format, files with their SHA-256, and further facts from the files."""
-    assumed: list[str]
-    """Assumed values of settings that are not in the files."""
+    record: dict[str, Any]
+    """`mapped`: their name → ours; `dropped`: their name → why; `assumed`: values that are not in the files; `notes`;
+    and the origin: format, files with their SHA-256, and further facts from them."""
     start: Mapping[str, Weights] | None = None
     """State from which a training resumes: `network`, `averages`, and Adam's `exp_avg` and `exp_avg_sq`."""
     step: int | None = None
     """Optimizer steps done, if the files say so."""
     images: int | None = None
     """Images seen, if the files say so."""
-    notes: list[str] = field(default_factory=list)
 
     @property
     def parameters(self) -> int:
@@ -90,11 +84,26 @@ def write_model(model: Imported, folder: Path) -> list[Path]:
             raise ConfigError(f"{file}: is there already. Name another folder (`-o`), or delete it.")
     try:
         with replacing(weights_file) as temporary:
-            save_file(dict(model.weights), temporary, {"imported": model.origin["format"]})
+            save_file(dict(model.weights), temporary, {"imported": model.record["format"]})
         if model.start is not None:
             with replacing(start_file) as temporary:
-                save_file(_flat(model.start), temporary, {"adam_step": str(model.step)})
-        write_json(facts_file, _facts(model, sha256(weights_file)))
+                # Cloned: raw weights may stand in for averages, but the file format does not allow shared memory.
+                flat = {f"{group}/{name}": t.clone() for group, part in model.start.items() for name, t in part.items()}
+                save_file(flat, temporary, {"adam_step": str(model.step)})
+        facts = {
+            "network": model.network.model_dump(mode="json"),
+            "objective": OBJECTIVE.model_dump(mode="json"),
+            "mix": model.mix,
+            "image_size": model.image_size,
+            "precision": "fp32",
+            "attention_at": model.attention_at,
+            "parameters": model.parameters,
+            "step": model.step,
+            "images": model.images,
+            "sha256": sha256(weights_file),
+            "imported": model.record,
+        }
+        write_json(facts_file, facts)
     except BaseException:
         for file in (weights_file, start_file):
             file.unlink(missing_ok=True)
@@ -102,42 +111,19 @@ def write_model(model: Imported, folder: Path) -> list[Path]:
     return [file for file in files if file.exists()]
 
 
-def _flat(start: Mapping[str, Weights]) -> dict[str, Tensor]:
-    # Cloned: raw weights may stand in for averages, but the file format does not allow shared memory.
-    return {f"{group}/{name}": tensor.clone() for group, tensors in start.items() for name, tensor in tensors.items()}
-
-
-def _facts(model: Imported, digest: str) -> dict[str, Any]:
-    """Return the content of `model.json`. digest: SHA-256 of the weights' file."""
-    record = {name: getattr(model, name) for name in ("mapped", "dropped", "assumed", "notes")}
-    return {
-        "network": model.network.model_dump(mode="json"),
-        "objective": OBJECTIVE.model_dump(mode="json"),
-        "mix": model.mix,
-        "image_size": model.image_size,
-        "precision": "fp32",
-        "attention_at": model.attention_at,
-        "parameters": model.parameters,
-        "step": model.step,
-        "images": model.images,
-        "sha256": digest,
-        "imported": {**model.origin, **record},
-    }
-
-
 def report(model: Imported, files: list[Path], verbose: bool) -> str:
     """Return a summary of the import for the user, with a config entry that continues training from `files`."""
-    network, defaults = model.network, Network().model_dump(mode="json")
+    network, record, defaults = model.network, model.record, Network().model_dump(mode="json")
     lines = [
-        f"{model.origin['format']}: {network.backbone} backbone, {network.channels} channels, multipliers "
+        f"{record['format']}: {network.backbone} backbone, {network.channels} channels, multipliers "
         f"{list(network.multipliers)}, {network.blocks} blocks, attention at {model.attention_at or 'the middle only'}, "
         f"{model.parameters:,} parameters",
-        f"mapped: {len(model.mapped)} tensors; dropped: {len(model.dropped)}{'' if verbose else ' (--verbose names them)'}",
+        f"mapped: {len(record['mapped'])} tensors; dropped: {len(record['dropped'])}{'' if verbose else ' (--verbose names them)'}",
     ]
     if verbose:
-        lines += [f"  {theirs} → {ours}" for theirs, ours in model.mapped.items()]
-        lines += [f"  {theirs} dropped: {reason}" for theirs, reason in model.dropped.items()]
-    lines += [f"assumed: {line}" for line in model.assumed] + model.notes
+        lines += [f"  {theirs} → {ours}" for theirs, ours in record["mapped"].items()]
+        lines += [f"  {theirs} dropped: {reason}" for theirs, reason in record["dropped"].items()]
+    lines += [f"assumed: {line}" for line in record["assumed"]] + record["notes"]
     lines += [f"wrote {file}" for file in files]
     start = next((file for file in files if file.name == FILES[1]), files[0])
     entry = {

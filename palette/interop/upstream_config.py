@@ -22,7 +22,7 @@ from palette.config.options import MOST
 from palette.errors import ConfigError, DataError
 from palette.interop.model_folder import FILES, Flags, report, write_model
 from palette.interop.upstream_images import TEST, TRAIN, dataset_of
-from palette.interop.upstream_json import NETWORK, TASKS, UNET, Upstream, read_config
+from palette.interop.upstream_json import NETWORK, TASKS, UNET, Upstream, network_options, read_config
 from palette.interop.upstream_weights import checkpoint_files, import_upstream
 from palette.system.files import sha256
 from palette.system.progress import say
@@ -107,7 +107,7 @@ def convert_file(file: Path, folder: Path, must_resume: bool) -> Converted:
     target = folder / f"{Path(prefix).name}-{digest}"
     if not (target / "model.json").exists():
         shutil.rmtree(target, ignore_errors=True)  # left by a killed import
-        model = import_upstream(Path(prefix), Flags(), source)
+        model = import_upstream(Path(prefix), Flags(), read_config(file))
         say(report(model, write_model(model, target), verbose=False))
     return convert(source, next(target / name for name in (FILES[1], FILES[0]) if (target / name).exists()))
 
@@ -126,9 +126,7 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
     steps = _sampler_steps(source)
     seed = source.get("seed", int, -1)
     if seed < 0:
-        source.not_honored.append(
-            f"seed: {seed} means another one in every run; here it is 0, and every run gives the same."
-        )
+        source.differs(f"seed: {seed} means another one in every run; here it is 0, and every run gives the same.")
     config = {
         "results": "results",
         "datasets": {name: dataset},
@@ -150,7 +148,7 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
     source.skip("path.resume_state")
     if metrics := source.get("model.which_metrics", list, []):
         names = ", ".join(source.class_of(f"model.which_metrics.{index}") for index in range(len(metrics)))
-        source.not_honored.append(f"model.which_metrics: {names}: not measured here; scores are columns of `tables`.")
+        source.differs(f"model.which_metrics: {names}: not measured here; scores are columns of `tables`.")
     source.not_honored += _unread(source)
     source.notes.append(
         "After training, `snakemake` samples and scores. The feature network `photos` needs sub-folders of images as classes; without "
@@ -202,34 +200,26 @@ def _evaluation(source: Upstream, task: str) -> dict[str, str]:
     inpainting_mask = "centre" if mode == "center" else "free-form-20-30"
     mask = "right" if task == "uncropping" else inpainting_mask
     trained_mode = source.get(f"{trained}.mask_mode", str, "none")
-    source.not_honored.append(
-        f"{trained}: {trained_mode!r} masks are not those of here, which are drawn as in the paper."
-    )
+    source.differs(f"{trained}: {trained_mode!r} masks are not those of here, which are drawn as in the paper.")
     if mode != "center":
-        source.not_honored.append(f"{tested}: evaluated with mask `{mask}`, the same for every model, not {mode!r}.")
+        source.differs(f"{tested}: evaluated with mask `{mask}`, the same for every model, not {mode!r}.")
     return {"degradation": task, "mask": mask}
 
 
 def _network(source: Upstream, side: int, start: Path | None) -> dict[str, Any]:
     """Return the options of the same network. Attention resolutions follow the image size, as the weights of sr3 do."""
-    unet, is_sr3 = source.unet, source.backbone == "sr3"
-    if (unet.in_channels, unet.out_channels) != (6, 3):
-        raise source.error(UNET, "networks here take 6 channels, the condition and the image, and give 3.")
-    if any(not float(multiplier).is_integer() or multiplier < 1 for multiplier in unet.multipliers):
-        raise source.error(
-            f"{UNET}.channel_mults", f"{list(unet.multipliers)}; whole numbers from 1 are possible here."
-        )
-    if not is_sr3 and unet.multipliers[0] != 1:
-        source.not_honored.append(f"{UNET}.channel_mults: the first convolution has {unet.channels} channels here.")
+    network = network_options(source, side, "gamma" if start else "log-snr", exact=False)
+    levels, is_sr3 = len(network["multipliers"]), source.backbone == "sr3"
+    if not is_sr3 and network["multipliers"][0] != 1:
+        source.differs(f"{UNET}.channel_mults: the first convolution has {network['channels']} channels here.")
     for option in ("use_scale_shift_norm", "resblock_updown", "with_noise_level_emb"):
         if not source.get(f"{UNET}.{option}", bool, True):
-            source.not_honored.append(f"{UNET}.{option}: always true here.")
+            source.differs(f"{UNET}.{option}: always true here.")
     source.skip(f"{UNET}.use_new_attention_order", f"{UNET}.conv_resample")  # meaningless for random weights
-    attention = [side >> level for level, attends in enumerate(unet.attending) if attends]
-    if not attention:
-        levels = "the sides of its levels" if is_sr3 else f"1 to {1 << (len(unet.multipliers) - 1)}"
+    if not network["attention"]:
+        scales = "the sides of its levels" if is_sr3 else f"1 to {1 << (levels - 1)}"
         source.notes.append(
-            f"{UNET}.attn_res: {source.get(f'{UNET}.attn_res', list, [])} meets no level of this network ({levels}), so only its "
+            f"{UNET}.attn_res: {source.get(f'{UNET}.attn_res', list, [])} meets no level of this network ({scales}), so only its "
             "middle attends, there as here. Resolutions with attention are `attention` here, in pixels."
         )
     if start is None:
@@ -237,23 +227,7 @@ def _network(source: Upstream, side: int, start: Path | None) -> dict[str, Any]:
             "model: the network is told the noise level as log-SNR, not as γ, which leaves all high levels alike. To train on "
             "from a checkpoint, set path.resume_state, or import it and name it in `train.start_from`."
         )
-    head_channels = unet.head_channels
-    if head_channels is None:
-        head_channels = max(unet.channels * int(max(unet.multipliers)) // unet.heads, 1)
-        if unet.heads > 1:
-            fault = f"{unet.heads}; heads have the same channels at every level here, {head_channels}"
-            source.not_honored.append(f"{UNET}.num_heads: {fault}.")
-    return {
-        "backbone": "sr3" if is_sr3 else "adm",
-        "channels": unet.channels,
-        "multipliers": [int(multiplier) for multiplier in unet.multipliers],
-        "blocks": unet.blocks,
-        "attention": attention,
-        "head_channels": head_channels,
-        "noise_embedding": "gamma" if start else "log-snr",
-        "groups": unet.groups,
-        "dropout": unet.dropout,
-    }
+    return network
 
 
 def _loss(source: Upstream) -> str:
@@ -264,9 +238,7 @@ def _loss(source: Upstream) -> str:
     if name not in LOSSES or module not in LOSS_MODULES:
         raise _unknown_class(source, path, loss, LOSSES)
     if source.task in ("inpainting", "uncropping"):
-        source.not_honored.append(
-            f"{path}: the mean over the hole; there, over the image, so that a large hole weighs more."
-        )
+        source.differs(f"{path}: the mean over the hole; there, over the image, so that a large hole weighs more.")
     return LOSSES[name]
 
 
@@ -301,7 +273,7 @@ def _train(source: Upstream, images: int | None, start: Path | None) -> dict[str
     if epoch:
         train |= {option: _within(number * epoch) for option, number in intervals.items()}
     else:
-        source.not_honored.append(
+        source.differs(
             "train.save_checkpoint_epoch, train.val_epoch: without the number of images epochs are no steps; `checkpoint_every` and "
             "`validate_every` have their defaults."
         )
@@ -328,7 +300,7 @@ def _steps(source: Upstream, per_gpu: int, epoch: int | None) -> int:
     if epoch:
         steps = min(steps, epochs * epoch)
     elif epochs < 10**6:
-        source.not_honored.append(
+        source.differs(
             f"train.n_epoch: without the number of images, {epochs} epochs are no steps; only n_iter counts."
         )
     source.notes.append(f"train: {steps:,} optimizer steps (n_iter {images:,} images of one GPU, n_epoch {epochs:,}).")
@@ -343,18 +315,16 @@ def _within(steps: int) -> int:
 def _learning_rate(source: Upstream) -> float:
     path = f"{MODEL}.optimizers.0"
     if source.get(f"{path}.weight_decay", float, 0.0):
-        source.not_honored.append(f"{path}.weight_decay: Adam has none here.")
+        source.differs(f"{path}.weight_decay: Adam has none here.")
     return source.get(f"{path}.lr", float, 1e-3)
 
 
 def _ema(source: Upstream) -> float:
     path = f"{MODEL}.ema_scheduler"
-    if not source.has(path):
+    if not source.get(path, dict, {}):
         return 0.0
     if source.get(f"{path}.ema_start", int, 1) > 1 or source.get(f"{path}.ema_iter", int, 1) > 1:
-        source.not_honored.append(
-            f"{path}: averaged at every step from the first, with a decay that rises at the start."
-        )
+        source.differs(f"{path}: averaged at every step from the first, with a decay that rises at the start.")
     source.notes.append("Samples come from the averaged weights; there, from the others.")
     return source.get(f"{path}.ema_decay", float, 0.9999)
 
@@ -375,5 +345,5 @@ def _sampler_steps(source: Upstream) -> int:
         if phase == "test":
             how = "the paper's schedule" if steps == 1000 else "noise levels even in σ^(1/7)"
             ours = f"sampled here in {steps} steps on {how}"
-        source.not_honored.append(f"{path}: {kind} from {first:g} to {last:g} in {steps} steps; {ours}.")
+        source.differs(f"{path}: {kind} from {first:g} to {last:g} in {steps} steps; {ours}.")
     return steps

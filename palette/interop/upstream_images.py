@@ -38,7 +38,7 @@ def dataset_of(source: Upstream) -> Dataset:
     side = source.image_size
     sides = source.get(IMAGE_SIZE, list, [side])
     there = "the whole image is squashed" if len(set(sides)) == 1 else f"the whole image is squashed to {sides}"
-    source.not_honored.append(f"{IMAGE_SIZE}: the middle square becomes {side}×{side}; there, {there}.")
+    source.differs(f"{IMAGE_SIZE}: the middle square becomes {side}×{side}; there, {there}.")
     source.skip(f"{TEST}.which_dataset.args.image_size")
     fetch, counts = _same_split(source, train, test) or _new_split(source, train, test)
     return {"fetch": fetch, "prepare": {"image_size": side, **counts}}
@@ -80,7 +80,7 @@ def _new_split(source: Upstream, train: Place, test: Place) -> tuple[dict[str, A
     """Split the images of the training folder into training and test images."""
     fetch, count = {"source": "folder", "path": str(train.folder)}, _count(train.folder)
     if not count:
-        source.not_honored.append(
+        source.differs(
             f"{TRAIN}: no images in {train.folder} now, so `train_images` and `test_images` are not set. Set them, and `path`."
         )
         return fetch, {}
@@ -88,11 +88,11 @@ def _new_split(source: Upstream, train: Place, test: Place) -> tuple[dict[str, A
     tests = max(2, min(tests or MOST_TESTS, tests or count // 10, count // 2))
     trains = min(_number(source, TRAIN, len(train.files or ()) or count), count - tests)
     if test.folder != train.folder:
-        source.not_honored.append(
+        source.differs(
             f"{TEST}: {test.folder} is not read; {tests} images of {train.folder} are held out for testing instead."
         )
     if train.files is not None or (test.folder == train.folder and test.files is not None):
-        source.not_honored.append(
+        source.differs(
             f"{TRAIN}: of the {count} images in {train.folder}, {trains} for training and {tests} for testing are drawn by "
             "`prepare.seed`, not by the lists."
         )
@@ -107,21 +107,19 @@ def _place(source: Upstream, phase: str) -> Place:
     arguments = f"{phase}.which_dataset.args"
     root = Path(source.get(f"{arguments}.data_root", str, "."))
     source.skip(f"{phase}.which_dataset.name")
-    if source.has(f"{arguments}.data_flist"):  # colorization: numbers of files in two folders
+    if numbers := source.get(f"{arguments}.data_flist", str, ""):  # colorization: numbers of files in two folders
         if phase == TRAIN:
-            source.not_honored.append(
+            source.differs(
                 f"{phase}.which_dataset: {root}/gray is not read; the gray image is computed from the color (Rec. 601 luma). If it "
                 "holds anything else, use `fetch: {source: pairs}` and the task `paired`."
             )
-        return Place(root / "color", _lines(Path(source.get(f"{arguments}.data_flist", str, ""))))
+        return Place(root / "color", _lines(Path(numbers)))
     if root.is_dir() or not (root.suffix or root.is_file()):
         return Place(root)
     files = _lines(root)
     if not files:
         if phase == TRAIN:
-            source.not_honored.append(
-                f"{arguments}.data_root: the list {root} cannot be read now; `path` is its folder. Set it."
-            )
+            source.differs(f"{arguments}.data_root: the list {root} cannot be read now; `path` is its folder. Set it.")
         return Place(root.parent)
     folders = [Path(file).parent for file in files]
     if len({folder.is_absolute() for folder in folders}) > 1:

@@ -2,9 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,10 +44,7 @@ def is_upstream_config(file: Path) -> bool:
 
 
 def read_config(file: Path) -> "Upstream":
-    """Read a JSON config.
-
-    Raises ConfigError, with the line of a syntax error, if it is not one of the unofficial code.
-    """
+    """Read a JSON config. Raises ConfigError, with the line of a syntax error, if it is not of the unofficial code."""
     try:
         raw = json.loads(plain_json(file.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
@@ -67,53 +61,6 @@ def read_config(file: Path) -> "Upstream":
     return Upstream(file, raw)
 
 
-@dataclass(frozen=True)
-class UnetOptions:
-    """Options of the network in a JSON config, with the defaults of its backbone."""
-
-    in_channels: int
-    out_channels: int
-    channels: int
-    multipliers: tuple[float, ...]
-    blocks: int
-    attending: tuple[bool, ...]
-    """For each level, finest first: whether it has attention."""
-    head_channels: int | None
-    """Channels per attention head; None: `heads` heads at every level."""
-    heads: int
-    heads_first: bool
-    """Whether the rows of attention's first projection are ordered by head."""
-    groups: int
-    dropout: float
-
-
-def unet_options(source: "Upstream") -> UnetOptions:
-    """Return the network's options. Raises ConfigError for values of a wrong type."""
-
-    def option(name: str, kind: type[T], default: T) -> T:
-        return source.get(f"{UNET}.{name}", kind, default)
-
-    is_sr3 = source.backbone == "sr3"
-    multipliers = source.numbers(f"{UNET}.channel_mults", [1, 2, 4, 8, 8] if is_sr3 else [1, 2, 4, 8])
-    # `attn_res` lists side lengths of feature maps for sr3, and downsampling factors for guided_diffusion.
-    side, resolutions = option("image_size", int, 128), source.numbers(f"{UNET}.attn_res", [])
-    factors = [1 << level for level in range(len(multipliers))]
-    head_channels = -1 if is_sr3 else option("num_head_channels", int, -1)
-    return UnetOptions(
-        in_channels=option("in_channel", int, 6),
-        out_channels=option("out_channel", int, 3),
-        channels=option("inner_channel", int, 32),
-        multipliers=tuple(multipliers),
-        blocks=option("res_blocks", int, 3 if is_sr3 else 2),
-        attending=tuple((side // factor if is_sr3 else factor) in resolutions for factor in factors),
-        head_channels=None if head_channels == -1 else head_channels,
-        heads=1 if is_sr3 or head_channels != -1 else source.count(f"{UNET}.num_heads", 1),
-        heads_first=not is_sr3 and not option("use_new_attention_order", bool, False),
-        groups=option("norm_groups", int, 32) if is_sr3 else 32,
-        dropout=option("dropout", float, 0.0),
-    )
-
-
 class Upstream:
     """JSON config whose options are named by path: `train.n_iter`, `model.which_networks.0.args.unet`.
 
@@ -123,13 +70,15 @@ class Upstream:
     def __init__(self, file: Path, raw: dict[str, Any]) -> None:
         self.file, self.raw = file, raw
         self.not_honored: list[str] = []
-        """One line for each setting that is different here, beginning with its path."""
         self.notes: list[str] = []
-        """One line for each further remark of a conversion."""
         self._read: set[str] = set()
 
     def error(self, path: str, text: str) -> ConfigError:
         return ConfigError(f"{self.file}: {path}: {text}")
+
+    def differs(self, line: str) -> None:
+        """Record a setting that is different here. line: begins with its path."""
+        self.not_honored.append(line)
 
     def get(self, path: str, kind: type[T], default: T) -> T:
         """Return the option at `path`, or `default` if it is missing.
@@ -148,7 +97,7 @@ class Upstream:
         return value
 
     def count(self, path: str, default: int) -> int:
-        """Return the whole number at `path`. Raises ConfigError if it is less than 1."""
+        """Return the whole number at `path`, 1 or more."""
         number = self.get(path, int, default)
         if number < 1:
             raise self.error(path, f"should be 1 or more, found {number}.")
@@ -161,9 +110,6 @@ class Upstream:
         if not valid or (default and not values):
             raise self.error(path, f"expected a list of numbers, found {json.dumps(values)}.")
         return values
-
-    def has(self, path: str) -> bool:
-        return self._value(path) is not None
 
     def skip(self, *paths: str) -> None:
         """Mark options as read."""
@@ -182,17 +128,15 @@ class Upstream:
     def unread(self) -> list[str]:
         """Return the options that were not read, in file order; a section without any read option as a whole."""
 
-        def walk(value: Any, path: str) -> Iterator[str]:
+        def walk(value: Any, path: str) -> list[str]:
             if path in self._read or value is None:
-                return
+                return []
             if path and not any(read.startswith(f"{path}.") for read in self._read):
-                yield path
-                return
-            entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-            for key, entry in entries:
-                yield from walk(entry, f"{path}.{key}" if path else str(key))
+                return [path]
+            entries = dict(enumerate(value)) if isinstance(value, list) else value
+            return [line for key, entry in entries.items() for line in walk(entry, f"{path}.{key}".removeprefix("."))]
 
-        return list(walk(self.raw, ""))
+        return walk(self.raw, "")
 
     def class_of(self, path: str) -> str:
         """Return a class with its module, if that is given: `data.dataset.InpaintDataset`; empty if missing."""
@@ -200,10 +144,6 @@ class Upstream:
         if isinstance(name, dict):  # with its arguments
             name = self._value(f"{path}.name")
         return ".".join(map(str, name)) if isinstance(name, list) else str(name or "")
-
-    @cached_property
-    def unet(self) -> UnetOptions:
-        return unet_options(self)
 
     @property
     def backbone(self) -> str:
@@ -221,8 +161,8 @@ class Upstream:
     @property
     def image_size(self) -> int:
         """Side of the training images. guided_diffusion ignores the `image_size` of its own options; sr3 uses it."""
-        if self.backbone == "sr3" and self.has(f"{UNET}.image_size"):
-            return self.get(f"{UNET}.image_size", int, 128)
+        if self.backbone == "sr3" and (side := self.get(f"{UNET}.image_size", int, 0)):
+            return side
         return int(min(self.numbers(IMAGE_SIZE, [224] if self.dataset == "ColorizationDataset" else [256])))
 
     @property
@@ -230,3 +170,55 @@ class Upstream:
         """Task by our name, from the training images' dataset class or the model's `task`; None if unknown."""
         task = self.get("model.which_model.args.task", str, "")
         return TASKS.get(self.dataset) or (task if task in DEGRADATIONS else None)
+
+
+def network_options(source: Upstream, side: int, noise_embedding: str, exact: bool) -> dict[str, Any]:
+    """Return the options of our `Network` for that of a JSON config and images of `side` pixels.
+
+    exact: raise ConfigError for heads that are not of one size, instead of listing them among the settings not honored.
+    """
+
+    def option(name: str, kind: type[T], default: T) -> T:
+        return source.get(f"{UNET}.{name}", kind, default)
+
+    if (option("in_channel", int, 6), option("out_channel", int, 3)) != (6, 3):
+        raise source.error(UNET, "networks here take 6 channels, the condition and the image, and give 3.")
+    is_sr3 = source.backbone == "sr3"
+    multipliers = source.numbers(f"{UNET}.channel_mults", [1, 2, 4, 8, 8] if is_sr3 else [1, 2, 4, 8])
+    if any(not float(multiplier).is_integer() or multiplier < 1 for multiplier in multipliers):
+        raise source.error(f"{UNET}.channel_mults", f"{multipliers}; whole numbers from 1 are possible here.")
+    widths = [option("inner_channel", int, 32) * int(multiplier) for multiplier in multipliers]
+    # `attn_res` lists side lengths of feature maps for sr3, and downsampling factors for guided_diffusion.
+    attn_res, largest = source.numbers(f"{UNET}.attn_res", []), option("image_size", int, 128)
+    scales = [largest >> level if is_sr3 else 1 << level for level in range(len(widths))]
+    attending = [level for level, scale in enumerate(scales) if scale in attn_res]
+    head_channels = -1 if is_sr3 else option("num_head_channels", int, -1)
+    if head_channels == -1:
+        head_channels = _channels_of_heads(source, widths, {*attending, len(widths) - 1}, exact)
+    return {
+        "backbone": "sr3" if is_sr3 else "adm",
+        "channels": option("inner_channel", int, 32),
+        "multipliers": [int(multiplier) for multiplier in multipliers],
+        "blocks": option("res_blocks", int, 3 if is_sr3 else 2),
+        "attention": [side >> level for level in attending],
+        "head_channels": head_channels,
+        "noise_embedding": noise_embedding,
+        "groups": option("norm_groups", int, 32) if is_sr3 else 32,
+        "dropout": option("dropout", float, 0.0),
+    }
+
+
+def _channels_of_heads(source: Upstream, widths: list[int], attending: set[int], exact: bool) -> int:
+    """Return the channels per head of a network whose options give a number of heads, the same at every level."""
+    path = f"{UNET}.num_heads"
+    heads = 1 if source.backbone == "sr3" else source.count(path, 1)
+    if heads == 1:
+        return max(widths)
+    attended = {widths[level] for level in attending}
+    channels = max(max(attended) // heads, 1)
+    if not exact:
+        source.differs(f"{path}: {heads}; heads have the same channels at every level here, {channels}.")
+    elif len(attended) > 1 or max(attended) % heads:
+        everywhere = "Here the channels of a head are the same everywhere. Not supported."
+        raise source.error(path, f"{heads} heads at {sorted(attended)} channels. {everywhere}")
+    return channels

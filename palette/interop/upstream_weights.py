@@ -13,10 +13,10 @@ from torch import Tensor
 
 from palette.config.models import Network
 from palette.errors import ConfigError, DataError, listed
-from palette.interop.layouts import IMAGE_CHANNELS, INPUT_CHANNELS, Converter, Layout, network_of, read_layout
+from palette.interop.layouts import Converter, Layout, read_layout
 from palette.interop.model_folder import Flags, Imported, decide, facts_of
 from palette.interop.pickles import read_pickle, refuse_other_formats, state_dict
-from palette.interop.upstream_json import NETWORK, UNET, Upstream
+from palette.interop.upstream_json import NETWORK, UNET, Upstream, network_options
 
 PREFIX = "denoise_fn."
 BUFFERS = (
@@ -28,15 +28,8 @@ BUFFERS = (
     "posterior_mean_coef2",
 )
 """Buffers of the noise schedule, which is not part of a network here."""
-OPTIONS = {
-    "in_channels": "in_channel",
-    "out_channels": "out_channel",
-    "channels": "inner_channel",
-    "multipliers": "channel_mults",
-    "blocks": "res_blocks",
-    "attending": "attn_res",
-}
-"""Field of a layout → option of the JSON config that determines it."""
+OPTIONS = {"channels": "inner_channel", "multipliers": "channel_mults", "blocks": "res_blocks", "attention": "attn_res"}
+"""Options of our network that shapes show → those of the JSON config."""
 
 
 def checkpoint_files(file: Path) -> dict[str, Path]:
@@ -70,17 +63,18 @@ def import_upstream(file: Path, flags: Flags, config: Upstream | None = None) ->
     which = _which(file, files, flags)
     contents = {part: state_dict(path) for part, path in files.items() if part != "state"}
     unets = {part: _unet(content, files[part]) for part, content in contents.items()}
-    layout = _layout(unets[which], files[which])
-    if config:
-        _require_described(layout, config, files[which])
+    layout = read_layout(files[which], unets[which])
     assumed: list[str] = []
-    network, image_size = _network(layout, flags, config, assumed)
-    heads_first = config.unet.heads_first if config else layout.family != "sr3"
+    network, image_size = _network(layout, flags, config, files[which], assumed)
+    heads_first = layout.family != "sr3" and not (config and config.get(f"{UNET}.use_new_attention_order", bool, False))
     converter = Converter(layout, network, image_size, heads_first)
-    weights = {part: converter(unet, str(files[part])) for part, unet in unets.items()}
-    state = read_state(files["state"]) if "state" in files else None
-    start, step, notes = _start(state, unets, weights, converter) if state else (None, None, [])
-    counters = state.counters if state else {}
+    weights = {part: converter(unet, files[part]) for part, unet in unets.items()}
+    start, step, counters = None, None, dict[str, int]()
+    notes: list[str] = []
+    if "state" in files:
+        state = read_state(files["state"])
+        counters = state.counters
+        start, step = _start(state, unets, weights, converter, notes)
     buffers = [name for content in contents.values() for name in content if name in BUFFERS]
     return Imported(
         network=network,
@@ -88,19 +82,19 @@ def import_upstream(file: Path, flags: Flags, config: Upstream | None = None) ->
         image_size=image_size,
         attention_at=converter.attention_at,
         weights=weights[which],
-        mapped={f"{PREFIX}{theirs}": name for name, theirs in converter.names.items()},
-        dropped=dict.fromkeys(buffers, "noise schedule; not a part of the network here"),
-        origin={
+        record={
             "format": f"unofficial Palette, {layout.family}",
             "weights": which,
             "files": [facts_of(path) for path in files.values()],
             **counters,
+            "mapped": {f"{PREFIX}{theirs}": name for name, theirs in converter.names.items()},
+            "dropped": dict.fromkeys(buffers, "noise schedule; not a part of the network here"),
+            "assumed": assumed,
+            "notes": notes,
         },
-        assumed=assumed,
         start=start,
         step=step,
         images=counters.get("iter"),
-        notes=notes,
     )
 
 
@@ -136,78 +130,49 @@ def _unet(content: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _layout(tensors: Mapping[str, Tensor], file: Path) -> Layout:
-    """Return the layout of a network. Raises DataError unless it takes a condition and an image, and gives an image."""
-    layout = read_layout(str(file), {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    if (layout.in_channels, layout.out_channels) != (INPUT_CHANNELS, IMAGE_CHANNELS):
-        raise DataError(
-            f"{file}: the network takes {layout.in_channels} channels and gives {layout.out_channels} "
-            f"({layout.seen['in_channels']}, {layout.seen['out_channels']}); here it is a condition and an image of "
-            f"{IMAGE_CHANNELS} channels each, {INPUT_CHANNELS}, and {IMAGE_CHANNELS}. Not supported."
-        )
-    return layout
+def _network(
+    layout: Layout, flags: Flags, config: Upstream | None, file: Path, assumed: list[str]
+) -> tuple[Network, int]:
+    """Return our network and its image size: by flags, else by the JSON config, else by the released configs.
+
+    assumed: receives a line for each value from the released configs. Raises ConfigError for flags that do not fit.
+    """
+    is_sr3 = layout.family == "sr3"
+    if is_sr3 and flags.head_channels is not None:
+        raise ConfigError("--head-channels: the sr3 network has one head; leave the option out.")
+    size, options = flags.image_size, dict[str, Any]()
+    if config:
+        size = size or config.image_size
+        options = _described(layout, config, size, flags.head_channels is None, file)
+    heads, groups = layout.channels * max(layout.multipliers), 32
+    why = "as in the released configs; a checkpoint does not tell it"
+    if not is_sr3:
+        given = flags.head_channels or options.get("head_channels") or (heads if config else None)
+        heads = decide("head_channels", given, 32, f"{why} (--config or --head-channels)", assumed)
+    image_size = decide("image_size", size, 256, f"{why} (--config or --image-size)", assumed)
+    dropout = decide("dropout", options.get("dropout"), 0.2, f"{why} (--config)", assumed)
+    if is_sr3:
+        groups = decide("norm_groups", options.get("groups"), 32, f"{why} (--config)", assumed)
+    others = {"head_channels": heads, "noise_embedding": "gamma", "groups": groups, "dropout": dropout}
+    return Network.model_validate(layout.options(image_size) | others), image_size
 
 
-def _require_described(layout: Layout, config: Upstream, file: Path) -> None:
-    """Raise DataError unless the weights in `file` are of the network that the config describes."""
+def _described(layout: Layout, config: Upstream, image_size: int, exact: bool, file: Path) -> dict[str, Any]:
+    """Return the options of our network by the config. Raises DataError unless they describe the weights in `file`."""
     if layout.family != config.backbone:
         raise DataError(
             f"{file}: weights of {layout.family}, but {config.file} says {NETWORK}.module_name: {config.backbone}. "
             "They do not belong together."
         )
-    faults = []
-    for name, option in OPTIONS.items():
-        expected, actual = getattr(config.unet, name), getattr(layout, name)
-        if expected != actual:
-            texts = f"{_in_words(expected)} in the config, {_in_words(actual)} in the file: {layout.seen[name]}"
-            faults.append(f"\n  {UNET}.{option}: {texts}")
+    described, actual = network_options(config, image_size, "gamma", exact), layout.options(image_size)
+    faults = [
+        f"\n  {UNET}.{theirs}: {described[ours]} in the config, {actual[ours]} in the file: {layout.seen[ours]}"
+        for ours, theirs in OPTIONS.items()
+        if described[ours] != actual[ours]
+    ]
     if faults:
         raise DataError(f"{file}: not the network that {config.file} describes.{''.join(faults)}")
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, tuple) and value and all(isinstance(entry, bool) for entry in value):
-        return f"attention at levels {[level for level, attends in enumerate(value) if attends]}"
-    return str(list(value)) if isinstance(value, tuple) else str(value)
-
-
-def _network(layout: Layout, flags: Flags, config: Upstream | None, assumed: list[str]) -> tuple[Network, int]:
-    """Return our network and its image size: from flags, else the JSON config, else the released configs.
-
-    assumed: receives a line for each value from the released configs. Raises ConfigError for flags that do not fit.
-    """
-    released, is_sr3 = "as in the released configs; a checkpoint does not tell it", layout.family == "sr3"
-    if is_sr3 and flags.head_channels is not None:
-        raise ConfigError("--head-channels: the sr3 network has one head; leave the option out.")
-    head_channels, groups = layout.channels * max(layout.multipliers), 32
-    if not is_sr3:
-        given = flags.head_channels or (_head_channels(layout, config) if config else None)
-        head_channels = decide("head_channels", given, 32, f"{released} (--config or --head-channels)", assumed)
-    given = flags.image_size or (config.image_size if config else None)
-    image_size = decide("image_size", given, 256, f"{released} (--config or --image-size)", assumed)
-    dropout = decide("dropout", config.unet.dropout if config else None, 0.2, f"{released} (--config)", assumed)
-    if is_sr3:
-        groups = decide("norm_groups", config.unet.groups if config else None, 32, f"{released} (--config)", assumed)
-    options = {"head_channels": head_channels, "noise_embedding": "gamma", "groups": groups, "dropout": dropout}
-    return network_of(layout, image_size, **options), image_size
-
-
-def _head_channels(layout: Layout, config: Upstream) -> int:
-    """Return the channels per attention head. Raises ConfigError if they would differ between levels."""
-    if config.unet.head_channels:
-        return config.unet.head_channels
-    heads = config.unet.heads
-    if heads == 1:
-        return layout.channels * max(layout.multipliers)
-    levels = zip(layout.multipliers, layout.attending, strict=True)
-    widths = {layout.channels * multiplier for multiplier, attends in levels if attends}
-    widths.add(layout.channels * layout.multipliers[-1])
-    if len(widths) > 1 or max(widths) % heads:
-        raise config.error(
-            f"{UNET}.num_heads",
-            f"{heads} heads at {sorted(widths)} channels. Here the channels of a head are the same everywhere. Not supported.",
-        )
-    return max(widths) // heads
+    return described
 
 
 # ---------------------------------------------------------------------------------------- training state
@@ -215,15 +180,12 @@ def _head_channels(layout: Layout, config: Upstream) -> int:
 
 @dataclass(frozen=True)
 class State:
-    """Content of a `.state` file: training progress, and Adam's state."""
+    """Content of a `.state` file: `epoch` and `iter`, images seen by one GPU; of Adam each parameter's state, options."""
 
     file: Path
     counters: dict[str, int]
-    """`epoch`, and `iter`: images seen by one GPU."""
     parameters: list[dict[str, Any]]
-    """Adam's state of each parameter, in order."""
     options: dict[str, Any]
-    """Adam's options."""
 
 
 def read_state(file: Path) -> State:
@@ -245,17 +207,16 @@ def _start(
     unets: Mapping[str, Mapping[str, Tensor]],
     weights: Mapping[str, dict[str, Tensor]],
     converter: Converter,
-) -> tuple[dict[str, dict[str, Tensor]] | None, int | None, list[str]]:
-    """Return the tensors from which a training resumes, Adam's steps, and notes.
+    notes: list[str],
+) -> tuple[dict[str, dict[str, Tensor]] | None, int | None]:
+    """Return the tensors from which a training resumes, and Adam's steps; None without the raw weights of `state`.
 
-    unets: tensors of the files by their names there. weights: the same as ours. Without the raw weights, to which
-    `state` belongs, there is no start.
+    unets: tensors of the files by their names there. weights: the same as ours. notes: receives remarks.
     """
     if "raw" not in unets:
-        name = f"{state.file.stem}_Network.pth"
-        return None, None, [f"{state.file.name} is left out: it belongs to {name}, which is not there."]
+        notes.append(f"{state.file.name} is left out: it belongs to {state.file.stem}_Network.pth, which is not there.")
+        return None, None
     moments, steps = _moments(state, unets["raw"])
-    notes = []
     usual = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
     unusual = [f"{key} {state.options[key]}" for key, value in usual.items() if state.options.get(key, value) != value]
     if unusual:
@@ -263,8 +224,7 @@ def _start(
     if "ema" not in weights:
         notes.append("There is no average (_Network_ema.pth): a training from here averages from these weights on.")
     start = {"network": weights["raw"], "averages": weights.get("ema", weights["raw"])}
-    start |= {kind: converter(tensors, str(state.file)) for kind, tensors in moments.items()}
-    return start, steps, notes
+    return start | {kind: converter(tensors, state.file) for kind, tensors in moments.items()}, steps
 
 
 def _moments(state: State, tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], int]:
