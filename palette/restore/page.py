@@ -12,60 +12,44 @@ from PIL import Image
 
 from palette.publish.pages.templating import template
 
-LARGEST = 800
-"""Longest side of an image in the page, in pixels; larger ones are reduced, for the page only."""
-SMALL = 200
-"""Images narrower than this are enlarged, each pixel a square."""
-COLUMNS = 5
-"""Maximum number of images side by side."""
+LARGEST, SMALL, COLUMNS = 800, 200, 5
+"""Longest side of an image in the page, in pixels: larger ones are reduced; width below which each pixel is drawn as a
+square; maximum number of images side by side."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Image in the page."""
-
+class PageImage:
     data: str
     """Image as a `data:` URL."""
     about: str
     small: bool
-    link: str = ""
-    """Full-size file, relative to the page."""
+    link: str
+    """Full-size file, relative to the page; empty if there is none."""
 
 
 @dataclass(frozen=True)
-class Restored:
-    """Restored photo: its input and samples."""
+class PagePhoto:
+    """Restored photo: its file and folder as given by the user, and the size of the result in pixels."""
 
     photo: str
-    """File name."""
     folder: str
-    """Folder of the file, as given by the user."""
     width: int
     height: int
-    """Size of the result in pixels."""
-    pictures: Sequence[Shown]
+    pictures: Sequence[PageImage]
     """Input, then samples."""
 
 
-def shown(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> Shown:
+def page_image(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> PageImage:
     """Return uint8 [H, W, 3] as an image for the page. about: alt text. file: full-size file next to the page."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    if max(picture.size) <= LARGEST // 2:
-        picture.save(data, format="PNG")
-        kind = "png"
-    else:
-        picture.save(data, format="JPEG", quality=92, subsampling="4:4:4")
-        kind = "jpeg"
+    data, kind = io.BytesIO(), "png" if max(picture.size) <= LARGEST // 2 else "jpeg"
+    picture.save(data, format=kind, **({} if kind == "png" else {"quality": 92, "subsampling": "4:4:4"}))
     address = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
-    return Shown(address, about, picture.width < SMALL, quote(file))
+    return PageImage(address, about, picture.width < SMALL, quote(file))
 
 
-def render(title: str, facts: Sequence[tuple[str, str]], photos: Sequence[Restored], failures: Sequence[str]) -> str:
-    """Return the page as HTML. facts: names and values for its head.
-
-    failures: what was wrong with the missing photos.
-    """
+def render(title: str, facts: Sequence[tuple[str, str]], photos: Sequence[PagePhoto], failures: Sequence[str]) -> str:
+    """Return the page as HTML. facts: names and values for its head. failures: what was wrong with other photos."""
     columns = min(COLUMNS, max((len(photo.pictures) for photo in photos), default=1))
     return template("restored.html").render(title=title, facts=facts, photos=photos, failures=failures, columns=columns)
