@@ -123,9 +123,8 @@ class Shapes:
     def described(self, *modules: str) -> str:
         """Return names in the file and shapes for messages: `input_blocks.0.0.weight [64, 6, 3, 3]`."""
         keys = [their_name(self.family, f"{module}.weight") for module in modules]
-        return ", ".join(
-            f"{key} {list(self.tensors[key].shape)}" if key in self.tensors else f"no {key}" for key in keys
-        )
+        found = self.tensors
+        return ", ".join(f"{key} {list(found[key].shape)}" if key in found else f"no {key}" for key in keys)
 
     def count(self, pattern: str) -> int:
         """Return how many different numbers the group of `pattern` matches in all names in the file."""
@@ -142,10 +141,9 @@ def read_layout(file: Path, tensors: Mapping[str, Tensor]) -> Layout:
     """
     family = next((family for family in CHANNELS if their_name(family, "embed.1.weight") in tensors), None)
     if family is None:
-        raise DataError(
-            f"{file}: of none of the networks that are known here (guided_diffusion, sr3, ADM): no cond_embed.0.weight, "
-            f"noise_level_mlp.1.weight or time_embed.0.weight among {listed(list(tensors), 5)}."
-        )
+        embeddings = " or ".join(their_name(family, "embed.1.weight") for family in CHANNELS)
+        known = f"known here ({', '.join(CHANNELS)}): no {embeddings}"
+        raise DataError(f"{file}: of none of the networks that are {known} among {listed(list(tensors), 5)}.")
     shapes = Shapes(file, family, tensors)
     if family != "sr3":
         _refuse_variants(shapes)
@@ -179,14 +177,11 @@ def read_layout(file: Path, tensors: Mapping[str, Tensor]) -> Layout:
 
 def _depth(shapes: Shapes) -> tuple[int, int, str]:
     """Return the numbers of levels and of blocks in each, and a text on how they were found: in the decoder."""
-    entry, upward, where = (
-        r"output_blocks\.(\d+)\.",
-        r"output_blocks\.(\d+)\.[12]\.in_layers\.2\.weight",
-        "output_blocks",
-    )
     if shapes.family == "sr3":
-        entry, upward, where = r"ups\.(\d+)\.res_block\.", r"ups\.(\d+)\.conv\.weight", "residual blocks in `ups`"
-    entries, levels = shapes.count(entry), 1 + shapes.count(upward)
+        where, block, upward = "residual blocks in `ups`", r"ups\.(\d+)\.res_block\.", r"ups\.(\d+)\.conv\."
+    else:
+        where, block, upward = "output_blocks", r"output_blocks\.(\d+)\.", r"output_blocks\.(\d+)\.[12]\.in_layers\.2\."
+    entries, levels = shapes.count(block), 1 + shapes.count(upward)
     if not entries or entries % levels or entries == levels:
         raise shapes.error(f"not a whole network: {entries} {where} do not make {levels} levels.")
     return levels, entries // levels - 1, f"{entries} {where} in {levels} levels"
@@ -234,10 +229,10 @@ class Converter:
         unknown, missing = [key for key in tensors if key not in expected], sorted(expected - tensors.keys())
         faults = [f"{what}: {listed(keys)}" for what, keys in (("unknown", unknown), ("missing", missing)) if keys]
         if faults:
-            raise DataError(
-                f"{file}: does not fit a {self.layout.family} network with {self.layout.channels} channels, multipliers "
-                f"{list(self.layout.multipliers)} and {self.layout.blocks} blocks ({'; '.join(faults)}). Nothing was imported."
-            )
+            layout = self.layout
+            sizes = f"{layout.channels} channels, multipliers {layout.multipliers} and {layout.blocks} blocks"
+            fault = f"does not fit a {layout.family} network with {sizes} ({'; '.join(faults)})"
+            raise DataError(f"{file}: {fault}. Nothing was imported.")
         require_finite(((key, tensors[key]) for key in self.names.values()), file)
         return {name: self._converted(name, tensors[key], file) for name, key in self.names.items()}
 
@@ -246,10 +241,8 @@ class Converter:
         if ".attention." in name and name.endswith(".weight") and tensor.ndim == 3:  # Conv1d there, Conv2d here
             tensor = tensor.unsqueeze(-1)
         if tuple(tensor.shape) != self.shapes[name]:
-            raise DataError(
-                f"{file}: {self.names[name]} is {list(theirs.shape)}, but the other tensors imply a network where it is "
-                f"{list(self.shapes[name])}. Nothing was imported."
-            )
+            fault = f"{self.names[name]} is {list(theirs.shape)}, but the other tensors imply a network where it is"
+            raise DataError(f"{file}: {fault} {list(self.shapes[name])}. Nothing was imported.")
         if ".attention.qkv." in name and self.head_channels is not None:
             heads = head_count(len(tensor) // 3, self.head_channels)
             tensor = tensor.reshape(heads, 3, -1, *tensor.shape[1:]).transpose(0, 1).reshape(tensor.shape)

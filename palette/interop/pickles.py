@@ -77,13 +77,9 @@ def _reason(error: Exception) -> str:
             "Refused; nothing in it was run. A checkpoint of weights needs no such thing. If it is a whole model, save its "
             "weights in the program that made it: `torch.save(model.state_dict(), 'weights.pth')`."
         )
-    if isinstance(error, EOFError) or "unexpected EOF" in str(error):
-        return "truncated. Copy or download it again."
-    operand = re.search(r"Unsupported operand \d+", str(error))  # the rest of the message advises unsafe loading
-    return (
-        f"truncated, damaged or not a checkpoint of `torch.save` ({operand[0] if operand else type(error).__name__}). Copy or "
-        "download it again; a plain pickle is not taken."
-    )
+    kind = type(error).__name__  # not its message, which advises unsafe loading
+    advice = "Copy or download it again; a plain pickle is not taken."
+    return f"truncated, damaged or not a checkpoint of `torch.save` ({kind}). {advice}"
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
@@ -125,7 +121,5 @@ def _kind_of(content: Mapping[Any, Any]) -> str | None:
 
 
 def _advice(key: str) -> str:
-    return (
-        f"In the program that made it, save that part alone: `torch.save(checkpoint[{key!r}], 'weights.pth')`, and import the "
-        f"new file. {IMPORTABLE}"
-    )
+    command = f"`torch.save(checkpoint[{key!r}], 'weights.pth')`"
+    return f"In the program that made it, save that part alone: {command}, and import the new file. {IMPORTABLE}"

@@ -80,9 +80,8 @@ class Converted:
 
     def report(self) -> str:
         """Return the remarks as text for the user."""
-        return "\n".join(
-            [f"not honored: {line}" for line in self.not_honored] + [f"note: {line}" for line in self.notes]
-        )
+        lines = [f"not honored: {line}" for line in self.not_honored] + [f"note: {line}" for line in self.notes]
+        return "\n".join(lines)
 
 
 def convert_file(file: Path, folder: Path, must_resume: bool) -> Converted:
@@ -121,7 +120,10 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
         name = source.class_of(path)
         if name not in ("", *classes, *(f"{top}{module}.{known}" for known in classes for top in ("", "palette."))):
             raise _unknown_class(source, path, name, classes)
-    dataset, task = dataset_of(source), _task(source)
+    task = source.task
+    if task is None or not source.dataset:
+        raise source.error(f"{TRAIN}.which_dataset.name", f"missing. It is one of {', '.join(TASKS)}.")
+    dataset = dataset_of(source)
     name = re.sub(r"[^a-z0-9._-]+", "-", source.get("name", str, "").lower())[:40].strip("._-") or "images"
     steps = _sampler_steps(source)
     seed = source.get("seed", int, -1)
@@ -157,8 +159,9 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
     try:
         Config.model_validate(config)
     except ValidationError as error:
-        faults = [f"\n  {'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})." for e in error.errors()]
-        raise ConfigError(f"{source.file}: values that are not possible here, by our names:{''.join(faults)}") from None
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})." for e in error.errors()]
+        fault = "values that are not possible here, by our names:"
+        raise ConfigError("\n  ".join([f"{source.file}: {fault}", *faults])) from None
     return Converted(config, source.not_honored, source.notes)
 
 
@@ -182,12 +185,6 @@ def _unread(source: Upstream) -> list[str]:
         options = ", ".join(path.removeprefix(f"{group}.") for path in paths if path != group)
         lines.append(f"{group}{f' ({options})' if options else ''}: {UNSUPPORTED[group]}.")
     return lines
-
-
-def _task(source: Upstream) -> str:
-    if source.task is None or not source.dataset:
-        raise source.error(f"{TRAIN}.which_dataset.name", f"missing. It is one of {', '.join(TASKS)}.")
-    return source.task
 
 
 def _evaluation(source: Upstream, task: str) -> dict[str, str]:
@@ -246,10 +243,7 @@ def _loss(source: Upstream) -> str:
 
 
 def _train(source: Upstream, images: int | None, start: Path | None) -> dict[str, Any]:
-    """Return the training options, converting counts of images per GPU to optimizer steps.
-
-    images: number of training images; None if unknown.
-    """
+    """Return the training options, with optimizer steps for counts of images per GPU. images: None if unknown."""
     loader = f"{TRAIN}.dataloader"
     gpus = max(len(source.get("gpu_ids", list, [0])), 1)
     per_gpu = source.count(f"{loader}.args.batch_size", 1)
@@ -286,8 +280,7 @@ def _train(source: Upstream, images: int | None, start: Path | None) -> dict[str
 
 
 def _validation_images(source: Upstream, images: int | None) -> int:
-    """Return the number of images held out of training, given in the JSON as a number or a share."""
-    split = source.get(f"{TRAIN}.dataloader.validation_split", float, 0.0)
+    split = source.get(f"{TRAIN}.dataloader.validation_split", float, 0.0)  # a number or a share
     if split < 1:
         return int(split * (images or 0))
     return 0 if images and split >= images else int(split)
@@ -300,9 +293,7 @@ def _steps(source: Upstream, per_gpu: int, epoch: int | None) -> int:
     if epoch:
         steps = min(steps, epochs * epoch)
     elif epochs < 10**6:
-        source.differs(
-            f"train.n_epoch: without the number of images, {epochs} epochs are no steps; only n_iter counts."
-        )
+        source.differs(f"train.n_epoch: without the number of images, {epochs} epochs are no steps: n_iter counts.")
     source.notes.append(f"train: {steps:,} optimizer steps (n_iter {images:,} images of one GPU, n_epoch {epochs:,}).")
     return _within(steps)
 
@@ -336,9 +327,8 @@ def _sampler_steps(source: Upstream) -> int:
         path = f"{NETWORK}.beta_schedule.{phase}"
         source.skip(f"{path}.cosine_s")
         kind, steps = source.get(f"{path}.schedule", str, "linear"), source.get(f"{path}.n_timestep", int, 1000)
-        first, last = (
-            source.get(f"{path}.linear_{end}", float, value) for end, value in (("start", 1e-6), ("end", 0.01))
-        )
+        first = source.get(f"{path}.linear_start", float, 1e-6)
+        last = source.get(f"{path}.linear_end", float, 1e-2)
         if (kind, steps, first, last) == usual:
             continue
         ours = "trained here with the paper's, linear from 1e-6 to 0.01 in 2000 steps"

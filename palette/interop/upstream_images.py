@@ -29,10 +29,9 @@ class Place:
 
 
 def dataset_of(source: Upstream) -> Dataset:
-    """Return the dataset of both phases' images.
+    """Return the dataset of both phases' images, without their numbers if these are unknown.
 
-    The JSON's own split is kept if both parts exist; else the training images are split anew. Numbers of images are
-    left out of `prepare` if they are not known.
+    The JSON's own split is kept if both parts exist; else the training images are split anew.
     """
     train, test = _place(source, TRAIN), _place(source, TEST)
     side = source.image_size
@@ -51,10 +50,9 @@ def _number(source: Upstream, phase: str, most: int) -> int:
 
 
 def _same_split(source: Upstream, train: Place, test: Place) -> tuple[dict[str, Any], dict[str, int]] | None:
-    """Return options of `fetch` and numbers of images that keep the training and test images as they are.
+    """Return options of `fetch` and numbers of images that keep the split, by two lists or two folders in one folder.
 
-    The split is of two lists, or of two folders in one folder. None if there are not two, if they do not exist or
-    overlap, or if there are fewer than two test images.
+    None if there are not two, if they do not exist or overlap, or if there are fewer than two test images.
     """
     if train.list_file and test.list_file and train.files and test.files:
         if not set(train.files).isdisjoint(test.files):

@@ -21,10 +21,7 @@ TASKS = {"InpaintDataset": "inpainting", "UncroppingDataset": "uncropping", "Col
 
 
 def plain_json(text: str) -> str:
-    """Return `text` without comments and trailing commas, with every other character at the same position.
-
-    Comments are `// …` and `/* … */`; strings are left alone, even those that seem to contain a comment.
-    """
+    """Return `text` with blanks for comments, `// …` and `/* … */`, and trailing commas; strings are left alone."""
 
     def blank(found: re.Match[str]) -> str:
         return found[0] if found[0].startswith('"') else re.sub(r"[^\n]", " ", found[0])
@@ -77,14 +74,11 @@ class Upstream:
         return ConfigError(f"{self.file}: {path}: {text}")
 
     def differs(self, line: str) -> None:
-        """Record a setting that is different here. line: begins with its path."""
+        """Record a setting that is not honored: its path, and what is different here."""
         self.not_honored.append(line)
 
     def get(self, path: str, kind: type[T], default: T) -> T:
-        """Return the option at `path`, or `default` if it is missing.
-
-        A whole number counts as int in any notation (1e8). Raises ConfigError for another type.
-        """
+        """Return the option at `path`. Raises ConfigError for another type; a whole number is an int in any notation."""
         value = self._value(path)
         if value is None:
             return default

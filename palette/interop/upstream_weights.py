@@ -124,9 +124,8 @@ def _unet(content: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in content.items() if name.startswith(PREFIX)}
     if not tensors or unknown:
         names = listed(unknown or list(content))
-        raise DataError(
-            f"{file}: not a checkpoint of the unofficial code, whose tensors are called {PREFIX}… (found: {names})."
-        )
+        whose = f"of the unofficial code, whose tensors are called {PREFIX}…"
+        raise DataError(f"{file}: not a checkpoint {whose} (found: {names}).")
     return tensors
 
 
@@ -160,9 +159,9 @@ def _network(
 def _described(layout: Layout, config: Upstream, image_size: int, exact: bool, file: Path) -> dict[str, Any]:
     """Return the options of our network by the config. Raises DataError unless they describe the weights in `file`."""
     if layout.family != config.backbone:
+        option = f"{NETWORK}.module_name: {config.backbone}"
         raise DataError(
-            f"{file}: weights of {layout.family}, but {config.file} says {NETWORK}.module_name: {config.backbone}. "
-            "They do not belong together."
+            f"{file}: weights of {layout.family}, but {config.file} says {option}. They do not belong together."
         )
     described, actual = network_options(config, image_size, "gamma", exact), layout.options(image_size)
     faults = [
@@ -233,10 +232,9 @@ def _moments(state: State, tensors: Mapping[str, Tensor]) -> tuple[dict[str, dic
     tensors: the weights, in the order of the network's parameters, which is Adam's. Raises DataError for a mismatch.
     """
     if len(state.parameters) != len(tensors):
-        raise DataError(
-            f"{state.file}: the optimizer's state is of {len(state.parameters)} parameters, the network has {len(tensors)}. "
-            "Import the weights alone: name the `.pth` file."
-        )
+        counts = f"of {len(state.parameters)} parameters, the network has {len(tensors)}"
+        advice = "Import the weights alone: name the `.pth` file."
+        raise DataError(f"{state.file}: the optimizer's state is {counts}. {advice}")
     moments: dict[str, dict[str, Tensor]] = {"exp_avg": {}, "exp_avg_sq": {}}
     for parameter, (name, weight) in zip(state.parameters, tensors.items(), strict=True):
         for kind, found in moments.items():
