@@ -123,12 +123,13 @@ class Shapes:
     def described(self, *modules: str) -> str:
         """Return names in the file and shapes for messages: `input_blocks.0.0.weight [64, 6, 3, 3]`."""
         keys = [their_name(self.family, f"{module}.weight") for module in modules]
-        found = self.tensors
-        return ", ".join(f"{key} {list(found[key].shape)}" if key in found else f"no {key}" for key in keys)
+        shapes = {key: list(self.tensors[key].shape) for key in keys if key in self.tensors}
+        return ", ".join(f"{key} {shapes[key]}" if key in shapes else f"no {key}" for key in keys)
 
     def count(self, pattern: str) -> int:
         """Return how many different numbers the group of `pattern` matches in all names in the file."""
-        return len({found[1] for key in self.tensors if (found := re.match(pattern, key))})
+        matches = (re.match(pattern, key) for key in self.tensors)
+        return len({match[1] for match in matches if match})
 
     def error(self, text: str) -> DataError:
         return DataError(f"{self.file}: {text}")
@@ -155,11 +156,11 @@ def read_layout(file: Path, tensors: Mapping[str, Tensor]) -> Layout:
         if shapes.of(block)[0] % channels:
             fault = f"{shapes.of(block)[0]} channels are no whole multiple of {channels}"
             raise shapes.error(f"{shapes.described(block)}: {fault}. Not supported.")
-    taken, given = shapes.of("first")[1], shapes.of("last.2")[0]
-    if (taken, given) not in CHANNELS[family]:
-        usual = " or ".join(f"{taken} → {given}" for taken, given in CHANNELS[family])
-        found = f"takes {taken} channels and gives {given} ({shapes.described('first', 'last.2')})"
-        raise shapes.error(f"the network {found}; those of {family} that can be imported: {usual}.")
+    c_in, c_out = shapes.of("first")[1], shapes.of("last.2")[0]
+    if (c_in, c_out) not in CHANNELS[family]:
+        fault = f"the network takes {c_in} channels and gives {c_out} ({shapes.described('first', 'last.2')})"
+        supported = " or ".join(f"{c_in} → {c_out}" for c_in, c_out in CHANNELS[family])
+        raise shapes.error(f"{fault}; those of {family} that can be imported: {supported}.")
     return Layout(
         family=family,
         channels=channels,

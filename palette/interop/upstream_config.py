@@ -148,10 +148,7 @@ def convert(source: Upstream, start: Path | None = None) -> Converted:
         "tables": {name: {"title": source.get("name", str, name), "columns": ["psnr", "ssim"]}},
     }
     source.skip("path.resume_state")
-    if metrics := source.get("model.which_metrics", list, []):
-        names = ", ".join(source.class_of(f"model.which_metrics.{index}") for index in range(len(metrics)))
-        source.differs(f"model.which_metrics: {names}: not measured here; scores are columns of `tables`.")
-    source.not_honored += _unread(source)
+    _list_unsupported(source)
     source.notes.append(
         "After training, `snakemake` samples and scores. The feature network `photos` needs sub-folders of images as classes; without "
         "them, PSNR and SSIM alone are measured. FID needs `score: {extractors: [inception], weights: FOLDER}`."
@@ -174,17 +171,20 @@ def _unknown_class(source: Upstream, path: str, name: str, known: Iterable[str])
     )
 
 
-def _unread(source: Upstream) -> list[str]:
-    """Return a line for each group of options that the conversion did not read, with the reason if known."""
+def _list_unsupported(source: Upstream) -> None:
+    """Record the metrics, and each group of options that the conversion did not read, with the reason if known."""
+    if metrics := source.get("model.which_metrics", list, []):
+        names = ", ".join(source.class_of(f"model.which_metrics.{index}") for index in range(len(metrics)))
+        source.differs(f"model.which_metrics: {names}: not measured here; scores are columns of `tables`.")
     groups = defaultdict(list)
     for path in source.unread():
         group = next((group for group in UNSUPPORTED if path == group or path.startswith(f"{group}.")), "")
         groups[group].append(path)
-    lines = [f"{path}: unknown here." for path in groups.pop("", [])]
+    for path in groups.pop("", []):
+        source.differs(f"{path}: unknown here.")
     for group, paths in groups.items():
         options = ", ".join(path.removeprefix(f"{group}.") for path in paths if path != group)
-        lines.append(f"{group}{f' ({options})' if options else ''}: {UNSUPPORTED[group]}.")
-    return lines
+        source.differs(f"{group}{f' ({options})' if options else ''}: {UNSUPPORTED[group]}.")
 
 
 def _evaluation(source: Upstream, task: str) -> dict[str, str]:

@@ -19,14 +19,8 @@ from palette.interop.pickles import read_pickle, refuse_other_formats, state_dic
 from palette.interop.upstream_json import NETWORK, UNET, Upstream, network_options
 
 PREFIX = "denoise_fn."
-BUFFERS = (
-    "gammas",
-    "sqrt_recip_gammas",
-    "sqrt_recipm1_gammas",
-    "posterior_log_variance_clipped",
-    "posterior_mean_coef1",
-    "posterior_mean_coef2",
-)
+POSTERIOR = ("posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2")
+BUFFERS = ("gammas", "sqrt_recip_gammas", "sqrt_recipm1_gammas", *POSTERIOR)
 """Buffers of the noise schedule, which is not part of a network here."""
 OPTIONS = {"channels": "inner_channel", "multipliers": "channel_mults", "blocks": "res_blocks", "attention": "attn_res"}
 """Options of our network that shapes show → those of the JSON config."""

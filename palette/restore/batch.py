@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from palette.publish.tables.results import TITLES
 from palette.restore import files, pace
 from palette.restore.canvas import Request
 from palette.restore.model import Model, load
-from palette.restore.page import PagePhoto, page_image, render
+from palette.restore.page import page_image, render
 from palette.restore.photo import hole_of, picture_of, pixels_of, require_range, size_of
 from palette.stages import fingerprint
 from palette.system import devices
@@ -56,7 +57,7 @@ class Batch:
     """Progress in blocks of the network, because an evaluation of a large photo takes minutes."""
     current: str = ""
     """Path of the photo that is being restored."""
-    restored: list[PagePhoto] = field(default_factory=list)
+    restored: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     @cached_property
@@ -190,7 +191,7 @@ def _restore(batch: Batch, entry: Entry) -> None:
         batch.progress.advance(after - batch.progress.done, note=f"{name} failed")
 
 
-def _draw(batch: Batch, entry: Entry) -> PagePhoto:
+def _draw(batch: Batch, entry: Entry) -> dict[str, Any]:
     """Write the missing samples of a photo, and return its entry for the page."""
     photo, request = entry.photo, batch.request
     picture = picture_of(photo, value_range=batch.value_range)
@@ -204,7 +205,7 @@ def _draw(batch: Batch, entry: Entry) -> PagePhoto:
         say(f"{photo}: {smaller}. `--size full` keeps its pixels.")
     mark, first = batch.mark(photo), entry.finished
     samples = batch.model.draw(canvas, len(entry.results), batch.seed, batch.sampler, batch.at_once, first=first)
-    images = [page_image(canvas.shown, f"{photo.name}: input")]
+    images = [page_image(canvas.cropped(canvas.degraded.image), f"{photo.name}: input")]
     for number, path in enumerate(entry.results):
         if number < first:
             image = pixels_of(path)
@@ -212,7 +213,8 @@ def _draw(batch: Batch, entry: Entry) -> PagePhoto:
             image = next(samples)
             files.write_png(path, image, mark)
         images.append(page_image(image, f"{photo.name}: sample {number}", path.name))
-    return PagePhoto(photo.name, str(photo.parent), canvas.width, canvas.height, images)
+    place = {"photo": photo.name, "folder": str(photo.parent)}
+    return {**place, "width": canvas.width, "height": canvas.height, "pictures": images}
 
 
 def _write_page(batch: Batch) -> None:
@@ -223,5 +225,4 @@ def _write_page(batch: Batch) -> None:
         "seed": str(batch.seed),
         "photos": str(len(batch.restored)),
     }
-    title = TITLES.get(task, task.capitalize())
-    write_text(batch.page, render(title, list(facts.items()), batch.restored, batch.failures))
+    write_text(batch.page, render(facts, batch.restored, TITLES.get(task, task.capitalize()), batch.failures))

@@ -95,11 +95,6 @@ class Canvas:
     key: str
     """Key derived from the content: equal content gets the same noise, from any file and alongside any other photos."""
 
-    @property
-    def shown(self) -> Image:
-        """Unpadded input for display next to the result: uint8 [height, width, 3], the hole in mid-gray."""
-        return self.cropped(self.degraded.image)
-
     def cropped(self, image: Image) -> Image:
         """Return an image of the padded size without the padding: uint8 [height, width, 3]."""
         return image[: self.height, : self.width]

@@ -39,13 +39,14 @@ def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
 
 def skipped_files(paths: Sequence[Path], out: Path) -> list[str]:
     """Return the files in the folders of `paths` with an unsupported extension, such as HEIC."""
-    found = (file for folder in paths if folder.is_dir() for file in _files_of(folder, out))
-    return [str(file) for file in found if file.suffix.lower() not in FORMATS and file.name != PAGE]
+    files = (file for folder in paths if folder.is_dir() for file in _files_of(folder, out))
+    return [str(file) for file in files if file.suffix.lower() not in FORMATS and file.name != PAGE]
 
 
 def _files_of(folder: Path, out: Path) -> list[Path]:
-    found = (folder / name for name in sorted(walk(folder)))
-    return [file for file in found if out.resolve() not in file.resolve().parents]
+    """Return the files in a folder and its subfolders that are not in `out`."""
+    files = (folder / name for name in sorted(walk(folder)))
+    return [file for file in files if out.resolve() not in file.resolve().parents]
 
 
 def result_paths(photos: Iterable[Path], out: Path, samples: int) -> list[list[Path]]:

@@ -2,8 +2,8 @@
 
 import base64
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -17,39 +17,22 @@ LARGEST, SMALL, COLUMNS = 800, 200, 5
 square; maximum number of images side by side."""
 
 
-@dataclass(frozen=True)
-class PageImage:
-    data: str
-    """Image as a `data:` URL."""
-    about: str
-    small: bool
-    link: str
-    """Full-size file, relative to the page; empty if there is none."""
-
-
-@dataclass(frozen=True)
-class PagePhoto:
-    """Restored photo: its file and folder as given by the user, and the size of the result in pixels."""
-
-    photo: str
-    folder: str
-    width: int
-    height: int
-    pictures: Sequence[PageImage]
-    """Input, then samples."""
-
-
-def page_image(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> PageImage:
+def page_image(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> dict[str, Any]:
     """Return uint8 [H, W, 3] as an image for the page. about: alt text. file: full-size file next to the page."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     data, kind = io.BytesIO(), "png" if max(picture.size) <= LARGEST // 2 else "jpeg"
     picture.save(data, format=kind, **({} if kind == "png" else {"quality": 92, "subsampling": "4:4:4"}))
     address = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
-    return PageImage(address, about, picture.width < SMALL, quote(file))
+    return {"data": address, "about": about, "small": picture.width < SMALL, "link": quote(file)}
 
 
-def render(title: str, facts: Sequence[tuple[str, str]], photos: Sequence[PagePhoto], failures: Sequence[str]) -> str:
-    """Return the page as HTML. facts: names and values for its head. failures: what was wrong with other photos."""
-    columns = min(COLUMNS, max((len(photo.pictures) for photo in photos), default=1))
-    return template("restored.html").render(title=title, facts=facts, photos=photos, failures=failures, columns=columns)
+def render(facts: Mapping[str, str], photos: Sequence[Mapping[str, Any]], title: str, failures: Sequence[str]) -> str:
+    """Return the page as HTML. facts: for its head. failures: what was wrong with the missing photos.
+
+    photos: `photo` and `folder`, the file as given by the user; `width` and `height` of the result, in pixels;
+    `pictures`, the input and the samples as images for the page.
+    """
+    columns = min(COLUMNS, max((len(photo["pictures"]) for photo in photos), default=1))
+    page = template("restored.html")
+    return page.render(title=title, facts=facts.items(), photos=photos, failures=failures, columns=columns)

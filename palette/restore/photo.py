@@ -25,7 +25,7 @@ def name_of(photo: Photo, otherwise: str) -> str:
 
 
 def pixels_of(photo: Photo, otherwise: str = "photo", value_range: Range | None = None) -> Image:
-    """Return the photo upright in 8-bit sRGB: uint8 [H, W, 3]. Raises DataError as `picture_of` does."""
+    """Return the photo as uint8 [H, W, 3], otherwise like `picture_of`."""
     return np.asarray(picture_of(photo, otherwise, value_range).pixels).copy()
 
 
