@@ -77,7 +77,7 @@ def sample_spec(train: TrainSpec, **changes: Any) -> SampleSpec:
         "parents": {"prepare": "prepare/tiny", "train": train.folder},
         "baseline": None,
         "degradation": "colorization",
-        "quality": None,
+        "strength": None,
         "sampler": Sampler(steps=3),
         "seed": 0,
         "image_size": SIZE,

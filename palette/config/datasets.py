@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from PIL import ImageColor
 from pydantic import AfterValidator, Field, model_validator
 
-from palette.config.options import MOST, Count, Folder, Name, Options, Seed, Share, Threads
+from palette.config.options import MOST, Choice, Count, Folder, Name, Options, Seed, Share, Threads, table
 
 Filter = Literal["lanczos", "bicubic", "bilinear", "box", "area", "nearest"]
 PaperDataset = Literal["imagenet", "places2", "places2-top-50", "places2-scenery"]
@@ -35,7 +35,7 @@ class KnownDataset(Options):
 
     title: str
     """What it is called in the report."""
-    reader: Literal["archive", "imagenet", "places365", "celeba", "celeba-hq", "torchvision"] = "archive"
+    reader: Annotated[str, Choice("palette.data.sources.readers", "PUBLISHED")] = "archive"
     """How its files are read. `archive`: the first folder inside is the class. `torchvision`: by one of its classes."""
     files: tuple[DataFile, ...] = ()
     """What it is made of."""
@@ -67,9 +67,6 @@ class KnownDataset(Options):
         return self
 
 
-SOURCES = ("photos", "folder", "pairs", "archive")
-
-
 class Fetch(Options):
     source: Name = "photos"
     """`photos`: the photographs that scikit-image ships (public domain or CC0). `folder`: your own images.
@@ -89,27 +86,11 @@ class Fetch(Options):
     """`archive`: files to be downloaded. A published dataset: its files, if not those of the registry."""
 
     @model_validator(mode="after")
-    def source_has_its_folders(self) -> Self:
-        if self.source == "photos" and self.path is not None:
-            raise ValueError("`path` has no meaning for `source: photos`; your own pictures are `source: folder`")
-        if self.source == "pairs" and self.path is None:
-            raise ValueError("`source: pairs` needs a `path`, the folder of the images")
-        if (self.source == "pairs") != (self.conditions is not None):
-            raise ValueError("`conditions` goes with `source: pairs`, and only with it")
-        if self.source == "folder" and not (self.path or self.splits):
-            raise ValueError("`source: folder` needs a `path`, or `splits` that list the images")
-        if self.source == "archive" and not (self.path or self.files):
-            raise ValueError("`source: archive` needs a `path`, or `files` to download")
-        return self
-
-    @model_validator(mode="after")
     def options_fit_the_source(self) -> Self:
-        if self.splits and self.source in ("photos", "pairs"):
-            raise ValueError(f"`splits` goes with `source: folder` and `source: archive`, not with {self.source}")
-        if self.files and self.source in ("photos", "folder", "pairs"):
-            raise ValueError(f"`files` goes with archives and published datasets, not with `source: {self.source}`")
-        if self.splits and len(self.splits) < 2:
-            raise ValueError("`splits` needs both `train` and `test`; without it all images are split at random")
+        if not self.model_fields_set:  # the default, which is made while this module is still being imported
+            return self
+        if misfit := table("palette.data.sources.readers", "misfit")(self):
+            raise ValueError(misfit)
         return self
 
 

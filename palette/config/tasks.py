@@ -1,30 +1,22 @@
 """Degradations, and how they are evaluated."""
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, create_model, model_validator
 
-from palette.config.options import Folder, Options
+from palette.config.options import Choice, Folder, Options, table
 
-DEGRADATIONS = tuple(
-    sorted(file.stem.replace("_", "-") for file in (Path(__file__).parents[1] / "data/tasks").glob("[!_]*.py"))
-)
-"""A task is a file of that folder; a new file is a new task."""
+if TYPE_CHECKING:
+    from palette.data.images.degraded import Strength
 
-
-def _known(name: str) -> str:
-    if name not in DEGRADATIONS:
-        raise ValueError(f"should be one of {', '.join(DEGRADATIONS)}")
-    return name
-
-
-Degradation = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(DEGRADATIONS)})]
-MaskKind = Literal["free-form-10-20", "free-form-20-30", "free-form-30-40", "centre", "right"]
+TASKS = table("palette.data.tasks", "TASKS")
+DEGRADATIONS = tuple(TASKS)
+Degradation = Annotated[str, Choice("palette.data.tasks", "TASKS")]
+MaskKind = Annotated[str, Choice("palette.data.masks.drawn", "MASKS")]
 MasksBy = Literal["originals", "numbers", "position"]
 
 
-class Task(Options):
+class TaskOptions(Options):
     degradation: Degradation
     """What is done to an image. Training draws its strength anew for each image, as the paper does.
     `paired` shows the condition of a dataset of pairs instead."""
@@ -37,39 +29,61 @@ class Task(Options):
     masks_by: MasksBy | None = None
     """How a folder of `masks` is dealt out: by the names of the `originals`, by `numbers` of test images (`00000017.png`), or by
     `position`: sorted by name, numbers by value, mask i for test image i. Default: originals or numbers, whichever fits."""
-    quality: int | None = Field(None, ge=1, le=95)
-    """Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."""
-    factor: int | None = Field(None, ge=2, le=16)
-    """Evaluation factor of super-resolution; `image_size` must be a multiple of it. Default: 4."""
 
     @model_validator(mode="after")
-    def options_fit_the_degradation(self) -> Self:
-        if self.mask is not None and self.degradation not in ("inpainting", "uncropping"):
-            raise ValueError(f"`mask` has no meaning for {self.degradation}; it goes with inpainting and uncropping")
-        if self.degradation == "uncropping" and self.mask not in (None, "right"):
-            raise ValueError(f"uncropping is evaluated with mask `right`, got {self.mask!r}")
-        if self.degradation == "inpainting" and self.mask == "right":
-            raise ValueError("mask `right` belongs to uncropping; inpainting takes `centre` or a free-form mask")
-        if self.masks is not None and (self.degradation != "inpainting" or self.mask == "centre"):
+    def masks_fit_the_degradation(self) -> Self:
+        kinds = table("palette.data.masks.drawn", "MASKS")
+        own = [name for name, kind in kinds.items() if kind.task == self.degradation]
+        if self.mask is not None and not own:
+            tasks = " and ".join(sorted({kind.task for kind in kinds.values()}))
+            raise ValueError(f"`mask` has no meaning for {self.degradation}; it goes with {tasks}")
+        if self.mask is not None and self.mask not in own:
+            belongs = f"mask `{self.mask}` belongs to {kinds[self.mask].task}"
+            raise ValueError(f"{belongs}; {self.degradation} is evaluated with {', '.join(own)}")
+        bounded = [name for name in own if kinds[name].area and self.mask in (None, name)]
+        if self.masks is not None and not bounded:
             raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
         if self.masks_by is not None and self.masks is None:
             raise ValueError("`masks_by` goes with `masks`")
-        if self.quality is not None and self.degradation != "jpeg":
-            raise ValueError(f"`quality` has no meaning for {self.degradation}; it goes with jpeg")
-        if self.factor is not None and self.degradation != "super-resolution":
-            raise ValueError(f"`factor` has no meaning for {self.degradation}; it goes with super-resolution")
+        return self
+
+    @model_validator(mode="after")
+    def strength_fits_the_degradation(self) -> Self:
+        for name, task in TASKS.items():
+            option = task.strength.name if task.strength else ""
+            if name != self.degradation and getattr(self, option, None) is not None:
+                raise ValueError(f"`{option}` has no meaning for {self.degradation}; it goes with {name}")
         return self
 
     @property
-    def evaluation_mask(self) -> MaskKind | Literal["own"] | None:
+    def evaluation_mask(self) -> str | None:
         if self.masks is not None and self.mask is None:
             return "own"
-        return self.mask or {"inpainting": "centre", "uncropping": "right"}.get(self.degradation)  # type: ignore[return-value]
+        default: str | None = TASKS[self.degradation].mask
+        return self.mask or default
 
     @property
-    def evaluation_quality(self) -> int | None:
-        return (self.quality or 10) if self.degradation == "jpeg" else None
+    def strength(self) -> float | None:
+        """Strength of the evaluation; None for tasks without one."""
+        strength: Strength | None = TASKS[self.degradation].strength
+        if strength is None:
+            return None
+        given: float | None = getattr(self, strength.name)
+        return strength.default if given is None else given
 
     @property
-    def evaluation_factor(self) -> int | None:
-        return (self.factor or 4) if self.degradation == "super-resolution" else None
+    def condition(self) -> str | None:
+        """Mask or strength of the evaluation, as tables show it; None for tasks with neither."""
+        return self.evaluation_mask if self.strength is None else f"{self.strength:.10g}"
+
+
+def _strength_options() -> dict[str, Any]:
+    """Return the options that the tasks' files declare, as fields."""
+    declared = [task.strength for task in TASKS.values() if task.strength]
+    return {s.name: (type(s.default) | None, Field(None, ge=s.least, le=s.most, description=s.about)) for s in declared}
+
+
+if TYPE_CHECKING:
+    Task = TaskOptions
+else:
+    Task = create_model("Task", __base__=TaskOptions, __module__=__name__, **_strength_options())

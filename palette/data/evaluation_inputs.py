@@ -12,14 +12,14 @@ from palette.system.randomness import generator
 class Inputs:
     """Sequence of degraded test images: `inputs[i]` is test image `i`, degraded identically for every model and seed.
 
-    prepare: folder of a prepare stage. masks: path of `masks.zip`, for tasks with a mask. quality, factor: see
+    prepare: folder of a prepare stage. masks: path of `masks.zip`, for tasks with a mask. strength: see
     `Evaluation`.
     """
 
     def __init__(
-        self, prepare: Path, masks: Path | None, degradation: Degradation, quality: int | None, factor: int | None
+        self, prepare: Path, masks: Path | None, degradation: Degradation, strength: float | None = None
     ) -> None:
-        self.degradation, self.quality, self.factor = degradation, quality, factor
+        self.degradation, self.strength = degradation, strength
         self.tests = ImageStore(prepare / "test.zip")
         self.conditions = ImageStore(prepare / "test-conditions.zip") if degradation == "paired" else None
         self.masks = ImageStore(masks) if masks else None
@@ -30,8 +30,7 @@ class Inputs:
     def __getitem__(self, index: int) -> Degraded:
         how = Evaluation(
             mask=None if self.masks is None else self.masks.mask(index),
-            quality=self.quality,
-            factor=self.factor,
+            strength=self.strength,
             condition=None if self.conditions is None else self.conditions[index],
         )
         return TASKS[self.degradation].evaluate(self.tests[index], generator(0, "evaluate", index), how)

@@ -1,66 +1,43 @@
 """Fetch stage: locate the original images and list them in `manifest.jsonl` with their SHA-256."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palette.config.datasets import Split
-from palette.data.sources.archive import list_archive
-from palette.data.sources.celeba import list_celeba, list_celeba_hq
 from palette.data.sources.checking import checked
 from palette.data.sources.files import COMPLETE_IT
-from palette.data.sources.folders import list_folder, list_pairs
-from palette.data.sources.imagenet import list_imagenet
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry, Manifest, Opener, write_manifest
-from palette.data.sources.photos import list_photos
-from palette.data.sources.places import list_places
+from palette.data.sources.readers import READERS
+from palette.data.sources.source import FetchStage
 from palette.data.sources.splits import like_splits
 from palette.errors import DataError
 from palette.system.progress import say, track
 
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
+SHOWN = 5
+"""Maximum number of rejected files listed in a message."""
 
 
-def _torchvision(stage: "Stage[FetchSpec]") -> Listing:
-    from palette.data.sources.torchvision import list_torchvision  # imports torch, which takes seconds
-
-    return list_torchvision(stage)
-
-
-SOURCES: Mapping[str, Callable[["Stage[FetchSpec]"], Listing]] = {
-    "photos": list_photos,
-    "folder": list_folder,
-    "pairs": list_pairs,
-    "archive": list_archive,
-    "imagenet": list_imagenet,
-    "places365": list_places,
-    "celeba": list_celeba,
-    "celeba-hq": list_celeba_hq,
-    "torchvision": _torchvision,
-}
-"""Source, or reader of a published dataset → function that lists the files to fetch."""
-
-
-def run(stage: "Stage[FetchSpec]") -> None:
+def run(stage: FetchStage) -> None:
     """Write `manifest.jsonl`, and next to it copies of the images that cannot be read in place."""
     known, fetch = stage.spec.known, stage.spec.fetch
-    listing = SOURCES[known.reader if known else fetch.source](stage)
+    listing = READERS[known.reader if known else fetch.source].list_files(stage)
     header = {"source": listing.source, "containers": [str(c) for c in listing.containers]}
     about = known.model_dump(include={"title", "version", "license", "citation", "homepage"}) if known else {}
-    manifest = write_manifest(
-        stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, _entries(stage, listing)
-    )
+    opener = Opener([stage.path("") / container for container in listing.containers])
+    entries = require_complete(opener, listing.entries, known.images if known else {})
+    entries = checked(opener, entries, stage.spec.runtime.threads)
+    entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
+    entries = require_pictures(opener, entries, fetch.splits or (known.splits if known else {}))
+    entries = same_shapes(opener, entries)
+    manifest = write_manifest(stage.path("manifest.jsonl"), {**header, **about, **listing.facts}, entries)
     if fetch.source == "archive" and not fetch.splits and (hint := like_splits(manifest.classes, fetch.source)):
         say(f"fetch {stage.spec.name}: {hint}")
     rejected = manifest.header["rejected"]
     if rejected:
-        left_out = _examples(list(islice(manifest.rejected(), SHOWN)))
-        say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{left_out}")
+        examples = _examples(islice(manifest.rejected(), SHOWN))
+        say(f"fetch {stage.spec.name}: {rejected} of {rejected + manifest.header['images']} files left out{examples}")
     stage.write_card(["manifest.jsonl", *_copies(manifest)], images=manifest.header["images"], rejected=rejected)
 
 
@@ -68,29 +45,12 @@ def _copies(manifest: Manifest) -> list[str]:
     """Return the files in the stage's own folder: archives, or images in a folder."""
     own = [Path(container) for container in manifest.header["containers"] if not Path(container).is_absolute()]
     folder = manifest.path.parent
-    inside = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
-    return inside + [str(c) for c in own if (folder / c).is_file()]
-
-
-SHOWN = 5
-"""Maximum number of rejected files listed in a message."""
-
-
-def _entries(stage: "Stage[FetchSpec]", listing: Listing) -> Iterator[Entry]:
-    """Yield the listed files after checking them."""
-    opener = Opener([stage.path("") / container for container in listing.containers])
-    known, fetch = stage.spec.known, stage.spec.fetch
-    listed = require_complete(opener, listing.entries, known.images if known else {})
-    entries = checked(opener, listed, stage.spec.runtime.threads)
-    entries = track(entries, f"fetch {stage.spec.name}", listing.total, "files")
-    return same_shapes(opener, require_pictures(opener, entries, fetch.splits or (known.splits if known else {})))
+    images = [f"{c}/{entry['file']}" for c in own if (folder / c).is_dir() for entry in manifest.images()]
+    return images + [str(c) for c in own if (folder / c).is_file()]
 
 
 def require_complete(opener: Opener, entries: Iterable[Entry], published: Mapping[Split, int]) -> Iterator[Entry]:
-    """Yield the listed files.
-
-    After the last one, raise DataError unless each split has its published number of images.
-    """
+    """Yield the listed files, then raise DataError unless each split has its published number of images."""
     found, containers = Counter[str](), dict[str, int]()
     for entry in entries:
         if "reason" not in entry:
@@ -101,17 +61,14 @@ def require_complete(opener: Opener, entries: Iterable[Entry], published: Mappin
     expected = {"": sum(published.values())} if "" in found else published
     for split, number in expected.items() if published else ():
         if found[split] != number:
-            there = [opener.containers[containers[split]]] if split in containers else opener.containers
-            place = ", ".join(map(str, there))
-            what = f"pictures of the split `{split}`" if split else "pictures"
-            raise DataError(f"{place}: {found[split]:,} {what}, but {number:,} are published; {COMPLETE_IT}.")
+            searched = [opener.containers[containers[split]]] if split in containers else opener.containers
+            place = ", ".join(map(str, searched))
+            pictures = f"pictures of the split `{split}`" if split else "pictures"
+            raise DataError(f"{place}: {found[split]:,} {pictures}, but {number:,} are published; {COMPLETE_IT}.")
 
 
 def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[Split, str]) -> Iterator[Entry]:
-    """Yield the entries.
-
-    After the last one, raise DataError if there was no readable image at all, or none in one of `splits`.
-    """
+    """Yield the entries, then raise DataError if no image was readable, or none in one of `splits`."""
     found, rejected = set[str](), list[Entry]()
     for entry in entries:
         if "reason" not in entry:
@@ -129,16 +86,13 @@ def require_pictures(opener: Opener, entries: Iterable[Entry], splits: Mapping[S
             )
 
 
-def _examples(rejected: list[Entry]) -> str:
+def _examples(rejected: Iterable[Entry]) -> str:
     lines = [f"\n  {entry['file']}: {entry['reason']}" for entry in rejected]
     return ":" + "".join(lines) if lines else "; it has no files."
 
 
 def same_shapes(opener: Opener, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield the entries.
-
-    After the last one, raise DataError if a condition's aspect ratio differs from its target's.
-    """
+    """Yield the entries, then raise DataError if a condition's aspect ratio differs from its target's."""
     first, count = None, 0
     for entry in entries:
         if "condition" in entry and not same_shape(*entry["size"], *entry["condition"]["size"]):

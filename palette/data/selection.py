@@ -5,7 +5,7 @@ It keeps only 17 bytes per picture in memory: a number derived from its content,
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path, PurePosixPath
@@ -61,11 +61,10 @@ def _number(text: str) -> int:
 
 @dataclass(frozen=True)
 class Selection:
-    """Selected training and test images.
+    """Selected images.
 
     tests: manifest indices of the test images, in order. train: bool for each manifest index. copies: number of
-    training pictures with exactly the bytes of a test image; they are left out. same_names: see `Listed`; all of these
-    are kept.
+    training pictures left out because they have the bytes of a test image. same_names: see `Listed`; all are kept.
     """
 
     tests: npt.NDArray[np.int64]
@@ -89,7 +88,9 @@ def select(manifest: Manifest, options: Squares, test_list: Path | None) -> Sele
     """
     listed = Listed.of(manifest.images(), options.seed)
     official = bool(listed.split.any())
-    pool = _unique(listed.key) if not official else np.ones(len(listed.key), np.bool_)
+    pool = np.full(len(listed.key), official)
+    if not official:
+        pool[np.unique(listed.key, return_index=True)[1]] = True  # the first picture of each content
     if test_list is not None:
         tests = _named(manifest, test_list, read_names(test_list, options.test_images))
     else:
@@ -109,15 +110,7 @@ def select(manifest: Manifest, options: Squares, test_list: Path | None) -> Sele
     return Selection(tests, train, int(copies.sum()), listed.same_names(manifest.images()))
 
 
-def _unique(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Return a bool array that is True for the first picture of each content."""
-    first = np.zeros(len(key), np.bool_)
-    first[np.unique(key, return_index=True)[1]] = True
-    return first
-
-
 def _lowest(key: npt.NDArray[np.uint64], among: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the indices where `among` is True, sorted by key."""
     places = np.flatnonzero(among)
     return places[np.argsort(key[places], kind="stable")]
 
@@ -132,9 +125,6 @@ def _refuse_too_few(manifest: Manifest, options: Squares, tests: int, train: int
         f"{wanted} for training and {options.test_images} for testing are asked for ({wanted + options.test_images}). "
         f"Lower `train_images` or `test_images`. {rejected} files were left out; they stand at the manifest's end."
     )
-
-
-# --------------------------------------------------------------------------------------------- lists of names
 
 
 def read_names(path: Path, count: int) -> list[str]:
@@ -165,24 +155,19 @@ def _named(manifest: Manifest, path: Path, names: Sequence[str]) -> npt.NDArray[
             if name in whole:
                 (whole if name == entry["file"] else ends)[name].append(place)
     found = {name: whole[name] or ends[name] for name in names}
-    _refuse_unclear(manifest, path, found)
+    missing = [f"{name}: no such picture" for name, places in found.items() if not places]
+    unclear = [f"{name}: several pictures" for name, places in found.items() if len(places) > 1]
+    if missing or unclear:
+        raise DataError(
+            f"{path} (`test_list` of `prepare`): {len(missing)} of {len(found)} names are of no readable picture of "
+            f"{manifest.path}, and {len(unclear)} are of several:{indented([*missing, *unclear])}\n"
+            "Write more of its path before a name that is not clear; what could not be read stands at the manifest's end."
+        )
     owner: dict[int, str] = {}
     for name, (place,) in found.items():
         if owner.setdefault(place, name) != name:
             raise DataError(f"{path}: {owner[place]} and {name} are the same picture. {ONCE}")
     return np.fromiter(owner, np.int64)
-
-
-def _refuse_unclear(manifest: Manifest, path: Path, found: Mapping[str, Sequence[int]]) -> None:
-    missing = [name for name, places in found.items() if not places]
-    unclear = [name for name, places in found.items() if len(places) > 1]
-    if missing or unclear:
-        wrong = [*(f"{name}: no such picture" for name in missing), *(f"{name}: several pictures" for name in unclear)]
-        raise DataError(
-            f"{path} (`test_list` of `prepare`): {len(missing)} of {len(found)} names are of no readable picture of "
-            f"{manifest.path}, and {len(unclear)} are of several:{indented(wrong)}\n"
-            "Write more of its path before a name that is not clear; what could not be read stands at the manifest's end."
-        )
 
 
 def _names_of(file: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from palette.config.models import Network
 from palette.config.sampling import BASELINES, Experiment
 from palette.data.external_outputs import images_of
 from palette.data.masks.supplied import RELEASED, pngs
+from palette.data.tasks import TASKS
 from palette.planning.config_file import Places, Problem, closest, refuse, validate
 from palette.planning.dataset_checks import DATASET_CHECKS, sources_exist
 from palette.planning.experiments import Single, choices, expand, singles
@@ -179,15 +180,15 @@ def folders_have_outputs(config: Config) -> Iterator[Problem]:
                 yield Problem(("folders", name, "path"), text)
 
 
-def factors_divide(config: Config) -> Iterator[Problem]:
-    """Check that the factor of super-resolution divides the image size in each evaluation."""
+def strengths_fit(config: Config) -> Iterator[Problem]:
+    """Check that images of the tested size can be degraded with the strength of each task."""
     for row in singles(config):
         task, dataset = config.tasks.get(row.task or ""), config.datasets.get(row.dataset)
-        factor = task.evaluation_factor if task else None
-        if factor and dataset and dataset.prepare.image_size % factor:
-            size = dataset.prepare.image_size
-            text = f"{factor} does not divide the image size {size} of dataset {row.dataset!r}."
-            yield Problem(("tasks", str(row.task), "factor"), text)
+        strength = TASKS[task.degradation].strength if task else None
+        if task is None or dataset is None or strength is None or task.strength is None:
+            continue
+        if misfit := strength.misfit(task.strength, dataset.prepare.image_size):
+            yield Problem(("tasks", str(row.task), strength.name), f"{misfit} of dataset {row.dataset!r}.")
 
 
 def _attending(config: Config) -> Iterator[tuple[str, Network, int, int]]:
@@ -377,7 +378,7 @@ CHECKS: tuple[Check, ...] = (
     training_sets_fit,
     folders_have_outputs,
     sizes_divide,
-    factors_divide,
+    strengths_fit,
     heads_divide,
     quarters_divide,
     batches_divide,

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from palette.config import Config
-from palette.config.datasets import SOURCES, Dataset, Prepare, Split
+from palette.config.datasets import Dataset, Prepare, Split
 from palette.data.images.pictures import FORMATS
 from palette.data.selection import read_names
-from palette.data.sources.planned import Survey
+from palette.data.sources.readers import OWN
 from palette.data.sources.registry import built_in, registry
+from palette.data.sources.source import Survey
 from palette.data.sources.splits import like_splits
 from palette.errors import DataError
 from palette.planning.config_file import Problem, closest
@@ -20,7 +21,7 @@ def sources_exist(raw: Mapping[str, Any]) -> Iterator[Problem]:
     Reads the raw config, so that other mistakes hide none.
     """
     added, datasets = raw.get("registry"), raw.get("datasets")
-    allowed = [*SOURCES, *built_in(), *(added if isinstance(added, Mapping) else ())]
+    allowed = [*OWN, *built_in(), *(added if isinstance(added, Mapping) else ())]
     for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
         fetch = dataset.get("fetch") if isinstance(dataset, Mapping) else None
         source = fetch.get("source") if isinstance(fetch, Mapping) else None
@@ -33,7 +34,7 @@ def sources_fit(config: Config) -> Iterator[Problem]:
     """Check that published datasets are given no `splits`, and that none is named like a kind of source."""
     published = registry(config)
     for name in config.registry:
-        if name in SOURCES:
+        if name in OWN:
             yield Problem(("registry", name), f"{name!r} is a kind of source. Choose another name.")
     for name, dataset in config.datasets.items():
         source = dataset.fetch.source
@@ -88,7 +89,7 @@ def too_few(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Problem]:
     for name, dataset in config.datasets.items():
         fetch, prepare, survey = dataset.fetch, dataset.prepare, surveys[name]
         train, test, found = prepare.train_images, prepare.test_images, survey.pictures
-        if fetch.source not in SOURCES or found is None:
+        if fetch.source not in OWN or found is None:
             continue
         place, hint = fetch.path or "its lists", f" {survey.advice}" if survey.advice else ""
         if not found:

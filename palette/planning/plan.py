@@ -199,8 +199,7 @@ class Plan(Graph):
                 outputs=self.outputs_of.get(single.model),
                 match_by=outputs.match_by if outputs else None,
                 degradation=task.degradation,
-                quality=task.evaluation_quality,
-                factor=task.evaluation_factor,
+                strength=task.strength,
                 sampler=self.config.samplers[single.sampler] if single.sampler else None,
                 seed=single.seed,
                 image_size=prepare.prepare.image_size,
@@ -333,9 +332,7 @@ class Plan(Graph):
             dataset=single.dataset,
             task=single.task,
             degradation=task.degradation if task else None,
-            condition=str(task.evaluation_mask or task.evaluation_quality or task.evaluation_factor or "") or None
-            if task
-            else None,
+            condition=task.condition if task else None,
             model=single.model,
             sampler=single.sampler,
             evaluations=evaluations(model, sampler) if model else None,

@@ -16,9 +16,9 @@ import numpy as np
 
 from palette.config.sampling import Sampler
 from palette.data.images.depth import Range
+from palette.data.tasks import TASKS
 from palette.errors import ConfigError, DataError, Interrupted, listed
 from palette.model.blocks import Block
-from palette.publish.tables.results import TITLES
 from palette.restore import files, pace
 from palette.restore.canvas import Request
 from palette.restore.model import Model, load
@@ -225,4 +225,4 @@ def _write_page(batch: Batch) -> None:
         "seed": str(batch.seed),
         "photos": str(len(batch.restored)),
     }
-    write_text(batch.page, render(facts, batch.restored, TITLES.get(task, task.capitalize()), batch.failures))
+    write_text(batch.page, render(facts, batch.restored, TASKS[task].title, batch.failures))

@@ -13,6 +13,7 @@ from palette.data.images.degraded import HOLE, Degraded, Image, cut
 from palette.data.images.limits import PIXELS
 from palette.data.images.pictures import FILTERS
 from palette.data.tasks.colorization import luma
+from palette.data.tasks.super_resolution import STRENGTH as FACTOR
 from palette.errors import ConfigError, DataError
 from palette.restore.photo import Photo, mask_of
 
@@ -36,8 +37,6 @@ EXTENSIONS: dict[str, Side] = {
     "all": Side(math.sqrt(2), math.sqrt(2), left=0.5, above=0.5),
 }
 """Extensions as in training: half of the canvas is new, on one side or, with √2 times the side lengths, all around."""
-FACTORS = (2, 16)
-"""Smallest and largest factor of super-resolution."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ class Request:
             raise ConfigError(
                 "filter: has no meaning for super-resolution, which enlarges as in training. Leave it out."
             )
-        least, most = FACTORS
-        if self.factor is not None and not (is_whole(self.factor, least) and self.factor <= most):
-            raise ConfigError(f"factor {self.factor!r}: should be a whole number from {least} to {most}.")
+        allowed = self.factor is None or (is_whole(self.factor, 1) and FACTOR.least <= self.factor <= FACTOR.most)
+        if not allowed:
+            raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTOR.least} to {FACTOR.most}.")
 
 
 def is_whole(value: object, least: int) -> bool:
@@ -120,7 +119,7 @@ def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
         return extended(photo, EXTENSIONS[request.extend or "right"], width, height, filter_)
     if request.task == "super-resolution":
         # With the training's filter; reduced before that if the result is to have fewer pixels than the enlarged photo.
-        factor = request.factor or 4
+        factor = request.factor or int(FACTOR.default)
         small = resized(photo, max(1, round(width / factor)), max(1, round(height / factor)), FILTERS["lanczos"])
         return Degraded(resized(small, width, height, Pictures.Resampling.BICUBIC), None)
     image = resized(photo, width, height, filter_)
@@ -142,7 +141,7 @@ def working_size(width: int, height: int, request: Request, image_size: int) -> 
     if request.task == "uncropping":
         across, down = EXTENSIONS[request.extend or "right"][:2]
     if request.task == "super-resolution":
-        across = down = request.factor or 4
+        across = down = request.factor or int(FACTOR.default)
     return fitted(width * across, height * down, None if size == "full" else size)
 
 

@@ -18,9 +18,9 @@ from palette.costs.disk import full_disk
 from palette.data import external_outputs
 from palette.data.masks import supplied
 from palette.data.sources.files import Missing
-from palette.data.sources.lists import missing_list
-from palette.data.sources.planned import Survey, downloads, incomplete, missing, survey
-from palette.data.sources.registry import known
+from palette.data.sources.planned import downloads, incomplete, missing, survey
+from palette.data.sources.registry import known, missing_list
+from palette.data.sources.source import Survey
 from palette.errors import ConfigError, UserError
 from palette.planning.checks import own_files_are_there, read_config
 from palette.planning.config_file import Places, read_yaml, refuse

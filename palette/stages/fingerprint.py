@@ -33,6 +33,8 @@ DECIDE_NOTHING = {
     "palette.training.signals",  # when a training saves and stops
 }
 """Modules without influence on what a stage makes: they, and modules that only they import, do not count."""
+LISTED = {"palette.data.tasks", "palette.data.sources.readers"}
+"""Packages whose modules are found by listing the folder, so that each one counts."""
 DECLARING = ("palette.config.", "palette.stages.")
 """Modules whose classes declare options. The values are in the spec, so the hash covers them already."""
 
@@ -132,8 +134,8 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     inside = {name for name in imported if name.startswith("palette.") and _file(name)}
-    if module == "palette.data.tasks":  # its modules are found by listing the folder, so each one counts
-        inside |= {f"{module}.{task.stem}" for task in file.parent.glob("*.py") if task.stem != "__init__"}
+    if module in LISTED:
+        inside |= {f"{module}.{member.stem}" for member in file.parent.glob("*.py") if member.stem != "__init__"}
     digest = hashlib.sha256(repr(essence(module, tree)).encode()).hexdigest()
     return digest, tuple(sorted(inside))
 

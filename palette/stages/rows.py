@@ -16,7 +16,7 @@ class Row(Options):
     task: str | None
     degradation: Degradation | None
     condition: str | None
-    """Evaluation mask, JPEG quality, or factor of super-resolution."""
+    """Evaluation mask, or strength of the degradation."""
     model: str
     sampler: str | None
     evaluations: int | None

@@ -44,8 +44,7 @@ class SampleSpec(Sharded):
         "sampler": "samplers.{sampler}",
         "baseline": "model",
         "degradation": "tasks.{task}.degradation",
-        "quality": "tasks.{task}.quality",
-        "factor": "tasks.{task}.factor",
+        "strength": "tasks.{task}",
         "image_size": "datasets.{dataset}.prepare.image_size",
         "count": "datasets.{dataset}.prepare.test_images",
         "seed": "seed",
@@ -58,8 +57,8 @@ class SampleSpec(Sharded):
     match_by: Literal["originals", "numbers"] | None = None
     """Meaning of the names of external outputs; None: whichever fits."""
     degradation: Degradation
-    quality: int | None
-    factor: int | None = None
+    strength: float | None = None
+    """Strength of the degradation, of tasks that have one."""
     sampler: Sampler | None
     """Sampler of a diffusion model; None for regression, which is evaluated once."""
     seed: int
@@ -111,7 +110,7 @@ def inputs_of(stage: Stage[SampleSpec]) -> Inputs:
     """Return the degraded test images. Raises DataError if there are fewer than the plan counts."""
     spec = stage.spec
     masks = stage.parent("mask", "masks.zip") if "mask" in spec.parents else None
-    inputs = Inputs(stage.parent("prepare", "test.zip").parent, masks, spec.degradation, spec.quality, spec.factor)
+    inputs = Inputs(stage.parent("prepare", "test.zip").parent, masks, spec.degradation, spec.strength)
     if len(inputs) < spec.count:
         raise DataError(
             f"{inputs.tests.path}: {len(inputs)} images, but the plan counts {spec.count}. Run `snakemake` again."

@@ -1,4 +1,4 @@
-"""Every kind of stage can be planned for: who adds one is told here which rows it needs."""
+"""Costs of every kind of stage: a failure lists the rows that a new kind needs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def test_a_kind_of_stage_has_its_rows(kind: str) -> None:
 
 
 @pytest.mark.parametrize("place", ROWS)
-def test_no_row_is_of_a_stage_that_is_gone(place: str) -> None:
+def test_no_row_is_of_a_removed_stage(place: str) -> None:
     gone = ROWS[place][0].keys() - KINDS.keys()
     assert not gone, f"{place} has rows of {sorted(gone)}, which are no kinds of palette/stages"
 

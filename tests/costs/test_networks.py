@@ -1,4 +1,4 @@
-"""The memory of a network: counted once, then read."""
+"""Memory of a network: counted once, then read."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from palette.model.cost import cost
 from palette.model.networks import build
 
 
-def test_counted_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counted_once_and_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(channels=8, multipliers=(1,), blocks=1, attention=())
     first, counted = footprint(network, 16, "fp32", False, tmp_path), cost(network, 16)
     assert (first.parameters, first.training_bytes) == (counted.parameters, counted.training_bytes)
@@ -33,7 +33,7 @@ def test_counted_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ],
     ids=lambda network: f"{network.backbone}-{network.channels}-{network.context}",
 )
-def test_parameters_are_told_from_above(network: Network) -> None:
+def test_parameters_are_bounded_from_above(network: Network) -> None:
     """The room on the disk must do, and must not be refused for nothing."""
     with torch.device("meta"):
         counted = sum(parameter.numel() for parameter in build(network, 64).parameters())

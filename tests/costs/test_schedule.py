@@ -1,4 +1,4 @@
-"""List scheduling: what must hold of every schedule, and small cases by hand."""
+"""List scheduling: invariants of every schedule, and small cases by hand."""
 
 import itertools
 import re
@@ -51,7 +51,7 @@ def test_jobs_of_a_node_stay_on_it(make: Make) -> None:
         assert len({device // 3 for device in placed.devices}) <= 1
 
 
-def test_a_node_is_filled_before_the_next_is_begun() -> None:
+def test_a_node_is_filled_before_the_next() -> None:
     nodes = Nodes(gpus=8, nodes=2)
     assert [nodes.take(1), nodes.take(2), nodes.take(4)] == [(0,), (1, 2), (4, 5, 6, 7)]
     assert nodes.take(2) is None

@@ -1,4 +1,4 @@
-"""What jobs took beside what was said before: by which records, of which device, and as a page."""
+"""Actual against estimated cost: by which records, on which device, and as a page."""
 
 import re
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def trainings(plan: Plan) -> list[float]:
     return [job.ratio for job in truth(plan).trainings]
 
 
-def test_jobs_of_the_same_run_put_nothing_right(make: Make, began: Began) -> None:
+def test_jobs_of_the_same_run_calibrate_nothing(make: Make, began: Began) -> None:
     plan = make()
     finish(plan, seconds=2 * CALCULATED)
     began(NOW)
@@ -52,7 +52,7 @@ def test_jobs_of_the_same_run_put_nothing_right(make: Make, began: Began) -> Non
     assert all(job.basis.startswith("assumed") for job in truth(plan).trainings)
 
 
-def test_jobs_of_earlier_runs_do(make: Make, began: Began) -> None:
+def test_jobs_of_earlier_runs_calibrate(make: Make, began: Began) -> None:
     finish(other_seed(make), seconds=2 * CALCULATED)
     later = NOW + timedelta(days=30)
     began(NOW, later, later + timedelta(days=1))
@@ -62,7 +62,7 @@ def test_jobs_of_earlier_runs_do(make: Make, began: Began) -> None:
     assert {job.basis for job in truth(plan).trainings} == {"2 earlier jobs of this network on CPU core"}
 
 
-def test_more_jobs_than_an_estimate_reads_all_count(make: Make, began: Began) -> None:
+def test_jobs_beyond_those_that_an_estimate_reads_count_too(make: Make, began: Began) -> None:
     plan = make(sample={"shard_size": 1}, datasets={"photos": {"prepare": {"test_images": NEWEST + 10}}})
     finish(plan)
     began(NOW)
@@ -73,7 +73,7 @@ def test_more_jobs_than_an_estimate_reads_all_count(make: Make, began: Began) ->
     assert {job.basis for job in truth(plan).jobs if job.kind == "sample"} == {"assumed, 35% of the peak of CPU core"}
 
 
-def test_by_hand_an_estimate_rests_on_what_was_done_before(make: Make) -> None:
+def test_outside_a_run_an_estimate_uses_earlier_jobs(make: Make) -> None:
     plan = make()
     finish(plan, seconds=2 * CALCULATED)
     first, second = truth(plan).trainings
@@ -88,7 +88,7 @@ def test_a_longer_training_counts_from_the_shorter_one(make: Make) -> None:
     assert sorted(job.seconds for job in truth(plan).trainings) == [100, 150]
 
 
-def test_gpus_count_in_hours_and_the_cpu_in_time_alone(make: Make) -> None:
+def test_gpus_count_in_gpu_hours_and_the_cpu_only_in_time(make: Make) -> None:
     plan = make()
     finish(plan, seconds=3600, device="NVIDIA A100-SXM4-80GB")
     on_gpu = {done.kind: done for done, _ in truth(plan).lines if done.device == "A100 SXM 80 GB"}
@@ -147,14 +147,14 @@ def test_the_page_fits_a_phone(make: Make, tmp_path: Path) -> None:
     assert browser.errors == []
 
 
-def test_before_anything_is_done_the_page_says_so(make: Make) -> None:
+def test_without_finished_jobs_the_page_says_so(make: Make) -> None:
     html = page.render("A & B", truth(make()))
     assert "0 jobs done" in html
     assert "A &amp; B" in html
     assert "<table" not in html
 
 
-def test_half_a_line_of_a_full_disk_is_passed_over(tmp_path: Path) -> None:
+def test_a_line_truncated_by_a_full_disk_is_skipped(tmp_path: Path) -> None:
     runs.note(tmp_path)
     with (tmp_path / runs.FILE).open("a") as file:
         file.write("2026-01-")

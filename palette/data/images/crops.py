@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from palette.config.datasets import Squares
-from palette.data.images.pictures import centre_square, middle
-from palette.data.photos import Box
+from palette.config.datasets import Split, Squares
+from palette.data.images.pictures import Box, center_square, middle
 from palette.data.sources.manifest import Entry
 from palette.system.randomness import generator
-
-Split = Literal["train", "test"]
 
 SMALLEST = 0.6
 """Side of the smallest crops, as a share of the largest that fits: the content must be recognizable at 64 px."""
@@ -27,14 +24,13 @@ class Crop:
     box: Box
 
     def facts(self) -> dict[str, Any]:
-        """Return the crop's facts for the store's manifest."""
         facts = {name: self.picture[name] for name in ("file", "sha256", "size")} | {"box": list(self.box)}
         return facts | ({"condition": self.picture["condition"]["sha256"]} if "condition" in self.picture else {})
 
     def condition(self) -> "Crop":
         """Return the crop of the picture's condition: its largest central square, whose scale may differ."""
         picture = self.picture["condition"]
-        return Crop(picture, self.label, centre_square(*picture["size"]))
+        return Crop(picture, self.label, center_square(*picture["size"]))
 
 
 def square(picture: Entry, options: Squares, split: Split) -> Box:
@@ -43,31 +39,21 @@ def square(picture: Entry, options: Squares, split: Split) -> Box:
     if kind == "unscaled":
         return middle(width, height, options.image_size)
     if kind == "centre":
-        return centre_square(width, height)
+        return center_square(width, height)
     side, random = min(width, height), generator(options.seed, "crop", picture["sha256"])
     left, top = (int(random.integers(0, length - side, endpoint=True)) for length in (width, height))
     return left, top, left + side, top + side
 
 
-# ------------------------------------------------------------------------------------------------- photos
-
-
 def photo_crops(pictures: Sequence[Entry], options: Squares, split: Split, count: int) -> Iterator[Crop]:
-    """Yield random crops, cycling through the photographs.
-
-    Training crops are cut from outside each photograph's test box, test crops from inside it.
-    """
+    """Yield random crops, cycling through the photographs: training outside each one's test box, tests inside."""
     for index in range(count):
         label = index % len(pictures)
-        random = generator(options.seed, "crop", split, index)
-        yield Crop(pictures[label], label, draw_crop(regions(pictures[label])[split], options.image_size, random))
-
-
-def regions(picture: Entry) -> dict[Split, list[Box]]:
-    """Return the boxes of a photograph from which each split may be cut."""
-    (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
-    test = (left, top, right, bottom)
-    return {"train": around(width, height, test), "test": [test]}
+        picture, random = pictures[label], generator(options.seed, "crop", split, index)
+        (width, height), (left, top, right, bottom) = picture["size"], picture["test_box"]
+        test = (left, top, right, bottom)
+        regions = [test] if split == "test" else around(width, height, test)
+        yield Crop(picture, label, draw_crop(regions, options.image_size, random))
 
 
 def around(width: int, height: int, test: Box) -> list[Box]:

@@ -1,5 +1,6 @@
 """Degraded images, and the conditions made from them for the network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,27 +32,52 @@ class Degraded:
 class Evaluation:
     """Parameters of a test image's degradation; each task reads those it needs.
 
-    mask: bool [H, W]. quality: JPEG quality, 1 to 95. factor: super-resolution factor, 2 to 16.
-    condition: uint8 [H, W, 3], the image's counterpart in a paired dataset.
+    mask: bool [H, W]. strength: value of the task's `Strength`. condition: uint8 [H, W, 3], the image's counterpart in
+    a paired dataset.
     """
 
     mask: Mask | None = None
-    quality: int | None = None
-    factor: int | None = None
+    strength: float | None = None
     condition: Image | None = None
 
 
-class TaskModule(Protocol):
-    """Interface of the modules in `palette/data/tasks/`. Both functions depend only on their arguments."""
+@dataclass(frozen=True)
+class Strength:
+    """Strength with which a task degrades test images: the config's option `name`, a number from `least` to `most`.
 
-    def train(self, image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
-        """Degrade a training image, with a strength drawn as in the paper.
+    It is whole if `default` is. about: its meaning, for the reference of options. misfit: (strength, side of the images
+    in pixels) → why such images cannot be tested with it, as a clause; empty if they can.
+    """
 
-        condition: its counterpart in a paired dataset.
-        """
+    name: str
+    default: float
+    least: float
+    most: float
+    about: str
+    misfit: Callable[[float, int], str] = lambda strength, image_size: ""
 
-    def evaluate(self, image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-        """Degrade a test image with the parameters `how`."""
+
+class Train(Protocol):
+    """Degrade a training image with a strength drawn as in the paper. condition: its counterpart in a paired dataset."""
+
+    def __call__(self, image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """Task: a file of `palette/data/tasks/` with two functions, `train` and `evaluate`, which depend on nothing else.
+
+    What such a file leaves out has a default: title: `TITLE`, its name in tables. label: `LABEL`, how tables show the
+    strength or the mask, `quality {}`. strength: `STRENGTH`, if its evaluation has one. mask: `MASK`, the evaluation mask
+    if the config names none.
+    """
+
+    train: Train
+    evaluate: Callable[[Image, np.random.Generator, Evaluation], Degraded]
+    title: str
+    label: str = ""
+    strength: Strength | None = None
+    mask: str | None = None
 
 
 def cut(image: Image, mask: Mask) -> Degraded:

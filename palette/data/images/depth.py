@@ -13,12 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    PHOTOMETRIC_INTERPRETATION,
-    PLANAR_CONFIGURATION,
-    SAMPLEFORMAT,
-)
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, SAMPLEFORMAT
 
 Range = tuple[float, float]
 """Values that are mapped to black and white."""
@@ -29,7 +24,7 @@ UNSIGNED, SIGNED = (1,), (2,)
 ROWS = 256
 """Number of rows scaled at a time: as floats they take eight times the memory."""
 SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
-"""Byte order → the one with which Pillow reads the low byte of a value in place of the high one."""
+"""Byte order → the one with which Pillow reads the low byte of a value instead of the high one."""
 
 
 class UnclearRange(ValueError):
@@ -51,23 +46,16 @@ class Values:
 
     @cached_property
     def measured(self) -> Range:
-        """Smallest and largest value."""
         return self.pixels.min().item(), self.pixels.max().item()
 
     @property
     def clear(self) -> bool:
-        """True if the values use the full range of their type.
-
-        The file says so, all values are 0, or none is negative and the largest is in the upper half of the range.
-        """
+        """True if the file says so, all values are 0, or the largest is in the upper half of the type's range."""
         low, high = self.measured
         return self.sure or (low >= 0 and (high == 0 or self.white / 2 < high <= self.white))
 
     def range(self, declared: Range | None) -> Range:
-        """Return the declared range, or else that of the type.
-
-        Raises UnclearRange if the values may not use that range.
-        """
+        """Return the declared range, or else that of the type; raise UnclearRange if the values may not use it."""
         if declared is None and not self.clear:
             raise UnclearRange(
                 f"its values, {in_words(self.measured)}, do not fill their type, 0 to {self.white:.10g}; "
@@ -102,7 +90,8 @@ def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values
     """
     tags = getattr(image, "tag_v2", {})
     sign, inverted = tags.get(SAMPLEFORMAT, UNSIGNED), tags.get(PHOTOMETRIC_INTERPRETATION) == 0
-    rawmode = _rawmode(tile)
+    arguments = tile.args if tile else ""
+    rawmode = arguments if isinstance(arguments, str) else str(arguments[0])  # how pixels are stored: `RGB;16B`
     if image.format == "PPM" and tile and not isinstance(tile.args, str):
         return _of_ppm(image, tile, data)
     if tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITSPERSAMPLE, (8,))) > 8 and len(image.getbands()) > 1:
@@ -124,23 +113,13 @@ def values_of(image: Image.Image, tile: Any = None, data: bytes = b"") -> Values
     return Values(np.asarray(image).view(np.int8), 127) if image.mode == "L" and sign == SIGNED else None
 
 
-def _rawmode(tile: Any) -> str:
-    """Return Pillow's raw mode, which says how the pixels are stored: `RGB;16B`."""
-    arguments = tile.args if tile else ""
-    return arguments if isinstance(arguments, str) else str(arguments[0])
-
-
 def _require_file(data: bytes) -> None:
-    """Raise ValueError if the file's bytes are missing: an opened image has only the high byte of each value."""
     if not data:
         raise ValueError("Pillow keeps only 8 bits of each value of this image; give the path of its file instead")
 
 
 def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
-    """Return the values of a PGM or PPM with more than 8 bits, else None.
-
-    Its header states which value is white; 65,535 is in every 16-bit file and says nothing.
-    """
+    # Its header states which value is white; 65,535 is in every 16-bit file and says nothing.
     white, bands = tile.args[1], 3 if image.mode == "RGB" else 1
     if image.mode not in ("I", "RGB") or white < 256:
         return None
@@ -155,20 +134,16 @@ def _of_ppm(image: Image.Image, tile: Any, data: bytes) -> Values | None:
 
 
 def _of_colors(image: Image.Image, rawmode: str, data: bytes) -> Values:
-    """Return 16-bit color values.
-
-    The file is decoded a second time with swapped bytes, to get the low byte of each value.
-    """
+    """Return 16-bit color values: the file is decoded again with swapped bytes, for the low byte of each value."""
     if rawmode.startswith("RGBa"):
         raise ValueError("colors of 16 bits that are multiplied by their transparency; save them as they are")
     _require_file(data)
     gray = rawmode == "LA;16B"
     swapped = "RGBA" if gray else rawmode[:-1] + SWAPPED[rawmode[-1]]
     with Image.open(io.BytesIO(data)) as again:
-        again.tile = [
-            tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *(tile.args or ())[1:]))
-            for tile in again.tile
-        ]
+        for index, tile in enumerate(again.tile):
+            arguments = swapped if isinstance(tile.args, str) else (swapped, *(tile.args or ())[1:])
+            again.tile[index] = tile._replace(args=arguments)
         low = np.asarray(again)
     if gray:  # four bytes: high and low of gray, high and low of transparency
         high, low = low[..., 0], low[..., 1]

@@ -24,10 +24,7 @@ MORE = bytes(range(1, 251))
 
 
 def parts(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the markers up to the end of the image: each one's kind and the position after it.
-
-    Markers in embedded thumbnails and after the end of the image are skipped.
-    """
+    """Yield the markers up to the end of the image, but for embedded thumbnails: kind and position after it."""
     marker = MARKER.search(data, 2)
     while marker:
         kind, place = data[marker.end() - 1], marker.end()
@@ -39,7 +36,6 @@ def parts(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def scans(data: bytes) -> int:
-    """Return the number of scans."""
     return sum(kind == SCAN for kind, _ in parts(data))
 
 
@@ -80,10 +76,7 @@ def _lacks_scans(image: Image.Image, data: bytes) -> bool:
 
 
 def _with_more(data: bytes) -> bytes:
-    """Return the JPEG with more data at the end of its last scan.
-
-    They are added a second time after a restart marker, in case the scan waits for one.
-    """
+    """Return the JPEG with more data after its last scan, and again after a restart marker, if the scan waits for one."""
     places = dict(parts(data))
     end = places.get(END, len(data) + 2) - 2
     restarts = RESTART.findall(data, places[SCAN], end)

@@ -33,10 +33,7 @@ class Looks:
         self._bits.append(bits)
 
     def nearest(self, bits: int, sha256: str) -> tuple[int, int, bool] | None:
-        """Return the most similar test image: its index, the number of differing bits, and whether the files are equal.
-
-        Returns None if there is none within `NEAR` bits.
-        """
+        """Return the most similar test image within `NEAR` bits: its index, differing bits, and whether files are equal."""
         if sha256 in self._contents:
             return self._contents[sha256], 0, True
         if bits.bit_count() < FLAT or not self._bits:

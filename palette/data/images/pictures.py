@@ -15,40 +15,22 @@ from PIL.TiffImagePlugin import SAMPLESPERPIXEL
 from palette.config.datasets import Filter
 from palette.data.images.depth import Range, UnclearRange, Values, first_tile, in_words, values_of
 from palette.data.images.jpeg import refuse_missing_blocks
-from palette.data.images.limits import refuse_bombs, refuse_missing_rows, refuse_missing_strips
+from palette.data.images.limits import kind_of, refuse_bombs, refuse_missing_rows, refuse_missing_strips
 from palette.data.images.png import SIGNATURE, without_side_chunks
-from palette.data.images.unread import kind_of
-from palette.data.photos import Box
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are exclusive."""
+JPEG = ("JPEG", "MPO")
 KINDS = {
-    ".avif": ("AVIF",),
-    ".bmp": ("BMP", "DIB"),
-    ".gif": ("GIF",),
-    ".jfif": ("JPEG", "MPO"),
-    ".jpeg": ("JPEG", "MPO"),
-    ".jpg": ("JPEG", "MPO"),
-    ".pgm": ("PPM",),
-    ".png": ("PNG",),
-    ".ppm": ("PPM",),
-    ".tif": ("TIFF",),
-    ".tiff": ("TIFF",),
-    ".webp": ("WEBP",),
-}
+    ".avif": ("AVIF",), ".bmp": ("BMP", "DIB"), ".gif": ("GIF",), ".jfif": JPEG, ".jpeg": JPEG, ".jpg": JPEG,
+    ".pgm": ("PPM",), ".png": ("PNG",), ".ppm": ("PPM",), ".tif": ("TIFF",), ".tiff": ("TIFF",), ".webp": ("WEBP",),
+}  # fmt: skip
 """File extensions of supported image files, in lower case → Pillow's names of the formats they stand for."""
 FORMATS = tuple(KINDS)
 UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    TypeError,
-    LookupError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+    OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError, TypeError, LookupError, struct.error,
+    zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 """Exceptions that Pillow raises for files that are damaged, too large or not images."""
 GRAY = ("1", "L", "LA", "La", "I", "F")
 LOSSLESS = ("gray", "palette", "1 bit", "turned", "enlarged")
@@ -107,7 +89,7 @@ def _read(data: bytes, name: str, background: str, gray: bool, value_range: Rang
     with _opened(data) as image:
         refuse_bombs(image, data)
         refuse_missing_strips(image)
-        notes = [*_misnamed(image, name), *_first_frame(image), *_first_bands(image)]
+        notes = _left_out(image, name)
         tile = first_tile(image)
         image.load()
         refuse_missing_rows(image, data)
@@ -146,7 +128,9 @@ def develop(
     if alpha is not None and alpha.getextrema() == (255, 255):
         alpha = None
     if alpha is not None:
-        image = _over(image, alpha, background)
+        image = image.convert("RGB")
+        image.putalpha(alpha)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
         notes.append("transparency")
     if is_gray:
         notes.append("gray")
@@ -163,58 +147,46 @@ def _opened(data: bytes) -> Image.Image:
         raise
 
 
-def _misnamed(image: Image.Image, name: str) -> list[str]:
-    ending = PurePosixPath(name).suffix.lower()
-    return [f"{image.format} named {ending}"] if image.format not in KINDS.get(ending, (image.format,)) else []
-
-
-def _first_frame(image: Image.Image) -> list[str]:
-    return ["first frame of several"] if getattr(image, "is_animated", False) else []
-
-
-def _first_bands(image: Image.Image) -> list[str]:
-    bands: int = getattr(image, "tag_v2", {}).get(SAMPLESPERPIXEL, 1)
-    return [f"first {len(image.getbands())} of {bands} bands"] if bands > len(image.getbands()) else []
+def _left_out(image: Image.Image, name: str) -> list[str]:
+    notes, ending = list[str](), PurePosixPath(name).suffix.lower()
+    if image.format not in KINDS.get(ending, (image.format,)):
+        notes.append(f"{image.format} named {ending}")
+    if getattr(image, "is_animated", False):
+        notes.append("first frame of several")
+    read, bands = len(image.getbands()), getattr(image, "tag_v2", {}).get(SAMPLESPERPIXEL, 1)
+    if bands > read:
+        notes.append(f"first {read} of {bands} bands")
+    return notes
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Rotate and mirror the picture according to its EXIF orientation. Unreadable EXIF data are ignored."""
+    """Rotate and mirror the picture according to its EXIF orientation, if that is readable."""
     try:
-        turned = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
         if image.getexif().get(0x0112, 1) in range(2, 9):
             notes.append("turned")
     except UNREADABLE:
         notes.append("EXIF ignored")
         return image
-    return turned
+    return upright
 
 
 def _eight_bits(image: Image.Image, values: Values, declared: Range | None, notes: list[str]) -> Image.Image:
-    """Convert a picture with more than 8 bits to 8.
-
-    Pillow has already converted colors in the full range of their type.
-    """
     black, white = values.range(declared)
     low, high = values.measured
     notes.append(f"more than 8 bits: {in_words((black, white))}")
     if low < black or high > white:
         notes.append("values outside the range")
     if declared is None and image.mode in ("RGB", "RGBA", "CMYK"):
-        return image
-    made = Image.fromarray(values.eight_bits(black, white), "CMYK" if image.mode == "CMYK" else None)
+        return image  # Pillow has already converted colors in the full range of their type
+    converted = Image.fromarray(values.eight_bits(black, white), "CMYK" if image.mode == "CMYK" else None)
     if image.mode == "RGBA":
-        made = made.convert("RGB")
-        made.putalpha(image.getchannel("A"))
-    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        converted = converted.convert("RGB")
+        converted.putalpha(image.getchannel("A"))
+    converted.info = {key: value for key, value in image.info.items() if key != "transparency"}
     if "transparency" in image.info:  # a single value or color, with 16 bits
         notes.append("transparency ignored")
-    return made
-
-
-def _over(image: Image.Image, alpha: Image.Image, background: str) -> Image.Image:
-    layers = image.convert("RGB")
-    layers.putalpha(alpha)
-    return Image.alpha_composite(Image.new("RGBA", layers.size, background), layers).convert("RGB")
+    return converted
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Image.Image:
@@ -255,11 +227,7 @@ def _from_lab() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
-# ------------------------------------------------------------------------------------------------- squares
-
-
-def centre_square(width: int, height: int) -> Box:
-    """Return the largest central square of a picture."""
+def center_square(width: int, height: int) -> Box:
     return middle(width, height, min(width, height))
 
 
@@ -281,11 +249,8 @@ FILTERS = {
 
 
 def cut_square(image: Image.Image, box: Box, size: int, kind: Filter = "lanczos") -> npt.NDArray[np.uint8]:
-    """Return the pixels in `box`, resized: uint8 [size, size, 3], or [size, size] for a gray image.
-
-    The box is cut out first, so the filter sees nothing outside it.
-    """
-    square = image.crop(box)
+    """Return the pixels in `box`, resized: uint8 [size, size, 3], or [size, size] for a gray image."""
+    square = image.crop(box)  # first, so that the filter sees nothing outside it
     if kind == "area":
         return area(np.asarray(square), size)
     return np.asarray(square.resize((size, size), FILTERS[kind])).copy()
@@ -294,9 +259,8 @@ def cut_square(image: Image.Image, box: Box, size: int, kind: Filter = "lanczos"
 def area(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """Resize a square by averaging over the area of each new pixel: uint8 [size, size, …].
 
-    Pixels that are partly covered count in part. The result is that of TensorFlow's `area` method, which ColTran's
-    evaluation uses. All numbers are integers below 2^53, so that float64 holds them exactly and every machine computes
-    the same result.
+    Pixels that are partly covered count in part, as in TensorFlow's `area` method, which ColTran's evaluation uses. All
+    numbers are integers below 2^53, which float64 holds exactly: every machine computes the same result.
     """
     side = len(pixels)
     old, new = np.arange(side) * size, np.arange(size)[:, None] * side

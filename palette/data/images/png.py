@@ -24,18 +24,18 @@ def without_side_chunks(png: bytes) -> Iterator[tuple[bytes, str]]:
     parts = list(_chunks(png))
     before = len(parts)
     for essential in ESSENTIAL:
-        kept = [(kind, chunk) for kind, chunk in parts if _is_kept(kind, chunk, essential)]
-        if len(kept) < before:
-            before = len(kept)
-            dropped = {kind for kind, _ in parts} - {kind for kind, _ in kept}
-            yield SIGNATURE + b"".join(chunk for _, chunk in kept), ", ".join(sorted(kind.decode() for kind in dropped))
+        essentials = [(kind, chunk) for kind, chunk in parts if _is_needed(kind, chunk, essential)]
+        if len(essentials) < before:
+            before = len(essentials)
+            dropped = {kind for kind, _ in parts} - {kind for kind, _ in essentials}
+            yield (
+                SIGNATURE + b"".join(chunk for _, chunk in essentials),
+                ", ".join(sorted(kind.decode() for kind in dropped)),
+            )
 
 
-def _is_kept(kind: bytes, chunk: bytes, essential: set[bytes]) -> bool:
-    """Return whether to keep a chunk.
-
-    Critical chunks and tRNS are always kept, others if they are in `essential` and their CRC is correct.
-    """
+def _is_needed(kind: bytes, chunk: bytes, essential: set[bytes]) -> bool:
+    """Return whether a chunk is critical or tRNS, or in `essential` with a correct CRC."""
     if kind == b"tRNS" or not (kind.isalpha() and kind[:1].islower()):
         return True
     return kind in essential and struct.pack(">I", zlib.crc32(chunk[4:-4])) == chunk[-4:]

@@ -6,32 +6,49 @@ same algorithm and the same area bounds.
 
 import math
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
-from palette.config.tasks import MaskKind
 from palette.data.images.degraded import Mask
 from palette.data.masks.strokes import strokes_covering
 from palette.data.tasks.uncropping import one_side
 from palette.errors import ConfigError
 
 
-def free_form(low: float, high: float, size: int, generator: np.random.Generator) -> Mask:
-    """Return strokes that cover a share of the image drawn uniformly from `low` to `high`: bool [size, size]."""
-    fewest, most = math.ceil(low * size**2 - 1e-9), math.floor(high * size**2 + 1e-9)
-    if size < 1 or fewest > most:
-        raise ConfigError(
-            f"no mask covers {low:.0%} to {high:.0%} of an image of {size} px: raise `image_size` to 8 or more"
-        )
-    return strokes_covering(size, int(generator.integers(fewest, most, endpoint=True)), generator)
+@dataclass(frozen=True)
+class DrawnMask:
+    """Kind of evaluation mask: a function (side in pixels, generator) → mask, True where the model must generate.
 
-
-def centre(size: int, generator: np.random.Generator) -> Mask:
-    """Return a centered square of half the side, 128 of 256 px, a quarter of the area.
-
-    Nothing is drawn from the generator.
+    task: the one that is tested with it. area: bounds as shares of the image; users may supply masks of their own for
+    such a kind. released: its name in the paper's `imagenet_freeform_masks.npz`.
     """
+
+    draw: Callable[[int, np.random.Generator], Mask]
+    task: str = "inpainting"
+    area: tuple[float, float] | None = None
+    released: str = ""
+
+    def __call__(self, size: int, generator: np.random.Generator) -> Mask:
+        return self.draw(size, generator)
+
+
+def free_form(low: float, high: float) -> DrawnMask:
+    """Return the kind whose strokes cover a share of the image drawn uniformly from `low` to `high`."""
+
+    def draw(size: int, generator: np.random.Generator) -> Mask:
+        fewest, most = math.ceil(low * size**2 - 1e-9), math.floor(high * size**2 + 1e-9)
+        if size < 1 or fewest > most:
+            raise ConfigError(
+                f"no mask covers {low:.0%} to {high:.0%} of an image of {size} px: raise `image_size` to 8 or more"
+            )
+        return strokes_covering(size, int(generator.integers(fewest, most, endpoint=True)), generator)
+
+    return DrawnMask(draw, area=(low, high), released=f"{low:.0%}-{high:.0%} freeform".replace("%", "", 1))
+
+
+def center(size: int, generator: np.random.Generator) -> Mask:
+    """Return a centered square of half the side, 128 of 256 px, a quarter of the area."""
     side = size // 2
     first = (size - side) // 2
     mask = np.zeros((size, size), dtype=np.bool_)
@@ -40,17 +57,14 @@ def centre(size: int, generator: np.random.Generator) -> Mask:
 
 
 def right(size: int, generator: np.random.Generator) -> Mask:
-    """Return the right half. Nothing is drawn from the generator."""
     return one_side(size, 0)
 
 
-BINS = {"free-form-10-20": (0.10, 0.20), "free-form-20-30": (0.20, 0.30), "free-form-30-40": (0.30, 0.40)}
-"""Kind → bounds of its area, as shares of the image."""
-MASKS: dict[MaskKind, Callable[[int, np.random.Generator], Mask]] = {
-    "free-form-10-20": partial(free_form, *BINS["free-form-10-20"]),
-    "free-form-20-30": partial(free_form, *BINS["free-form-20-30"]),
-    "free-form-30-40": partial(free_form, *BINS["free-form-30-40"]),
-    "centre": centre,
-    "right": right,
+MASKS = {
+    "free-form-10-20": free_form(0.10, 0.20),
+    "free-form-20-30": free_form(0.20, 0.30),
+    "free-form-30-40": free_form(0.30, 0.40),
+    "centre": DrawnMask(center),
+    "right": DrawnMask(right, task="uncropping"),
 }
-"""Kind → function of the side in pixels and a generator; True where the model must generate."""
+"""Name in the config → kind of mask."""

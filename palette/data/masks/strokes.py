@@ -71,10 +71,7 @@ def cosine_and_sine(angle: float) -> tuple[float, float]:
 
 
 def stroke(size: int, generator: np.random.Generator) -> Iterator[tuple[Point, Point, float]]:
-    """Yield the segments (start, end, radius) of one stroke in pixels: a zigzag up or down.
-
-    Yu et al. 2019, Algorithm 1.
-    """
+    """Yield the segments (start, end, radius) of one stroke in pixels, a zigzag (Yu et al. 2019, Algorithm 1)."""
     y, x = (size * part for part in generator.random(2).tolist())
     radius = max(THINNEST, uniform(generator, *WIDTH) * size / 2)
     mirror_y, mirror_x = (generator.integers(0, 2, 2) * 2 - 1).tolist()
@@ -116,10 +113,7 @@ def strokes_covering(size: int, pixels: int, generator: np.random.Generator) -> 
 
 
 def rectangle(size: int, area: float, generator: np.random.Generator) -> tuple[slice, slice]:
-    """Return a random rectangle of about `area` pixels, but at least one, as row and column slices.
-
-    Its sides differ by a factor of at most four.
-    """
+    """Return a random rectangle of about `area` pixels as slices; its sides differ by a factor of at most four."""
     ratio = math.exp(generator.uniform(-math.log(2), math.log(2)))
     sides = np.clip(np.rint([math.sqrt(area) * ratio, math.sqrt(area) / ratio]), 1, size).astype(int)
     top, left = (int(generator.integers(0, size - side, endpoint=True)) for side in sides)

@@ -11,17 +11,14 @@ import numpy.typing as npt
 
 from palette.data.images.degraded import Mask
 from palette.data.images.pictures import FORMATS, UNREADABLE, Picture, read_picture
-from palette.data.masks.drawn import BINS
+from palette.data.masks.drawn import MASKS
 from palette.data.sources.matching import matched
 from palette.data.sources.walk import walk
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
+from palette.system.files import sha256
 
-RELEASED = {
-    "free-form-10-20": "10-20% freeform",
-    "free-form-20-30": "20-30% freeform",
-    "free-form-30-40": "30-40% freeform",
-}
+RELEASED = {kind: mask.released for kind, mask in MASKS.items() if mask.released}
 """Kind → its name in the paper's `imagenet_freeform_masks.npz`: one bit per pixel, 1 where the model must generate."""
 TOLERANCE = 0.01
 """Tolerance for the area of supplied masks, as a share of the image: rounding, and a border counted or not."""
@@ -47,18 +44,12 @@ def hole_levels(picture: Picture) -> npt.NDArray[np.uint8]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of an archive, or of the names and bytes of a folder's PNGs.
-
-    Raises DataError for anything else.
-    """
+    """Return the SHA-256 of an archive, or of the names and bytes of a folder's PNGs. Raises DataError for others."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     found = hashlib.sha256()
     for name in pngs(path):
-        found.update(
-            f"{name} {hashlib.sha256((path / name).read_bytes()).hexdigest()}\n".encode(errors="surrogateescape")
-        )
+        found.update(f"{name} {sha256(path / name)}\n".encode(errors="surrogateescape"))
     return found.hexdigest()
 
 
@@ -76,7 +67,7 @@ def own_masks(
         masks = _of_folder(path, _by_position(path, count), size)
     else:
         masks = _of_folder(path, _by_name(path, tests, by), size)
-    low, high = BINS.get(kind, (0.0, 1.0))
+    low, high = (MASKS[kind].area if kind in MASKS else None) or (0.0, 1.0)
     for number, mask in enumerate(masks):
         area = float(mask.mean())
         if not 0 < area < 1:
@@ -108,10 +99,7 @@ def pngs(folder: Path, flat: bool = False) -> list[str]:
 
 
 def _by_position(folder: Path, count: int) -> list[str]:
-    """Return the first `count` PNGs, sorted by name.
-
-    If all names are numbers, they are sorted by value, because `10.png` comes before `2.png` by name.
-    """
+    """Return the first `count` PNGs, sorted by name, or by value if all names are numbers: `2.png` before `10.png`."""
     files = pngs(folder, flat=True)
     if all(Path(file).stem.isdecimal() for file in files):
         files.sort(key=lambda file: int(Path(file).stem))
@@ -120,13 +108,11 @@ def _by_position(folder: Path, count: int) -> list[str]:
 
 
 def _by_name(folder: Path, tests: ImageStore, by: str | None) -> list[str]:
-    """Return the PNG of each test image; masks of other originals are ignored."""
     try:
         return matched(folder, pngs(folder), tests, "tasks.NAME.masks_by", by, spare=True)
     except DataError as error:
-        raise DataError(
-            f"{error}\nIf mask i is meant for test image i, set `masks_by: position` in that task."
-        ) from None
+        advice = "If mask i is meant for test image i, set `masks_by: position` in that task."
+        raise DataError(f"{error}\n{advice}") from None
 
 
 def _of_folder(folder: Path, files: Sequence[str], size: int) -> Iterator[Mask]:
@@ -146,8 +132,7 @@ def _of_folder(folder: Path, files: Sequence[str], size: int) -> Iterator[Mask]:
 
 def _packed(path: Path, kind: str, size: int, count: int) -> Iterator[Mask]:
     bits, pixels = _bits(path, kind), size * size
-    there = bits.size * 8 // pixels
-    _refuse_too_few(path, there, count)
+    _refuse_too_few(path, bits.size * 8 // pixels, count)
     for first in range(0, count * pixels, pixels):
         start, end = first // 8, -(-(first + pixels) // 8)
         yield np.unpackbits(bits[start:end])[first % 8 :][:pixels].reshape(size, size).astype(np.bool_)
@@ -174,8 +159,8 @@ def _bits(path: Path, kind: str) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(bits).ravel()
 
 
-def _refuse_too_few(path: Path, there: int, count: int) -> None:
-    if there < count:
+def _refuse_too_few(path: Path, masks: int, count: int) -> None:
+    if masks < count:
         raise DataError(
-            f"{path}: {there} masks, but there are {count} test images, and each needs one. Lower `test_images`."
+            f"{path}: {masks} masks, but there are {count} test images, and each needs one. Lower `test_images`."
         )

@@ -24,18 +24,23 @@ def checked(opener: Opener, entries: Iterable[Entry], threads: int) -> Iterator[
 def check(opener: Opener, entry: Entry) -> Entry:
     """Return the entry with `bytes`, `sha256` and `size`, for its condition too; or `{"file": …, "reason": …}`."""
     if "reason" in entry:
-        return {**entry, "file": _readable(entry["file"])}
-    made = check_one(opener, entry)
-    if "condition" not in entry or "reason" in made:
-        return made
-    condition = check_one(opener, entry["condition"])
+        return _rejected(entry, entry["reason"])
+    checked = _check_one(opener, entry)
+    if "condition" not in entry or "reason" in checked:
+        return checked
+    condition = _check_one(opener, entry["condition"])
     if "reason" in condition:
         return {"file": entry["file"], "reason": f"its condition {condition['file']}: {condition['reason']}"}
-    return {**made, "condition": condition}
+    return {**checked, "condition": condition}
 
 
-def check_one(opener: Opener, entry: Entry) -> Entry:
-    """Return the completed entry of one file, without its condition; or `{"file": …, "reason": …}`."""
+def _rejected(entry: Entry, reason: str) -> Entry:
+    """Return a rejected entry, whose name can be written as UTF-8."""
+    file = entry["file"]
+    return {**entry, "file": ascii(file) if _not_utf8(file) else file, "reason": reason}
+
+
+def _check_one(opener: Opener, entry: Entry) -> Entry:
     reason = _by_place(opener, entry)
     try:
         if not reason:
@@ -47,14 +52,11 @@ def check_one(opener: Opener, entry: Entry) -> Entry:
     except UNREADABLE as error:
         refused = error.strerror if isinstance(error, OSError) else None  # refused by the disk, not by Pillow
         reason = f"not readable ({refused})" if refused else f"damaged or not supported ({error})"
-    return {"file": _readable(entry["file"]), "reason": reason}
+    return _rejected({"file": entry["file"]}, reason)
 
 
 def _complete(entry: Entry, data: bytes) -> Entry:
-    """Return the entry with the facts from its bytes.
-
-    `size` is width and height as displayed, after EXIF orientation.
-    """
+    """Return the entry with the facts from its bytes. `size`: width and height as displayed, after EXIF orientation."""
     if entry.get("bytes", len(data)) != len(data):
         raise OSError(f"{len(data)} bytes instead of {entry['bytes']}")
     if entry.get("crc") not in (None, zlib.crc32(data)):
@@ -77,11 +79,6 @@ def _by_place(opener: Opener, entry: Entry) -> str:
         return "not a regular file, or a link to nowhere"
     size = entry["bytes"] if "offset" in entry else place.stat().st_size
     return f"larger than {LARGEST >> 20} MiB" if size > LARGEST else ""
-
-
-def _readable(file: str) -> str:
-    """Return a file name as text that can be written as UTF-8."""
-    return ascii(file) if _not_utf8(file) else file
 
 
 def _not_utf8(file: str) -> bool:

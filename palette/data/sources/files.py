@@ -1,21 +1,20 @@
 """Files of a dataset: where they are, whether their checksums match, and how to get missing ones."""
 
 import os
-from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palette.config.datasets import DataFile, KnownDataset
+from palette.config.datasets import DataFile
 from palette.errors import DataError
 from palette.system.download import Remote, alone, checksums, download, mistake, pinned, sum_file
 from palette.system.files import write_text
 from palette.system.progress import say
 
 if TYPE_CHECKING:
+    from palette.data.sources.source import FetchStage
     from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 VARIABLE = "PALETTE_DATA"
 """Environment variable that names the folder of datasets."""
@@ -27,7 +26,7 @@ def data_folder(results: Path, dataset: str) -> Path:
     return (Path(named).expanduser() if named else results / "data").absolute() / dataset
 
 
-def obtain_all(stage: "Stage[FetchSpec]") -> dict[str, Path]:
+def obtain_all(stage: "FetchStage") -> dict[str, Path]:
     """Return name → path of a dataset's files, downloading missing ones and verifying their bytes. Raises DataError."""
     spec = stage.spec
     folder = folder_of(spec, stage.results)
@@ -37,7 +36,6 @@ def obtain_all(stage: "Stage[FetchSpec]") -> dict[str, Path]:
 
 
 def folder_of(spec: "FetchSpec", results: Path) -> Path:
-    """Return the folder of a dataset's files."""
     return spec.fetch.path or data_folder(results, spec.fetch.source if spec.known else spec.name)
 
 
@@ -47,14 +45,13 @@ def obtain(file: DataFile, folder: Path, by_hand: str = "") -> Path:
     if path.is_file():
         verify(file, path)
     elif file.urls:
-        download(remote(file, by_hand or f"Get it by other means and put it to {path}."), path)
+        download(_remote(file, by_hand or f"Get it by other means and put it to {path}."), path)
     else:
         raise DataError(f"{path}: no such file. {by_hand[:1].upper()}{by_hand[1:] or 'Put it there'}.")
     return path
 
 
-def remote(file: DataFile, about: str = "") -> Remote:
-    """Return the file as the downloader describes it."""
+def _remote(file: DataFile, about: str = "") -> Remote:
     return Remote(file.file, file.urls, file.bytes, file.sha256, file.md5, about)
 
 
@@ -70,12 +67,13 @@ def verify(file: DataFile, path: Path, again: bool = False) -> None:
 
 
 def _compare(file: DataFile, path: Path) -> None:
-    if wrong := other_size(file, path.parent):
-        raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
-    say(f"checking {path}")
-    sums = checksums(path)
-    known = DataFile(file=file.file, sha256=pinned(path)) if not (file.sha256 or file.md5) else file
-    if wrong := mistake(remote(known), sums):
+    wrong = other_size(file, path.parent)
+    if not wrong:
+        say(f"checking {path}")
+        sums = checksums(path)
+        known = file if file.sha256 or file.md5 else DataFile(file=file.file, sha256=pinned(path))
+        wrong = mistake(_remote(known), sums)
+    if wrong:
         raise DataError(f"{path}: not the known file ({wrong}). Delete it and get it again.")
     if os.access(path.parent, os.W_OK):
         write_text(sum_file(path), f"{sums['sha256']}  {path.name}\n")
@@ -101,16 +99,17 @@ COMPLETE_IT = "complete it, or take `source: folder` with `splits` for a part of
 
 @dataclass(frozen=True)
 class Missing:
-    """File that the user has to get manually, or to get again."""
+    """File that the user has to get manually, or to get again.
+
+    source: where to get it. wrong: why an existing file is not the known one; empty for a missing file.
+    """
 
     dataset: str
     path: Path
     bytes: int | None
     source: str
-    """Where to get the file."""
     license: str
     wrong: str = ""
-    """Why an existing file is not the known one; empty for a missing file."""
 
     def __str__(self) -> str:
         size = f" ({self.bytes / 1e9:.1f} GB)" if self.bytes else ""
@@ -118,14 +117,3 @@ class Missing:
         what, then = ("file", "delete it and get it again") if self.path.is_file() else ("folder", COMPLETE_IT)
         wrong = f"\n    not the known {what}: {self.wrong}; {then}" if self.wrong else ""
         return f"dataset {self.dataset}: {self.path}{size}{wrong}\n    {self.source}{terms}"
-
-
-def missing_files(dataset: str, known: KnownDataset, folder: Path, needed: Sequence[DataFile]) -> Iterator[Missing]:
-    """Yield a published dataset's files that are missing and cannot be downloaded, or that have the wrong length."""
-    source = known.by_hand or known.homepage
-    if not needed and not folder.exists():
-        yield Missing(dataset, folder, None, source, known.license)
-    for file in needed:
-        wrong = other_size(file, folder)
-        if wrong or not (file.urls or (folder / file.file).is_file()):
-            yield Missing(dataset, folder / file.file, file.bytes, source, known.license, wrong)

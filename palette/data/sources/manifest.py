@@ -18,7 +18,7 @@ import os
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -69,11 +69,9 @@ class Manifest:
 
     @property
     def containers(self) -> list[Path]:
-        """Folders and archives that contain the images."""
         return [self.path.parent / container for container in self.header["containers"]]
 
     def images(self) -> Iterator[Entry]:
-        """Return an iterator over the images' entries."""
         return self._entries(0, self.header["images"])
 
     def rejected(self) -> Iterator[Entry]:
@@ -136,19 +134,11 @@ def write_manifest(path: Path, header: Mapping[str, Any], entries: Iterable[Entr
     return Manifest(path, whole)
 
 
-# --------------------------------------------------------------------------------------- the bytes of a picture
-
-
-def opener(manifest: Manifest) -> Callable[[Entry], bytes]:
-    """Return a function entry → the image's bytes, which raises DataError if they changed since they were fetched.
-
-    It accepts entries of images and of their conditions. Safe for threads, and picklable for processes.
-    """
-    return Opener(manifest.containers)
-
-
 class Opener:
-    """Reader of images from `containers`. Each process keeps the archives that it has used open."""
+    """Reader of images, and of their conditions, from `containers`.
+
+    Safe for threads, and picklable for processes. Each process keeps the archives that it has used open.
+    """
 
     def __init__(self, containers: Sequence[Path]) -> None:
         self.containers = tuple(containers)
@@ -181,7 +171,6 @@ class Opener:
         return inflate(data, entry["bytes"]) if "deflated" in entry else data
 
     def _archive(self, number: int) -> int:
-        """Return the file descriptor of an archive."""
         key = (os.getpid(), number)
         with self._lock:
             if key not in self._archives:
@@ -193,8 +182,5 @@ class Opener:
 
 
 def inflate(data: bytes, size: int) -> bytes:
-    """Return the first `size` bytes of a raw DEFLATE stream, and one more if there are any.
-
-    Raises zlib.error if it is invalid.
-    """
+    """Return the first `size` bytes of a raw DEFLATE stream, and one more if there are any; zlib.error if it is invalid."""
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)

@@ -16,18 +16,20 @@ def _stem(path: str) -> str:
     return str(PurePosixPath(path).with_suffix(""))
 
 
-def _last(path: str) -> str:
-    return PurePosixPath(_stem(path)).name
-
-
 Scheme = Callable[[int, Mapping[str, Any]], str]
 """Index of a test image and its entry in the store's manifest → expected file name, without extension."""
 SCHEMES: Mapping[str, tuple[str, Scheme]] = {
     "the originals": ("originals", lambda index, facts: _stem(facts.get("file", ""))),
-    "the originals, without their folders": ("originals", lambda index, facts: _last(facts.get("file", ""))),
+    "the originals, without their folders": (
+        "originals",
+        lambda index, facts: PurePosixPath(_stem(facts.get("file", ""))).name,
+    ),
     "numbers": ("numbers", lambda index, facts: f"{index:08}"),
     "numbers, as in the store": ("numbers", lambda index, facts: _stem(image_name(index))),
-    "numbers, as in the store, without folders": ("numbers", lambda index, facts: _last(image_name(index))),
+    "numbers, as in the store, without folders": (
+        "numbers",
+        lambda index, facts: PurePosixPath(_stem(image_name(index))).name,
+    ),
 }
 """Naming schemes, each with the config value that selects it."""
 
@@ -61,7 +63,11 @@ def matched(
     ]
     answers = {tuple(found[name][0] for name in ways[way]): way for way in reversed(fitting)}
     if len(answers) > 1:
-        raise DataError(_two_ways(folder, answers, option))
+        examples = "; ".join(f"as {way}, test image 0 has {files[0]}" for files, way in answers.items())
+        raise DataError(
+            f"{folder}: the names fit the test images in more than one way: {examples}. Say which is right with "
+            f"`{option}: originals` or `{option}: numbers`, or leave only one set of files there."
+        )
     best = fitting[0] if fitting else max(ways, key=lambda way: len(found.keys() & set(ways[way])))
     wanted = ways[best]
     problems = [f"missing: {name}.*, of test image {index}" for index, name in enumerate(wanted) if name not in found]
@@ -74,15 +80,3 @@ def matched(
             f"{len(problems)}.{indented(problems)}"
         )
     return [found[name][0] for name in wanted]
-
-
-def _two_ways(folder: Path, answers: Mapping[tuple[str, ...], str], option: str) -> str:
-    """Return the error text for names that fit in several ways.
-
-    answers: the test images' files → their naming scheme.
-    """
-    examples = "; ".join(f"as {way}, test image 0 has {files[0]}" for files, way in answers.items())
-    return (
-        f"{folder}: the names fit the test images in more than one way: {examples}. Say which is right with "
-        f"`{option}: originals` or `{option}: numbers`, or leave only one set of files there."
-    )

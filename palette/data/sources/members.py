@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from palette.data.sources.manifest import Entry
+from palette.data.sources.walk import walk
 from palette.errors import DataError
 from palette.system.files import replacing
 
@@ -26,19 +27,14 @@ RATIO = 100
 """Maximum expansion ratio of an archive. Images hardly compress, so anything above it is a decompression bomb."""
 COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """First bytes of a compressed file → function that opens it."""
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
-"""Exceptions that the libraries define for invalid or damaged archives, besides those of `SLIPS`."""
-SLIPS = (
-    OSError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    IndexError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-)
+DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, ValueError, EOFError,
+    OverflowError, IndexError, KeyError, NotImplementedError, RuntimeError, MemoryError,
+)  # fmt: skip
+"""Exceptions that the libraries raise for invalid or damaged archives."""
+LINK, DEVICE = "link", "device"
+UNIX_KINDS = {0: "", 0o100000: "", 0o040000: "", 0o120000: LINK}
+"""File type in a Unix file mode → empty for files and folders; all others are devices."""
 
 
 def members(path: Path) -> Iterator[Entry]:
@@ -60,6 +56,10 @@ def members(path: Path) -> Iterator[Entry]:
             yield entry
 
 
+def files_in(place: Path) -> Iterator[Entry]:
+    return members(place) if place.is_file() else ({"file": file} for file in walk(place))
+
+
 def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
@@ -75,12 +75,9 @@ def zip_names(path: Path) -> list[str] | None:
 
 
 def _is_zip(path: Path) -> bool:
-    """Return whether a file is a ZIP and not a tar.
-
-    ZIPs are recognized by their end, as is a tar whose last file is a ZIP.
-    """
     with path.open("rb") as file:
         head = file.read(tarfile.BLOCKSIZE)
+    # ZIPs are recognized by their end, as is a tar whose last file is a ZIP.
     return head[257:262] != b"ustar" and zipfile.is_zipfile(path)
 
 
@@ -91,25 +88,21 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
-    except (*DAMAGE, *SLIPS) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: not an archive that can be read, or damaged ({error}). Get it again.") from None
 
 
 def _refuse_unsafe(path: Path, name: str) -> None:
     """Raise DataError for a name that leads outside the folder that it would be unpacked to."""
-    parts = re.split(r"[/\\]", name)
+    why = ""
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
         why = "an absolute path"
-    elif ".." in parts:
+    elif ".." in re.split(r"[/\\]", name):
         why = "a path that leads out of its folder"
     elif "\x00" in name or not name:
         why = "not a name"
-    else:
-        return
-    raise DataError(f"{path}: contains {name!r}, {why}; the archive is refused. Look at it, and make a clean one.")
-
-
-# ------------------------------------------------------------------------------------------------------- tar
+    if why:
+        raise DataError(f"{path}: contains {name!r}, {why}; the archive is refused. Look at it, and make a clean one.")
 
 
 def tar_members(path: Path, start: int = 0, end: int | None = None) -> Iterator[Entry]:
@@ -131,10 +124,7 @@ def tar_members(path: Path, start: int = 0, end: int | None = None) -> Iterator[
 
 
 def _refuse_no_end(file: BinaryIO, offset: int) -> None:
-    """Raise ReadError unless a tar ends with a block of zeros.
-
-    tarfile accepts anything as the end, even that of a truncated copy.
-    """
+    """Raise ReadError unless a tar ends with zeros: tarfile accepts anything, even the end of a truncated copy."""
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
@@ -146,13 +136,11 @@ def _tar_entry(path: Path, info: tarfile.TarInfo) -> Iterator[Entry]:
     if info.isdir():
         return
     if not info.isreg():
-        kind = "link" if info.issym() or info.islnk() else "device"
+        kind = LINK if info.issym() or info.islnk() else DEVICE
         raise DataError(f"{path}: contains a {kind}, {info.name!r}; the archive is refused. Make one of plain files.")
     name = info.name.removeprefix("./")
-    if info.issparse():
-        yield {"file": name, "reason": "stored with holes (a sparse file)"}
-    else:
-        yield {"file": name, "bytes": info.size, "offset": info.offset_data}
+    sparse = {"file": name, "reason": "stored with holes (a sparse file)"}
+    yield sparse if info.issparse() else {"file": name, "bytes": info.size, "offset": info.offset_data}
 
 
 def expanded(path: Path, folder: Path) -> Path:
@@ -182,30 +170,20 @@ def _copy(path: Path, source: BinaryIO, out: BinaryIO) -> None:
         out.write(chunk)
 
 
-# ------------------------------------------------------------------------------------------------------- ZIP
-
-LINK, KINDS = 0o120000, 0o170000
-"""File type of a link, and mask of the file type, in a Unix file mode."""
-
-
 def _zip_members(path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         for info in archive.infolist():
             _refuse_unsafe(path, info.orig_filename)
             info.filename = slashed(info.filename)
-            kind = (info.external_attr >> 16) & KINDS if info.create_system == 3 else 0
-            if kind == LINK or kind not in (0, 0o100000, 0o040000):
-                what = "link" if kind == LINK else "device"
-                raise DataError(f"{path}: contains a {what}, {info.filename!r}; the archive is refused.")
+            kind = (info.external_attr >> 16) & 0o170000 if info.create_system == 3 else 0
+            if problem := UNIX_KINDS.get(kind, DEVICE):
+                raise DataError(f"{path}: contains a {problem}, {info.filename!r}; the archive is refused.")
             if not info.is_dir():
                 yield _zip_entry(file, info)
 
 
 def slashed(name: str) -> str:
-    """Return a ZIP member's name with `/` between its parts.
-
-    The format requires `/`, but some tools on Windows write backslashes.
-    """
+    """Return a ZIP member's name with `/`, for which some tools on Windows write backslashes."""
     return name.replace("\\", "/").removeprefix("./")
 
 
@@ -229,10 +207,7 @@ def _zip_entry(file: BinaryIO, info: zipfile.ZipInfo) -> Entry:
 
 
 def read_member(path: Path, name: str, most: int = 512 << 20) -> bytes | None:
-    """Return the bytes of one file of a ZIP or tar, compressed or not; None if it is missing or exceeds `most` bytes.
-
-    Meant for small files, such as lists.
-    """
+    """Return one small file of a ZIP or tar, compressed or not; None if it is missing or exceeds `most` bytes."""
     with _named(path):
         if _is_zip(path):
             with zipfile.ZipFile(path) as archive:

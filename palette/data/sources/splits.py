@@ -1,10 +1,12 @@
-"""Training and test splits given by the user or the publisher, as sub-folders or as lists."""
+"""Splits and classes of files by their place: in sub-folders, or in lists."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette.config.datasets import Split
+from palette.data.images.pictures import FORMATS
+from palette.data.sources.manifest import Entry
 from palette.errors import DataError
 
 NAMES: Mapping[Split, tuple[str, ...]] = {
@@ -20,10 +22,7 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Splits:
-    """Splits of a source.
-
-    prefixes: sub-folder → split. lists: file → split. With neither, no file has a split.
-    """
+    """Splits of a source. prefixes: sub-folder → split. lists: file → split. With neither, no file has a split."""
 
     prefixes: Mapping[str, str]
     lists: Mapping[str, str]
@@ -59,10 +58,7 @@ def splits_of(splits: Mapping[Split, str], root: Path | None) -> Splits:
 
 
 def like_splits(classes: Sequence[str], source: str) -> str:
-    """Return a hint if all classes of a dataset without `splits` have names of splits; else empty.
-
-    The names must include both training and test splits.
-    """
+    """Return a hint if all classes of a dataset without `splits` have names of splits, of both kinds; else empty."""
     found = {split: [name for name in classes if name.lower() in names] for split, names in NAMES.items()}
     if not all(found.values()) or len(classes) > sum(map(len, found.values())):
         return ""
@@ -83,10 +79,7 @@ def list_file(value: str, root: Path | None) -> Path | None:
 
 
 def read_flist(file: Path) -> Iterator[str]:
-    """Yield the paths in a list: one per line, in UTF-8.
-
-    Everything before the line break belongs to the path, even blanks and `#`. Raises DataError for an unreadable list.
-    """
+    """Yield the paths in a list: one per line, in UTF-8, blanks and `#` included. Raises DataError if it is unreadable."""
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 2), b""), 1):
@@ -102,10 +95,7 @@ def read_flist(file: Path) -> Iterator[str]:
 
 
 def relative(line: str, file: Path, root: Path | None) -> str:
-    """Return a line as a path relative to `root`, or without a root as an absolute path without its first `/`.
-
-    Raises DataError for a path with `..` or outside `root`.
-    """
+    """Return a line as a path relative to `root`, or to `/` without one. Raises DataError for `..` or outside `root`."""
     path = Path(line)
     if ".." in path.parts:
         raise DataError(f"{file}: {line!r} leads out of its folder. Write the path without `..`.")
@@ -116,3 +106,37 @@ def relative(line: str, file: Path, root: Path | None) -> str:
             f"{file}: {line!r} does not lie in {root} (`path` of `fetch`). Leave `path` out for absolute paths."
         )
     return (path.relative_to(root) if path.is_absolute() else path).as_posix()
+
+
+def entry_of(file: str, split: str | None, path: str, outside: str) -> Entry:
+    """Return a file's entry, based only on its name.
+
+    path: its path below the folder of the classes. outside: the class of files not in a sub-folder.
+    """
+    if not file.lower().endswith(FORMATS):
+        return {"file": file, "reason": f"unsupported file extension; supported: {' '.join(FORMATS)}"}
+    first, below, _ = path.partition("/")
+    return {"file": file, "class": first if below else outside} | ({"split": split} if split else {})
+
+
+def labeled(
+    entries: Iterable[Entry], split: Split, class_of_file: Callable[[str], str | None], reason: str
+) -> Iterator[Entry]:
+    """Yield the files of a split with their class; those without a class are rejected for `reason`."""
+    for entry in entries:
+        name = class_of_file(entry["file"])
+        yield {**entry, "class": name, "split": split} if name else {"file": entry["file"], "reason": reason}
+
+
+def class_of(file: str, root: Path | None) -> str:
+    """Return the class of a listed file: its top-level sub-folder below `root`, or without a root its parent folder."""
+    parts = Path(file).parts
+    if root is None:
+        return parts[-2] if len(parts) > 1 else "pictures"
+    return parts[0] if len(parts) > 1 else root.name
+
+
+def refuse_missing(folder: Path, option: str) -> None:
+    """Raise DataError unless `folder`, the value of an option of `fetch`, is a folder."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'} (`{option}` of `fetch`).")

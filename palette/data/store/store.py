@@ -15,12 +15,11 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +31,13 @@ from palette.errors import DataError
 from palette.system.files import replacing
 from palette.system.parallel import ordered
 
+T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
+UNREADABLE = (OSError, ValueError, OverflowError, MemoryError, struct.error)
+"""Exceptions raised when reading a file that is not an intact store."""
+BROKEN = (*UNREADABLE, SyntaxError, zlib.error, Image.DecompressionBombError)
+"""Exceptions raised when decoding a broken PNG."""
+ADVICE = "Delete the file and run `snakemake` again; it is made anew."
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,11 @@ def image_name(index: int) -> str:
 
 
 def encode(pixels: Pixels) -> bytes:
-    """Encode uint8 [H, W, 3] or [H, W] as PNG, or bool [H, W] with one bit per pixel (True is white).
-
-    For photographs, zlib's run-length strategy makes files as small as its level 6 in a quarter of the time; masks are
-    few, and ten times smaller with level 9.
-    """
+    """Encode uint8 [H, W, 3] or [H, W] as PNG, or bool [H, W] with one bit per pixel (True is white)."""
+    # Run lengths make photographs as small as level 6 in a quarter of the time, and level 9 masks ten times smaller.
     file = io.BytesIO()
-    how = {"compress_level": 9} if pixels.dtype == np.bool_ else {"compress_level": 1, "compress_type": zlib.Z_RLE}
-    Image.fromarray(pixels).save(file, format="PNG", **how)
+    options = {"compress_level": 9} if pixels.dtype == np.bool_ else {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    Image.fromarray(pixels).save(file, format="PNG", **options)
     return file.getvalue()
 
 
@@ -70,9 +72,6 @@ def decode(data: bytes) -> npt.NDArray[np.uint8]:
     """Decode PNG bytes to uint8 [H, W, 3]."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-# ------------------------------------------------------------------------------------------------- writing
 
 
 def write_store(path: Path, items: Iterable[StoredImage], classes: Sequence[str], threads: int = 1) -> int:
@@ -91,9 +90,6 @@ def write_store(path: Path, items: Iterable[StoredImage], classes: Sequence[str]
             writer.add(item.name, png, item.label, item.source)
         writer.finish()
     return writer.images
-
-
-# ------------------------------------------------------------------------------------------------- reading
 
 
 class ImageStore:
@@ -119,18 +115,12 @@ class ImageStore:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of the images."""
         _, listing = zip_reader.directory(self._open(), self._length)
         return zip_reader.names(listing, len(self))
 
     @cached_property
     def _labels(self) -> tuple[list[int], list[str]]:
-        content = self._metadata(LABELS)
-        try:
-            labels: list[int] = [label for _, label in content["labels"]]
-            classes: list[str] = content["classes"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged(LABELS, error) from None
+        labels, classes = self._metadata(LABELS, lambda c: ([int(label) for _, label in c["labels"]], c["classes"]))
         if len(labels) != len(self):
             raise self._damaged(LABELS, f"{len(labels)} labels for {len(self)} images")
         return labels, classes
@@ -148,11 +138,7 @@ class ImageStore:
     @cached_property
     def manifest(self) -> list[dict[str, Any]]:
         """Manifest entry of each image: a million entries take a gigabyte."""
-        try:
-            images: list[dict[str, Any]] = self._metadata(MANIFEST)["images"]
-        except (KeyError, TypeError) as error:
-            raise self._damaged(MANIFEST, error) from None
-        return images
+        return self._metadata(MANIFEST, lambda content: list(content["images"]))
 
     def __len__(self) -> int:
         return len(self._directory) - 2
@@ -174,9 +160,7 @@ class ImageStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -189,10 +173,10 @@ class ImageStore:
         return {**self.__dict__, "_file": None}
 
     def _open(self) -> int:
-        """Return the descriptor of the open file, opening it if needed."""
         if self._file is None:
             try:
-                self._file, self._length = zip_reader.open_to_read(self.path)
+                self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                self._length = os.fstat(self._file).st_size
             except FileNotFoundError:
                 raise DataError(f"{self.path}: no such image store. `snakemake` makes it.") from None
             except OSError as error:
@@ -200,38 +184,22 @@ class ImageStore:
         return self._file
 
     def _read(self, index: int) -> bytes:
-        """Return the bytes of a member, checked against its CRC."""
         members = self._directory
+        place = (int(members.offset[index]), int(members.size[index]), int(members.crc[index]))
         try:
-            return zip_reader.read_member(
-                self._open(), int(members.offset[index]), int(members.size[index]), int(members.crc[index])
-            )
+            return zip_reader.read_member(self._open(), *place)
         except UNREADABLE as error:
             raise self._damaged([*self.names, LABELS, MANIFEST][index], error) from None
 
-    def _metadata(self, name: str) -> Any:
+    def _metadata(self, name: str, select: Callable[[Any], T]) -> T:
+        data = self._read(len(self) + (LABELS, MANIFEST).index(name))
         try:
-            return json.loads(self._read(len(self) + (LABELS, MANIFEST).index(name)))
-        except (ValueError, RecursionError) as error:
+            return select(json.loads(data))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(name, error) from None
 
     def _damaged(self, name: str, why: object) -> DataError:
         return DataError(f"{self.path}: image store is damaged at {name} ({why}). {ADVICE}")
-
-
-UNREADABLE = (OSError, ValueError, OverflowError, MemoryError, struct.error)
-"""Exceptions raised when reading a file that is not an intact store."""
-BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""Exceptions raised when decoding a broken PNG."""
 
 
 class PairStore(ImageStore):
@@ -255,6 +223,3 @@ class PairStore(ImageStore):
     def close(self) -> None:
         super().close()
         self.conditions.close()
-
-
-ADVICE = "Delete the file and run `snakemake` again; it is made anew."

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 from palette.data.store import zip_reader
@@ -60,11 +61,11 @@ class StoreWriter:
     def __init__(self, file: BinaryIO, journal: BinaryIO, classes: Sequence[str]) -> None:
         self.file, self.journal, self.classes = file, journal, list(classes)
         self.items = self.images = 0
-        self._waiting: list[bytes] = []
+        self._unsaved: list[bytes] = []
         end, length = self._recover()
-        for stream, kept in ((file, end), (journal, length)):
-            stream.truncate(kept)
-            stream.seek(kept)
+        for stream, intact in ((file, end), (journal, length)):
+            stream.truncate(intact)
+            stream.seek(intact)
 
     def _recover(self) -> tuple[int, int]:
         """Count the complete lines whose images are in the store; return the bytes of these images and lines."""
@@ -92,22 +93,20 @@ class StoreWriter:
         self._note(Line((member.offset, member.size, member.crc, self.file.tell()), to_json(facts)))
 
     def leave_out(self, facts: dict[str, Any]) -> None:
-        """Record an item without an image."""
         self._note(Line(None, to_json(facts)))
 
     def _note(self, line: Line) -> None:
-        self._waiting.append(line.written())
+        self._unsaved.append(line.written())
         self.items += 1
-        if len(self._waiting) >= SAVE_EVERY:
+        if len(self._unsaved) >= SAVE_EVERY:
             self.save()
 
     def save(self) -> None:
-        """Flush to disk, the images before the lines."""
-        for stream, lines in ((self.file, []), (self.journal, self._waiting)):
+        for stream, lines in ((self.file, []), (self.journal, self._unsaved)):
             stream.writelines(lines)
             stream.flush()
             os.fsync(stream.fileno())
-        self._waiting.clear()
+        self._unsaved.clear()
 
     def lines(self) -> Iterator[Line]:
         """Yield all lines so far, from the disk. Nothing may be added meanwhile."""
@@ -119,32 +118,17 @@ class StoreWriter:
     def finish(self) -> None:
         """Append the labels, the manifest and the ZIP's directory, which complete the store."""
         classes = to_json(self.classes)
-        labels = (to_json([line["name"], line["label"]]) for line in self._kept())
-        more = [
-            zip_reader.append_stream(
-                self.file, LABELS, _listed(b'{"labels":[', labels, b'],"classes":' + classes + b"}")
-            ),
-            zip_reader.append_stream(
-                self.file,
-                MANIFEST,
-                _listed(
-                    b'{"classes":' + classes + b',"images":[',
-                    (line.facts for line in self.lines() if line.place),
-                    b"]}",
-                ),
-            ),
-        ]
-        zip_reader.finish(self.file, self._members(more))
-        self.file.flush()
-
-    def _kept(self) -> Iterator[dict[str, Any]]:
-        return (line.content for line in self.lines() if line.place)
-
-    def _members(self, more: list[Member]) -> Iterator[Member]:
-        for line in self.lines():
-            if line.place:
-                yield Member(line.content["name"], *line.place[:3])
-        yield from more
+        stored = (line.content for line in self.lines() if line.place)
+        labels = (to_json([facts["name"], facts["label"]]) for facts in stored)
+        manifest = (line.facts for line in self.lines() if line.place)
+        texts = (
+            (LABELS, _listed(b'{"labels":[', labels, b'],"classes":' + classes + b"}")),
+            (MANIFEST, _listed(b'{"classes":' + classes + b',"images":[', manifest, b"]}")),
+        )
+        more = [zip_reader.append_stream(self.file, name, chunks) for name, chunks in texts]
+        images = (Member(line.content["name"], *line.place[:3]) for line in self.lines() if line.place)
+        zip_reader.finish(self.file, chain(images, more))
+        self.save()
 
 
 def _listed(before: bytes, items: Iterator[bytes], after: bytes) -> Iterator[bytes]:

@@ -10,7 +10,6 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -40,9 +39,6 @@ class Member(NamedTuple):
 
 class NotStored(ValueError):
     """The file is not a ZIP of uncompressed members, or it is damaged."""
-
-
-# ------------------------------------------------------------------------------------------------- writing
 
 
 def append(file: BinaryIO, name: str, data: bytes) -> Member:
@@ -77,7 +73,6 @@ def _local(member: Member) -> bytes:
 
 
 def finish(file: BinaryIO, members: Iterable[Member]) -> None:
-    """Write the directory of `members` at the end of `file`."""
     start, count = file.tell(), 0
     for member in members:
         file.write(_central(member))
@@ -86,8 +81,8 @@ def finish(file: BinaryIO, members: Iterable[Member]) -> None:
     if count >= FULL or start >= FULL64 or end - start >= FULL64:
         file.write(END64.pack(b"PK\6\6", END64.size - 12, 45, 45, 0, 0, count, count, end - start, start))
         file.write(LOCATOR.pack(b"PK\6\7", 0, end, 1))
-    some = min(count, FULL)
-    file.write(END.pack(b"PK\5\6", 0, 0, some, some, min(end - start, FULL64), min(start, FULL64), 0))
+    stated = min(count, FULL)
+    file.write(END.pack(b"PK\5\6", 0, 0, stated, stated, min(end - start, FULL64), min(start, FULL64), 0))
 
 
 def _central(member: Member) -> bytes:
@@ -101,9 +96,6 @@ def _central(member: Member) -> bytes:
         MODE, offset,
     )  # fmt: skip
     return head + name + extra
-
-
-# ------------------------------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,6 @@ def directory(file: int, length: int) -> tuple[Directory, bytes]:
 
 
 def names(data: bytes, count: int) -> list[str]:
-    """Return the names in the bytes of a directory of `count` members."""
     return [member.name for member, _ in _members(data, count)]
 
 
@@ -157,15 +148,13 @@ def _end(file: int, length: int) -> tuple[int, int, int]:
 
 
 def _members(data: bytes, count: int) -> Iterator[tuple[Member, int]]:
-    """Yield the members in the bytes of a directory, each with its compression method."""
     place = 0
     for _ in range(count):
         if place + CENTRAL.size > len(data):
             raise NotStored("its directory is cut off")
         entry = CENTRAL.unpack_from(data, place)
-        mark, method, crc, size, name_size, extra_size, comment_size, offset = (
-            entry[0], entry[6], entry[9], entry[11], entry[12], entry[13], entry[14], entry[18],
-        )  # fmt: skip
+        mark, method, crc, size = entry[0], entry[6], entry[9], entry[11]
+        name_size, extra_size, comment_size, offset = *entry[12:15], entry[18]
         if mark != b"PK\1\2":
             raise NotStored("its directory is damaged")
         place += CENTRAL.size
@@ -177,21 +166,15 @@ def _members(data: bytes, count: int) -> Iterator[tuple[Member, int]]:
 
 
 def _far(extra: bytes, size: int, offset: int) -> tuple[int, int]:
-    """Return size and offset from the ZIP64 field.
-
-    For stored members it contains the size twice, then the offset, each only if the directory's value is full.
-    """
+    """Return size and offset from the ZIP64 field: the size twice, then the offset, each only if it is full before."""
     place = 0
     while place + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, place)
         if kind == 1:
-            values = list(struct.unpack_from(f"<{length // 8}Q", extra, place + 4))
+            values = struct.unpack_from(f"<{length // 8}Q", extra, place + 4)
             if size == FULL64 and len(values) >= 2:
-                size = values.pop(0)
-                values.pop(0)
-            if offset == FULL64 and values:
-                offset = values.pop(0)
-            return size, offset
+                size, values = values[0], values[2:]
+            return size, values[0] if offset == FULL64 and values else offset
         place += 4 + length
     raise NotStored("its directory is damaged")
 
@@ -209,10 +192,7 @@ def read_member(file: int, offset: int, size: int, crc: int) -> bytes:
 
 
 def read_at(file: int, size: int, offset: int) -> bytes:
-    """Read exactly `size` bytes at `offset`.
-
-    The file position, which threads and forked processes share, is not moved.
-    """
+    """Read exactly `size` bytes at `offset`, without moving the file position, which threads and processes share."""
     data = os.pread(file, size, offset)
     while len(data) < size:  # more than 2 GiB, or a file system that returns less than requested
         more = os.pread(file, size - len(data), offset + len(data))
@@ -220,9 +200,3 @@ def read_at(file: int, size: int, offset: int) -> bytes:
             raise NotStored("it is cut off")
         data += more
     return data
-
-
-def open_to_read(path: Path) -> tuple[int, int]:
-    """Open a file; return its descriptor and its length."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    return file, os.fstat(file).st_size

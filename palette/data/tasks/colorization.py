@@ -27,5 +27,4 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the grayscale image, as in training."""
     return train(image, generator)

@@ -9,6 +9,7 @@ import numpy as np
 from palette.data.images.degraded import Degraded, Evaluation, Image, cut
 from palette.data.masks.strokes import rectangles, strokes
 
+LABEL, MASK = "mask {}", "centre"
 FREE_FORM = 0.6
 """Share of the training masks that are strokes."""
 
@@ -20,6 +21,5 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the image with the hole `how.mask`."""
     assert how.mask is not None
     return cut(image, how.mask)

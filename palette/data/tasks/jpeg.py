@@ -10,8 +10,12 @@ import io
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.images.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image, Strength
 
+TITLE, LABEL = "JPEG restoration", "quality {}"
+STRENGTH = Strength(
+    "quality", 10, 1, 95, "Evaluation quality of JPEG. Default: 10. The paper's tables use 5, 10 and 20."
+)
 QUALITIES = np.arange(5, 31)
 PROBABILITIES = np.exp(-QUALITIES / 10) / np.exp(-QUALITIES / 10).sum()
 
@@ -25,7 +29,6 @@ def compress(image: Image, quality: int) -> Image:
 
 
 def draw_quality(generator: np.random.Generator) -> int:
-    """Return a random training quality, 5 to 30."""
     return int(generator.choice(QUALITIES, p=PROBABILITIES))
 
 
@@ -35,6 +38,5 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the image compressed with the given quality."""
-    assert how.quality is not None
-    return Degraded(compress(image, how.quality), None)
+    assert how.strength is not None
+    return Degraded(compress(image, int(how.strength)), None)

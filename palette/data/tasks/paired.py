@@ -7,6 +7,8 @@ import numpy as np
 
 from palette.data.images.degraded import Degraded, Evaluation, Image
 
+TITLE = "Paired images"
+
 
 def train(image: Image, generator: np.random.Generator, condition: Image | None = None) -> Degraded:
     """Return the image's own condition, with every pixel to be generated."""
@@ -15,5 +17,4 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
-    """Return the image's own condition, as in training."""
     return train(image, generator, how.condition)

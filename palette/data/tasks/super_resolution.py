@@ -9,17 +9,26 @@ factor of the evaluation is given. Palette's paper has no such task.
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.images.degraded import Degraded, Evaluation, Image
+from palette.data.images.degraded import Degraded, Evaluation, Image, Strength
 
 FACTORS = (2, 4, 8)
 """Training factors."""
 
 
-def coarsen(image: Image, factor: int) -> Image:
-    """Return `image` downscaled by `factor` and upscaled again: uint8 [H, W, 3] → uint8 [H, W, 3].
+def indivisible(factor: float, image_size: int) -> str:
+    return f"{factor} does not divide the image size {image_size}" if image_size % factor else ""
 
-    Sides not divisible by `factor` are rounded, to at least one pixel.
-    """
+
+LABEL = "× {}"
+STRENGTH = Strength(
+    "factor", 4, 2, 16,
+    "Evaluation factor of super-resolution; `image_size` must be a multiple of it. Default: 4.",
+    indivisible,
+)  # fmt: skip
+
+
+def coarsen(image: Image, factor: int) -> Image:
+    """Return `image` downscaled by `factor` and upscaled again: uint8 [H, W, 3] → uint8 [H, W, 3]."""
     height, width = image.shape[:2]
     smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
     small = Pictures.fromarray(image).resize(smaller, Pictures.Resampling.BICUBIC)
@@ -33,5 +42,5 @@ def train(image: Image, generator: np.random.Generator, condition: Image | None 
 
 def evaluate(image: Image, generator: np.random.Generator, how: Evaluation) -> Degraded:
     """Return the image without the detail lost at the given factor, with every pixel to be generated."""
-    assert how.factor is not None
-    return Degraded(coarsen(image, how.factor), None)
+    assert how.strength is not None
+    return Degraded(coarsen(image, int(how.strength)), None)

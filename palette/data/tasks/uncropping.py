@@ -11,6 +11,8 @@ import numpy as np
 
 from palette.data.images.degraded import Degraded, Evaluation, Image, Mask, cut
 
+LABEL, MASK = "{} half", "right"
+
 
 def one_side(size: int, side: int) -> Mask:
     """Return a mask, bool [size, size], True in the half on one side: 0 right, 1 top, 2 left, 3 bottom."""
@@ -21,10 +23,10 @@ def one_side(size: int, side: int) -> Mask:
 
 def four_sides(size: int) -> Mask:
     """Return a mask, bool [size, size], False in a centered square of half the area."""
-    kept = round(size / math.sqrt(2))
-    first = (size - kept) // 2
+    side = round(size / math.sqrt(2))
+    first = (size - side) // 2
     mask = np.ones((size, size), dtype=np.bool_)
-    mask[first : first + kept, first : first + kept] = False
+    mask[first : first + side, first : first + side] = False
     return mask
 
 

@@ -127,7 +127,7 @@ def degraded(row: Row, results: Path, items: Sequence[int]) -> list[Pixels | Non
     """Return test images as the model of `row` received them: uint8 [H,W,3] each, with holes in gray."""
     spec = sample_spec(row, results)
     masks = results / row.mask / "masks.zip" if row.mask else None
-    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.quality, spec.factor)) as inputs:
+    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.strength)) as inputs:
         return [inputs[item].image for item in items]
 
 

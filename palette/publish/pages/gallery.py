@@ -83,7 +83,7 @@ def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels
 
 def _inputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
     spec, masks = sample_spec(row, results), results / row.mask / "masks.zip" if row.mask else None
-    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.quality, spec.factor)) as inputs:
+    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.strength)) as inputs:
         yield from (inputs[item].image for item in range(count))
 
 

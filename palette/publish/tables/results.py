@@ -10,20 +10,13 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from palette.config.sampling import BASELINES
+from palette.data.tasks import title
 from palette.errors import DataError
 from palette.stages.rows import Row
 from palette.system.files import read_json
 
 Better = Literal["lower", "higher", "reference"]
 
-TITLES = {
-    "colorization": "Colorization",
-    "inpainting": "Inpainting",
-    "uncropping": "Uncropping",
-    "jpeg": "JPEG restoration",
-    "super-resolution": "Super-resolution",
-    "paired": "Paired images",
-}
 LABELS = {"input": "degraded input", "originals": "original images"}
 
 
@@ -99,14 +92,7 @@ class Block:
     @property
     def title(self) -> str:
         """Title of the block: `Inpainting, mask centre`."""
-        name = TITLES.get(self.degradation, self.degradation.capitalize()) if self.degradation else "Original images"
-        shown = {
-            "inpainting": f"mask {self.condition}",
-            "uncropping": f"{self.condition} half",
-            "jpeg": f"quality {self.condition}",
-            "super-resolution": f"× {self.condition}",
-        }
-        return ", ".join(filter(None, [name, shown.get(self.degradation or "")]))
+        return title(self.degradation, self.condition)
 
     @property
     def originals(self) -> Line | None:

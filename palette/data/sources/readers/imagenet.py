@@ -9,23 +9,18 @@ folders or flat like the archive.
 import io
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
 from palette.data.sources.files import folder_of, obtain
-from palette.data.sources.folders import entry_of
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
-from palette.data.sources.members import members, read_member, tar_members
-from palette.data.sources.splits import read_flist
+from palette.data.sources.members import files_in, read_member, tar_members
+from palette.data.sources.source import FetchStage, Listing, Source
+from palette.data.sources.splits import entry_of, labeled, read_flist
 from palette.data.sources.walk import walk
 from palette.errors import DataError
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 FOLDERS: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → the folder of an unpacked archive."""
@@ -50,21 +45,13 @@ def _root(folder: Path) -> Path:
     return next((place for place in places if any((place / name).is_dir() for name in FOLDERS.values())), folder)
 
 
-def label_list(folder: Path) -> Path | None:
-    """Return the list of the validation images' classes; None if it is missing.
-
-    It may be in `folder` or at the root of Kaggle's copy.
-    """
+def lists(folder: Path) -> list[Path]:
+    """Return the list of the validation images' classes, if it is in `folder` or at the root of Kaggle's copy."""
     root = _root(folder)
     above = root.parents[:3] if root.name == "CLS-LOC" else ()
     places = dict.fromkeys((folder, root, *above))
-    return next((place / name for place in places for name in (*LABELS, SOLUTION) if (place / name).is_file()), None)
-
-
-def lists(folder: Path) -> list[Path]:
-    """Return the list that replaces the development kit, if there is one."""
-    file = label_list(folder)
-    return [] if file is None else [file]
+    files = [place / name for place in places for name in (*LABELS, SOLUTION)]
+    return [file for file in files if file.is_file()][:1]
 
 
 def _has_classes(tree: Path) -> bool:
@@ -72,14 +59,13 @@ def _has_classes(tree: Path) -> bool:
     return any(WORDNET.fullmatch(path.name) and path.is_dir() for path in tree.iterdir())
 
 
-def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
-    """Return the files that nothing in `folder` replaces."""
+def needed(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
     unpacked = trees(folder)
-    labeled = label_list(folder) is not None or ("test" in unpacked and _has_classes(unpacked["test"]))
+    labeled = bool(lists(folder)) or ("test" in unpacked and _has_classes(unpacked["test"]))
     return [file for file in files if not (labeled if file.split is None else file.split in unpacked)]
 
 
-def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
+def list_imagenet(stage: FetchStage) -> Listing:
     """List the training set for training and the validation set for testing; classes are WordNet IDs."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
@@ -90,49 +76,41 @@ def list_imagenet(stage: "Stage[FetchSpec]") -> Listing:
     if "test" not in archives and _has_classes(containers[1]):
         test = _by_folder(containers[1], "test")
     else:
-        found = members(containers[1]) if "test" in archives else ({"file": file} for file in walk(containers[1]))
-        test = _validation(found, _labels(folder, archives, known.images.get("test", 0)))
+        labels = _labels(folder, archives, known.images.get("test", 0))
+        reason = f"no validation image by its name; there are {len(labels)} labels"
+        test = labeled(files_in(containers[1]), "test", partial(_validation_label, labels), reason)
     entries = ({**entry, "container": number} for number, split in enumerate((train, test)) for entry in split)
     return Listing("imagenet", [path.resolve() for path in containers], entries, total=sum(known.images.values()))
 
 
 def _train(archive: Path) -> Iterator[Entry]:
     """Yield the images of a tar of tars, `n01440764.tar` and so on, without unpacking the inner ones."""
-    for inner in tar_members(archive):
-        name = Path(inner["file"]).stem
-        if not WORDNET.fullmatch(name) or "reason" in inner:
+    for member in tar_members(archive):
+        name = Path(member["file"]).stem
+        if not WORDNET.fullmatch(name) or "reason" in member:
             raise DataError(
-                f"{archive}: contains {inner['file']!r}, which is no class of ImageNet. Get the archive again."
+                f"{archive}: contains {member['file']!r}, which is no class of ImageNet. Get the archive again."
             )
-        for entry in tar_members(archive, inner["offset"], inner["offset"] + inner["bytes"]):
+        for entry in tar_members(archive, member["offset"], member["offset"] + member["bytes"]):
             yield {**entry, "file": f"{name}/{entry['file']}", "class": name, "split": "train"}
 
 
-def _validation(found: Iterable[Entry], labels: Mapping[int, str]) -> Iterator[Entry]:
-    """Yield the validation images, `ILSVRC2012_val_00000001.JPEG` and so on, labeled by the number in their name."""
-    for entry in found:
-        number = re.search(r"(\d{8})\.JPEG$", entry["file"])
-        label = labels.get(int(number[1])) if number else None
-        if label is None:
-            yield {"file": entry["file"], "reason": f"no validation image by its name; there are {len(labels)} labels"}
-        else:
-            yield {**entry, "class": label, "split": "test"}
+def _validation_label(labels: Mapping[int, str], file: str) -> str | None:
+    """Return the label of `ILSVRC2012_val_00000001.JPEG` by the number in its name."""
+    number = re.search(r"(\d{8})\.JPEG$", file)
+    return labels.get(int(number[1])) if number else None
 
 
 def _by_folder(tree: Path, split: Split) -> Iterator[Entry]:
     for file in walk(tree):
         entry = entry_of(file, split, file, tree.name)
-        if "class" in entry and not WORDNET.fullmatch(entry["class"]):
-            entry = {"file": file, "reason": "not in a folder that is named by a WordNet ID"}
-        yield entry
+        named = "reason" in entry or WORDNET.fullmatch(entry["class"])
+        yield entry if named else {"file": file, "reason": "not in a folder that is named by a WordNet ID"}
 
 
 def _labels(folder: Path, archives: Mapping[Split | None, Path], published: int) -> dict[int, str]:
-    """Return the WordNet ID of each validation image, by its number. published: expected number of images.
-
-    Raises DataError if there is no list, or if it is not valid or too short.
-    """
-    file = label_list(folder)
+    """Return the WordNet ID of each validation image, by its number. published: expected number of images."""
+    file = next(iter(lists(folder)), None)
     if file is None and None in archives:
         return dict(enumerate(kit_labels(archives[None]), 1))
     if file is None:
@@ -140,7 +118,11 @@ def _labels(folder: Path, archives: Mapping[Split | None, Path], published: int)
             f"{folder}: nothing says of which class each validation image is. Add {LABELS[0]} or {SOLUTION}."
         )
     lines = list(read_flist(file))
-    labels = _solution(lines) if file.name == SOLUTION else dict(enumerate(map(str.strip, lines), 1))
+    if file.name == SOLUTION:  # all boxes of an image have the class of the first one
+        rows = [line.partition(",") for line in lines if line.startswith("ILSVRC2012_val_")]
+        labels = {int(name[-8:]): boxes.partition(" ")[0] for name, _, boxes in rows if name[-8:].isdigit()}
+    else:
+        labels = dict(enumerate(map(str.strip, lines), 1))
     wrong = next((label for label in labels.values() if not WORDNET.fullmatch(label)), None)
     if wrong is not None:
         raise DataError(f"{file}: {wrong!r} is no WordNet ID. It needs one for each validation image, one a line.")
@@ -149,17 +131,10 @@ def _labels(folder: Path, archives: Mapping[Split | None, Path], published: int)
     return labels
 
 
-def _solution(lines: Sequence[str]) -> dict[int, str]:
-    """Return the labels in Kaggle's list: all boxes of an image have the class of the first one."""
-    rows = [line.partition(",") for line in lines if line.startswith("ILSVRC2012_val_")]
-    return {int(name[-8:]): boxes.partition(" ")[0] for name, _, boxes in rows if name[-8:].isdigit()}
-
-
 def kit_labels(kit: Path) -> list[str]:
-    """Return the WordNet ID of each validation image from the development kit.
+    """Return the WordNet ID of each validation image: the ground truth holds the numbers of the synsets in `meta.mat`.
 
-    Its ground truth file holds the numbers of the synsets in `meta.mat`. Raises DataError for another or a damaged
-    archive.
+    Raises DataError for another or a damaged archive.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -173,3 +148,6 @@ def kit_labels(kit: Path) -> list[str]:
         return [names[int(line)] for line in parts[1].split()]
     except (MatReadError, OSError, LookupError, ValueError, TypeError, NotImplementedError, zlib.error) as error:
         raise DataError(f"{kit}: its {KIT}/meta.mat is not what it should be ({error}).") from None
+
+
+SOURCE = Source(list_imagenet, published=True, names_classes=True, needed=needed, trees=trees, lists=lists)

@@ -1,25 +1,21 @@
-"""`source: places2`: the archives of Places365-Standard, read in place, or the folders unpacked from them.
+"""`reader: places365`: the archives of Places365-Standard, read in place, or the folders unpacked from them.
 
 The training archive has a folder for each scene, `data_256/a/airfield`. The validation archive has no scenes: they come
 from the dataset's lists, which also number the scenes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palette.config.datasets import DataFile, Split
+from palette.data.images.pictures import FORMATS
 from palette.data.sources.files import folder_of, obtain
-from palette.data.sources.folders import entry_of
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
-from palette.data.sources.members import members, read_member
-from palette.data.sources.walk import walk
+from palette.data.sources.members import files_in, read_member
+from palette.data.sources.source import FetchStage, Listing, Source
+from palette.data.sources.splits import labeled
 from palette.errors import DataError
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"
 UNPACKED: Mapping[Split, tuple[str, ...]] = {
@@ -31,6 +27,7 @@ EASY: Mapping[Split, str] = {"train": "train", "test": "val"}
 """Split → its folder in the dataset's "easy" format, where both have a folder for each scene:
 `train/apartment_building-outdoor`."""
 EASY_ROOT = "places365_standard"
+OUTSIDE = "not in the folder of a scene"
 
 
 def trees(folder: Path) -> dict[Split | None, Path]:
@@ -43,24 +40,22 @@ def trees(folder: Path) -> dict[Split | None, Path]:
     return found
 
 
-def _is_easy(tree: Path) -> bool:
-    return tree.name in EASY.values()
-
-
 def lists(folder: Path) -> list[Path]:
     """Return the lists that replace their archive, if both exist."""
     files = [folder / name for name in (CATEGORIES, VALIDATION)]
     return files if all(file.is_file() for file in files) else []
 
 
-def needed(files: tuple[DataFile, ...], folder: Path) -> list[DataFile]:
+def needed(files: Sequence[DataFile], folder: Path) -> list[DataFile]:
     """Return the files that nothing in `folder` replaces: none if both splits are in the easy format."""
     unpacked = trees(folder)
-    listed = bool(lists(folder)) or (len(unpacked) == 2 and all(map(_is_easy, unpacked.values())))
+    listed = bool(lists(folder)) or (
+        len(unpacked) == 2 and all(tree.name in EASY.values() for tree in unpacked.values())
+    )
     return [file for file in files if not (listed if file.split is None else file.split in unpacked)]
 
 
-def list_places(stage: "Stage[FetchSpec]") -> Listing:
+def list_places(stage: FetchStage) -> Listing:
     """List the training set for training and the validation set for testing, as in the paper."""
     known, folder = stage.spec.known, folder_of(stage.spec, stage.results)
     assert known is not None
@@ -69,26 +64,36 @@ def list_places(stage: "Stage[FetchSpec]") -> Listing:
     listed = packed is not None or bool(lists(folder))
     scenes = _scenes(_list(folder, packed, CATEGORIES)) if listed else []
     truth = dict(_pairs(_list(folder, packed, VALIDATION))) if listed else {}
+    names = {name: scenes[number] for name, number in truth.items() if number < len(scenes)}
     unpacked, containers, entries = trees(folder), list[Path](), list[Iterator[Entry]]()
     for split in EASY:
         path = archives.get(split) or unpacked[split]
         containers.append(path.resolve())
-        found = members(path) if split in archives else ({"file": file} for file in walk(path))
-        if split not in archives and _is_easy(path):
-            entries.append(_by_folder(found, split))
+        if split not in archives and path.name in EASY.values():
+            entries.append(labeled(files_in(path), split, _easy_scene, OUTSIDE))
         elif split == "train":
-            entries.append(_train(found, set(scenes), split not in archives))
+            root = 1 if split not in archives else 2  # folders above the scene: `a`, or `data_256/a`
+            entries.append(labeled(files_in(path), split, partial(_scene_below, root, set(scenes)), OUTSIDE))
         else:
-            entries.append(_test(found, scenes, truth))
-    numbered = ({**entry, "container": number} for number, some in enumerate(entries) for entry in some)
+            entries.append(
+                labeled(files_in(path), split, lambda file: names.get(Path(file).name), f"not in {VALIDATION}")
+            )
+    numbered = ({**entry, "container": number} for number, files in enumerate(entries) for entry in files)
     return Listing("places2", containers, numbered, {"classes": scenes} if listed else {}, sum(known.images.values()))
 
 
-def _list(folder: Path, archive: Path | None, name: str) -> list[str]:
-    """Return the lines of a list, from the archive of lists or from its own file.
+def _easy_scene(file: str) -> str | None:
+    """Return the scene of a file in the easy format. No scene has a `-` in its name: it can only stand for a `/`."""
+    return file.rpartition("/")[0].replace("-", "/") if file.lower().endswith(FORMATS) else None
 
-    Raises DataError for an invalid one.
-    """
+
+def _scene_below(root: int, scenes: set[str], file: str) -> str | None:
+    scene = "/".join(file.split("/")[root:-1])
+    return scene if scene in scenes else None
+
+
+def _list(folder: Path, archive: Path | None, name: str) -> list[str]:
+    """Return the lines of a list, from the archive of lists or from its own file."""
     data = read_member(archive, name) if archive else (folder / name).read_bytes()
     if data is None:
         raise DataError(f"{archive}: has no {name}; not the lists of Places365.")
@@ -113,34 +118,4 @@ def _scenes(lines: list[str]) -> list[str]:
     return [name.lstrip("/")[2:] for name, _ in sorted(_pairs(lines), key=lambda pair: pair[1])]
 
 
-def _by_folder(found: Iterable[Entry], split: Split) -> Iterator[Entry]:
-    """Yield the files of the easy format.
-
-    No scene of Places365 has a `-` in its name, so it can only stand for a `/`.
-    """
-    for entry in found:
-        folder, _, _ = entry["file"].rpartition("/")
-        named = entry_of(entry["file"], split, entry["file"], "")
-        yield {**named, "class": folder.replace("-", "/")} if named.get("class") else _outside(entry)
-
-
-def _outside(entry: Entry) -> Entry:
-    return {"file": entry["file"], "reason": "not in the folder of a scene"}
-
-
-def _train(found: Iterable[Entry], scenes: set[str], unpacked: bool) -> Iterator[Entry]:
-    for entry in found:
-        scene = "/".join(entry["file"].split("/")[1 if unpacked else 2 : -1])
-        if scene in scenes:
-            yield {**entry, "class": scene, "split": "train"}
-        else:
-            yield _outside(entry)
-
-
-def _test(found: Iterable[Entry], scenes: list[str], truth: Mapping[str, int]) -> Iterator[Entry]:
-    for entry in found:
-        number = truth.get(Path(entry["file"]).name, len(scenes))
-        if number < len(scenes):
-            yield {**entry, "class": scenes[number], "split": "test"}
-        else:
-            yield {"file": entry["file"], "reason": f"not in {VALIDATION}"}
+SOURCE = Source(list_places, published=True, needed=needed, trees=trees, lists=lists)

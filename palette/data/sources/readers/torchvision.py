@@ -1,4 +1,4 @@
-"""Datasets read by torchvision's classes. This module imports torch, so only jobs that fetch such a dataset import it.
+"""`reader: torchvision`: datasets read by torchvision's classes.
 
 The archives are downloaded here, where interrupted downloads resume, to the paths where torchvision expects them. A
 dataset of image files is listed in place; one of arrays becomes a ZIP of PNGs.
@@ -9,31 +9,28 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
-from torchvision import datasets
 
 from palette.config.datasets import Split
 from palette.data.sources.files import folder_of, obtain_all
-from palette.data.sources.listing import Listing
 from palette.data.sources.manifest import Entry
 from palette.data.sources.members import members
+from palette.data.sources.source import FetchStage, Listing, Source
 from palette.errors import DataError
 from palette.system.download import alone
 from palette.system.files import replacing
-
-if TYPE_CHECKING:
-    from palette.stages.fetch import FetchSpec
-    from palette.stages.stage import Stage
 
 BASES = {"Flowers102": "flowers-102", "OxfordIIITPet": "oxford-iiit-pet"}
 """Classes that expect their files in a sub-folder."""
 STORE = "images.zip"
 
 
-def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
+def list_torchvision(stage: FetchStage) -> Listing:
     """List the images of a torchvision dataset, by its own splits."""
+    from torchvision import datasets  # imports torch, which takes seconds
+
     known = stage.spec.known
     assert known is not None
     assert known.torchvision is not None
@@ -45,12 +42,12 @@ def list_torchvision(stage: "Stage[FetchSpec]") -> Listing:
             f"torchvision has no dataset {known.torchvision!r} (`torchvision` of `registry`); look into its list."
         )
     with alone(root / known.torchvision):  # torchvision unpacks its archives there
-        made = {split: opened(kind, root, options) for split, options in known.arguments.items()}
+        parts = {split: opened(kind, root, options) for split, options in known.arguments.items()}
     source = stage.spec.fetch.source
-    total = sum(len(dataset) for dataset in made.values())
-    if all(isinstance(dataset[0][0], str | Path) for dataset in made.values()):
-        return Listing(source, [root.resolve()], listed(made, root), total=total)
-    write_pngs(stage.path(STORE), made)
+    total = sum(len(dataset) for dataset in parts.values())
+    if all(isinstance(dataset[0][0], str | Path) for dataset in parts.values()):
+        return Listing(source, [root.resolve()], listed(parts, root), total=total)
+    write_pngs(stage.path(STORE), parts)
     return Listing(source, [Path(STORE)], stored(stage.path(STORE)), total=total)
 
 
@@ -63,10 +60,7 @@ def place_archives(paths: dict[str, Path], base: Path) -> None:
 
 
 def opened(kind: Callable[..., Any], root: Path, options: dict[str, str | bool]) -> Any:
-    """Open a dataset, which unpacks its files if needed.
-
-    Its images are file paths where the class accepts a `loader`. Raises DataError if torchvision cannot read it.
-    """
+    """Open a dataset, which unpacks its files if needed. Its images are paths where the class accepts a `loader`."""
     loader = {"loader": str} if "loader" in inspect.signature(kind).parameters else {}
     try:
         return kind(str(root), download=True, **options, **loader)
@@ -75,10 +69,7 @@ def opened(kind: Callable[..., Any], root: Path, options: dict[str, str | bool])
 
 
 def name_of(dataset: Any, label: object) -> str:
-    """Return a class name: the label's number and the dataset's name for it, if any, so that names sort like labels.
-
-    Labels that are not integers, such as masks, are all of the class `pictures`.
-    """
+    """Return a class name: the label's number and the dataset's name for it, if any, so that names sort like labels."""
     if not isinstance(label, int):
         return "pictures"  # another kind of target: a mask, attributes
     names = getattr(dataset, "classes", None)
@@ -87,35 +78,32 @@ def name_of(dataset: Any, label: object) -> str:
     return f"{label:03} {text}".strip().replace("/", "-")
 
 
-def listed(made: Mapping[Split, Any], root: Path) -> Iterator[Entry]:
-    """Yield the image files of a dataset."""
-    for split, dataset in made.items():
+def listed(parts: Mapping[Split, Any], root: Path) -> Iterator[Entry]:
+    for split, dataset in parts.items():
         for number in range(len(dataset)):
             path, label = dataset[number]
             file = Path(path).absolute().relative_to(root.absolute()).as_posix()
             yield {"file": file, "class": name_of(dataset, label), "split": split}
 
 
-def write_pngs(path: Path, made: Mapping[Split, Any]) -> None:
+def write_pngs(path: Path, parts: Mapping[Split, Any]) -> None:
     """Write the images of a dataset unchanged to an uncompressed ZIP, as `train/003 cat/000017.png` and so on."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for split, dataset in made.items():
+        for split, dataset in parts.items():
             for number in range(len(dataset)):
                 image, label = dataset[number]
-                entry = zipfile.ZipInfo(
-                    f"{split}/{name_of(dataset, label)}/{number:06}.png"
-                )  # dated 1980, so that equal images give equal bytes
-                archive.writestr(entry, _png(image))
-
-
-def _png(image: Image.Image | str) -> bytes:
-    data = io.BytesIO()
-    with Image.open(image) if isinstance(image, str) else image as picture:
-        picture.save(data, "PNG")
-    return data.getvalue()
+                data = io.BytesIO()
+                with Image.open(image) if isinstance(image, str) else image as picture:
+                    picture.save(data, "PNG")
+                # Dated 1980, so that equal images give equal bytes.
+                entry = zipfile.ZipInfo(f"{split}/{name_of(dataset, label)}/{number:06}.png")
+                archive.writestr(entry, data.getvalue())
 
 
 def stored(path: Path) -> Iterator[Entry]:
     for entry in members(path):
         split, name, _ = entry["file"].split("/")
         yield {**entry, "class": name, "split": split}
+
+
+SOURCE = Source(list_torchvision, published=True)
