@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _import_config(arguments: argparse.Namespace) -> None:
     from palette.errors import ConfigError
-    from palette.interop.resume import converted
+    from palette.interop.upstream_config import convert_file
     from palette.system.files import write_text
 
     output: Path = arguments.output
@@ -63,7 +63,7 @@ def _import_config(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"{arguments.file}: a JSON config takes no option but --output.")
     if output.exists():
         raise ConfigError(f"{output}: is there already. Name another file (`-o`), or delete it.")
-    result = converted(arguments.file, output.with_suffix(""), must_resume=False)
+    result = convert_file(arguments.file, output.with_suffix(""), must_resume=False)
     write_text(output, result.text(arguments.file))
     print(f"{result.report()}\nwrote {output}\nTo train: python -m palette train -c {output}")
 
@@ -72,9 +72,9 @@ def _import_model(arguments: argparse.Namespace) -> None:
     from palette.config.tasks import DEGRADATIONS
     from palette.errors import ConfigError
     from palette.interop.adm_weights import import_adm, is_adm_file
-    from palette.interop.model_folder import report, write_model
+    from palette.interop.model_folder import Flags, report, write_model
     from palette.interop.upstream_json import read_config
-    from palette.interop.upstream_weights import Wishes, import_upstream
+    from palette.interop.upstream_weights import import_upstream
     from palette.planning.config_file import closest
 
     if arguments.task not in (None, *DEGRADATIONS):
@@ -83,13 +83,13 @@ def _import_model(arguments: argparse.Namespace) -> None:
     for option, value in (("--head-channels", arguments.head_channels), ("--image-size", arguments.image_size)):
         if value is not None and value < 1:
             raise ConfigError(f"{option} {value}: must be 1 or more.")
-    wishes = Wishes(arguments.task, arguments.head_channels, arguments.image_size, arguments.which)
+    flags = Flags(arguments.task, arguments.head_channels, arguments.image_size, arguments.which)
     if arguments.origin == "adm" or (arguments.origin is None and is_adm_file(arguments.file)):
         if arguments.config or arguments.which:
             raise ConfigError("--config, --raw and --ema have no meaning for a network of ADM; leave them out.")
-        model = import_adm(arguments.file, wishes)
+        model = import_adm(arguments.file, flags)
     else:
         config = read_config(arguments.config) if arguments.config else None
-        model = import_upstream(arguments.file, wishes, config)
+        model = import_upstream(arguments.file, flags, config)
     files = write_model(model, arguments.output)
     print(report(model, files, arguments.verbose))

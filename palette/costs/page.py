@@ -5,11 +5,11 @@ It is written when a run ends, because no stage can know about its own run.
 
 from pathlib import Path
 
-from palette.costs.text import duration
 from palette.costs.truth import Truth, together, truth
 from palette.planning.plan import Plan
 from palette.publish.pages.templating import template
 from palette.system.files import write_text
+from palette.system.units import duration
 
 NAME = "cost.html"
 """File next to the report's `index.html`, which links to it."""

@@ -6,20 +6,11 @@ from statistics import median
 from typing import Any
 
 from palette.costs.truth import Done, DoneJob, Truth, together
-from palette.system.units import aligned, rounded, scaled
+from palette.system.units import aligned, duration, rounded, scaled
 
 Facts = dict[str, Any]
 LISTED, MENTIONED = 20, 4
 """Number of reasons listed for each kind, and of changes mentioned in one reason."""
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as `45 s`, `12 min`, `3.4 h` or `5.1 days`."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            value = seconds / size
-            return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def planned(facts: Facts) -> str:

@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from palette.config.tasks import DEGRADATIONS
-from palette.errors import ConfigError, DataError
-from palette.interop.foreign import OUR_OWN, SR3_CODE
-from palette.interop.layouts import Layout
+from palette.errors import ConfigError
 
 T = TypeVar("T")
 
+SR3_CODE = "SR3 (Image-Super-Resolution-via-Iterative-Refinement)"
+SR3_ADVICE = "It cannot be imported. Train one here: task `super-resolution`, `backbone: sr3`."
 STRING = r'"(?:\\.|[^"\\\n])*"'
 NETWORK = "model.which_networks.0.args"
 UNET = f"{NETWORK}.unet"
+IMAGE_SIZE = "datasets.train.which_dataset.args.image_size"
+TASKS = {"InpaintDataset": "inpainting", "UncroppingDataset": "uncropping", "ColorizationDataset": "colorization"}
+"""Class of the training images' dataset → task."""
 
 
 def plain_json(text: str) -> str:
-    """Return `text` without comments and trailing commas, with every other character at the same position.
-
-    Comments are `// …` and `/* … */`; strings are left alone, even those that seem to contain a comment.
-    """
+    """Return `text` with blanks for comments, `// …` and `/* … */`, and trailing commas; strings are left alone."""
 
     def blank(found: re.Match[str]) -> str:
         return found[0] if found[0].startswith('"') else re.sub(r"[^\n]", " ", found[0])
@@ -41,10 +41,7 @@ def is_upstream_config(file: Path) -> bool:
 
 
 def read_config(file: Path) -> "Upstream":
-    """Read a JSON config.
-
-    Raises ConfigError, with the line of a syntax error, if it is not one of the unofficial code.
-    """
+    """Read a JSON config. Raises ConfigError, with the line of a syntax error, if it is not of the unofficial code."""
     try:
         raw = json.loads(plain_json(file.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
@@ -54,12 +51,10 @@ def read_config(file: Path) -> "Upstream":
     except json.JSONDecodeError as error:
         raise ConfigError(f"{file}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno}).") from None
     if isinstance(raw, dict) and isinstance(raw.get("model"), dict) and "which_model_G" in raw["model"]:
-        raise ConfigError(f"{file}: a config of {SR3_CODE}. It cannot be imported. {OUR_OWN}.")
-    missing = [key for key in ("datasets", "model") if not isinstance(raw, dict) or key not in raw]
+        raise ConfigError(f"{file}: a config of {SR3_CODE}. {SR3_ADVICE}")
+    missing = [repr(key) for key in ("datasets", "model") if not isinstance(raw, dict) or key not in raw]
     if missing:
-        raise ConfigError(
-            f"{file}: not a config of the unofficial code: no {' and no '.join(map(repr, missing))} in it."
-        )
+        raise ConfigError(f"{file}: not a config of the unofficial code: no {' and no '.join(missing)} in it.")
     return Upstream(file, raw)
 
 
@@ -71,14 +66,20 @@ class Upstream:
 
     def __init__(self, file: Path, raw: dict[str, Any]) -> None:
         self.file, self.raw = file, raw
-        self._asked: set[str] = set()
+        self.not_honored: list[str] = []
+        self.notes: list[str] = []
+        self._read: set[str] = set()
+
+    def error(self, path: str, text: str) -> ConfigError:
+        return ConfigError(f"{self.file}: {path}: {text}")
+
+    def differs(self, line: str) -> None:
+        """Record a setting that is not honored: its path, and what is different here."""
+        self.not_honored.append(line)
 
     def get(self, path: str, kind: type[T], default: T) -> T:
-        """Return the option at `path`, or `default` if it is missing.
-
-        A whole number counts as int in any notation (1e8). Raises ConfigError for another type.
-        """
-        value = self._found(path)
+        """Return the option at `path`. Raises ConfigError for another type; a whole number is an int in any notation."""
+        value = self._value(path)
         if value is None:
             return default
         if kind is int and isinstance(value, float) and value.is_integer():
@@ -86,24 +87,30 @@ class Upstream:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ConfigError(f"{self.file}: {path}: expected {kind.__name__}, found {json.dumps(value)}.")
+            raise self.error(path, f"expected {kind.__name__}, found {json.dumps(value)}.")
         return value
 
     def count(self, path: str, default: int) -> int:
-        """Return the whole number at `path`. Raises ConfigError if it is less than 1."""
-        if (number := self.get(path, int, default)) < 1:
-            raise ConfigError(f"{self.file}: {path}: should be 1 or more, found {number}.")
+        """Return the whole number at `path`, 1 or more."""
+        number = self.get(path, int, default)
+        if number < 1:
+            raise self.error(path, f"should be 1 or more, found {number}.")
         return number
 
-    def has(self, path: str) -> bool:
-        return self._found(path) is not None
+    def numbers(self, path: str, default: list[float]) -> list[float]:
+        """Return the list of numbers at `path`. Raises ConfigError if it is empty and `default` is not."""
+        values = self.get(path, list, default)
+        valid = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if not valid or (default and not values):
+            raise self.error(path, f"expected a list of numbers, found {json.dumps(values)}.")
+        return values
 
-    def pass_over(self, *paths: str) -> None:
+    def skip(self, *paths: str) -> None:
         """Mark options as read."""
-        self._asked.update(paths)
+        self._read.update(paths)
 
-    def _found(self, path: str) -> Any:
-        self._asked.add(path)
+    def _value(self, path: str) -> Any:
+        self._read.add(path)
         value: Any = self.raw
         for part in path.split("."):
             if isinstance(value, list):
@@ -112,163 +119,100 @@ class Upstream:
                 value = value.get(part) if isinstance(value, dict) else None
         return value
 
-    def left(self) -> list[str]:
-        """Return the options that were not read, in file order.
-
-        A section without any read option is listed as a whole.
-        """
+    def unread(self) -> list[str]:
+        """Return the options that were not read, in file order; a section without any read option as a whole."""
 
         def walk(value: Any, path: str) -> list[str]:
-            below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-            if path in self._asked or value is None:
+            if path in self._read or value is None:
                 return []
-            if not any(asked.startswith(f"{path}.") for asked in self._asked):
+            if path and not any(read.startswith(f"{path}.") for read in self._read):
                 return [path]
-            return [left for key, entry in below for left in walk(entry, f"{path}.{key}")]
+            entries = dict(enumerate(value)) if isinstance(value, list) else value
+            return [line for key, entry in entries.items() for line in walk(entry, f"{path}.{key}".removeprefix("."))]
 
-        return [left for key, value in self.raw.items() for left in walk(value, key)]
+        return walk(self.raw, "")
 
-    # -- network options
+    def class_of(self, path: str) -> str:
+        """Return a class with its module, if that is given: `data.dataset.InpaintDataset`; empty if missing."""
+        name = self._value(path)
+        if isinstance(name, dict):  # with its arguments
+            name = self._value(f"{path}.name")
+        return ".".join(map(str, name)) if isinstance(name, list) else str(name or "")
 
     @property
     def backbone(self) -> str:
         """`guided_diffusion` or `sr3`, which is their default."""
         name = self.get(f"{NETWORK}.module_name", str, "sr3")
         if name not in ("sr3", "guided_diffusion"):
-            raise ConfigError(f"{self.file}: {NETWORK}.module_name: {name!r}; `sr3` and `guided_diffusion` are known.")
+            raise self.error(f"{NETWORK}.module_name", f"{name!r}; `sr3` and `guided_diffusion` are known.")
         return name
-
-    def unet(self, option: str, kind: type[T], default: T) -> T:
-        return self.get(f"{UNET}.{option}", kind, default)
-
-    @property
-    def is_sr3(self) -> bool:
-        return self.backbone == "sr3"
-
-    @property
-    def channels(self) -> int:
-        return self.unet("inner_channel", int, 32)
-
-    @property
-    def multipliers(self) -> tuple[float, ...]:
-        return tuple(self._numbers(f"{UNET}.channel_mults", [1, 2, 4, 8, 8] if self.is_sr3 else [1, 2, 4, 8]))
-
-    @property
-    def blocks(self) -> int:
-        return self.unet("res_blocks", int, 3 if self.is_sr3 else 2)
-
-    @property
-    def attending(self) -> tuple[bool, ...]:
-        """Attention at each level, finest first: True for levels that have it.
-
-        `attn_res` lists side lengths of feature maps for sr3, and downsampling factors for guided_diffusion.
-        """
-        wanted = set(self._numbers(f"{UNET}.attn_res", []))
-        side = self.unet("image_size", int, 128)
-        factors = [1 << level for level in range(len(self.multipliers))]
-        return tuple((side // factor if self.is_sr3 else factor) in wanted for factor in factors)
-
-    def _numbers(self, path: str, default: list[float]) -> list[float]:
-        values = self.get(path, list, default)
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        if not numbers or (default and not values):
-            raise ConfigError(f"{self.file}: {path}: expected a list of numbers, found {json.dumps(values)}.")
-        return values
-
-    @property
-    def one_head(self) -> bool:
-        """True if neither the channels per head nor a number of heads above 1 is given."""
-        return self.unet("num_head_channels", int, -1) == -1 and self.unet("num_heads", int, 1) == 1
-
-    def head_channels(self, layout: Layout) -> int | None:
-        """Return the channels per attention head, None for a single head.
-
-        Raises ConfigError if they would differ between levels.
-        """
-        said, heads = self.unet("num_head_channels", int, -1), self.unet("num_heads", int, 1)
-        if said != -1 or heads == 1:
-            return None if said == -1 else said
-        levels = zip(layout.multipliers, layout.attending, strict=True)
-        widths = {layout.channels * multiplier for multiplier, attends in levels if attends}
-        widths.add(layout.channels * layout.multipliers[-1])
-        if len(widths) > 1 or widths.copy().pop() % heads:
-            raise ConfigError(
-                f"{self.file}: {UNET}.num_heads: {heads} heads at {sorted(widths)} channels. Here the channels of a head are the same "
-                "everywhere. Not supported."
-            )
-        return widths.pop() // heads
-
-    @property
-    def new_attention_order(self) -> bool:
-        return self.unet("use_new_attention_order", bool, False)
-
-    @property
-    def norm_groups(self) -> int:
-        return self.unet("norm_groups", int, 32) if self.is_sr3 else 32
-
-    @property
-    def dropout(self) -> float:
-        return self.unet("dropout", float, 0.0)
 
     @property
     def dataset(self) -> str:
-        """Class name of the training images' dataset: `InpaintDataset`."""
-        return self.class_name("datasets.train.which_dataset.name")
-
-    def class_name(self, path: str) -> str:
-        """Return the name of a class, given as its name or as [module, name]; empty if missing."""
-        return self.class_of(path).rpartition(".")[2]
-
-    def class_of(self, path: str) -> str:
-        """Return a class with its module, if that is given: `data.dataset.InpaintDataset`."""
-        name = self._found(path)
-        if isinstance(name, dict):  # with its arguments
-            name = self._found(f"{path}.name")
-        return ".".join(map(str, name)) if isinstance(name, list) else str(name or "")
+        """Class name of the training images' dataset, without its module: `InpaintDataset`."""
+        return self.class_of("datasets.train.which_dataset.name").rpartition(".")[2]
 
     @property
     def image_size(self) -> int:
         """Side of the training images. guided_diffusion ignores the `image_size` of its own options; sr3 uses it."""
-        if self.is_sr3 and self.has(f"{UNET}.image_size"):
-            return self.unet("image_size", int, 128)
-        sides = self._numbers(IMAGE_SIZE, [224, 224] if self.dataset == "ColorizationDataset" else [256, 256])
-        return int(min(sides))
+        if self.backbone == "sr3" and (side := self.get(f"{UNET}.image_size", int, 0)):
+            return side
+        return int(min(self.numbers(IMAGE_SIZE, [224] if self.dataset == "ColorizationDataset" else [256])))
 
     @property
     def task(self) -> str | None:
         """Task by our name, from the training images' dataset class or the model's `task`; None if unknown."""
-        said = self.get("model.which_model.args.task", str, "")
-        return TASKS.get(self.dataset) or (said if said in DEGRADATIONS else None)
-
-    def refuse_other_network(self, layout: Layout, file: Path) -> None:
-        """Raise ConfigError or DataError unless the weights in `file` are of the network that this config describes."""
-        if layout.family != self.backbone:
-            raise DataError(
-                f"{file}: weights of {layout.family}, but {self.file} says {NETWORK}.module_name: {self.backbone}. "
-                "They do not belong together."
-            )
-        said = {
-            "in_channels": ("in_channel", self.unet("in_channel", int, 6)),
-            "out_channels": ("out_channel", self.unet("out_channel", int, 3)),
-            "channels": ("inner_channel", self.channels),
-            "multipliers": ("channel_mults", self.multipliers),
-            "blocks": ("res_blocks", self.blocks),
-            "attending": ("attn_res", self.attending),
-        }
-        faults = [
-            f"\n  {UNET}.{option}: {_shown(value)} in the config, {_shown(getattr(layout, field))} in the file: {layout.seen[field]}"
-            for field, (option, value) in said.items()
-            if value != getattr(layout, field)
-        ]
-        if faults:
-            raise DataError(f"{file}: not the network that {self.file} describes.{''.join(faults)}")
+        task = self.get("model.which_model.args.task", str, "")
+        return TASKS.get(self.dataset) or (task if task in DEGRADATIONS else None)
 
 
-IMAGE_SIZE = "datasets.train.which_dataset.args.image_size"
-TASKS = {"InpaintDataset": "inpainting", "UncroppingDataset": "uncropping", "ColorizationDataset": "colorization"}
+def network_options(source: Upstream, side: int, noise_embedding: str, exact: bool) -> dict[str, Any]:
+    """Return the options of our `Network` for that of a JSON config and images of `side` pixels.
+
+    exact: raise ConfigError for heads that are not of one size, instead of listing them among the settings not honored.
+    """
+
+    def option(name: str, kind: type[T], default: T) -> T:
+        return source.get(f"{UNET}.{name}", kind, default)
+
+    if (option("in_channel", int, 6), option("out_channel", int, 3)) != (6, 3):
+        raise source.error(UNET, "networks here take 6 channels, the condition and the image, and give 3.")
+    is_sr3 = source.backbone == "sr3"
+    multipliers = source.numbers(f"{UNET}.channel_mults", [1, 2, 4, 8, 8] if is_sr3 else [1, 2, 4, 8])
+    if any(not float(multiplier).is_integer() or multiplier < 1 for multiplier in multipliers):
+        raise source.error(f"{UNET}.channel_mults", f"{multipliers}; whole numbers from 1 are possible here.")
+    widths = [option("inner_channel", int, 32) * int(multiplier) for multiplier in multipliers]
+    # `attn_res` lists side lengths of feature maps for sr3, and downsampling factors for guided_diffusion.
+    attn_res, largest = source.numbers(f"{UNET}.attn_res", []), option("image_size", int, 128)
+    scales = [largest >> level if is_sr3 else 1 << level for level in range(len(widths))]
+    attending = [level for level, scale in enumerate(scales) if scale in attn_res]
+    head_channels = -1 if is_sr3 else option("num_head_channels", int, -1)
+    if head_channels == -1:
+        head_channels = _channels_of_heads(source, widths, {*attending, len(widths) - 1}, exact)
+    return {
+        "backbone": "sr3" if is_sr3 else "adm",
+        "channels": option("inner_channel", int, 32),
+        "multipliers": [int(multiplier) for multiplier in multipliers],
+        "blocks": option("res_blocks", int, 3 if is_sr3 else 2),
+        "attention": [side >> level for level in attending],
+        "head_channels": head_channels,
+        "noise_embedding": noise_embedding,
+        "groups": option("norm_groups", int, 32) if is_sr3 else 32,
+        "dropout": option("dropout", float, 0.0),
+    }
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, tuple) and value and all(isinstance(entry, bool) for entry in value):
-        return f"attention at levels {[level for level, attends in enumerate(value) if attends]}"
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+def _channels_of_heads(source: Upstream, widths: list[int], attending: set[int], exact: bool) -> int:
+    """Return the channels per head of a network whose options give a number of heads, the same at every level."""
+    path = f"{UNET}.num_heads"
+    heads = 1 if source.backbone == "sr3" else source.count(path, 1)
+    if heads == 1:
+        return max(widths)
+    attended = {widths[level] for level in attending}
+    channels = max(max(attended) // heads, 1)
+    if not exact:
+        source.differs(f"{path}: {heads}; heads have the same channels at every level here, {channels}.")
+    elif len(attended) > 1 or max(attended) % heads:
+        everywhere = "Here the channels of a head are the same everywhere. Not supported."
+        raise source.error(path, f"{heads} heads at {sorted(attended)} channels. {everywhere}")
+    return channels

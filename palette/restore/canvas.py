@@ -4,12 +4,12 @@ import hashlib
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image as Pictures
 
-from palette.data.images.degraded import HOLE, Degraded, Image, Mask, cut
+from palette.data.images.degraded import HOLE, Degraded, Image, cut
 from palette.data.images.limits import PIXELS
 from palette.data.images.pictures import FILTERS
 from palette.data.tasks.colorization import luma
@@ -20,8 +20,7 @@ from palette.restore.photo import Photo, mask_of
 Extend = Literal["right", "left", "top", "bottom", "all"]
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """Canvas relative to its photo: `across` × `down` as large, with these shares of the new space left and above."""
 
     across: float
@@ -58,8 +57,7 @@ class Request:
     filter: str = "lanczos"
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.size, int) and not isinstance(self.size, bool)
-        if self.size is not None and self.size != "full" and (not whole or self.size < 1):
+        if self.size not in (None, "full") and not is_whole(self.size, 1):
             raise ConfigError(f"size {self.size!r}: should be a number of pixels, 1 or more, or 'full'.")
         for option, task in (("mask", "inpainting"), ("extend", "uncropping"), ("factor", "super-resolution")):
             if getattr(self, option) is not None and self.task != task:
@@ -74,9 +72,14 @@ class Request:
             raise ConfigError(
                 "filter: has no meaning for super-resolution, which enlarges as in training. Leave it out."
             )
-        whole = isinstance(self.factor, Integral)
-        if self.factor is not None and not (whole and FACTOR.least <= self.factor <= FACTOR.most):
+        allowed = self.factor is None or (is_whole(self.factor, 1) and FACTOR.least <= self.factor <= FACTOR.most)
+        if not allowed:
             raise ConfigError(f"factor {self.factor!r}: should be a whole number from {FACTOR.least} to {FACTOR.most}.")
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Return whether a value is a whole number of at least `least`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,6 @@ class Canvas:
     key: str
     """Key derived from the content: equal content gets the same noise, from any file and alongside any other photos."""
 
-    @property
-    def shown(self) -> Image:
-        """Unpadded input for display next to the result: uint8 [height, width, 3], the hole in mid-gray."""
-        return self.cropped(self.degraded.image)
-
     def cropped(self, image: Image) -> Image:
         """Return an image of the padded size without the padding: uint8 [height, width, 3]."""
         return image[: self.height, : self.width]
@@ -108,30 +106,31 @@ def canvas(photo: Image, request: Request, image_size: int, multiple: int) -> Ca
     """
     degraded = degrade(photo, request, image_size)
     height, width = degraded.image.shape[:2]
-    return Canvas(padded(degraded, multiple), width, height, key_of(degraded))
-
-
-def key_of(degraded: Degraded) -> str:
-    """Return the SHA-256, in hex, of sides, pixels and hole. What the mask hides does not affect it."""
-    mask = b"" if degraded.mask is None else degraded.mask.tobytes()
-    return hashlib.sha256(f"{degraded.image.shape}".encode() + degraded.image.tobytes() + mask).hexdigest()
+    hole = b"" if degraded.mask is None else degraded.mask.tobytes()  # what it hides does not affect the key
+    key = hashlib.sha256(f"{degraded.image.shape}".encode() + degraded.image.tobytes() + hole).hexdigest()
+    return Canvas(padded(degraded, multiple), width, height, key)
 
 
 def degrade(photo: Image, request: Request, image_size: int) -> Degraded:
     """Return the photo degraded as the task requires, at the working size."""
-    height, width = photo.shape[:2]
-    size = working_size(width, height, request, image_size)
+    width, height = working_size(photo.shape[1], photo.shape[0], request, image_size)
+    filter_ = FILTERS[request.filter]
     if request.task == "uncropping":
-        return extended(photo, EXTENSIONS[request.extend or "right"], *size, FILTERS[request.filter])
+        return extended(photo, EXTENSIONS[request.extend or "right"], width, height, filter_)
     if request.task == "super-resolution":
-        return Degraded(enlarged(photo, request.factor or int(FACTOR.default), *size), None)
-    image = resized(photo, *size, FILTERS[request.filter])
+        # With the training's filter; reduced before that if the result is to have fewer pixels than the enlarged photo.
+        factor = request.factor or int(FACTOR.default)
+        small = resized(photo, max(1, round(width / factor)), max(1, round(height / factor)), FILTERS["lanczos"])
+        return Degraded(resized(small, width, height, Pictures.Resampling.BICUBIC), None)
+    image = resized(photo, width, height, filter_)
     if request.task == "inpainting":
         assert request.mask is not None
-        return cut(image, touched(mask_of(request.mask, height, width), image.shape[1], image.shape[0]))
+        mask = Pictures.fromarray(mask_of(request.mask, *photo.shape[:2]).astype(np.float32))
+        # Every pixel that any pixel of the hole falls into is hole, so thin lines persist.
+        return cut(image, np.asarray(mask.resize((width, height), Pictures.Resampling.BOX)) > 0)
     if request.task == "colorization":
-        return Degraded(np.repeat(luma(image)[:, :, None], 3, axis=2), None)
-    return Degraded(image, None)  # the photo is itself the degraded image
+        image = np.repeat(luma(image)[:, :, None], 3, axis=2)
+    return Degraded(image, None)  # in the other tasks, the photo is itself the degraded image
 
 
 def working_size(width: int, height: int, request: Request, image_size: int) -> tuple[int, int]:
@@ -140,8 +139,7 @@ def working_size(width: int, height: int, request: Request, image_size: int) -> 
     across: float = 1
     down: float = 1
     if request.task == "uncropping":
-        side = EXTENSIONS[request.extend or "right"]
-        across, down = side.across, side.down
+        across, down = EXTENSIONS[request.extend or "right"][:2]
     if request.task == "super-resolution":
         across = down = request.factor or int(FACTOR.default)
     return fitted(width * across, height * down, None if size == "full" else size)
@@ -159,39 +157,21 @@ def fitted(width: float, height: float, short: int | None) -> tuple[int, int]:
     return fit
 
 
-def resized(photo: Image, width: int, height: int, filter_: Pictures.Resampling = Pictures.Resampling.LANCZOS) -> Image:
+def resized(photo: Image, width: int, height: int, filter_: Pictures.Resampling) -> Image:
     """Return the photo resized: uint8 [height, width, 3]. A photo of that size already is returned unchanged."""
     if photo.shape[:2] == (height, width):
         return photo
     return np.asarray(Pictures.fromarray(photo).resize((width, height), filter_)).copy()
 
 
-def touched(mask: Mask, width: int, height: int) -> Mask:
-    """Return the mask resized: bool [height, width], True where any hole pixel falls into the new one.
-
-    Thin lines therefore persist.
-    """
-    shares = Pictures.fromarray(mask.astype(np.float32)).resize((width, height), Pictures.Resampling.BOX)
-    return np.asarray(shares) > 0
-
-
-def enlarged(photo: Image, factor: int, width: int, height: int) -> Image:
-    """Return the photo enlarged by `factor` with the training's filter.
-
-    It is first reduced if the result is to have fewer pixels than that.
-    """
-    small = resized(photo, max(1, round(width / factor)), max(1, round(height / factor)))
-    return resized(small, width, height, Pictures.Resampling.BICUBIC)
-
-
 def extended(photo: Image, side: Side, width: int, height: int, filter_: Pictures.Resampling) -> Degraded:
     """Return the photo on a canvas of `width` × `height`; the new part is mid-gray and to be generated."""
-    kept_width, kept_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
-    left, above = int((width - kept_width) * side.left), int((height - kept_height) * side.above)
+    old_width, old_height = (max(1, math.floor(n + 0.5)) for n in (width / side.across, height / side.down))
+    left, above = int((width - old_width) * side.left), int((height - old_height) * side.above)
     image = np.full((height, width, 3), HOLE, np.uint8)
     mask = np.ones((height, width), np.bool_)
-    place = slice(above, above + kept_height), slice(left, left + kept_width)
-    image[place] = resized(photo, kept_width, kept_height, filter_)
+    place = slice(above, above + old_height), slice(left, left + old_width)
+    image[place] = resized(photo, old_width, old_height, filter_)
     mask[place] = False
     return Degraded(image, mask)
 

@@ -1,4 +1,4 @@
-"""Input files of a restore command, and the paths of its results."""
+"""Input files of `palette restore`, and its results on disk."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -18,55 +18,51 @@ MARK = "palette"
 
 
 def photos_in(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Return the files in `paths` and the images in its folders, each once, in order.
-
-    Files in `out` are skipped in folders.
+    """Return the files in `paths` and the images in its folders, but for those in `out`, each once, in order.
 
     Raises DataError for a missing path and a folder without images, ConfigError for a folder that is `out`.
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise DataError(f"no such file or folder: {', '.join(missing)}.")
-    found: dict[Path, Path] = {}
+    photos: dict[Path, Path] = {}
     for path in paths:
-        for photo in _pictures_of(path, out) if path.is_dir() else [path]:
-            found.setdefault(photo.resolve(), photo)
-    return list(found.values())
+        if path.is_dir() and path.resolve() == out.resolve():
+            raise ConfigError(f"{path}: results would lie among the photos. Give another folder with -o.")
+        images = [file for file in _files_of(path, out) if file.suffix.lower() in FORMATS] if path.is_dir() else [path]
+        if not images:
+            raise DataError(f"{path}: no pictures in it ({', '.join(FORMATS)}).")
+        for photo in images:
+            photos.setdefault(photo.resolve(), photo)
+    return list(photos.values())
 
 
 def skipped_files(paths: Sequence[Path], out: Path) -> list[str]:
     """Return the files in the folders of `paths` with an unsupported extension, such as HEIC."""
-    names = (folder / name for folder in paths if folder.is_dir() for name in sorted(walk(folder)))
-    others = (file for file in names if file.suffix.lower() not in FORMATS and file.name != PAGE)
-    return [str(file) for file in others if out.resolve() not in file.resolve().parents]
+    files = (file for folder in paths if folder.is_dir() for file in _files_of(folder, out))
+    return [str(file) for file in files if file.suffix.lower() not in FORMATS and file.name != PAGE]
 
 
-def _pictures_of(folder: Path, out: Path) -> list[Path]:
-    if folder.resolve() == out.resolve():
-        raise ConfigError(f"{folder}: results would lie among the photos. Give another folder with -o.")
-    files = [folder / name for name in sorted(walk(folder)) if Path(name).suffix.lower() in FORMATS]
-    pictures = [file for file in files if out.resolve() not in file.resolve().parents]
-    if not pictures:
-        raise DataError(f"{folder}: no pictures in it ({', '.join(FORMATS)}).")
-    return pictures
+def _files_of(folder: Path, out: Path) -> list[Path]:
+    """Return the files in a folder and its subfolders that are not in `out`."""
+    files = (folder / name for name in sorted(walk(folder)))
+    return [file for file in files if out.resolve() not in file.resolve().parents]
 
 
-def result_names(photos: Iterable[Path]) -> list[str]:
-    """Return the stem of each photo's file name, with `-2`, `-3` … added if an earlier photo has it, ignoring case."""
-    taken: set[str] = set()
-    names = []
+def result_paths(photos: Iterable[Path], out: Path, samples: int) -> list[list[Path]]:
+    """Return the files of each photo's samples: `OUT/cat-0.png`.
+
+    A stem that an earlier photo has, ignoring case, gets `-2`, `-3`, ….
+    """
+    used: set[str] = set()
+    paths = []
     for photo in photos:
         name, number = photo.stem, 2
-        while name.casefold() in taken:
+        while name.casefold() in used:
             name, number = f"{photo.stem}-{number}", number + 1
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
-def result_path(out: Path, name: str, sample: int) -> Path:
-    """Return the path of a result: `OUT/cat-0.png`."""
-    return out / f"{name}-{sample}.png"
+        used.add(name.casefold())
+        paths.append([out / f"{name}-{sample}.png" for sample in range(samples)])
+    return paths
 
 
 def write_png(path: Path, pixels: Image, mark: str) -> None:
@@ -95,31 +91,24 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, ours: Collection[Path] = ()) -> None:
-    """Create the folders of `results`. Raises ConfigError if one is an input, or exists and may not be replaced.
+def check_results(results: Sequence[Path], inputs: Iterable[Path], force: bool, ours: Collection[Path]) -> None:
+    """Create the folder of `results`. Raises ConfigError if one is an input, or exists and may not be replaced.
 
     ours: results that an earlier run of the same command has left.
     """
     try:
-        for folder in {path.parent for path in results}:
-            folder.mkdir(parents=True, exist_ok=True)
+        results[0].parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be a folder for the results ({error.strerror}).") from None
-    there = [path for path in results if path.exists()]
-    read = {_identity(path) for path in inputs}
-    for path in there:
-        if _identity(path) in read:
+    existing = {path: path.stat() for path in results if path.exists()}
+    read = {(status.st_dev, status.st_ino) for status in map(Path.stat, inputs)}  # whatever path they are given by
+    for path, status in existing.items():
+        if (status.st_dev, status.st_ino) in read:
             raise ConfigError(f"{path}: this input would be overwritten. Give another folder with -o.")
-    others = [path for path in there if path not in ours]
+    others = [path for path in existing if path not in ours]
     if others and not force:
         more = f" and {len(others) - 1} more of the results" if len(others) > 1 else ""
         raise ConfigError(
             f"{others[0]}{more}: there already, but not made by this command from these photos with these options. "
             "Add --force to replace them, or give another -o."
         )
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return the identity of a file, whatever path it is given by."""
-    status = path.stat()
-    return status.st_dev, status.st_ino

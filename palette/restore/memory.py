@@ -28,16 +28,12 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 def _of_machine(root: Path) -> Iterator[int]:
     with suppress(OSError):
-        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
-        sizes = dict(line.split(":") for line in lines)
+        sizes = dict(line.split(":") for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines())
         yield int(sizes["MemAvailable"].split()[0]) * 1024
 
 
 def _of_cgroups(root: Path) -> Iterator[int]:
-    """Yield the memory left in each limited cgroup of the process, ancestors included.
-
-    Cached file contents count as free.
-    """
+    """Yield the memory left in each limited cgroup of the process and those around it. Cached files count as free."""
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, path = line.split(":", 2)
@@ -48,13 +44,13 @@ def _of_cgroups(root: Path) -> Iterator[int]:
                 names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
             else:
                 continue
-            inner = path.strip("/").split("/")
-            for depth in range(len(inner) + 1):
-                yield from _of_cgroup(base.joinpath(*inner[:depth]), *names)
+            parts = path.strip("/").split("/")
+            for depth in range(len(parts) + 1):
+                yield from _of_cgroup(base.joinpath(*parts[:depth]), *names)
 
 
 def _of_cgroup(group: Path, limit: str, used: str, cache: str) -> Iterator[int]:
     with suppress(OSError, ValueError):  # no such file in a container, or the limit `max`
         facts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        taken = int((group / used).read_text()) - int(facts.get(cache, 0))
-        yield max(0, int((group / limit).read_text()) - taken)
+        in_use = int((group / used).read_text()) - int(facts.get(cache, 0))
+        yield max(0, int((group / limit).read_text()) - in_use)

@@ -3,16 +3,17 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
-from numbers import Integral
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from PIL import Image as Pictures
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
+from palette.config.models import Network
 from palette.config.sampling import SAMPLERS, Sampler
 from palette.data.images.degraded import Image
 from palette.data.images.depth import Range
@@ -22,7 +23,7 @@ from palette.errors import ConfigError, DataError
 from palette.model.facts import Facts, facts_from
 from palette.model.facts import read_facts as read_model_json
 from palette.model.unet import UNet
-from palette.restore.canvas import Canvas, Extend, Request, canvas, working_size
+from palette.restore.canvas import Canvas, Extend, Request, canvas, is_whole, working_size
 from palette.restore.memory import free_memory, within_memory
 from palette.restore.photo import Photo, pixels_of
 
@@ -34,10 +35,7 @@ FEATURE_MAPS = 10
 
 
 def read_facts(weights: Path) -> Facts:
-    """Read the facts from the metadata of a `model.safetensors`, or from the `model.json` next to it.
-
-    Raises DataError.
-    """
+    """Read the facts from the metadata of a `model.safetensors`, or from the `model.json` next to it."""
     try:
         with safe_open(weights, framework="pt") as file:
             spec = (file.metadata() or {}).get("spec")
@@ -72,20 +70,16 @@ def load(model: str | os.PathLike[str], device: str | torch.device | None = None
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """Return the device with that name. Raises ConfigError for an unknown one, or one that this machine lacks."""
     try:
         torch.empty(0, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch without CUDA
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device {name!r}: {reason}. Choose `cpu`, `cuda`, or `cuda:1` and so on where there is such a GPU."
-        ) from None
+        advice = "Choose `cpu`, `cuda`, or `cuda:1` and so on where there is such a GPU."
+        raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}. {advice}") from None
 
 
 def _require_whole(name: str, value: object, least: int) -> None:
-    """Raise ConfigError unless an argument is a whole number of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if not is_whole(value, least):
         raise ConfigError(f"{name} {value!r}: should be a whole number, {least} or more.")
 
 
@@ -153,16 +147,14 @@ class Model:
         ready = self.canvas(pixels_of(photo, value_range=value_range), request)
         return [Pictures.fromarray(image) for image in self.draw(ready, samples, seed, chosen, batch)]
 
-    # -- steps of `restore`
-
     def task_of(self, task: str | None) -> str:
         """Return the requested task, or the model's only one. Raises ConfigError unless the model was trained on it."""
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]
         if task is None or task not in self.tasks:
-            asked = "task: missing" if task is None else f"task {task!r}: not one that this model was trained on"
-            knows = ", ".join(self.tasks) or "none: it is a start for a training"
-            raise ConfigError(f"{asked}. The tasks of {self.weights}: {knows}.")
+            fault = "task: missing" if task is None else f"task {task!r}: not one that this model was trained on"
+            tasks = ", ".join(self.tasks) or "none: it is a start for a training"
+            raise ConfigError(f"{fault}. The tasks of {self.weights}: {tasks}.")
         return task
 
     def sampler_of(self, sampler: Sampler | str | None, steps: int | None) -> Sampler | None:
@@ -175,14 +167,13 @@ class Model:
             if steps is not None:
                 raise ConfigError(f"steps: {steps} given beside a Sampler, which has its own ({sampler.steps}).")
             return sampler
-        options: dict[str, Any] = {"kind": sampler, "steps": steps}
-        given = {key: value for key, value in options.items() if value is not None}
+        options = {key: value for key, value in (("kind", sampler), ("steps", steps)) if value is not None}
         try:
-            return Sampler.model_validate(given)
+            return Sampler.model_validate(options)
         except ValidationError:
             kinds = ", ".join(SAMPLERS)
-            told = ", ".join(f"{'sampler' if key == 'kind' else key} {value!r}" for key, value in given.items())
-            raise ConfigError(f"{told}: a sampler is one of {kinds}, its steps a number from 1 to 10000.") from None
+            given = ", ".join(f"{'sampler' if key == 'kind' else key} {value!r}" for key, value in options.items())
+            raise ConfigError(f"{given}: a sampler is one of {kinds}, its steps a number from 1 to 10000.") from None
 
     def samples_of(self, samples: int, batch: int | None) -> int:
         """Return the number of samples that will be made. Raises ConfigError for invalid numbers."""
@@ -197,10 +188,7 @@ class Model:
             return canvas(photo, request, self.image_size, self._multiple)
 
     def pixels(self, width: int, height: int, request: Request) -> int:
-        """Return the number of pixels in the network's input for a photo of `width` × `height`.
-
-        Raises DataError for too many.
-        """
+        """Return the pixels of the network's input for a photo of `width` × `height`. Raises DataError for too many."""
         sides = working_size(width, height, request, self.image_size)
         return math.prod(-(-side // self._multiple) * self._multiple for side in sides)
 
@@ -227,14 +215,14 @@ class Model:
         """
         numbers = range(first, self.samples_of(samples, batch))
         network = self.network if sampler is None or sampler.ema_width is None else self._network(sampler)
-        kind, precision = self.facts.objective.kind, self.facts.precision
-        restorer = Restorer(network, kind, sampler, seed, self.device, precision)
-        pixels = ready.degraded.image.shape[0] * ready.degraded.image.shape[1]
-        step = batch or max(1, AT_ONCE * self.image_size**2 // pixels)
+        restorer = Restorer(network, self.facts.objective.kind, sampler, seed, self.device, self.facts.precision)
+        height, width = ready.degraded.image.shape[:2]
+        step = batch or max(1, AT_ONCE * self.image_size**2 // (height * width))
         for start in range(0, len(numbers), step):
-            part = numbers[start : start + step]
-            jobs = [(ready.key, number) for number in part]
-            yield from map(ready.cropped, _drawn(restorer, ready, jobs, watch))
+            jobs = [(ready.key, number) for number in numbers[start : start + step]]
+            with _enough_memory(self.facts.network, self.device, len(jobs), height, width):
+                images = restorer([ready.degraded] * len(jobs), jobs, watch)
+            yield from map(ready.cropped, images)
 
     def _network(self, sampler: Sampler | None) -> UNet:
         """Return the network with the average of the weights that `sampler` requests."""
@@ -247,17 +235,16 @@ class Model:
             return network_with(self.facts.network, self.image_size, weights, self.device, width)
 
 
-def _drawn(restorer: Restorer, ready: Canvas, jobs: Sequence[tuple[str, int]], watch: Watch | None) -> list[Image]:
-    """Return the samples of `jobs`. Raises DataError if they do not fit into memory."""
-    height, width = ready.degraded.image.shape[:2]
-    options, gigabyte = restorer.network.network, 2**30
-    needed = FEATURE_MAPS * len(jobs) * height * width * options.channels * 4 / options.patch_size**2
+@contextmanager
+def _enough_memory(network: Network, device: torch.device, count: int, height: int, width: int) -> Iterator[None]:
+    """Raise DataError if `count` samples do not fit into memory: before they are made where that can be known."""
+    needed = FEATURE_MAPS * count * height * width * network.channels * 4 / network.patch_size**2
     too_large = (
-        f"{len(jobs)} at a time of {width}×{height} pixels do not fit into the memory of {restorer.device}, for they need "
-        f"more than {needed / gigabyte:.1f} GiB. Choose a smaller size, or a smaller batch."
+        f"{count} at a time of {width}×{height} pixels do not fit into the memory of {device}, for they need more than "
+        f"{needed / 2**30:.1f} GiB. Choose a smaller size, or a smaller batch."
     )
-    free = free_memory() if restorer.device.type == "cpu" else None
+    free = free_memory() if device.type == "cpu" else None
     if free is not None and needed > free:
         raise DataError(too_large)
     with within_memory(too_large):
-        return restorer([ready.degraded] * len(jobs), jobs, watch)
+        yield

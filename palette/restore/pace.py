@@ -21,14 +21,12 @@ SLOWNESS = 2.0
 
 @dataclass(frozen=True)
 class Pace:
-    """Speed of a model: `pace(pixels)` → seconds of an evaluation for one sample with that many pixels.
-
-    seconds: measured time of an evaluation with `pixels` pixels.
-    """
+    """Speed of a model: `pace(pixels)` → seconds of an evaluation for one sample with that many pixels."""
 
     model: Model
     pixels: int
     seconds: float
+    """Measured time of an evaluation with `pixels` pixels."""
 
     def __call__(self, pixels: int) -> float:
         return self.seconds * self._work(pixels) / self._work(self.pixels)
@@ -55,15 +53,12 @@ def measure(model: Model, largest: int) -> Pace:
 
 
 def _timed(model: Model, side: int) -> float:
-    """Return the seconds of one evaluation.
-
-    The first evaluation at a size does setup work for the next, so a short one is repeated; the fastest one counts.
-    """
+    """Return the seconds of one evaluation: the faster of two if it is short, because the first does setup work."""
     blank = Canvas(Degraded(np.zeros((side, side, 3), np.uint8), None), side, side, "")
     sampler = Sampler(steps=1) if model.stochastic else None
-    taken: list[float] = []
-    while len(taken) < 2 and sum(taken) < 1:
-        began = time.perf_counter()
+    times: list[float] = []
+    while len(times) < 2 and sum(times) < 1:
+        start = time.perf_counter()
         list(model.draw(blank, 1, 0, sampler))
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -2,8 +2,8 @@
 
 import base64
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -12,60 +12,27 @@ from PIL import Image
 
 from palette.publish.pages.templating import template
 
-LARGEST = 800
-"""Longest side of an image in the page, in pixels; larger ones are reduced, for the page only."""
-SMALL = 200
-"""Images narrower than this are enlarged, each pixel a square."""
-COLUMNS = 5
-"""Maximum number of images side by side."""
+LARGEST, SMALL, COLUMNS = 800, 200, 5
+"""Longest side of an image in the page, in pixels: larger ones are reduced; width below which each pixel is drawn as a
+square; maximum number of images side by side."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Image in the page."""
-
-    data: str
-    """Image as a `data:` URL."""
-    about: str
-    small: bool
-    link: str = ""
-    """Full-size file, relative to the page."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """Restored photo: its input and samples."""
-
-    photo: str
-    """File name."""
-    folder: str
-    """Folder of the file, as given by the user."""
-    width: int
-    height: int
-    """Size of the result in pixels."""
-    pictures: Sequence[Shown]
-    """Input, then samples."""
-
-
-def shown(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> Shown:
+def page_image(pixels: npt.NDArray[np.uint8], about: str, file: str = "") -> dict[str, Any]:
     """Return uint8 [H, W, 3] as an image for the page. about: alt text. file: full-size file next to the page."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    if max(picture.size) <= LARGEST // 2:
-        picture.save(data, format="PNG")
-        kind = "png"
-    else:
-        picture.save(data, format="JPEG", quality=92, subsampling="4:4:4")
-        kind = "jpeg"
+    data, kind = io.BytesIO(), "png" if max(picture.size) <= LARGEST // 2 else "jpeg"
+    picture.save(data, format=kind, **({} if kind == "png" else {"quality": 92, "subsampling": "4:4:4"}))
     address = f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
-    return Shown(address, about, picture.width < SMALL, quote(file))
+    return {"data": address, "about": about, "small": picture.width < SMALL, "link": quote(file)}
 
 
-def render(title: str, facts: Sequence[tuple[str, str]], photos: Sequence[Restored], failures: Sequence[str]) -> str:
-    """Return the page as HTML. facts: names and values for its head.
+def render(facts: Mapping[str, str], photos: Sequence[Mapping[str, Any]], title: str, failures: Sequence[str]) -> str:
+    """Return the page as HTML. facts: for its head. failures: what was wrong with the missing photos.
 
-    failures: what was wrong with the missing photos.
+    photos: `photo` and `folder`, the file as given by the user; `width` and `height` of the result, in pixels;
+    `pictures`, the input and the samples as images for the page.
     """
-    columns = min(COLUMNS, max((len(photo.pictures) for photo in photos), default=1))
-    return template("restored.html").render(title=title, facts=facts, photos=photos, failures=failures, columns=columns)
+    columns = min(COLUMNS, max((len(photo["pictures"]) for photo in photos), default=1))
+    page = template("restored.html")
+    return page.render(title=title, facts=facts.items(), photos=photos, failures=failures, columns=columns)

@@ -25,7 +25,7 @@ def name_of(photo: Photo, otherwise: str) -> str:
 
 
 def pixels_of(photo: Photo, otherwise: str = "photo", value_range: Range | None = None) -> Image:
-    """Return the photo upright in 8-bit sRGB: uint8 [H, W, 3]. Raises DataError as `picture_of` does."""
+    """Return the photo as uint8 [H, W, 3], otherwise like `picture_of`."""
     return np.asarray(picture_of(photo, otherwise, value_range).pixels).copy()
 
 
@@ -40,10 +40,10 @@ def require_range(value_range: Range | None) -> None:
         case (Real() as black, Real() as white):
             if np.isfinite(value_range).all() and black < white:
                 return
-            shown = in_words(value_range)
+            text = in_words(value_range)
         case _:
-            shown = repr(value_range)
-    raise ConfigError(f"range {shown}: should be two numbers, black first and less than white.")
+            text = repr(value_range)
+    raise ConfigError(f"range {text}: should be two numbers, black first and less than white.")
 
 
 def picture_of(
@@ -51,10 +51,8 @@ def picture_of(
 ) -> Picture:
     """Return the photo, upright in 8-bit sRGB on white, with its conversions.
 
-    Raises DataError naming the file, or `otherwise`.
-
     value_range: black and white of photos with more than 8 bits; without it, those that do not fill the range of their
-    type are rejected, with `advice` in the message.
+    type are rejected, with `advice` in the message. Raises DataError naming the file, or `otherwise`.
     """
     require_range(value_range)
     name = name_of(photo, otherwise)
@@ -93,10 +91,9 @@ def _from_array(array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_], name: str)
 
 
 def hole_of(mask: Photo) -> Mask:
-    """Return the hole of a mask: bool [H, W], True where to generate.
+    """Return the hole of a mask: bool [H, W], True where to generate. The rule is that of `hole_levels`, from 128 on.
 
-    Raises DataError for a mask that cannot be read, or that hides all or nothing. The rule is that of `hole_levels`; a
-    level of 128 or more is a hole.
+    Raises DataError for a mask that cannot be read, or that hides all or nothing.
     """
     name = name_of(mask, "mask")
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2:
@@ -107,19 +104,15 @@ def hole_of(mask: Photo) -> Mask:
         except ValueError as error:
             raise DataError(f"{name}: {error}.") from None
     if hole.all() or not hole.any():
-        what = "white everywhere, so nothing of the photo is known" if hole.all() else "nowhere white"
-        raise DataError(f"{name}: {what}. Paint white (255) where the model shall generate, black elsewhere.")
+        fault = "white everywhere, so nothing of the photo is known" if hole.all() else "nowhere white"
+        raise DataError(f"{name}: {fault}. Paint white (255) where the model shall generate, black elsewhere.")
     return hole
 
 
 def mask_of(mask: Photo, height: int, width: int) -> Mask:
-    """Return the hole of a mask, as `hole_of` does: bool [height, width].
-
-    Raises DataError also for a mask of another size.
-    """
+    """Return the hole of a mask, as `hole_of` does. Raises DataError also for a mask of another size."""
     hole = hole_of(mask)
     if hole.shape != (height, width):
-        size = f"{hole.shape[1]}×{hole.shape[0]}"
-        text = f"{size} pixels, but the photo has {width}×{height}. A mask is as large as its photo."
-        raise DataError(f"{name_of(mask, 'mask')}: {text}")
+        sizes = f"{hole.shape[1]}×{hole.shape[0]} pixels, but the photo has {width}×{height}"
+        raise DataError(f"{name_of(mask, 'mask')}: {sizes}. A mask is as large as its photo.")
     return hole

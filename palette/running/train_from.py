@@ -38,7 +38,7 @@ def _translated(file: Path) -> Path:
 
     folder = Path("results/imported")
     # Imported by name, so that the command line as a whole does not depend on torch.
-    result = import_module("palette.interop.resume").converted(file, folder / file.stem, must_resume=True)
+    result = import_module("palette.interop.upstream_config").convert_file(file, folder / file.stem, must_resume=True)
     config = folder / f"{file.stem}.yaml"
     write_text(config, result.text(file))
     say(f"{result.report()}\n{file} as a config of the workflow: {config}")

@@ -3,7 +3,6 @@
 It is a classifier trained here (`photos`), pretrained weights that are checked, or a formula.
 """
 
-
 from palette.config.scores import ExtractorKind, PhotoClassifier
 from palette.stages.base import Runtime, Spec, Usual
 from palette.stages.stage import Stage

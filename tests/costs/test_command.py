@@ -10,8 +10,8 @@ import pytest
 
 from palette.cli import main
 from palette.costs.summary import planned
-from palette.costs.text import duration
 from palette.running.forecast import brief
+from palette.system.units import duration
 from tests.costs.conftest import RAW, Make, finish
 
 Out = pytest.CaptureFixture[str]

@@ -39,7 +39,7 @@ SEEDS = st.integers(0, 10**6)
 
 
 def test_every_kind_of_the_config_has_a_mask() -> None:
-    assert set(MASKS) == set(BOUNDS) | {"centre", "right"}
+    assert set(MASKS) == set(BOUNDS) | {"center", "right"}
 
 
 @pytest.mark.parametrize("kind", BOUNDS)

@@ -1,5 +1,6 @@
 """Networks of the released sizes are recognized by their shapes, and every tensor has one name here."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +8,7 @@ import torch
 
 from benchmarks.reference import guided_diffusion
 from palette.config.models import Network
-from palette.interop.layouts import read_layout
-from palette.interop.tensors import names, targets
+from palette.interop.layouts import Converter, read_layout
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,13 @@ def test_released_sizes(options: dict[str, Any], family: str, parameters: int, a
         reference = guided_diffusion.UNet(**options)
     assert sum(parameter.numel() for parameter in reference.parameters()) == parameters
     embedding = "time_embed" if family == "adm" else "cond_embed"
-    shapes = {
-        name.replace("cond_embed", embedding): tuple(tensor.shape) for name, tensor in reference.state_dict().items()
-    }
-    layout = read_layout("file", shapes)
+    tensors = {name.replace("cond_embed", embedding): tensor for name, tensor in reference.state_dict().items()}
+    layout = read_layout(Path("file"), tensors)
     assert layout.family == family
     assert layout.channels == options.get("inner_channel", 64)
-    assert layout.multipliers == options.get("channel_mults", (1, 2, 4, 8))
+    assert tuple(layout.multipliers) == options.get("channel_mults", (1, 2, 4, 8))
     assert layout.blocks == 2
-    network = Network(channels=layout.channels, multipliers=layout.multipliers, attention=attending)
-    ours, attention_at = targets(network, 256)
-    assert tuple(attention_at) == attending
-    assert set(names(layout, ours, shapes, "file").values()) == set(shapes)
+    network = Network(channels=layout.channels, multipliers=tuple(layout.multipliers), attention=attending)
+    converter = Converter(layout, network, 256)
+    assert tuple(converter.attention_at) == attending
+    assert set(converter.names.values()) == set(tensors)

@@ -12,8 +12,7 @@ from palette.cli import main
 from palette.config import Config
 from palette.data.sources.manifest import Manifest
 from palette.errors import ConfigError
-from palette.interop.converted import Converted
-from palette.interop.upstream_config import convert
+from palette.interop.upstream_config import Converted, convert
 from palette.interop.upstream_json import read_config
 from palette.running.start import plan_of
 from palette.stages import fetch

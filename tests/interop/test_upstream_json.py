@@ -85,7 +85,7 @@ def test_unread_keys_are_listed() -> None:
     source = Upstream(Path("a.json"), {"a": {"b": 1, "c": {"d": 2}}, "e": [{"f": 1, "g": 2}], "h": {"i": 1}, "n": None})
     source.get("a.b", int, 0)
     source.get("e.0.g", int, 0)
-    assert source.left() == ["a.c", "e.0.f", "h"]
+    assert source.unread() == ["a.c", "e.0.f", "h"]
 
 
 def test_files_recognized_as_json(tmp_path: Path) -> None:

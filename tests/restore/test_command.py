@@ -17,9 +17,8 @@ from safetensors.torch import save_file
 
 import palette
 from palette import cli
-from palette.commands import restore as command
-from palette.restore import files, pace
-from palette.restore.files import result_names
+from palette.restore import batch, files, pace
+from palette.restore.files import result_paths
 from palette.stages import fingerprint
 from palette.stages.fingerprint import modules
 from tests.restore.models import weights, write_model
@@ -107,8 +106,9 @@ def test_equal_stems_stay_apart(folder: Path, photo: Pixels, tmp_path: Path) -> 
 
 
 def test_names_of_results_are_all_different() -> None:
-    files = [Path(name) for name in ("a/x.png", "b/x.png", "x-2.png", "X.jpg", "x-2.jpg")]
-    assert result_names(files) == ["x", "x-2", "x-2-2", "X-3", "x-2-3"]
+    photos = [Path(name) for name in ("a/x.png", "b/x.png", "x-2.png", "X.jpg", "x-2.jpg")]
+    names = [paths[0].name for paths in result_paths(photos, Path("out"), 1)]
+    assert names == ["x-0.png", "x-2-0.png", "x-2-2-0.png", "X-3-0.png", "x-2-3-0.png"]
 
 
 def test_results_are_replaced_only_on_request(
@@ -348,14 +348,14 @@ def test_ctrl_c_leaves_a_page_of_what_is_done(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    drawn = command._drawn
+    draw = batch._draw
 
-    def interrupted(work: command.Work, photo: Path, *rest: object) -> object:
-        if work.done:
+    def interrupted(photos: batch.Batch, entry: batch.Entry) -> object:
+        if photos.restored:
             raise KeyboardInterrupt
-        return drawn(work, photo, *rest)  # type: ignore[arg-type]
+        return draw(photos, entry)
 
-    monkeypatch.setattr(command, "_drawn", interrupted)
+    monkeypatch.setattr(batch, "_draw", interrupted)
     assert restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "out") == 75
     assert "interrupted after 1 of 2 photos; the same command goes on" in capsys.readouterr().err
     assert "cat.png" in (tmp_path / "out/index.html").read_text()
