@@ -308,9 +308,9 @@ def _hint(work: Work, photo: Path, before: int, after: int) -> None:
 
 
 def _write_page(work: Work) -> None:
-    from palette.publish.tables.results import TITLES
     from palette.restore.files import PAGE
     from palette.restore.page import render
+    from palette.stages.rows import TITLES
     from palette.system.files import write_text
 
     weights, sampler = work.model.weights, work.sampler

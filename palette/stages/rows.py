@@ -5,7 +5,32 @@ from typing import Any
 
 from palette.config.datasets import PaperDataset
 from palette.config.options import Options
+from palette.config.sampling import BASELINES
 from palette.config.tasks import Degradation
+
+TITLES = {
+    "colorization": "Colorization",
+    "inpainting": "Inpainting",
+    "uncropping": "Uncropping",
+    "jpeg": "JPEG restoration",
+    "super-resolution": "Super-resolution",
+    "paired": "Paired images",
+}
+CONDITIONS = {
+    "inpainting": "mask {}",
+    "uncropping": "{} half",
+    "jpeg": "quality {}",
+    "super-resolution": "× {}",
+}
+LABELS = {"input": "degraded input", "originals": "original images"}
+
+
+def title(degradation: str | None, condition: str | None = None) -> str:
+    """Return the title of a test: `Inpainting, mask centre`. None: of the unmodified test images."""
+    if not degradation:
+        return "Original images"
+    name = TITLES.get(degradation, degradation.capitalize())
+    return f"{name}, {CONDITIONS[degradation].format(condition)}" if degradation in CONDITIONS else name
 
 
 class Row(Options):
@@ -34,6 +59,21 @@ class Row(Options):
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def title(self) -> str:
+        """Title of its test: `Inpainting, mask centre`."""
+        return title(self.degradation, self.condition)
+
+    @property
+    def label(self) -> str:
+        """Label within its test: `palette, dpm20`."""
+        return ", ".join(filter(None, [LABELS.get(self.model, self.model), self.sampler, self.milestone]))
+
+    @property
+    def baseline(self) -> bool:
+        """True if nothing was trained for it: the input, the originals."""
+        return self.model in BASELINES
 
     @property
     def training(self) -> str | None:

@@ -8,7 +8,6 @@ import base64
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
@@ -19,13 +18,11 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from palette.data.evaluation_inputs import Inputs
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
 from palette.publish.figures.panels import Pixels
-from palette.publish.figures.samples import sample_spec
+from palette.publish.figures.samples import degraded, sample_spec
 from palette.publish.pages.templating import template
-from palette.publish.tables.results import LABELS, Block
 from palette.stages.report import ReportSpec
 from palette.stages.rows import GalleryImages, Row, picture_sets, sheet_name
 from palette.system.files import read_json, replacing, write_text
@@ -66,9 +63,6 @@ def sets(spec: ReportSpec) -> dict[str, Row]:
     return {name: row for row in reversed(rows) for name in picture_sets(row).values()}
 
 
-# ------------------------------------------------------------------------------------------------ pictures
-
-
 def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels]:
     """Yield the images of one set, uint8 [H, W, 3] each, in the order of the test set."""
     kind = next(kind for kind, pictures in picture_sets(row).items() if pictures == name)
@@ -76,15 +70,9 @@ def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels
         with ImageStore(results / row.prepare / "test.zip") as tests:
             yield from (tests[item] for item in range(count))
     elif name.startswith("inputs/"):
-        yield from _inputs(row, results, count)
+        yield from degraded(row, results, range(count))
     else:
         yield from _outputs(row, results, count)
-
-
-def _inputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
-    spec, masks = sample_spec(row, results), results / row.mask / "masks.zip" if row.mask else None
-    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.quality, spec.factor)) as inputs:
-        yield from (inputs[item].image for item in range(count))
 
 
 def _outputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
@@ -145,9 +133,6 @@ def _across(images: int) -> int:
     return next(side for side in range(1, images + 1) if side * side >= images)
 
 
-# --------------------------------------------------------------------------------------------------- facts
-
-
 def content(spec: ReportSpec, results: Path, links: Links) -> dict[str, Any]:
     """Return all data of the page, as `gallery.js` reads it: JSON values."""
     rows = [row for row in spec.rows if row.dataset in spec.gallery]
@@ -181,8 +166,8 @@ def _experiment(row: Row, results: Path, links: Links) -> dict[str, Any]:
         "name": row.experiment,
         "dataset": row.dataset,
         "task": row.task,
-        "title": Block(row.dataset, row.task, row.degradation, row.condition, ()).title,
-        "label": ", ".join(filter(None, [LABELS.get(row.model, row.model), row.sampler, row.milestone])),
+        "title": row.title,
+        "label": row.label,
         "nfe": row.evaluations,
         "seed": row.seed if row.train else None,
         "shard": shard_size,
