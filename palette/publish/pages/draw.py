@@ -41,7 +41,8 @@ def run(stage: Stage[ReportSpec]) -> None:
     spec, results = stage.spec, stage.results
     scores = by_test(read_scores(spec.rows, results))
     tests = [[rows[0] for rows in test.drop_duplicates("line").rows] for test in scores]
-    gallery_files = gallery.write(spec, results, stage.path("gallery")) if spec.gallery_files else []
+    if spec.gallery_files:
+        gallery.write(spec, results, stage.path("gallery"))
     page = report.render(
         title=spec.title,
         tables=[build(_table(results, name), results) for name in spec.tables],
@@ -51,12 +52,12 @@ def run(stage: Stage[ReportSpec]) -> None:
         trainings=report.trainings(spec.rows, results),
         sources=report.sources(spec.rows, results),
         rows=spec.rows,
-        gallery=bool(gallery_files),
+        gallery=bool(spec.gallery_files),
     )
     if "overview.png" in spec.figures:
         panels.save(samples.overview(tests, results), stage.path("figures/overview.png"))
     write_text(stage.path("index.html"), page)
-    stage.write_card(["index.html", *_only(stage, gallery_files)])
+    stage.write_card(["index.html", *_only(stage)])
     say(f"open {stage.path('index.html')}")
 
 
@@ -66,13 +67,13 @@ def _table(results: Path, name: str) -> TabulateSpec:
     return spec
 
 
-def _only(stage: Stage[ReportSpec], gallery_files: list[str]) -> list[str]:
+def _only(stage: Stage[ReportSpec]) -> list[str]:
     """Delete the figures of an earlier config, which must not look like results of this one.
 
     Returns the names of the other files.
     """
     drawn = [*stage.spec.figures, *(f"{name[:-4]}.png" for name in stage.spec.figures if name.endswith(".svg"))]
-    current = [*sorted(f"figures/{name}" for name in drawn), *(f"gallery/{name}" for name in gallery_files)]
+    current = [*sorted(f"figures/{name}" for name in drawn), *(f"gallery/{name}" for name in stage.spec.gallery_files)]
     for folder in ("figures", "gallery"):
         for old in set(stage.path(folder).rglob("*.*")) - {stage.path(name) for name in current}:
             if old.is_file():
