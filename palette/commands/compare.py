@@ -33,6 +33,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(compare.as_json(found), indent=2, ensure_ascii=False))
     else:
         print(compare.as_markdown(found) if arguments.markdown else compare.as_text(found))
-    if found.worse:
-        names = ", ".join(f"{d.label} of {d.experiment}" for d in found.worse)
+    if len(found.worse):
+        names = ", ".join(f"{d.label} of {d.experiment}" for d in found.worse.itertuples())
         raise UserError(f"worse by more than the uncertainty: {names}.")

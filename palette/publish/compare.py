@@ -3,18 +3,20 @@
 Imports no torch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from math import hypot, inf
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf, isinf, isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from palette.errors import ConfigError
+from palette.publish.tables.scores import each
 from palette.stages.reading import read_spec
 from palette.stages.report import ReportSpec
 from palette.system.files import read_json
-
-Verdict = Literal["better", "worse", "other", "same", "unknown"]
 
 INTERVALS_ONLY = "bootstrap"
 """Entry of a protocol that affects intervals but no score."""
@@ -22,43 +24,27 @@ ALONE = "(named)"
 """Placeholder for the experiment's name when a score file was given directly."""
 REPORTED = "report/spec.yaml"
 """The file in a results folder that lists its rows and their scores."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A score with its 95 % interval. `value` None is infinite."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A score that both sides have."""
-
-    experiment: str
-    key: str
-    label: str
-    digits: int
-    old: Value
-    new: Value
-    difference: float | None
-    """new - old; None if one of the two is infinite, 0 if both are."""
-    uncertainty: float | None
-    """Half-width of the difference's 95 % interval; None if one of the two has no interval."""
-    verdict: Verdict
-    """`same`: within the uncertainty. `other`: beyond it, for a score without a better direction.
-
-    `unknown`: no intervals.
-    """
+VALUE = ["value", "low", "high"]
+WORDS = {
+    "better": "better",
+    "worse": "WORSE",
+    "other": "differs",
+    "same": "within the uncertainty",
+    "unknown": "no interval",
+}
+"""Verdict → text. `other`: beyond the uncertainty, for a score without a better direction. `unknown`: no intervals."""
+HEAD = ("experiment", "score", "old", "new", "difference", "±", "")
 
 
 @dataclass(frozen=True)
 class Comparison:
     """All scores that both sides have in common."""
 
-    differences: tuple[Difference, ...]
+    scores: pd.DataFrame
+    """One row per score: experiment, key, label, digits, better; value, low and high on both sides (`_old`, `_new`),
+    infinite for the PSNR of equal images; difference (new - old; 0 if both are infinite); uncertainty, the half-width
+    of the difference's 95 % interval (NaN if one of the two has no interval); verdict, a key of WORDS.
+    """
     unlike: tuple[str, ...]
     """Differences between their protocols."""
     only_old: tuple[str, ...]
@@ -66,8 +52,8 @@ class Comparison:
     """Experiments, or `experiment: score`, found on one side only."""
 
     @property
-    def worse(self) -> list[Difference]:
-        return [difference for difference in self.differences if difference.verdict == "worse"]
+    def worse(self) -> pd.DataFrame:
+        return self.scores[self.scores.verdict == "worse"]
 
 
 def compare(old: Path, new: Path, unlike: bool = False) -> Comparison:
@@ -83,22 +69,18 @@ def compare(old: Path, new: Path, unlike: bool = False) -> Comparison:
             f"{old} and {new} have no experiment in common. The one has {', '.join(first)}; the other {', '.join(second)}. "
             "To compare two different experiments, name their folders in results/score."
         )
-    differing = list(
-        dict.fromkeys(text for n in common for text in _unlike(first[n]["protocol"], second[n]["protocol"]))
-    )
+    protocols = [text for name in common for text in _unlike(first[name]["protocol"], second[name]["protocol"])]
+    differing = list(dict.fromkeys(protocols))
     if differing and not unlike:
         raise ConfigError(
             f"{old} and {new} were scored under different protocols, so their numbers cannot be compared:\n  "
             + "\n  ".join(differing)
             + "\nTo see them side by side all the same: --allow-different-protocols"
         )
-    scores = [(n, first[n]["scores"], second[n]["scores"]) for n in common]
-    return Comparison(
-        tuple(_difference(n, key, a[key], b[key]) for n, a, b in scores for key in a if key in b),
-        tuple(differing),
-        (*(n for n in first if n not in second), *(f"{n}: {key}" for n, a, b in scores for key in a if key not in b)),
-        (*(n for n in second if n not in first), *(f"{n}: {key}" for n, a, b in scores for key in b if key not in a)),
+    scores = _frame(first)[["experiment", "key", *VALUE]].merge(
+        _frame(second), on=["experiment", "key"], suffixes=("_old", "_new")
     )
+    return Comparison(_judged(scores), tuple(differing), (*_only(first, second),), (*_only(second, first),))
 
 
 def _experiments(path: Path) -> dict[str, dict[str, Any]]:
@@ -111,9 +93,9 @@ def _experiments(path: Path) -> dict[str, dict[str, Any]]:
         spec = read_spec(path / REPORTED)
         assert isinstance(spec, ReportSpec)
         files = {row.experiment: path / row.score / "scores.json" for row in spec.rows}
-        made = {experiment: _scores(file) for experiment, file in files.items() if file.is_file()}
-        if made:
-            return made
+        contents = {experiment: _scores(file) for experiment, file in files.items() if file.is_file()}
+        if contents:
+            return contents
         raise ConfigError(f"{path}: no experiment of this results folder has been scored yet. `snakemake` scores them.")
     raise ConfigError(
         f"{path}: {'no scores in it' if path.exists() else 'does not exist'}. Name a results folder, a folder of it "
@@ -138,112 +120,98 @@ def _unlike(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> Ite
             yield f"{at}{name}: {a} and {b}"
 
 
-def _difference(experiment: str, key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Difference:
-    a, b = (Value(entry["value"], entry["low"], entry["high"]) for entry in (old, new))
-    change = _infinite(b) - _infinite(a) if a.value is not None or b.value is not None else 0.0
-    uncertainty = _uncertainty(a, b, change)
-    return Difference(
-        experiment,
-        key,
-        new["label"],
-        new["digits"],
-        a,
-        b,
-        change if abs(change) < inf else None,
-        uncertainty,
-        _verdict(change, uncertainty, new["better"]),
-    )
+def _only(these: Mapping[str, Any], those: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the experiments of one side that the other lacks, then the scores."""
+    yield from (name for name in these if name not in those)
+    for name in (name for name in these if name in those):
+        yield from (f"{name}: {key}" for key in these[name]["scores"] if key not in those[name]["scores"])
 
 
-def _infinite(value: Value) -> float:
-    return inf if value.value is None else value.value
+def _frame(contents: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row per experiment and score."""
+    records = [
+        {"experiment": name, "key": key, **score}
+        for name, content in contents.items()
+        for key, score in content["scores"].items()
+    ]
+    frame = pd.DataFrame(records, columns=["experiment", "key", "label", "digits", "better", *VALUE])
+    return frame.astype(dict.fromkeys(VALUE, float)).fillna({"value": inf})
 
 
-def _uncertainty(old: Value, new: Value, change: float) -> float | None:
-    """Return the half-width of the difference's interval, from the two facing sides, as for independent samples.
+def _judged(scores: pd.DataFrame) -> pd.DataFrame:
+    """Add difference, uncertainty and verdict.
 
-    Two rows of one test set share its images, so this is conservative.
+    The uncertainty combines the two facing sides of the intervals, as for independent samples. Two rows of one test set
+    share its images, so this is conservative.
     """
-    lower, upper = (old, new) if change >= 0 else (new, old)
-    if lower.value is None or lower.high is None or upper.value is None or upper.low is None:
-        return None
-    return hypot(lower.high - lower.value, upper.value - upper.low)
+    difference = (scores.value_new - scores.value_old).where(scores.value_new != scores.value_old, 0.0)
+    rise = np.hypot(scores.high_old - scores.value_old, scores.value_new - scores.low_new)
+    fall = np.hypot(scores.high_new - scores.value_new, scores.value_old - scores.low_old)
+    judged = scores.assign(difference=difference, uncertainty=np.where(difference >= 0, rise, fall))
+    return judged.assign(verdict=[_verdict(s.difference, s.uncertainty, s.better) for s in each(judged)])
 
 
-def _verdict(change: float, uncertainty: float | None, better: str) -> Verdict:
-    if change == 0:
+def _verdict(difference: float, uncertainty: float, better: str) -> str:
+    if difference == 0 or abs(difference) <= uncertainty:
         return "same"
-    if uncertainty is None and abs(change) < inf:
+    if isnan(uncertainty) and not isinf(difference):
         return "unknown"
-    if uncertainty is not None and abs(change) <= uncertainty:
-        return "same"
     if better not in ("lower", "higher"):
         return "other"
-    return "better" if (change > 0) == (better == "higher") else "worse"
-
-
-# ------------------------------------------------------------------------------------------------- printing
-
-WORDS: Mapping[Verdict, str] = {
-    "better": "better",
-    "worse": "WORSE",
-    "other": "differs",
-    "same": "within the uncertainty",
-    "unknown": "no interval",
-}
-HEAD = ("experiment", "score", "old", "new", "difference", "±", "")
-
-
-def as_text(found: Comparison) -> str:
-    """Format as a table in columns, with what could not be compared below."""
-    return _table(
-        found,
-        lambda rows: [_aligned(row, [max(map(len, column)) for column in zip(*rows, strict=True)]) for row in rows],
-    )
-
-
-def as_markdown(found: Comparison) -> str:
-    """Format as a pipe table."""
-
-    def piped(rows: list[tuple[str, ...]]) -> list[str]:
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        return [lines[0], "| --- | --- | ---: | ---: | ---: | ---: | --- |", *lines[1:], ""]
-
-    return _table(found, piped)
+    return "better" if (difference > 0) == (better == "higher") else "worse"
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
     """Return everything, with all digits."""
-    return {**asdict(found), "worse": len(found.worse)}
 
+    def number(value: float) -> float | None:
+        return value if np.isfinite(value) else None
 
-def _table(found: Comparison, lines: Callable[[list[tuple[str, ...]]], list[str]]) -> str:
-    rows = [HEAD, *(_row(difference) for difference in found.differences)]
-    notes = [f"Unlike protocols: {text}" for text in found.unlike]
-    notes += [
-        f"Only in {side}: {', '.join(names)}"
-        for side, names in (("old", found.only_old), ("new", found.only_new))
-        if names
+    differences = [
+        {
+            **{name: score[name] for name in ("experiment", "key", "label", "digits")},
+            **{side: {name: number(score[f"{name}_{side}"]) for name in VALUE} for side in ("old", "new")},
+            **{name: number(score[name]) for name in ("difference", "uncertainty")},
+            "verdict": score["verdict"],
+        }
+        for score in found.scores.to_dict("records")
     ]
-    return "\n".join([*lines(rows), *notes])
+    sides = {"unlike": found.unlike, "only_old": found.only_old, "only_new": found.only_new}
+    return {"differences": differences, **sides, "worse": len(found.worse)}
 
 
-def _row(d: Difference) -> tuple[str, ...]:
-    def number(value: float | None, missing: str, sign: str = "") -> str:
-        return missing if value is None else f"{value:{sign}.{d.digits}f}"
+def as_text(found: Comparison) -> str:
+    """Format as a table in columns, with what could not be compared below."""
+    rows = _rows(found)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        aligned = [cell.rjust(width) if 2 <= i <= 5 else cell.ljust(width) for i, (cell, width) in enumerate(cells)]
+        lines.append("  ".join(aligned).rstrip())
+    return "\n".join([*lines, *_notes(found)])
 
-    values = (
-        number(d.old.value, "∞"),
-        number(d.new.value, "∞"),
-        number(d.difference, "∞", "+"),
-        number(d.uncertainty, "—"),
-    )
-    return (d.experiment, d.label, *values, WORDS[d.verdict])
+
+def as_markdown(found: Comparison) -> str:
+    """Format as a pipe table."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in _rows(found)]
+    rule = "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+    return "\n".join([lines[0], rule, *lines[1:], "", *_notes(found)])
 
 
-def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
-    cells = [
-        cell.rjust(width) if 2 <= i <= 5 else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
+def _rows(found: Comparison) -> list[tuple[str, ...]]:
+    """Return the heading and each difference as texts."""
+    rows: list[tuple[str, ...]] = [HEAD]
+    for s in each(found.scores):
+        sides = ["∞" if isinf(value) else f"{value:.{s.digits}f}" for value in (s.value_old, s.value_new)]
+        difference = "∞" if isinf(s.difference) else f"{s.difference:+.{s.digits}f}"
+        uncertainty = "—" if isnan(s.uncertainty) else f"{s.uncertainty:.{s.digits}f}"
+        rows.append((s.experiment, s.label, *sides, difference, uncertainty, WORDS[s.verdict]))
+    return rows
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    yield from (f"Unlike protocols: {text}" for text in found.unlike)
+    for side, names in (("old", found.only_old), ("new", found.only_new)):
+        if names:
+            yield f"Only in {side}: {', '.join(names)}"

@@ -5,7 +5,11 @@ from typing import Any
 
 from palette.config.datasets import PaperDataset
 from palette.config.options import Options
+from palette.config.sampling import BASELINES
 from palette.config.tasks import Degradation
+from palette.data.tasks import title
+
+LABELS = {"input": "degraded input", "originals": "original images"}
 
 
 class Row(Options):
@@ -34,6 +38,21 @@ class Row(Options):
     """Folder of the prepare stage."""
     mask: str | None = None
     """Folder of the mask stage."""
+
+    @property
+    def title(self) -> str:
+        """Title of its test: `Inpainting, mask center`."""
+        return title(self.degradation, self.condition)
+
+    @property
+    def label(self) -> str:
+        """Label within its test: `palette, dpm20`."""
+        return ", ".join(filter(None, [LABELS.get(self.model, self.model), self.sampler, self.milestone]))
+
+    @property
+    def baseline(self) -> bool:
+        """True if nothing was trained for it: the input, the originals."""
+        return self.model in BASELINES
 
     @property
     def training(self) -> str | None:

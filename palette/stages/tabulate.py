@@ -9,6 +9,7 @@ from palette.config.scores import Table
 from palette.stages.base import Spec, Usual
 from palette.stages.rows import Evaluated, Row
 from palette.stages.stage import Stage
+from palette.system.files import write_text
 
 TABLE_FORMATS = ("csv", "md", "tex", "html")
 """File extensions of each table."""
@@ -46,6 +47,11 @@ class TabulateSpec(Spec):
 
 def run(stage: Stage[TabulateSpec]) -> None:
     """Write the table in every format."""
-    from palette.publish.tables import write
+    from palette.publish.tables.config_table import build
+    from palette.publish.tables.sheet import FORMATS
 
-    write.run(stage)
+    stage.forget_cards()
+    sheet = build(stage.spec, stage.results)
+    for name, ending in zip(stage.spec.artifacts, TABLE_FORMATS, strict=True):
+        write_text(stage.path(name), FORMATS[ending](sheet))
+    stage.write_card(list(stage.spec.artifacts))

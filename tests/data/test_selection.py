@@ -17,7 +17,7 @@ from palette.data.selection import read_names
 from palette.data.sources.manifest import Manifest
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
-from palette.publish.pages.problems import noticed
+from palette.publish.pages.problems import file_problems
 from palette.stages import fetch, prepare
 from palette.stages.base import Spec
 from palette.stages.fetch import FetchSpec
@@ -238,7 +238,7 @@ def test_kept_duplicates_are_reported(splits: dict[str, Any], prepared: Prepared
 @pytest.mark.parametrize(("option", "fate"), [("drop", "left out of training"), ("report", "kept in training")])
 def test_the_report_lists_duplicates(splits: dict[str, Any], prepared: Prepared, option: str, fate: str) -> None:
     stage = prepared(splits, train_images=None, test_images=4, duplicates=option)
-    told = noticed(Manifest.read(stage.parent("fetch", "manifest.jsonl")), facts(stage))
+    told = file_problems(Manifest.read(stage.parent("fetch", "manifest.jsonl")), facts(stage))
     equal = "copies of a test image" if option == "drop" else "equal to a test image"
     assert {line.what: line.count for line in told} == {f"{equal}: {fate}": 1, f"similar to a test image: {fate}": 2}
 
@@ -287,6 +287,6 @@ def test_names_that_differ_in_case_only(tmp_path: Path, prepared: Prepared, kind
                     left, top, right, bottom = entry["box"]
                     expected = image.crop((left, top, right, bottom)).resize((8, 8), Image.Resampling.LANCZOS)
                 assert np.array_equal(store[index], np.asarray(expected))
-    told = noticed(Manifest.read(stage.parent("fetch", "manifest.jsonl")), facts(stage))
+    told = file_problems(Manifest.read(stage.parent("fetch", "manifest.jsonl")), facts(stage))
     assert [(line.what, line.count) for line in told] == [("names that differ in case only: all kept", 5)]
     assert re.search(r"a/Cat\.png, a/cat\.png|A/cat\.PNG", told[0].examples[0])

@@ -120,7 +120,7 @@ def test_nothing_is_loaded_from_elsewhere(made: Path) -> None:
 
 def test_text_cannot_break_out_of_the_data(colorization: Results) -> None:
     stage = report_of(colorization)
-    content = gallery.content(stage.spec, colorization.folder, gallery.Links(None, None))
+    content = gallery.content(stage.spec, colorization.folder, linked=False)
     content["datasets"]["photos"]["classes"] = ["</script><b>", "<!--", "c"]
     page = colorization.folder / "page.html"
     page.write_text(gallery.render(content), "utf-8")

@@ -4,17 +4,14 @@ import csv
 import io
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
-from typing import Any
 
+import pandas as pd
 import pytest
 
 from palette.config.scores import Table
 from palette.publish.tables import paper_table
-from palette.publish.tables.formats import to_csv, to_html, to_latex, to_markdown
-from palette.publish.tables.paper_layout import keys
 from palette.publish.tables.published import metrics, models, of_table
-from palette.publish.tables.sheet import Sheet, SheetLine
+from palette.publish.tables.sheet import Sheet, to_csv, to_html, to_latex, to_markdown
 from palette.stages.rows import Evaluated
 from palette.system.files import write_json
 from tests.publish.conftest import ABOUT, FACTS, Results
@@ -37,22 +34,22 @@ def sheet_of(results: Results, number: int, tested: Evaluated | None = IMAGENET,
 
 
 def lines(sheet: Sheet, section: int = 0) -> list[tuple[str, ...]]:
-    return [line.heads for line in sheet.sections[section].lines]
+    return [line.heads.iloc[0] for line in sheet.sections[section][1]]
 
 
-def line(sheet: Sheet, kind: str, label: str = "") -> SheetLine:
-    """The only line of this kind, or the one with this label."""
-    (found,) = [
-        line
-        for section in sheet.sections
-        for line in section.lines
-        if line.kind == kind and (not label or line.heads[0] == label)
-    ]
+def of_kind(sheet: Sheet, *kinds: str) -> list[pd.DataFrame]:
+    """The cells of each line of these kinds."""
+    return [line for _, line in sheet.cells[sheet.cells.kind.isin(kinds)].groupby("line")]
+
+
+def line(sheet: Sheet, kind: str, label: str = "") -> pd.DataFrame:
+    """The cells of the only line of this kind, or of the one with this label."""
+    (found,) = [line for line in of_kind(sheet, kind) if not label or line.heads.iloc[0][0] == label]
     return found
 
 
-def texts(line: SheetLine) -> list[str]:
-    return [entry.text + entry.mark for entry in line.entries]
+def texts(line: pd.DataFrame) -> list[str]:
+    return list(line.text + line.mark)
 
 
 @pytest.fixture
@@ -66,15 +63,13 @@ def table_1(results: Results) -> Sheet:
 @pytest.mark.parametrize("number", range(1, 12))
 def test_every_table_has_the_papers_rows_in_its_order_without_any_of_ours(results: Results, number: int) -> None:
     sheet = sheet_of(results, number)
-    theirs = [line.heads[0].lower() for s in sheet.sections for line in s.lines if line.kind in ("paper", "quoted")]
+    theirs = [line.heads.iloc[0][0].lower() for line in of_kind(sheet, "paper", "quoted")]
     expected = [model.lower().replace("originals", "original images") for model in models(number)]
     assert list(dict.fromkeys(theirs)) == list(dict.fromkeys(expected))
-    numbers = [e for s in sheet.sections for ln in s.lines for e in ln.entries if ln.kind in ("paper", "quoted")]
-    assert len([e for e in numbers if not e.missing]) == len(of_table(number))
-    assert {entry.text for s in sheet.sections for ln in s.lines if ln.kind == "ours" for entry in ln.entries} <= {
-        *("", "not run", "needs raters", "unknown protocol")
-    }
-    assert {r["status"] for r in sheet.records} <= {
+    numbers = sheet.cells[sheet.cells.kind.isin(("paper", "quoted"))]
+    assert sum(~numbers.missing.astype(bool)) == len(of_table(number))
+    assert set(sheet.cells.text[sheet.cells.kind == "ours"]) <= {*("", "not run", "needs raters", "unknown protocol")}
+    assert set(sheet.records.status) <= {
         "quoted",
         "not published",
         "not run",
@@ -90,16 +85,16 @@ def test_our_number_appears_under_the_papers_with_the_difference(table_1: Sheet)
         *(("Palette", "paper"), ("palette, dpm20", "ours"), ("", "difference")),
         *(("original images", "paper"), ("original images", "ours"), ("", "difference")),
     ]
-    assert [c.label for c in table_1.columns] == [
+    assert list(table_1.headings.heading) == [
         *("FID ↓", "IS ↑", "CA % ↑ (ours: CA-ResNet-50 %)", "PD ↓", "fool rate % ↑", "images"),
     ]
     assert texts(line(table_1, "paper", "Palette")) == ["15.78", "200.8", "72.5", "46.2°", "47.8", ""]
     ours = line(table_1, "ours", "palette, dpm20")
     assert texts(ours) == ["16.00", "190.00", "72.5", "40.000", "needs raters", "6"]
-    assert ours.entries[-1].detail == "(1 seed)"
-    apart = table_1.sections[0].lines[7]
+    assert ours.detail.iloc[-1] == "(1 seed)"
+    apart = table_1.sections[0][1][7]
     assert texts(apart) == ["+0.22", "−10.80", "+0.0", "−6.200", "—", ""]
-    assert [e.detail for e in apart.entries[:1]] == ["(+1 %)"]
+    assert apart.detail.iloc[0] == "(+1 %)"
 
 
 def test_what_was_not_run_says_so(table_1: Sheet) -> None:
@@ -112,17 +107,17 @@ def test_the_best_of_the_paper_and_the_best_of_ours_are_bold(results: Results) -
     results.add("palette", dict(COLORIZATION))
     results.add("regression", {**COLORIZATION, "fid": 12.0})
     sheet = sheet_of(results, 1)
-    assert [e.bold for e in line(sheet, "paper", "Palette").entries] == [True] * 5 + [False]
-    assert line(sheet, "ours", "regression").entries[0].bold
-    assert not line(sheet, "ours", "palette, dpm20").entries[0].bold
-    assert not any(e.bold for e in line(sheet, "paper", "original images").entries)
+    assert list(line(sheet, "paper", "Palette").bold) == [True] * 5 + [False]
+    assert line(sheet, "ours", "regression").bold.iloc[0]
+    assert not line(sheet, "ours", "palette, dpm20").bold.iloc[0]
+    assert not line(sheet, "paper", "original images").bold.any()
 
 
 def test_other_images_than_the_papers_have_no_difference(results: Results) -> None:
     results.add("palette", dict(COLORIZATION))
     results.add("originals", {"fid": 14.5})
     sheet = sheet_of(results, 1, tested=None)
-    assert not [ln for s in sheet.sections for ln in s.lines if ln.kind == "difference"]
+    assert not of_kind(sheet, "difference")
     assert any("other images than the paper’s" in note for note in sheet.notes)
     assert not any(note.startswith("Calibration") for note in sheet.notes)
 
@@ -130,7 +125,7 @@ def test_other_images_than_the_papers_have_no_difference(results: Results) -> No
 def test_a_score_by_another_network_has_no_difference_and_is_named(results: Results) -> None:
     results.add("palette", {"fd-photos": 3.0, "is": 190.0})
     sheet = sheet_of(results, 1)
-    assert sheet.columns[0].label == "FID ↓ (ours: FD-photos)"
+    assert sheet.headings.heading.iloc[0] == "FID ↓ (ours: FD-photos)"
     assert texts(line(sheet, "ours", "palette, dpm20"))[0] == "3.00"
     assert texts(line(sheet, "difference"))[:2] == ["—", "−10.80"]
 
@@ -172,8 +167,8 @@ def test_datasets_are_groups_of_columns_and_masks_are_sections(results: Results)
     places2 = IMAGENET.model_copy(update={"published": "places2", "images": 10_950})
     spec = spec.model_copy(update={"datasets": {"in": IMAGENET, "p2": places2}})
     sheet = paper_table.build(spec, results.folder)
-    assert sheet.groups == [("ImageNet", 5), ("Places2", 3)]
-    assert [section.title for section in sheet.sections] == [
+    assert sheet.groups == {"ImageNet": 5, "Places2": 3}
+    assert [title for title, _ in sheet.sections] == [
         *("Inpainting, mask free-form-10-20", "Inpainting, mask free-form-20-30", "Inpainting, mask free-form-30-40"),
         *("Inpainting, mask center", "Original images"),
     ]
@@ -189,10 +184,10 @@ def test_rows_that_the_paper_lacks_come_last_before_the_originals(results: Resul
     inpainting(results, "free-form-10-20", "in", "mine", 4.0)
     results.add("originals", {"fid": 5.0}, dataset="in")
     sheet = sheet_of(results, 2)
-    assert [s.title for s in sheet.sections][-2:] == ["Inpainting, mask free-form-10-20", "Original images"]
+    assert [title for title, _ in sheet.sections][-2:] == ["Inpainting, mask free-form-10-20", "Original images"]
     assert lines(sheet, 1)[-1] == ("mine, sde", "ours")
-    records = [r for r in sheet.records if r.get("model") == "mine"]
-    assert {r["status"] for r in records if r["score"] == "fid"} == {"not published"}
+    records = sheet.records[sheet.records.model == "mine"]
+    assert set(records.status[records.score == "fid"]) == {"not published"}
 
 
 def test_tasks_are_groups_where_the_paper_has_them_and_diversity_is_ours(results: Results) -> None:
@@ -201,8 +196,8 @@ def test_tasks_are_groups_where_the_paper_has_them_and_diversity_is_ours(results
     inpainting(results, "center", "photos", "palette", 3.7)
     results.add("originals", {"fid": 2.7})
     sheet = sheet_of(results, 6)
-    assert sheet.groups == [("Inpainting", 4), ("Colorization", 4)]
-    apart = [ln for s in sheet.sections for ln in s.lines if ln.kind == "difference"]
+    assert sheet.groups == {"Inpainting": 4, "Colorization": 4}
+    apart = of_kind(sheet, "difference")
     assert any(texts(ln)[4:7] == ["+0.10", "−1.000", "+0.010"] for ln in apart)
     assert any("does not say which mask this table has; ours: center" in note for note in sheet.notes)
 
@@ -215,7 +210,7 @@ def test_the_size_of_a_network_is_ours_too(results: Results) -> None:
     write_json(results.folder / row.train / "model.json", FACTS | {"parameters": 552_814_083})
     sheet = sheet_of(results, 5)
     ours = line(sheet, "ours", "palette, dpm20")
-    assert ours.entries[0].text == "553"
+    assert ours.text.iloc[0] == "553"
     assert texts(line(sheet, "difference"))[0] == "+1"
 
 
@@ -314,9 +309,10 @@ def test_the_page_is_complete_and_self_contained(results: Results, number: int) 
 
 
 def test_scores_by_the_papers_networks_are_the_first_keys_of_a_column() -> None:
-    infos = {key: SimpleNamespace(metric="fd") for key in ("fd-photos", "fid", "fd-dinov2", "fid-legacy")}
-    line: Any = SimpleNamespace(infos=infos | {"is": SimpleNamespace(metric="is")})
-    assert keys(line, "fid") == ["fid", "fid-legacy", "fd-photos", "fd-dinov2"]
+    keys = ["fd-photos", "fid", "fd-dinov2", "fid-legacy", "is"]
+    scores = pd.DataFrame({"line": 0, "score": keys, "metric": [*["fd"] * 4, "is"]})
+    found = paper_table.by_column(scores)
+    assert list(found.score[found.column == "fid"]) == ["fid", "fid-legacy", "fd-photos", "fd-dinov2"]
 
 
 def test_columns_of_every_table_have_a_heading() -> None:

@@ -13,9 +13,8 @@ from palette.data.sources.manifest import Manifest, write_manifest
 from palette.errors import DataError
 from palette.publish.figures import curves, samples
 from palette.publish.figures.panels import Panel, compose, enlarge, shorten
-from palette.publish.pages.problems import noticed
+from palette.publish.pages.problems import file_problems
 from palette.publish.pages.report import trainings
-from palette.publish.tables.results import blocks
 from palette.stages import report
 from palette.stages.stage import Stage
 from palette.system.files import read_json
@@ -85,11 +84,11 @@ def test_a_clean_dataset_has_no_such_list(results: Results) -> None:
     }
     manifest = next(results.folder.glob("fetch/*/manifest.jsonl"))
     write_manifest(manifest, {"source": "photos", "containers": ["images"]}, [{"file": "a.png", "class": "cat"}])
-    assert noticed(Manifest.read(manifest), facts) == []
+    assert file_problems(Manifest.read(manifest), facts) == []
 
 
 def test_the_time_of_a_training_is_that_of_all_its_runs(colorization: Results) -> None:
-    took = {training.took for training in trainings(colorization.rows, colorization.folder)}
+    took = {training["took"] for training in trainings(colorization.rows, colorization.folder)}
     assert took
     assert "1:15 on Linux, 2 cores" not in took  # the seconds of its last run
 
@@ -142,8 +141,7 @@ def shows(image: Image.Image, pixels: npt.NDArray[np.uint8]) -> tuple[int, int] 
 
 def test_a_figure_shows_input_models_and_original_as_the_paper_does(colorization: Results) -> None:
     colorization.add("palette", {"fd-photos": 15.0}, steps=10)  # on the way: no column of its own
-    (block,) = blocks(colorization.rows, colorization.folder)
-    panels = list(samples._panels(block, colorization.folder, [0, 1]))
+    panels = list(samples._panels(colorization.rows, colorization.folder, [0, 1]))
     assert [(p.label, p.detail) for p in panels] == [("input", ""), ("regression", ""), ("palette", "dpm20")]
     gray = panels[0].images[0]
     assert gray is not None
@@ -152,8 +150,7 @@ def test_a_figure_shows_input_models_and_original_as_the_paper_does(colorization
 
 
 def test_several_samples_of_one_input_are_side_by_side(colorization: Results) -> None:
-    (block,) = blocks(colorization.rows, colorization.folder)
-    image = samples.draws(block, colorization.folder, count=2, pool=4, number=3)
+    image = samples.draws(colorization.rows, colorization.folder, count=2, pool=4, number=3)
     places = [shows(image, pixels) for pixels in (picture(0), picture(0, 1), picture(0, 2))]
     assert None not in places
     assert [x for x, _ in places] == sorted(x for x, _ in places)  # type: ignore[misc]
@@ -161,8 +158,7 @@ def test_several_samples_of_one_input_are_side_by_side(colorization: Results) ->
 
 
 def test_failure_cases_are_those_that_the_scores_name(colorization: Results) -> None:
-    (block,) = blocks(colorization.rows, colorization.folder)
-    image = samples.failures(block, colorization.folder)
+    image = samples.failures(colorization.rows, colorization.folder)
     places = [shows(image, picture(number)) for number in (5, 2, 0)]
     assert None not in places
     assert [x for x, _ in places] == sorted(x for x, _ in places)  # type: ignore[misc]
@@ -225,12 +221,12 @@ def test_long_labels_are_cut() -> None:
 
 def test_curves_read_logs_once_per_training(colorization: Results) -> None:
     colorization.add("palette", {"fd-photos": 1.0}, seed=1)
-    shown = curves.curves(colorization.rows, colorization.folder)
-    assert [(c.model, c.label, c.objective) for c in shown] == [
+    logs = [log for _, log in curves.curves(colorization.rows, colorization.folder).groupby("training", sort=False)]
+    assert [tuple(log.iloc[0][["model", "label", "objective"]]) for log in logs] == [
         *(("palette", "seed 0", "edm, L2"), ("regression", "seed 0", "regression, L2")),
         ("palette", "seed 1", "edm, L2"),
     ]
-    assert shown[0].steps.tolist() == [10, 20, 30]
+    assert logs[0].step.tolist() == [10, 20, 30]
 
 
 def test_a_damaged_log_is_explained(tmp_path: Path) -> None:
@@ -258,5 +254,6 @@ def test_figures_of_an_earlier_config_are_removed(page: str, colorization: Resul
 
 def test_curves_leave_out_what_a_longer_training_continues(colorization: Results) -> None:
     colorization.add("palette", {"fd-photos": 15.0}, steps=10)
-    shown = curves.curves(colorization.rows, colorization.folder)
-    assert [(curve.model, curve.steps.max()) for curve in shown] == [("palette", 30), ("regression", 30)]
+    logs = curves.curves(colorization.rows, colorization.folder)
+    assert logs.groupby("model").step.max().to_dict() == {"palette": 30, "regression": 30}
+    assert logs.training.nunique() == 2

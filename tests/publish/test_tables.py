@@ -7,9 +7,9 @@ import pytest
 
 from palette.config.scores import Table
 from palette.errors import DataError
-from palette.publish.tables.config_table import Grid, build
-from palette.publish.tables.formats import escape, to_csv, to_latex, to_markdown
-from palette.publish.tables.results import blocks
+from palette.publish.tables.config_table import build
+from palette.publish.tables.scores import read_scores
+from palette.publish.tables.sheet import Sheet, escape, to_csv, to_latex, to_markdown
 from palette.stages import tabulate
 from palette.stages.stage import Stage
 from palette.stages.tabulate import TABLE_FORMATS
@@ -19,29 +19,36 @@ from tests.publish.conftest import Results, entry
 TABLE = Table(title="A_1 & 50 %", columns=("fd", "ca", "psnr", "chroma"), published={"colorization": 1})
 
 
-def grid_of(results: Results, table: Table = TABLE) -> Grid:
+def sheet_of(results: Results, table: Table = TABLE) -> Sheet:
     return build(results.tabulate_spec("main", table), results.folder)
 
 
-def bold(grid: Grid, block: int = 0) -> dict[str, list[str]]:
-    """Label of a line → labels of the columns where it is bold."""
-    return {
-        line.label: [c.label for c, e in zip(grid.columns, line.entries, strict=True) if e.bold]
-        for line in grid.blocks[block][1]
-    }
+def labels(sheet: Sheet, section: int = 0) -> list[str]:
+    return [line.heads.iloc[0][0] for line in sheet.sections[section][1]]
 
 
-def texts(grid: Grid, label: str) -> list[str]:
-    return [e.text for line in grid.blocks[0][1] if line.label == label for e in line.entries]
+def headings(sheet: Sheet) -> list[str]:
+    """Headings of the columns with scores, without their arrows."""
+    return [heading.rstrip(" ↓↑") for heading in sheet.headings.heading]
+
+
+def bold(sheet: Sheet) -> dict[str, list[str]]:
+    """Label of a line → headings of the columns where it is bold."""
+    lines = zip(labels(sheet), sheet.sections[0][1], strict=True)
+    return {label: [h for h, b in zip(headings(sheet), line.bold, strict=True) if b] for label, line in lines}
+
+
+def texts(sheet: Sheet, label: str, section: int = 0) -> list[str]:
+    (line,) = [line for line in sheet.sections[section][1] if line.heads.iloc[0][0] == label]
+    return list(line.text)
 
 
 def test_rows_are_in_order_with_input_first_and_originals_last(colorization: Results) -> None:
-    labels = [line.label for line in grid_of(colorization).blocks[0][1]]
-    assert labels == ["degraded input", "palette, dpm20", "regression", "original images"]
+    assert labels(sheet_of(colorization)) == ["degraded input", "palette, dpm20", "regression", "original images"]
 
 
 def test_the_best_trained_model_is_bold_in_each_direction(colorization: Results) -> None:
-    marked = bold(grid_of(colorization))
+    marked = bold(sheet_of(colorization))
     assert marked["palette, dpm20"] == ["FD-photos", "chroma"]
     assert marked["regression"] == ["CA-photos %", "PSNR"]
     assert marked["degraded input"] == marked["original images"] == []
@@ -50,32 +57,32 @@ def test_the_best_trained_model_is_bold_in_each_direction(colorization: Results)
 def test_a_single_model_is_not_best_of_anything(results: Results) -> None:
     results.add("palette", {"fd-photos": 1.0})
     results.add("input", {"fd-photos": 2.0})
-    assert bold(grid_of(results))["palette, dpm20"] == []
+    assert bold(sheet_of(results))["palette, dpm20"] == []
 
 
 def test_values_that_print_equal_are_both_bold(results: Results) -> None:
     results.add("palette", {"fd-photos": 1.001})
     results.add("regression", {"fd-photos": 1.002})
-    assert bold(grid_of(results)) == {"palette, dpm20": ["FD-photos"], "regression": ["FD-photos"]}
+    assert bold(sheet_of(results)) == {"palette, dpm20": ["FD-photos"], "regression": ["FD-photos"]}
 
 
 def test_reference_columns_need_originals(results: Results) -> None:
     results.add("palette", {"chroma": 29.0})
     results.add("regression", {"chroma": 10.0})
-    assert bold(grid_of(results))["palette, dpm20"] == []
+    assert bold(sheet_of(results))["palette, dpm20"] == []
 
 
 def test_missing_cells_and_infinite_ones_are_shown(results: Results) -> None:
     results.add("palette", {"fd-photos": 12.341})
     results.add("originals", {"psnr": None})
-    grid = grid_of(results)
-    assert texts(grid, "palette, dpm20") == ["12.34", "—", "—", "—", "15.78", "72.5"]
-    assert texts(grid, "original images")[2] == "∞"
+    sheet = sheet_of(results)
+    assert texts(sheet, "palette, dpm20") == ["12.34", "—", "—", "—", "15.78", "72.5"]
+    assert texts(sheet, "original images")[2] == "∞"
 
 
 def test_published_numbers_appear_beside_ours(colorization: Results) -> None:
-    grid = grid_of(colorization)
-    assert [c.label for c in grid.columns] == [
+    sheet = sheet_of(colorization)
+    assert headings(sheet) == [
         "FD-photos",
         "CA-photos %",
         "PSNR",
@@ -83,43 +90,46 @@ def test_published_numbers_appear_beside_ours(colorization: Results) -> None:
         "paper’s FID",
         "paper’s CA %",
     ]
-    assert texts(grid, "regression")[-2:] == ["17.89", "68.2"]
-    assert texts(grid, "degraded input")[-2:] == ["—", "—"]
-    assert texts(grid, "original images")[-2:] == ["14.68", "75.6"]
-    assert any("ImageNet at 256" in note for note in grid.notes)
+    assert texts(sheet, "regression")[-2:] == ["17.89", "68.2"]
+    assert texts(sheet, "degraded input")[-2:] == ["—", "—"]
+    assert texts(sheet, "original images")[-2:] == ["14.68", "75.6"]
+    assert any("ImageNet at 256" in note for note in sheet.notes)
 
 
 def test_without_published_there_are_no_columns_of_the_paper(colorization: Results) -> None:
-    assert not any(c.published for c in grid_of(colorization, Table()).columns)
+    assert not sheet_of(colorization, Table()).headings.from_paper.any()
 
 
 def test_seeds_become_mean_and_deviation(results: Results) -> None:
     for seed, value in enumerate((10.0, 12.0, 14.0)):
         results.add("palette", {"fd-photos": value}, seed=seed)
-    (line,) = grid_of(results).blocks[0][1]
-    assert (line.seeds, line.entries[0].text, line.entries[0].detail) == ("3", "12.00", "± 2.00")
-    assert line.line.cells["fd-photos"].deviation == pytest.approx(2)
+    sheet = sheet_of(results)
+    (line,) = sheet.sections[0][1]
+    first = line.iloc[0]
+    assert (first.heads[2], first.text, first.detail) == ("3", "12.00", "± 2.00")
+    (deviation,) = sheet.records.deviation[sheet.records.score == "fd-photos"]
+    assert deviation == pytest.approx(2)
 
 
 def test_few_images_are_marked(results: Results) -> None:
     results.add("palette", {"fd-photos": entry("fd-photos", 3.0, small=True)})
-    grid = grid_of(results)
-    assert grid.blocks[0][1][0].entries[0].mark == "†"
-    assert any(note.startswith("†") for note in grid.notes)
+    sheet = sheet_of(results)
+    assert sheet.cells.iloc[0].mark == "†"
+    assert any(note.startswith("†") for note in sheet.notes)
 
 
 def test_patterns_choose_rows(colorization: Results) -> None:
-    grid = grid_of(colorization, Table(experiments=("*-palette-*", "*-input-*")))
-    assert [line.label for line in grid.blocks[0][1]] == ["degraded input", "palette, dpm20"]
+    sheet = sheet_of(colorization, Table(experiments=("*-palette-*", "*-input-*")))
+    assert labels(sheet) == ["degraded input", "palette, dpm20"]
 
 
 def test_each_test_is_a_block_with_the_originals(colorization: Results) -> None:
     changes = {"task": "jpeg5", "degradation": "jpeg", "condition": "5", "experiment": "photos-jpeg5-palette-s0"}
     colorization.add("palette", {"fd-photos": 5.0}, **changes)
-    grid = grid_of(colorization, TABLE.model_copy(update={"published": {"jpeg5": 4}}))
-    assert [block.title for block, _ in grid.blocks] == ["Colorization", "JPEG restoration, quality 5"]
-    assert [line.label for line in grid.blocks[1][1]] == ["palette, dpm20", "original images"]
-    assert [e.text for e in grid.blocks[1][1][0].entries][-2:] == ["8.3", "64.2"]
+    sheet = sheet_of(colorization, TABLE.model_copy(update={"published": {"jpeg5": 4}}))
+    assert [title for title, _ in sheet.sections] == ["Colorization (photos)", "JPEG restoration, quality 5 (photos)"]
+    assert labels(sheet, section=1) == ["palette, dpm20", "original images"]
+    assert texts(sheet, "palette, dpm20", section=1)[-2:] == ["8.3", "64.2"]
 
 
 def test_different_protocols_are_refused(colorization: Results) -> None:
@@ -128,11 +138,11 @@ def test_different_protocols_are_refused(colorization: Results) -> None:
     content["protocol"]["reference"] = {"photos": "features/others"}
     write_json(file, content)
     with pytest.raises(DataError, match=r"another protocol.*features/others"):
-        blocks(colorization.rows, colorization.folder)
+        read_scores(colorization.rows, colorization.folder)
 
 
 def test_csv_is_tidy_and_exact(colorization: Results) -> None:
-    records = list(csv.DictReader(io.StringIO(to_csv(grid_of(colorization).sheet))))
+    records = list(csv.DictReader(io.StringIO(to_csv(sheet_of(colorization)))))
     assert len(records) == 4 * 4
     palette = next(r for r in records if r["model"] == "palette" and r["score"] == "fd-photos")
     assert palette["value"] == "12.341"
@@ -142,20 +152,20 @@ def test_csv_is_tidy_and_exact(colorization: Results) -> None:
 
 def test_csv_distinguishes_rows_by_steps(colorization: Results) -> None:
     colorization.add("palette", {"fd-photos": 15.0}, steps=10)
-    records = csv.DictReader(io.StringIO(to_csv(grid_of(colorization).sheet)))
+    records = csv.DictReader(io.StringIO(to_csv(sheet_of(colorization))))
     values = {r["steps"]: r["value"] for r in records if r["model"] == "palette" and r["score"] == "fd-photos"}
     assert values == {"": "12.341", "10": "15.0"}
 
 
 def test_markdown_rows_have_one_width(colorization: Results) -> None:
-    text = to_markdown(grid_of(colorization).sheet)
+    text = to_markdown(sheet_of(colorization))
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
     assert "| palette, dpm20 | 20 | 1 | 6 | **12.34** [11.34, 13.34] |" in text
 
 
 def test_latex_is_escaped_and_balanced(colorization: Results) -> None:
-    text = to_latex(grid_of(colorization).sheet)
+    text = to_latex(sheet_of(colorization))
     assert r"\caption{A\_1 \& 50 \%}" in text
     assert r"palette, dpm20 & 20 & 1 & 6 & \textbf{12.34} {\scriptsize [11.34, 13.34]}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]

@@ -3,14 +3,15 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from palette.config.sampling import Sampler
 from palette.config.scores import Table
 from palette.publish.figures import style, tradeoffs
-from palette.publish.figures.tradeoffs import Panel, Series, front
+from palette.publish.figures.tradeoffs import Panel, front
 from palette.publish.pages import draw
-from palette.publish.tables.results import Block, Cell, ScoreInfo, blocks
+from palette.publish.tables.scores import by_test, read_scores
 from palette.stages import report
 from palette.stages.rows import PLOTS
 from palette.stages.stage import Stage
@@ -30,12 +31,17 @@ def compared(colorization: Results) -> Results:
 
 
 def panels(results: Results, name: str) -> list[Panel]:
-    (block,) = blocks(results.rows, results.folder)
-    return tradeoffs.PANELS[name](block, results.folder)
+    (test,) = split(results)
+    return tradeoffs.PANELS[name](test, results.folder)
 
 
-def points(panel: Panel) -> dict[str, list[tuple[float, float | None]]]:
-    return {series.label: [(x, cell.value) for x, cell in series.points] for series in panel.series}
+def split(results: Results) -> list[pd.DataFrame]:
+    return by_test(read_scores(results.rows, results.folder))
+
+
+def points(panel: Panel) -> dict[str, list[tuple[float, float]]]:
+    series = panel.points.groupby("series")
+    return {str(label): list(zip(found.x, found.value, strict=True)) for label, found in series}
 
 
 def test_plots_are_planned_where_rows_can_be_compared(colorization: Results) -> None:
@@ -54,16 +60,22 @@ def test_every_planned_plot_is_on_the_page(compared: Results) -> None:
     stage = Stage(compared.report_spec(["main"]), compared.folder)
     report.run(stage)
     text = stage.path("index.html").read_text("utf-8")
-    assert [title in text for title, _ in draw.PLOTS_SHOW.values()] == [True] * 3
+    assert [title in text for title, _ in draw.PLOT_TEXTS.values()] == [True] * 3
     assert all(stage.path(f"figures/{name}").exists() for name in stage.spec.figures)
     assert "palette, dpm20, at step 10" in text
 
 
 def test_scores_over_steps(compared: Results) -> None:
     fd, psnr = panels(compared, "steps")
-    assert (fd.score.label, psnr.score.label) == ("FD-photos", "PSNR")
+    assert (fd.score, psnr.score) == ("FD-photos", "PSNR")
     assert points(fd) == {"palette, dpm20": [(10, 18.0), (20, 14.0), (30, 12.341)]}
     assert points(psnr) == {"palette, dpm20": [(10, 18.2), (20, 18.6), (30, 20.0)]}
+
+
+def test_an_infinite_score_is_no_point(compared: Results) -> None:
+    before = [points(panel) for panel in panels(compared, "steps")]
+    compared.add("palette", {"psnr": None}, steps=5)
+    assert [points(panel) for panel in panels(compared, "steps")] == before
 
 
 def test_scores_over_evaluations_have_a_line_for_each_kind_of_sampler(compared: Results) -> None:
@@ -73,7 +85,7 @@ def test_scores_over_evaluations_have_a_line_for_each_kind_of_sampler(compared: 
         "palette, ddim": [(5, 16.0), (50, 13.5)],
         "palette, heun": [(19, 12.0)],
     }
-    (deviation,) = [cell.deviation for series in fd.series for x, cell in series.points if x == 50]
+    (deviation,) = fd.points.deviation[fd.points.x == 50]
     assert deviation == pytest.approx(0.5**0.5)  # of two seeds
 
 
@@ -92,14 +104,13 @@ def test_cost_is_read_from_the_cards(compared: Results) -> None:
 
 @pytest.mark.parametrize(("better", "expected"), [("lower", [(1, 9), (2, 5), (6, 4)]), ("higher", [(1, 9), (4, 10)])])
 def test_the_front_has_the_points_that_nothing_beats(better: str, expected: list[tuple[float, float]]) -> None:
-    score = ScoreInfo("x", "x", "x", better, 2, "")  # type: ignore[arg-type]
-    made = [(1, 9), (2, 5), (3, 7), (4, 10), (5, 5), (6, 4), (7, None)]
-    series = [Series("a", [(x, Cell(y)) for x, y in made[::2]]), Series("b", [(x, Cell(y)) for x, y in made[1::2]])]
-    assert front(Panel("", "", score, series)) == expected
+    made = [(1, 9), (3, 7), (5, 5), (2, 5), (4, 10), (6, 4)]
+    best = front(Panel("", "", "x", better, pd.DataFrame(made, columns=["x", "value"])))
+    assert list(zip(best.x, best.value, strict=True)) == expected
 
 
 def test_plots_are_vectors_that_turn_light_on_a_dark_page(compared: Results, tmp_path: Path) -> None:
-    made: list[Block] = blocks(compared.rows, compared.folder)
+    made = split(compared)
     for name in PLOTS:
         style.save(tradeoffs.draw(name, made, compared.folder), tmp_path / f"{name}.svg")
         text = (tmp_path / f"{name}.svg").read_text("utf-8")
@@ -113,7 +124,7 @@ def test_plots_are_vectors_that_turn_light_on_a_dark_page(compared: Results, tmp
 
 
 def test_equal_plots_are_equal_files(compared: Results, tmp_path: Path) -> None:
-    made = blocks(compared.rows, compared.folder)
+    made = split(compared)
     for folder in ("a", "b"):
         style.save(tradeoffs.draw("cost", made, compared.folder), tmp_path / folder / "cost.svg")
     for ending in ("svg", "png"):

@@ -26,7 +26,7 @@ TASKS = find(Path(__file__).parent, __name__)
 
 def title(name: str | None, shown: str | None) -> str:
     """Return the title of a test in tables: `JPEG restoration, quality 5`. shown: mask or strength, if there is one."""
-    if name is None:
+    if not name:
         return "Original images"
     task = TASKS[name]
     return f"{task.title}, {task.label.format(shown)}" if task.label else task.title

@@ -8,8 +8,6 @@ import base64
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -19,13 +17,11 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from palette.data.evaluation_inputs import Inputs
 from palette.data.store.store import ImageStore
 from palette.errors import DataError
 from palette.publish.figures.panels import Pixels
-from palette.publish.figures.samples import sample_spec
+from palette.publish.figures.samples import degraded, sample_spec
 from palette.publish.pages.templating import template
-from palette.publish.tables.results import LABELS, Block
 from palette.stages.report import ReportSpec
 from palette.stages.rows import GalleryImages, Row, picture_sets, sheet_name
 from palette.system.files import read_json, replacing, write_text
@@ -36,37 +32,21 @@ PREVIEW_IMAGES, PREVIEW_SIZE = 36, 96
 """Number of test images per experiment in the small self-contained page, and their largest side in pixels."""
 
 
-@dataclass(frozen=True)
-class Links:
-    """Targets of a page's links: relative addresses, or None for a page that may be moved anywhere."""
-
-    report: str | None
-    results: str | None
-
-
-def write(spec: ReportSpec, results: Path, folder: Path) -> list[str]:
-    """Write the gallery into `folder`; return the names of its files, those of `spec.gallery_files`.
-
-    Raises DataError if an image is missing from a store.
-    """
+def write(spec: ReportSpec, results: Path, folder: Path) -> None:
+    """Write `spec.gallery_files` into `folder`. Raises DataError if an image is missing from a store."""
     small: dict[str, list[Pixels]] = {}
     for name, row in sets(spec).items():
-        shown = spec.gallery[row.dataset]
-        small[name] = write_sheets(_pictures(name, row, results, shown.images), name, shown, folder)
-    inside = {name: base64.b64encode(_preview(pictures)).decode() for name, pictures in small.items()}
-    whole = content(spec, results, Links("../index.html", "../.."))
-    write_text(folder / "index.html", render(whole))
-    write_text(folder / "preview.html", render(_shortened(content(spec, results, Links(None, None)), inside)))
-    return list(spec.gallery_files)
+        layout = spec.gallery[row.dataset]
+        small[name] = write_sheets(_pictures(name, row, results, layout.images), name, layout, folder)
+    previews = {name: base64.b64encode(_preview(pictures)).decode() for name, pictures in small.items()}
+    write_text(folder / "index.html", render(content(spec, results)))
+    write_text(folder / "preview.html", render(_shortened(content(spec, results, linked=False), previews)))
 
 
 def sets(spec: ReportSpec) -> dict[str, Row]:
     """Return each set of images with a row that uses it."""
     rows = [row for row in spec.rows if row.dataset in spec.gallery]
     return {name: row for row in reversed(rows) for name in picture_sets(row).values()}
-
-
-# ------------------------------------------------------------------------------------------------ pictures
 
 
 def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels]:
@@ -76,15 +56,9 @@ def _pictures(name: str, row: Row, results: Path, count: int) -> Iterator[Pixels
         with ImageStore(results / row.prepare / "test.zip") as tests:
             yield from (tests[item] for item in range(count))
     elif name.startswith("inputs/"):
-        yield from _inputs(row, results, count)
+        yield from degraded(row, results, range(count))
     else:
         yield from _outputs(row, results, count)
-
-
-def _inputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
-    spec, masks = sample_spec(row, results), results / row.mask / "masks.zip" if row.mask else None
-    with closing(Inputs(results / row.prepare, masks, spec.degradation, spec.strength)) as inputs:
-        yield from (inputs[item].image for item in range(count))
 
 
 def _outputs(row: Row, results: Path, count: int) -> Iterator[Pixels]:
@@ -145,18 +119,18 @@ def _across(images: int) -> int:
     return next(side for side in range(1, images + 1) if side * side >= images)
 
 
-# --------------------------------------------------------------------------------------------------- facts
+def content(spec: ReportSpec, results: Path, linked: bool = True) -> dict[str, Any]:
+    """Return all data of the page, as `gallery.js` reads it: JSON values.
 
-
-def content(spec: ReportSpec, results: Path, links: Links) -> dict[str, Any]:
-    """Return all data of the page, as `gallery.js` reads it: JSON values."""
+    linked: False for a page that may be moved anywhere, and so has no links to other files.
+    """
     rows = [row for row in spec.rows if row.dataset in spec.gallery]
     prepared = {row.dataset: row.prepare for row in rows}
     return {
         "title": spec.title,
-        "report": links.report,
+        "report": "../index.html" if linked else None,
         "datasets": {name: _dataset(results / folder, spec.gallery[name]) for name, folder in prepared.items()},
-        "experiments": [_experiment(row, results, links) for row in rows],
+        "experiments": [_experiment(row, results, linked) for row in rows],
     }
 
 
@@ -174,20 +148,19 @@ def _dataset(prepare: Path, shown: GalleryImages) -> dict[str, Any]:
         }
 
 
-def _experiment(row: Row, results: Path, links: Links) -> dict[str, Any]:
+def _experiment(row: Row, results: Path, linked: bool) -> dict[str, Any]:
     scores = read_json(results / row.score / "scores.json")["scores"]
-    shard_size = sample_spec(row, results).shard_size if row.sample else None
     return {
         "name": row.experiment,
         "dataset": row.dataset,
         "task": row.task,
-        "title": Block(row.dataset, row.task, row.degradation, row.condition, ()).title,
-        "label": ", ".join(filter(None, [LABELS.get(row.model, row.model), row.sampler, row.milestone])),
+        "title": row.title,
+        "label": row.label,
         "nfe": row.evaluations,
         "seed": row.seed if row.train else None,
-        "shard": shard_size,
+        "shard": sample_spec(row, results).shard_size if row.sample else None,
         "scores": [_score(score) for score in scores.values()],
-        "links": [] if links.results is None else _links(row, links.results),
+        "links": _links(row) if linked else [],
         **picture_sets(row),
     }
 
@@ -200,20 +173,17 @@ def _score(score: Mapping[str, Any]) -> tuple[str, str, str]:
     return score["label"], value + ("†" if score.get("small") else ""), interval
 
 
-def _links(row: Row, results: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return for each stage its folder, and text and file of each link.
-
-    `{shard}` stands for the number of the image's shard.
-    """
+def _links(row: Row) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Return for each stage its folder, and text and file of each link. `{shard}`: number of the image's shard."""
     card, spec = ("card", "card.json"), ("spec", "spec.yaml")
     found = [("scores", row.score, [("values", "scores.json"), card, spec])]
     found += [("samples", row.sample, [("card", "shard-{shard}.json"), spec])] if row.sample else []
     found += [("training", row.train, [card, spec])] if row.train else []
     found += [("test images", row.prepare, [card, spec])]
-    return [(stage, f"{results}/{folder}", files) for stage, folder, files in found]
+    return [(stage, f"../../{folder}", files) for stage, folder, files in found]
 
 
-def _shortened(whole: dict[str, Any], inside: Mapping[str, str]) -> dict[str, Any]:
+def _shortened(whole: dict[str, Any], previews: Mapping[str, str]) -> dict[str, Any]:
     """Return the content of the self-contained page: the first images only, and the sheets as PNG in base64."""
     datasets = {
         name: {
@@ -226,7 +196,7 @@ def _shortened(whole: dict[str, Any], inside: Mapping[str, str]) -> dict[str, An
         }
         for name, dataset in whole["datasets"].items()
     }
-    return {**whole, "datasets": datasets, "sheets": dict(inside)}
+    return {**whole, "datasets": datasets, "sheets": dict(previews)}
 
 
 def render(known: Mapping[str, Any]) -> str:

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from palette.data.sources.manifest import Manifest
-from palette.model.facts import Facts, read_facts
-from palette.publish.pages.problems import Noticed, noticed
+from palette.model.facts import read_facts
+from palette.publish.pages.problems import file_problems
 from palette.publish.pages.templating import template
-from palette.publish.tables.config_table import Grid
-from palette.publish.tables.sheet import Sheet
 from palette.stages.reading import read_spec
-from palette.stages.released import ReleasedSpec
 from palette.stages.rows import Row
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 from palette.system.progress import clock
+
+LISTED = 100
+"""Maximum number of originals listed by name."""
+PUBLISHED = ("title", "version", "license", "citation", "homepage")
+"""Entries of a manifest's header that describe a published dataset."""
 
 
 @dataclass(frozen=True)
@@ -36,113 +38,57 @@ class Picture:
         return f"data:{kind};base64,{base64.b64encode(self.path.read_bytes()).decode()}"
 
 
-@dataclass(frozen=True)
-class Training:
-    """A trained model, as the page describes it."""
-
-    title: str
-    parameters: str
-    objective: str
-    recipe: str
-    tasks: str
-    took: str
-    folder: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """A dataset, as the page describes it."""
-
-    name: str
-    about: str
-    images: list[dict[str, Any]]
-    """Title, author, license and url of each original, where known."""
-    more: int
-    """Number of further images that are not listed."""
-    published: dict[str, str]
-    """`title`, `version`, `license`, `citation`, `homepage` of a published dataset, empty where unknown; else empty."""
-    noticed: list[Noticed]
-    """Bad files and duplicates."""
-
-
-LISTED = 100
-"""Maximum number of originals listed by name."""
-PUBLISHED = ("title", "version", "license", "citation", "homepage")
-"""Entries of a manifest's header that describe a published dataset."""
-
-
-def trainings(rows: Sequence[Row], results: Path) -> list[Training]:
-    """Return every trained model of `rows`, once each."""
+def trainings(rows: Sequence[Row], results: Path) -> list[dict[str, str]]:
+    """Describe every trained model of `rows`, once each: title, parameters, objective, recipe, tasks, took, folder."""
     folders = {row.train: row for row in reversed(rows) if row.train is not None}
     return [_training(folder, row, results) for folder, row in reversed(folders.items())]
 
 
-def _training(folder: str, row: Row, results: Path) -> Training:
-    spec, facts = read_spec(results / folder / "spec.yaml"), read_facts(results / folder / "model.json")
-    card = read_json(results / folder / "card.json")
-    if isinstance(spec, ReleasedSpec):
-        return _released(folder, row, facts)
-    assert isinstance(spec, TrainSpec)
-    return Training(
-        title=f"{row.model}, {row.dataset}, seed {spec.seed}",
-        parameters=f"{facts.parameters / 1e6:.1f} M",
-        objective=f"{spec.objective.kind}, {spec.objective.loss.upper()}",
-        recipe=f"{spec.steps:,} steps of {spec.batch_size} images".replace(",", "\u202f"),
-        tasks=", ".join(spec.mix),
-        took=f"{clock(card.get('training_seconds') or card['seconds'])} on {card.get('device') or card['machine']}",
-        folder=folder,
-    )
+def _training(folder: str, row: Row, results: Path) -> dict[str, str]:
+    facts, spec = read_facts(results / folder / "model.json"), read_spec(results / folder / "spec.yaml")
+    common = {
+        "folder": folder,
+        "parameters": f"{facts.parameters / 1e6:.1f} M",
+        "objective": f"{facts.objective.kind}, {facts.objective.loss.upper()}",
+    }
+    if not isinstance(spec, TrainSpec):  # a released model
+        recipe = f"{facts.images:,} images" if facts.images else ""
+        texts = {"title": f"{row.model}, released", "tasks": ", ".join(facts.mix), "took": ""}
+    else:
+        recipe = f"{spec.steps:,} steps of {spec.batch_size} images"
+        texts = {"title": f"{row.model}, {row.dataset}, seed {spec.seed}", "tasks": ", ".join(spec.mix)}
+        card = read_json(results / folder / "card.json")
+        seconds, machine = card.get("training_seconds") or card["seconds"], card.get("device") or card["machine"]
+        texts["took"] = f"{clock(seconds)} on {machine}"
+    return {**common, **texts, "recipe": recipe.replace(",", "\u202f")}
 
 
-def _released(folder: str, row: Row, facts: Facts) -> Training:
-    """Describe a model that was not trained here, from its `model.json`."""
-    images = f"{facts.images:,} images".replace(",", "\u202f") if facts.images else ""
-    return Training(
-        title=f"{row.model}, released",
-        parameters=f"{facts.parameters / 1e6:.1f} M",
-        objective=f"{facts.objective.kind}, {facts.objective.loss.upper()}",
-        recipe=images,
-        tasks=", ".join(facts.mix),
-        took="",
-        folder=folder,
-    )
+def sources(rows: Sequence[Row], results: Path) -> list[dict[str, Any]]:
+    """Describe every dataset of `rows`.
 
-
-def sources(rows: Sequence[Row], results: Path) -> list[Source]:
-    """Return every dataset of `rows`, with the licenses of its originals."""
+    images: title, author, license and URL of each original, where known; more: number of those that are not listed.
+    published: entries of PUBLISHED, empty where unknown; none if it is no published dataset.
+    """
     return [_source(name, folder, results) for name, folder in {row.dataset: row.prepare for row in rows}.items()]
 
 
-def _source(name: str, folder: str, results: Path) -> Source:
+def _source(name: str, folder: str, results: Path) -> dict[str, Any]:
     facts = read_json(results / folder / "prepare.json")
     fetched = results / read_spec(results / folder / "spec.yaml").parents["fetch"]
     manifest = Manifest.read(fetched / "manifest.jsonl")
     images = [image for image in islice(manifest.images(), LISTED) if "license" in image]
     counts = f"{facts['train']['images']} training and {facts['test']['images']} test images"
-    about = f"{counts} of {facts['image_size']} × {facts['image_size']} pixels in {len(facts['classes'])} classes"
-    published = {key: str(manifest.header.get(key, "")) for key in PUBLISHED} if "title" in manifest.header else {}
-    return Source(name, about, images, manifest.header["images"] - len(images), published, noticed(manifest, facts))
+    size = facts["image_size"]
+    return {
+        "name": name,
+        "about": f"{counts} of {size} × {size} pixels in {len(facts['classes'])} classes",
+        "images": images,
+        "more": manifest.header["images"] - len(images),
+        "published": {k: str(manifest.header.get(k, "")) for k in PUBLISHED} if "title" in manifest.header else {},
+        "problems": file_problems(manifest, facts),
+    }
 
 
-@dataclass(frozen=True)
-class Page:
-    """Content of the page."""
-
-    title: str
-    grids: Sequence[Grid]
-    sheets: Sequence[Sheet]
-    """Tables that follow the paper."""
-    figures: Sequence[Picture]
-    comparisons: Sequence[Picture]
-    """Plots of quality against cost."""
-    curves: Sequence[Picture]
-    trainings: Sequence[Training]
-    sources: Sequence[Source]
-    rows: Sequence[Row]
-    gallery: bool = False
-    """True if there is a gallery beside the page, so that numbers link to their images."""
-
-
-def render(page: Page) -> str:
-    """Render the page as HTML."""
-    return template("page.html").render(page=page)
+def render(**content: Any) -> str:
+    """Render the page as HTML. content: the variables of `page.html`."""
+    return template("page.html").render(**content)

@@ -1,35 +1,34 @@
-"""A table of the config laid out as one of the paper: its rows and columns, with our numbers and differences below."""
+"""A table of the config laid out as one of the paper: its rows and columns, with our numbers and differences below.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+A *place* is a row of the paper, or one that we add. Our lines are put into their places; an empty cell states the
+reason.
+"""
+
+from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
+from typing import Any
 
+import pandas as pd
+
+from palette.data.tasks import title
 from palette.model.facts import read_facts
-from palette.publish.tables.config_table import printed, record_of
-from palette.publish.tables.paper_layout import (
-    BY_TASK,
+from palette.publish.tables import paper_notes
+from palette.publish.tables.paper_notes import (
     GROUPS,
     IMAGES,
+    NO_PROTOCOL,
+    NOT_MEASURED,
+    NOT_RUN,
     ONE_SOURCE,
-    Column,
-    Layout,
-    Place,
-    SectionKey,
-    cells,
-    difference,
-    shown,
-    status,
-    why_missing,
+    RATERS,
+    UNKNOWN,
 )
-from palette.publish.tables.paper_notes import notes
-from palette.publish.tables.published import PARAMETERS
-from palette.publish.tables.results import Block, Cell, Line, ScoreInfo, read_lines
-from palette.publish.tables.sheet import ARROWS, MISSING, Entry, Heading, Kind, Section, Sheet, SheetLine, percent
+from palette.publish.tables.published import METRICS, NAMES, PARAMETERS, of_table
+from palette.publish.tables.scores import LINE, SCORE, VALUE, best, each, read_scores
+from palette.publish.tables.sheet import ARROWS, CELLS, MISSING, Sheet, printed, with_cells
+from palette.stages.rows import Row
 from palette.stages.tabulate import TabulateSpec
-
-T = TypeVar("T")
 
 CAPTIONS = {
     1: "Colorization of ImageNet",
@@ -44,180 +43,258 @@ CAPTIONS = {
     10: "Uncropping of the 50 largest categories of Places2",
     11: "Uncropping of the scenery of Places2",
 }
+PLACE = ["section", "place"]
+"""Section: degradation and the paper's condition. Place: row of the paper, or our model."""
+PEOPLE = "fool-rate"
+"""The score that only human raters can give."""
 HEADINGS = {
     "fid": ("FID", "lower"),
     "is": ("IS", "higher"),
     "ca": ("CA %", "higher"),
     "pd": ("PD", "lower"),
-    "fool-rate": ("fool rate %", "higher"),
+    PEOPLE: ("fool rate %", "higher"),
     "lpips-diversity": ("LPIPS between draws", "higher"),
     PARAMETERS: ("parameters, M", "reference"),
 }
 """Column of the paper → our heading, and which direction is better."""
+BY_TASK = (6,)
+"""Tables with a group of columns for each task and no sections; the others have a group for each dataset."""
+OTHER_NETWORKS = ("-photos", "-dinov2")
+"""Suffixes of scores that are measured with networks other than the paper's."""
 
 
 def build(spec: TabulateSpec, results: Path) -> Sheet:
-    """Build the sheet of a table that follows the paper. results: the folder that the rows' folders are relative to."""
-    lines = [_with_parameters(line, results) for line in read_lines(spec.rows, results)]
-    layout = Layout(spec, lines)
-    title = spec.table.title or f"Table {layout.paper}. {CAPTIONS[layout.paper]}"
+    """Build a table that follows the paper, from the scores of its rows, whose folders are relative to `results`."""
+    scores = by_column(_with_parameters(read_scores(spec.rows, results), results))
+    assert spec.table.paper is not None
+    records = _records(spec, scores, spec.table.paper)
     return Sheet(
         name=spec.name,
-        title=title,
+        title=spec.table.title or f"Table {spec.table.paper}. {CAPTIONS[spec.table.paper]}",
         heads=("model", "numbers"),
-        columns=tuple(Heading(_heading(layout, column), GROUPS[column.group]) for column in layout.columns),
-        sections=tuple(_printed(layout, key, places) for key, places in layout.sections.items()),
-        notes=tuple(notes(layout)),
-        records=tuple(_record(layout, *cell) for cell in cells(layout)),
+        records=_tidy(spec, records[records.column != IMAGES]),
+        cells=_cells(records, spec.table.paper),
+        notes=tuple(paper_notes.notes(spec, scores, records)),
     )
 
 
-def _with_parameters(line: Line, results: Path) -> Line:
-    """Return the line with the size of its network added to the scores, if it has a network."""
-    files = [results / row.train / "model.json" for row in line.rows if row.train]
-    if not all(file.exists() for file in files) or not files:
-        return line
-    millions = fmean(read_facts(file).parameters for file in files) / 1e6
-    info = ScoreInfo(PARAMETERS, PARAMETERS, "parameters, M", "reference", 0, "trained parameters in millions")
-    cells = {**line.cells, PARAMETERS: Cell(millions)}
-    return replace(line, cells=cells, infos={**line.infos, PARAMETERS: info})
+def _with_parameters(scores: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """Add the size of each line's network to its scores, if it has a network."""
+    lines = scores.drop_duplicates("line")[LINE]
+    about: dict[str, Any] = {"score": PARAMETERS, "metric": PARAMETERS, "about": "trained parameters in millions"}
+    about |= {"name": "parameters, M", "better": "reference", "digits": 0, "small": False}
+    sizes = lines.assign(**about, value=[_millions(rows, results) for rows in lines.rows])
+    return pd.concat([scores, sizes.dropna(subset="value")])
 
 
-# -------------------------------------------------------------------------------------------------- printing
+def _millions(rows: tuple[Row, ...], results: Path) -> float:
+    files = [results / row.train / "model.json" for row in rows if row.train]
+    if not files or not all(file.exists() for file in files):
+        return nan
+    return fmean(read_facts(file).parameters for file in files) / 1e6
 
 
-def _heading(layout: Layout, column: Column) -> str:
-    """Return the heading of a column: `CA % ↑ (ours: CA-ResNet-50 %)`."""
-    if column.metric == IMAGES:
-        return IMAGES
-    label, better = HEADINGS[column.metric]
-    lines = [ours[column.group] for p in layout.places.values() for ours in p.ours if column.group in ours]
-    labels = dict.fromkeys(line.infos[key].label for line in lines if (key := shown(line, column)))
-    others = [other for other in labels if other != label]
-    return f"{label} {ARROWS[better]}".strip() + (f" (ours: {', '.join(others)})" if others else "")
+def by_column(scores: pd.DataFrame) -> pd.DataFrame:
+    """Add to each score its column in the paper's tables, and whether another network than the paper's measured it.
+
+    In each line, the scores by the paper's networks come first, then the order of the extractors holds.
+    """
+    columns = scores.metric.map(lambda metric: NAMES.get(metric, metric))
+    other = scores.score.map(lambda key: str(key).endswith(OTHER_NETWORKS)).astype(bool)
+    return scores.assign(column=columns, other_network=other).sort_values(["line", "other_network"], kind="stable")
 
 
-def _printed(layout: Layout, key: SectionKey, places: Sequence[Place]) -> Section:
-    best = {column: (_best_of_paper(places, column), _best_of_ours(places, column)) for column in layout.columns}
-    lines: list[SheetLine] = []
-    for place in places:
-        if place.numbers:
-            lines.append(_paper_line(layout, place, {c: place.model in best[c][0] for c in layout.columns}))
-        if place.quoted:
-            continue
-        for ours in place.ours or [{}]:
-            lines.append(_our_line(layout, place, ours, {c: best[c][1] for c in layout.columns}))
-            lines += _difference_line(layout, place, ours)
-    return Section(_title(layout, key), tuple(lines))
+def _records(spec: TabulateSpec, scores: pd.DataFrame, paper: int) -> pd.DataFrame:
+    """Return one row per place, line of ours in it (`slot`) and column, in the order of the table."""
+    numbers = _numbers(paper)
+    quoted = numbers[numbers.kind == "prior"][PLACE].drop_duplicates().assign(quoted=True)
+    ours = _placed(spec, scores, numbers, paper).merge(quoted, how="left")
+    ours = ours[ours.quoted.isna()].drop(columns="quoted")
+    shown = scores.drop_duplicates(["line", "column"])
+    records = (
+        _slots(numbers, ours)
+        .merge(quoted, how="left")
+        .merge(_columns(numbers), how="cross")
+        .merge(ours.drop(columns="labels"), how="left")
+        .merge(numbers.drop(columns="kind"), how="left")
+        .merge(scores.drop_duplicates("line")[LINE], how="left", on="line")
+        .merge(shown[["line", "column", "other_network", *SCORE, *VALUE, "small"]], how="left", on=["line", "column"])
+    )
+    tested = [name for name, dataset in spec.datasets.items() if dataset.published]
+    comparable = records.dataset.isin(tested) & records.other_network.eq(False) & records.value.map(isfinite)
+    records["difference"] = (records.value - records.published_value).where(comparable)
+    records["relative_difference"] = records.difference / records.published_value.where(records.published_value != 0)
+    records["quoted"] = records.quoted.eq(True)
+    records["status"] = [_status(record, paper) for record in each(records)]
+    return records
 
 
-def _title(layout: Layout, key: SectionKey) -> str:
-    task, condition = key
-    if layout.paper in BY_TASK:
+def _numbers(paper: int) -> pd.DataFrame:
+    """Return the paper's numbers with the section, place, group and column that each belongs to."""
+    numbers = pd.DataFrame(of_table(paper), dtype=object).astype({"value": float})
+    by_task = paper in BY_TASK
+    numbers["section"] = [("", "") if by_task else (number.task, number.condition) for number in each(numbers)]
+    numbers["group"] = numbers.task if by_task else numbers.dataset
+    names = {"model": "place", "metric": "column", "text": "published", "value": "published_value"}
+    numbers = numbers.rename(columns={**names, "certainty": "published_certainty"})
+    return numbers[[*PLACE, "group", "kind", "column", "published", "published_value", "published_certainty"]]
+
+
+def _placed(spec: TabulateSpec, scores: pd.DataFrame, numbers: pd.DataFrame, paper: int) -> pd.DataFrame:
+    """Return the place of each of our lines in each group of columns that it fills.
+
+    slot: its number among our lines there. The originals, which have no task, fill the columns of each task.
+    """
+    placed = []
+    for line in each(scores.drop_duplicates("line")):
+        place, groups = spec.table.models.get(line.model, line.model), list(numbers.group.unique())
+        if paper not in BY_TASK:
+            groups = [spec.datasets[line.dataset].published or groups[0]]
+        elif line.degradation:
+            groups = [line.degradation]
+        placed += [(_section(line, numbers, paper), place, group, line.line, line.label) for group in groups]
+    ours = pd.DataFrame(placed, columns=[*PLACE, "group", "line", "labels"], dtype=object)
+    ours["slot"] = ours.groupby([*PLACE, "group"]).cumcount()
+    labels = ours.groupby([*PLACE, "slot"]).labels
+    return ours.assign(labels=labels.transform(lambda found: "; ".join(dict.fromkeys(found))))
+
+
+def _section(line: Any, numbers: pd.DataFrame, paper: int) -> tuple[str, str]:
+    """Return the section that a line belongs to; a new one if the paper has none."""
+    if paper in BY_TASK:
+        return "", ""
+    originals, own = line.model == "originals", (line.degradation or "", line.condition or "")
+    known = numbers[(numbers.kind == "originals") == originals].section
+    fits = (key for key in known if originals or (key[0] == own[0] and key[1] in (own[1], "unknown")))
+    return next(fits, own)
+
+
+def _slots(numbers: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Return each place once for each of our lines in it, at least once.
+
+    They are in the paper's order, then come our additional ones, and the originals last.
+    """
+    places = pd.concat([numbers[PLACE], ours[PLACE]]).drop_duplicates()
+    originals = {section: set(found.place) == {"originals"} for section, found in places.groupby("section", sort=False)}
+    order = sorted(originals, key=originals.__getitem__)
+    slots = pd.concat([places.assign(slot=0), ours[[*PLACE, "slot"]]]).drop_duplicates()
+    places = places.assign(number=places.section.map(order.index), rank=range(len(places)))
+    slots = slots.merge(places).sort_values(["number", "rank", "slot"])
+    return slots[[*PLACE, "slot"]].merge(ours[[*PLACE, "slot", "labels"]].drop_duplicates(), how="left")
+
+
+def _columns(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return the paper's columns by group, with the images at the end of each group."""
+    columns = []
+    for group, found in numbers.groupby("group", sort=False):
+        columns += [(group, metric) for metric in METRICS if metric in set(found.column)] + [(group, IMAGES)]
+    return pd.DataFrame(columns, columns=["group", "column"], dtype=object)
+
+
+def _status(record: Any, paper: int) -> str:
+    """Return what a cell lacks, in one or two words; empty if both numbers exist."""
+    if record.quoted or pd.notna(record.score):
+        published = "quoted" if record.quoted else ""
+        return published if pd.notna(record.published) else "not published"
+    if record.column == PEOPLE:
+        return RATERS
+    if pd.isna(record.line):
+        return NO_PROTOCOL if paper in UNKNOWN else NOT_RUN
+    return NOT_MEASURED
+
+
+def _tidy(spec: TabulateSpec, records: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the CSV. Places without a line of ours have the task and condition of their section."""
+    ours = records.line.notna()
+    return records.assign(
+        table=spec.name,
+        task=records.task.where(ours, records.section.str[0]),
+        condition=records.condition.where(ours, records.section.str[1]),
+        score=records.score.where(records.score.notna(), records.column),
+        better=[HEADINGS[column][1] for column in records.column],
+        published_table=spec.table.paper,
+        published_model=records.place,
+        published_dataset=records.group,
+    )
+
+
+def _cells(records: pd.DataFrame, paper: int) -> pd.DataFrame:
+    """Return the printed lines: the paper's numbers of each place, then our lines there with their differences."""
+    records = _with_headings_and_best(records)
+    records["place_line"] = records.groupby([*PLACE, "slot"], sort=False).ngroup()
+    lines = records.groupby("place_line")
+    records["title"] = [_title(section, paper) for section in records.section]
+    records["group"] = records.group.map(GROUPS)
+    parts = [
+        (records.slot.eq(0) & lines.published.transform("count").gt(0), _paper_cell),
+        (~records.quoted, _our_cell),
+        (lines.difference.transform("count").gt(0), _difference_cell),
+    ]
+    cells = []
+    for rank, (chosen, cell) in enumerate(parts):
+        cells.append(with_cells(records[chosen], cell).assign(rank=rank))
+    table = pd.concat(cells).sort_values(["place_line", "rank"], kind="stable")
+    table["line"] = table.groupby(["place_line", "rank"]).ngroup()
+    return table[CELLS]
+
+
+def _with_headings_and_best(records: pd.DataFrame) -> pd.DataFrame:
+    """Add the heading of each column, and in each section the best number of the paper and of our trained models."""
+    records = records.assign(heading="", from_paper=False, bold_paper=False, bold_ours=False)
+    theirs = records.published_value[(records.slot == 0) & (records.place != "originals")]
+    trained = records[records.baseline.eq(False) & records.value.map(isfinite)]
+    ours = pd.Series([round(r.value, r.digits) for r in each(trained)], trained.index, float)
+    for (_, column), cells in records[["group", "column", "section", "name"]].groupby(["group", "column"]):
+        label, better = HEADINGS.get(str(column), (str(column), "reference"))
+        others = ", ".join(name for name in cells.name.dropna().unique() if name != label)
+        heading = f"{label} {ARROWS[better]}".strip() + (f" (ours: {others})" if others else "")
+        records.loc[cells.index, "heading"] = heading
+        for _, section in cells.groupby("section"):
+            records.loc[best(theirs.reindex(section.index), better), "bold_paper"] = True
+            records.loc[best(ours.reindex(section.index), better), "bold_ours"] = True
+    return records
+
+
+def _title(section: tuple[str, str], paper: int) -> str:
+    """Return the title of a section; none where tasks are groups of columns."""
+    if paper in BY_TASK:
         return ""
-    if not task or condition == "*":
-        return Block("", None, None, None, ()).title
-    return Block("", None, task, condition, ()).title.replace("unknown", "not stated")
+    degradation, condition = section
+    return title("" if condition == "*" else degradation, condition).replace("unknown", "not stated")
 
 
-def _name(place: Place) -> str:
+def _name(record: Any) -> str:
     """Return the name of a place: `Palette, L1`; other methods keep their own spelling."""
-    if place.model == "originals":
+    if record.place == "originals":
         return "original images"
-    return place.model if place.quoted else place.model[:1].upper() + place.model[1:]
+    return str(record.place if record.quoted else record.place[:1].upper() + record.place[1:])
 
 
-def _paper_line(layout: Layout, place: Place, bold: Mapping[Column, bool]) -> SheetLine:
-    def entry(column: Column) -> Entry:
-        number = place.numbers.get(column)
-        if number is None:
-            return Entry("" if column.metric == IMAGES else MISSING, missing=True)
-        return Entry(number.text, mark=ONE_SOURCE if number.certainty == "one source" else "", bold=bold[column])
-
-    kind: Kind = "quoted" if place.quoted else "paper"
-    return SheetLine((_name(place), kind), tuple(map(entry, layout.columns)), kind)
+def _paper_cell(record: Any) -> dict[str, Any]:
+    kind = "quoted" if record.quoted else "paper"
+    head = {"kind": kind, "heads": (_name(record), kind)}
+    if pd.isna(record.published):
+        return head | {"text": "" if record.column == IMAGES else MISSING, "missing": True}
+    mark = ONE_SOURCE if record.published_certainty == "one source" else ""
+    return head | {"text": record.published, "mark": mark, "bold": record.bold_paper}
 
 
-def _our_line(
-    layout: Layout, place: Place, ours: Mapping[str, Line], best: Mapping[Column, Sequence[Line]]
-) -> SheetLine:
-    entries = (_our_entry(layout, ours.get(c.group), c, bold=ours.get(c.group) in best[c]) for c in layout.columns)
-    labels = dict.fromkeys(line.label for line in ours.values())
-    return SheetLine(("; ".join(labels) or _name(place), "ours"), tuple(entries), "ours")
+def _our_cell(record: Any) -> dict[str, Any]:
+    head = {"kind": "ours", "heads": (_name(record) if pd.isna(record.labels) else record.labels, "ours")}
+    if record.column == IMAGES and pd.isna(record.line):
+        return head | {"missing": True}
+    if record.column == IMAGES:
+        seeds = f"({len(record.rows)} seed{'s' if len(record.rows) > 1 else ''})"
+        return head | {"text": f"{record.images:,}", "detail": "" if record.baseline else seeds}
+    if pd.isna(record.score):
+        return head | {"text": record.status, "missing": True}
+    return head | printed(record) | {"bold": record.bold_ours, "experiment": record.experiment}
 
 
-def _our_entry(layout: Layout, line: Line | None, column: Column, bold: bool) -> Entry:
-    if line is not None and column.metric == IMAGES:
-        count = len(line.rows)
-        return Entry(f"{line.images:,}", f"({count} seed{'s' if count > 1 else ''})" if not line.baseline else "")
-    key = shown(line, column)
-    if line is None or key is None:
-        return Entry("" if column.metric == IMAGES else why_missing(layout, line, column), missing=True)
-    entry = printed(line.cells[key], line.infos[key].digits, bold)
-    return replace(entry, experiment=line.row.experiment)
-
-
-def _difference_line(layout: Layout, place: Place, ours: Mapping[str, Line]) -> list[SheetLine]:
-    """Return the line with the differences; none if there are no differences."""
-    entries = [_difference_entry(layout, place, ours.get(c.group), c) for c in layout.columns]
-    if all(entry.missing for entry in entries):
-        return []
-    return [SheetLine(("", "difference"), tuple(entries), "difference")]
-
-
-def _difference_entry(layout: Layout, place: Place, line: Line | None, column: Column) -> Entry:
-    apart, key = difference(layout, place, line, column), shown(line, column)
-    if apart is None or key is None or line is None:
-        return Entry("" if column.metric == IMAGES else MISSING, missing=True)
-    text = f"{apart:+.{line.infos[key].digits}f}".replace("-", "−")
-    return Entry(text, percent(apart, place.numbers[column].value))
-
-
-def _best_of_paper(places: Sequence[Place], column: Column) -> list[str]:
-    """Return the models with the paper's best number in a column, if it has at least two."""
-    found = {p.model: p.numbers[column].value for p in places if column in p.numbers and p.model != "originals"}
-    return _best(found, column)
-
-
-def _best_of_ours(places: Sequence[Place], column: Column) -> list[Line]:
-    """Return our lines with the best number in a column, as printed, if there are at least two trained models."""
-    lines = [ours[column.group] for p in places for ours in p.ours if column.group in ours]
-    values: dict[int, float] = {}
-    for index, line in enumerate(lines):
-        if (key := shown(line, column)) and not line.baseline and (value := line.cells[key].value) is not None:
-            values[index] = round(value, line.infos[key].digits)
-    return [lines[index] for index in _best(values, column)]
-
-
-def _best(values: Mapping[T, float], column: Column) -> list[T]:
-    better = HEADINGS[column.metric][1] if column.metric != IMAGES else "reference"
-    if len(values) < 2 or better == "reference":
-        return []
-    top = min(values.values()) if better == "lower" else max(values.values())
-    return [name for name, value in values.items() if value == top]
-
-
-# -------------------------------------------------------------------------------------------------- records
-
-
-def _record(layout: Layout, place: Place, line: Line | None, column: Column) -> dict[str, object]:
-    number, key, apart = place.numbers.get(column), shown(line, column), difference(layout, place, line, column)
-    task, condition = place.section
-    record: dict[str, object] = {
-        "table": layout.spec.name,
-        "task": task,
-        "condition": condition,
-        "score": column.metric,
-    }
-    record |= {"published_model": place.model, "published_dataset": column.group, "published_table": layout.paper}
-    record |= {"better": HEADINGS[column.metric][1], "quoted": str(place.quoted).lower()}
-    if line is not None:
-        row = line.row
-        record |= record_of(line, key or "") | {"dataset": row.dataset, "task": row.task, "condition": row.condition}
-        record |= {"score": key or column.metric}
-    if number is not None:
-        record |= {"published": number.text, "published_certainty": number.certainty}
-        if apart is not None:
-            relative = apart / number.value if number.value else None
-            record |= {"difference": apart, "relative_difference": relative}
-    return record | {"status": status(layout, place, line, column)}
+def _difference_cell(record: Any) -> dict[str, Any]:
+    head = {"kind": "difference", "heads": ("", "difference")}
+    if pd.isna(record.difference):
+        return head | {"text": "" if record.column == IMAGES else MISSING, "missing": True}
+    share = f"({100 * record.difference / record.published_value:+.0f} %)" if record.published_value else ""
+    text = f"{record.difference:+.{record.digits}f}"
+    return head | {"text": text.replace("-", "−"), "detail": share.replace("-", "−")}

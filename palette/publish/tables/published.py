@@ -31,7 +31,7 @@ class Number:
     model: str
     """`palette`, `regression`, `originals`, a variant (`palette, L1`), or the prior method's name."""
     kind: str
-    """`own`: the authors' models. `prior`: methods that they compare with. `originals`."""
+    """`own`, `prior` (a method that the authors compare with) or `originals`."""
     metric: str
     value: float
     text: str
@@ -45,12 +45,10 @@ class Number:
 def published() -> tuple[Number, ...]:
     """Return every number, in the paper's order."""
     text = files("palette.publish.tables").joinpath("published.csv").read_text(encoding="utf-8")
-    return tuple(_number(row) for row in csv.DictReader(text.splitlines()))
-
-
-def _number(row: dict[str, str]) -> Number:
-    table, text = int(row.pop("table")), row.pop("value")
-    return Number(table=table, value=float(text), text=text, **row)
+    rows = csv.DictReader(text.splitlines())
+    return tuple(
+        Number(**row | {"table": int(row["table"]), "value": float(row["value"]), "text": row["value"]}) for row in rows
+    )
 
 
 def of_table(table: int) -> list[Number]:
