@@ -27,7 +27,7 @@ from palette.system.locks import open_lock, take
 UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
 """Files that a killed process was writing or downloading."""
 SHARD = re.compile(r"(shard|draws)-\d{3,}\.(zip|npz|json)")
-STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|heartbeat\.json|events\.out\.tfevents\..+")
+STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|adopted\.json|heartbeat\.json|events\.out\.tfevents\..+")
 LOG = re.compile(r"\.?([^.].*-[0-9a-f]{10})(-\d+)?\.log")
 """Log files. The hidden form is a second name that protects a log from Snakemake (`workflow/bin/into`)."""
 KEY = re.compile(r"[0-9a-f]{10}")
@@ -118,14 +118,14 @@ def _json(file: Path) -> Any:
 
 def _states(results: Path, kept: set[str]) -> Iterator[Heap]:
     for folder in _folders(results / "state"):
-        if KEY.fullmatch(folder.name) and folder.name not in kept and not _in_use(folder):
+        if KEY.fullmatch(folder.name) and folder.name not in kept and not in_use(folder):
             known = {
                 file for file in folder.rglob("*") if STATE.fullmatch(file.name) or UNFINISHED.fullmatch(file.name)
             }
             yield _heap(folder, known)
 
 
-def _in_use(state: Path) -> bool:
+def in_use(state: Path) -> bool:
     """Return whether a trainer is using a state, such as one that outlived its Snakemake.
 
     Without file locks, its heartbeat decides.

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from palette.model.finite import require_finite
 from palette.system import devices
-from palette.system.files import replacing, sha256, write_json
+from palette.system.files import read_json, replacing, sha256, write_json
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
@@ -71,7 +71,7 @@ def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
     write_json(stage.path("model.json"), model_facts(stage, trainer))
     with replacing(stage.path("log.jsonl")) as temporary:
         shutil.copyfile(state_folder(stage) / "log.jsonl", temporary)
-    processes = trainer.world
+    processes, adopted = trainer.world, state_folder(stage) / "adopted.json"
     stage.write_card(
         ["model.safetensors", "averages.safetensors", "model.json", "log.jsonl"],
         seed=stage.spec.seed,
@@ -79,6 +79,7 @@ def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
         devices=processes.size,
         training_seconds=round(trainer.seconds, 1),
         gpu_hours=round(trainer.seconds * processes.size / 3600, 4) if processes.device.type == "cuda" else 0.0,
+        **({"adopted": read_json(adopted)} if adopted.exists() else {}),
     )
 
 

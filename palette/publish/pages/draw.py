@@ -51,6 +51,7 @@ def run(stage: Stage[ReportSpec]) -> None:
         trainings=report.trainings(spec.rows, results),
         sources=report.sources(spec.rows, results),
         rows=spec.rows,
+        adoptions=report.adoptions(spec.rows, results),
         gallery=bool(in_gallery),
     )
     if "overview.png" in spec.figures:

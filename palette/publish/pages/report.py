@@ -15,6 +15,7 @@ from palette.publish.tables.sheet import Sheet
 from palette.stages.reading import read_spec
 from palette.stages.released import ReleasedSpec
 from palette.stages.rows import Row
+from palette.stages.stage import cards_in
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 from palette.system.progress import clock
@@ -125,6 +126,16 @@ def _source(name: str, folder: str, results: Path) -> Source:
     return Source(name, about, images, manifest.header["images"] - len(images), published, noticed(manifest, facts))
 
 
+def adoptions(rows: Sequence[Row], results: Path) -> dict[str, list[str]]:
+    """Return what cards say of the adoption of results by other code → the stages of `rows` that say it."""
+    folders = dict.fromkeys(f for row in rows for f in (row.prepare, row.mask, row.train, row.sample, row.score) if f)
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        for sentence in dict.fromkeys(s for card in cards_in(results / folder) for s in card.get("adopted", [])):
+            found.setdefault(sentence, []).append(folder)
+    return found
+
+
 @dataclass(frozen=True)
 class Page:
     """Content of the page."""
@@ -140,6 +151,8 @@ class Page:
     trainings: Sequence[Training]
     sources: Sequence[Source]
     rows: Sequence[Row]
+    adoptions: Mapping[str, Sequence[str]]
+    """What cards say of an adoption → folders of the stages."""
     gallery: bool = False
     """True if there is a gallery beside the page, so that numbers link to their images."""
 
