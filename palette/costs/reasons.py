@@ -12,7 +12,7 @@ import yaml
 from palette.planning.plan import Plan
 from palette.planning.remaining import Made, done, jobs_of
 from palette.stages.base import Loader, Spec
-from palette.stages.fingerprint import digests
+from palette.stages.fingerprint import digests, recorded_code
 from palette.stages.kinds import KINDS
 from palette.stages.rows import Row
 
@@ -34,21 +34,12 @@ class Reasons:
         for row in reversed(self.plan.rows):
             for folder in self._of_row(row):
                 self.rows[folder] = row
-        self._earlier = {kind: self._folders(kind) for kind in KINDS}
+        self._earlier = {kind: folders_by_name(self.made.results, kind) for kind in KINDS}
 
     def _of_row(self, row: Row) -> Iterator[str]:
         stages = [f for f in (row.score, row.sample, row.train, row.prepare, row.mask) if f]
         yield from stages
         yield from (parent for folder in stages for parent in self.plan.stages[folder].parents.values())
-
-    def _folders(self, kind: str) -> dict[str, list[Path]]:
-        """Return name → folders of the stages of one kind that are on disk."""
-        found: dict[str, list[Path]] = {}
-        place = self.made.results / kind
-        for folder in place.iterdir() if place.is_dir() else ():
-            if match := HASHED.fullmatch(folder.name):
-                found.setdefault(match[1], []).append(folder)
-        return found
 
     def of(self, folder: str) -> list[str]:
         """Return why this stage has jobs to run, one line per reason: options first, then code, then parents."""
@@ -92,7 +83,7 @@ class Reasons:
             else:
                 yield f"{self._option(spec, key)}{_change(before_flat.get(key), now_flat.get(key))}"
         if facts.get("engine") != spec.engine:
-            yield from changed_code(spec.kind, earlier)
+            yield from changed_code(spec.kind, earlier, str(facts.get("engine")))
         before = set(facts.get("parents", {}).values())
         for parent in [self.plan.stages[folder] for folder in spec.parents.values() if folder not in before]:
             yield f"{parent.kind} {parent.name} is another"
@@ -104,6 +95,16 @@ class Reasons:
         place = places[top] + (f".{rest}" if rest else "") if top in places else f"{places.get('', spec.kind)}.{key}"
         named = {"table": spec.name} | (row.model_dump(include={"dataset", "task", "model", "sampler"}) if row else {})
         return re.sub(r"\{(\w+)\}", lambda match: str(named.get(match[1], "…")), place)
+
+
+def folders_by_name(results: Path, kind: str) -> dict[str, list[Path]]:
+    """Return name → folders of the stages of one kind that are on disk."""
+    found: dict[str, list[Path]] = {}
+    place = results / kind
+    for folder in place.iterdir() if place.is_dir() else ():
+        if match := HASHED.fullmatch(folder.name):
+            found.setdefault(match[1], []).append(folder)
+    return found
 
 
 def written_spec(folder: Path) -> dict[str, Any] | None:
@@ -143,9 +144,12 @@ def _text(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def changed_code(kind: str, earlier: Path) -> Iterator[str]:
-    """Yield the engine's files that differ from those recorded in a card in folder `earlier`."""
-    before = _recorded(earlier)
+def changed_code(kind: str, earlier: Path, engine: str) -> Iterator[str]:
+    """Yield the engine's files that differ from those of an earlier stage: `engine: palette/training/loop.py changed`.
+
+    earlier: its folder. engine: fingerprint of its code.
+    """
+    before = recorded_code(earlier.parents[1], engine) or _of_cards(earlier)
     if before is None:
         yield "the engine changed"
         return
@@ -156,7 +160,7 @@ def changed_code(kind: str, earlier: Path) -> Iterator[str]:
             yield f"engine: {file} {change}"
 
 
-def _recorded(folder: Path) -> dict[str, str] | None:
+def _of_cards(folder: Path) -> dict[str, str] | None:
     """Return the digests of the engine's files from one of a folder's cards; None if no card has them."""
     for file in sorted(folder.glob("*.json")):
         try:

@@ -29,7 +29,8 @@ def lost(losses: Sequence[Facts]) -> list[str]:
     return [
         "LOST: these trainings begin again at step 0, because the code changed. No option of theirs did.",
         *(f"  {_loss(loss)}" for loss in losses),
-        "To keep them, go back to the code that made them. What they have stays in results/state until `palette gc` deletes it.",
+        "If that code decides nothing here, keep them: `python -m palette adopt -c CONFIG` shows what it can keep, and --yes keeps it.",
+        "Or go back to the code that made them. What they have stays in results/state until `palette gc` deletes it.",
         "",
     ]
 

@@ -27,7 +27,7 @@ from palette.system.locks import open_lock, take
 UNFINISHED = re.compile(r"\..+\.(\d+\.tmp|part|tag|lock)")
 """Files that a killed process was writing or downloading."""
 SHARD = re.compile(r"(shard|draws)-\d{3,}\.(zip|npz|json)")
-STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|heartbeat\.json|events\.out\.tfevents\..+")
+STATE = re.compile(r"step-\d{8}\.(pt|png)|lock|log\.jsonl|adopted\.json|heartbeat\.json|events\.out\.tfevents\..+")
 LOG = re.compile(r"\.?([^.].*-[0-9a-f]{10})(-\d+)?\.log")
 """Log files. The hidden form is a second name that protects a log from Snakemake (`workflow/bin/into`)."""
 KEY = re.compile(r"[0-9a-f]{10}")
@@ -117,12 +117,12 @@ def _artifacts(card: Path) -> dict[str, Any] | None:
 
 def _states(results: Path, current: set[str]) -> Iterator[Heap]:
     for folder in _folders(results / "state"):
-        if KEY.fullmatch(folder.name) and folder.name not in current and not _in_use(folder):
+        if KEY.fullmatch(folder.name) and folder.name not in current and not in_use(folder):
             files = folder.rglob("*")
             yield _heap(folder, {f for f in files if STATE.fullmatch(f.name) or UNFINISHED.fullmatch(f.name)})
 
 
-def _in_use(state: Path) -> bool:
+def in_use(state: Path) -> bool:
     """Return whether a trainer that outlived its Snakemake uses a state; without file locks, its heartbeat decides."""
     lock, beat = state / "lock", state / "heartbeat.json"
     if not lock.exists():

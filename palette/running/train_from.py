@@ -22,12 +22,17 @@ def run(file: Path, experiment: str | None, gpus: int | None) -> None:
     gpus: use at most this many of the GPUs that the config requests. Raises ConfigError for a file that is not a
     config, and for an experiment that does not exist or needs no training.
     """
+    from palette.costs import text
+    from palette.costs.gpus import here
+    from palette.costs.losses import losses
     from palette.interop.upstream_json import is_upstream_config
     from palette.running.start import plan_of
 
     config = _translated(file) if file.is_file() and is_upstream_config(file) else file
     plan = plan_of([config])
     folder = _train_folder(plan, config, experiment)
+    if lost := text.lost(losses(plan, [folder], here())):
+        print("\n".join(lost))
     _make(plan, plan.stages[folder], gpus)
     print(f"{plan.results / folder / 'model.safetensors'}\nTo sample and score: snakemake --configfile {config}")
 

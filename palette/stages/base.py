@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from palette.config.options import Options
 from palette.system.files import write_text
@@ -85,6 +85,20 @@ class Spec(Options):
     def _content(self, exclude: set[str]) -> dict[str, Any]:
         """Return what the hash covers."""
         return {"kind": self.kind, **self.model_dump(mode="json", exclude=exclude)}
+
+    def with_options_of(self, facts: Mapping[str, Any], ignored: Collection[str] = ()) -> Self | None:
+        """Return another version's spec as this version reads it, if its options equal those of this one.
+
+        facts: content of its spec.yaml. An option that it does not know counts as the default of this version; one that
+        this version does not know is a difference. ignored: options that may differ.
+        """
+        own = {"kind", "hash", "name", "runtime"}
+        try:
+            other = self.model_validate({"name": self.name} | {k: v for k, v in facts.items() if k not in own})
+        except ValidationError:
+            return None
+        not_options = {"name", "runtime", "engine", "parents", *ignored}
+        return other if other._content(not_options) == self._content(not_options) else None
 
     @cached_property
     def folder(self) -> str:

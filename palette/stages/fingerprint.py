@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from palette.system.files import read_json, write_json
+
 PACKAGE = Path(__file__).parents[1]
 DECIDE_NOTHING = {
     "palette.system.download",  # downloaded bytes are checked against their digest
@@ -182,3 +184,17 @@ def fingerprint(entry: str) -> str:
     """Return ten hex digits over `digests(entry)`."""
     lines = [f"{file}:{digest}" for file, digest in digests(entry).items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:10]
+
+
+def record_code(results: Path, kind: str) -> None:
+    """Keep the digests of the code that runs now, so that other code can tell the difference without a card."""
+    entry = f"palette.stages.{kind}"
+    file = results / f".code/{fingerprint(entry)}.json"
+    if not file.exists():
+        write_json(file, digests(entry))
+
+
+def recorded_code(results: Path, engine: str) -> dict[str, str] | None:
+    """Return the digests of the code with a fingerprint; None if it has never run in this results folder."""
+    file = results / f".code/{engine}.json"
+    return dict(read_json(file)) if file.exists() else None

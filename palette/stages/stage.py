@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from palette import __version__
 from palette.errors import DataError
 from palette.stages.base import Spec
-from palette.stages.fingerprint import digests
+from palette.stages.fingerprint import digests, record_code
 from palette.stages.reading import read_spec
 from palette.system.files import read_json, sha256, write_json
 
@@ -40,6 +40,7 @@ class Stage(Generic[S]):
 
     def run(self, *shard: int) -> None:
         """Run the stage, or one shard of it, by the function `run` next to its spec."""
+        record_code(self.results, self.spec.kind)
         import_module(type(self.spec).__module__).run(self, *shard)
 
     def path(self, name: str) -> Path:
@@ -73,7 +74,10 @@ class Stage(Generic[S]):
                 "spec": self.spec.hash,
                 "engine": self.spec.engine,
                 "modules": digests(f"palette.stages.{self.spec.kind}"),
-                "parents": {role: _made(self.results / folder) for role, folder in self.spec.parents.items()},
+                "parents": {
+                    role: {"folder": folder, "artifacts": artifacts_in(self.results / folder)}
+                    for role, folder in self.spec.parents.items()
+                },
                 "artifacts": {
                     a: {"sha256": sha256(self.path(a)), "bytes": self.path(a).stat().st_size} for a in artifacts
                 },
@@ -88,14 +92,15 @@ class Stage(Generic[S]):
         )
 
 
-def _made(folder: Path) -> dict[str, Any]:
-    """Return a parent as a card records it: its folder, and the SHA-256 of each of its artifacts from its own cards."""
-    cards = [read_json(file) for file in sorted(folder.glob("*.json"))]
-    artifacts = [card["artifacts"] for card in cards if isinstance(card, dict) and "artifacts" in card]
-    return {
-        "folder": f"{folder.parent.name}/{folder.name}",
-        "artifacts": {name: facts["sha256"] for made in artifacts for name, facts in made.items()},
-    }
+def cards_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the cards in a stage's folder."""
+    contents = [read_json(file) for file in sorted(folder.glob("*.json"))]
+    return [content for content in contents if isinstance(content, dict) and "artifacts" in content]
+
+
+def artifacts_in(folder: Path) -> dict[str, str]:
+    """Return artifact → SHA-256, from the cards in a stage's folder."""
+    return {name: facts["sha256"] for card in cards_in(folder) for name, facts in card["artifacts"].items()}
 
 
 def verify(card: Path, artifact: str) -> Path:

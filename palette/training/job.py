@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from palette.model.facts import Facts
 from palette.model.finite import require_finite
 from palette.system import devices
-from palette.system.files import replacing, sha256
+from palette.system.files import read_json, replacing, sha256
 from palette.training.checkpoint import States
 from palette.training.distributed import World, relaunch, world
 from palette.training.loop import train
@@ -70,7 +70,7 @@ def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
     model_facts(stage, trainer).write(stage.path("model.json"))
     with replacing(stage.path("log.jsonl")) as temporary:
         shutil.copyfile(state_folder(stage) / "log.jsonl", temporary)
-    world = trainer.world
+    world, adopted = trainer.world, state_folder(stage) / "adopted.json"
     on_gpu = world.device.type == "cuda"
     stage.write_card(
         ["model.safetensors", "averages.safetensors", "model.json", "log.jsonl"],
@@ -79,6 +79,7 @@ def publish(stage: "Stage[TrainSpec]", trainer: Trainer) -> None:
         devices=world.size,
         training_seconds=round(trainer.seconds, 1),
         gpu_hours=round(trainer.seconds * world.size / 3600, 4) if on_gpu else 0.0,
+        **({"adopted": read_json(adopted)} if adopted.exists() else {}),
     )
 
 

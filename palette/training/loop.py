@@ -70,6 +70,8 @@ def prepare(spec: "TrainSpec", states: States, world: World) -> Trainer:
         start.begin(trainer)
         if world.leads:
             say(f"{spec.name}: starting from {spec.runtime.start_from}")
+    if newest is None and world.leads:
+        (states.folder / "adopted.json").unlink(missing_ok=True)  # no step of other code is part of this training
     return trainer
 
 

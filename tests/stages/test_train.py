@@ -73,6 +73,18 @@ def test_averages_are_the_requested_ones(uninterrupted: Path, tmp_path: Path) ->
     assert load_file(plain.path("averages.safetensors")) == {}
 
 
+def test_a_card_tells_of_adopted_steps_if_there_are_any(tmp_path: Path) -> None:
+    results = prepared(tmp_path)
+    for resumed in (False, True):  # a state without steps, then one with four
+        one = stage(results, train_spec(steps=8 if resumed else 4))
+        file = job.state_folder(one) / "adopted.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('["made by other code"]')
+        train.run(one)
+        assert file.exists() == resumed
+        assert read_json(one.path("card.json")).get("adopted") == (["made by other code"] if resumed else None)
+
+
 def test_nan_weights_are_never_written(tmp_path: Path) -> None:
     one = stage(prepared(tmp_path), train_spec())
     trainer = build(one.spec, World(0, 1, torch.device("cpu")))

@@ -52,6 +52,7 @@ def run(stage: Stage[ReportSpec]) -> None:
         trainings=report.trainings(spec.rows, results),
         sources=report.sources(spec.rows, results),
         rows=spec.rows,
+        adoptions=report.adoptions(spec.rows, results),
         gallery=bool(spec.gallery_files),
     )
     if "overview.png" in spec.figures:

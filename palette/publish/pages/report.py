@@ -13,6 +13,7 @@ from palette.publish.pages.problems import file_problems
 from palette.publish.pages.templating import template
 from palette.stages.reading import read_spec
 from palette.stages.rows import Row
+from palette.stages.stage import cards_in
 from palette.stages.train import TrainSpec
 from palette.system.files import read_json
 from palette.system.progress import clock
@@ -87,6 +88,16 @@ def _source(name: str, folder: str, results: Path) -> dict[str, Any]:
         "published": {k: str(manifest.header.get(k, "")) for k in PUBLISHED} if "title" in manifest.header else {},
         "problems": file_problems(manifest, facts),
     }
+
+
+def adoptions(rows: Sequence[Row], results: Path) -> dict[str, list[str]]:
+    """Return what cards say of the adoption of results by other code → the stages of `rows` that say it."""
+    folders = dict.fromkeys(f for row in rows for f in (row.prepare, row.mask, row.train, row.sample, row.score) if f)
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        for sentence in dict.fromkeys(s for card in cards_in(results / folder) for s in card.get("adopted", [])):
+            found.setdefault(sentence, []).append(folder)
+    return found
 
 
 def render(**content: Any) -> str:
