@@ -1,11 +1,13 @@
-"""Metrics of single images without a network: a function (output, original) → number and its row in `PIXEL_METRICS`."""
+"""Metrics of single images without a network: a function (output, original) → number and its row in `PIXEL_METRICS`.
+
+Plans read that table: what takes long to import is imported by the functions.
+"""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 Image = npt.NDArray[np.uint8]
 
@@ -17,6 +19,8 @@ CR = np.array([0.5, -0.418688, -0.081312])
 
 def psnr(output: Image, original: Image) -> float:
     """Compute the peak signal-to-noise ratio in dB of two images uint8 [H,W,3]; infinite if they are equal."""
+    from skimage.metrics import peak_signal_noise_ratio
+
     if np.array_equal(output, original):
         return float("inf")
     return float(peak_signal_noise_ratio(original, output, data_range=255))
@@ -24,6 +28,8 @@ def psnr(output: Image, original: Image) -> float:
 
 def ssim(output: Image, original: Image) -> float:
     """Compute SSIM (Wang et al. 2004) of two images uint8 [H,W,3], mean over the channels; 1 if they are equal."""
+    from skimage.metrics import structural_similarity
+
     if np.array_equal(output, original):
         return 1.0
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
