@@ -1,4 +1,4 @@
-"""Each family of the engine: what the config offers is what the engine has, and the other way round; and nothing slow is imported to know it."""
+"""Each family of the engine: the config offers what the engine has and nothing else, and knows it without slow imports."""
 
 import subprocess
 import sys
