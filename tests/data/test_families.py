@@ -26,7 +26,7 @@ class Family(NamedTuple):
     rows: MutableMapping[str, Any]
     section: type[Options]
     option: str
-    others: dict[str, str]
+    others: dict[str, Any]
 
 
 FAMILIES = {
@@ -69,7 +69,7 @@ def test_each_row_can_be_named(family: Family) -> None:
     for name, row in family.rows.items():
         others = {"degradation": row.task} if family.option == "mask" else family.others
         if name == "torchvision":
-            others = {**others, "torchvision": "CIFAR10"}
+            others = {**others, "torchvision": "CIFAR10", "arguments": {"train": {"train": True}}}
         assert getattr(family.section.model_validate({**others, family.option: name}), family.option) == name
 
 
