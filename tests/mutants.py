@@ -1,7 +1,7 @@
 """Mutation tests: seeded small changes of the code, one at a time, in a copy of the checkout.
 
 `python tests/mutants.py palette/scoring palette/diffusion --count 40 --seed 1` prints the result of each. A mutant that
-fails no test of its folder survives: unless it changes no behavior, a test is missing.
+fails no test of its folder, or that imports its module, survives: unless it changes no behavior, a test is missing.
 """
 
 import argparse
@@ -72,16 +72,15 @@ def applied(source: bytes, node: ast.expr, changed: str) -> bytes:
 
 
 def tests_of(file: Path) -> list[str]:
-    """The tests of a module's folder: the file of its name first, then those that name the module, then the others."""
+    """The test file of a module's name first, then those that import the module, then the others of its folder."""
     folder = CHECKOUT / "tests" / Path(*file.parts[1:-1])
     while not any(folder.glob("test_*.py")):
         folder = folder.parent
     named = re.compile(rf"{'.'.join(file.parts[:-1])}(\.| import .*\b){file.stem}\b")
-    ranks = {test: 2 - bool(named.search(test.read_text())) for test in folder.glob("test_*.py")}
-    ranks |= {test: 0 for test in ranks if test.stem == f"test_{file.stem}"}
-    if folder.name == "tests":
-        ranks = {test: rank for test, rank in ranks.items() if rank < 2}
-    return [str(test.relative_to(CHECKOUT)) for test in sorted(ranks, key=lambda test: (ranks[test], test))]
+    importing = [test for test in CHECKOUT.glob("tests/**/test_*.py") if named.search(test.read_text())]
+    others = [] if folder.name == "tests" else folder.glob("test_*.py")
+    own = [test for test in importing if test.stem == f"test_{file.stem}"]
+    return [str(test.relative_to(CHECKOUT)) for test in dict.fromkeys([*own, *sorted(importing), *sorted(others)])]
 
 
 def passes(tests: list[str], copied: Path, seconds: float) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from palette.data.sources.checking import check
 from palette.data.sources.manifest import Entry, Opener
-from palette.data.sources.members import expanded, members, read_member
+from palette.data.sources.members import expanded, members, read_member, tar_members
 from palette.errors import DataError
 from tests.data.archives import make_tar, make_zip, png, tar_bytes
 
@@ -234,3 +234,12 @@ def test_any_damage_ends_with_a_reason(tmp_path_factory: pytest.TempPathFactory,
     except DataError:
         pass
     assert {file.name for file in folder.iterdir()} <= {path.name, "stage"}
+
+
+def test_an_inner_tar_without_an_end_marker_ends_where_it_ends(tmp_path: Path) -> None:
+    """What follows it is the next member of the outer tar, not one of its own."""
+    inner, following = (tar_bytes({name: png(1)})[: 2 * tarfile.BLOCKSIZE] for name in ("a.png", "b.png"))
+    path = tmp_path / "outer.tar"
+    path.write_bytes(inner + following)
+    assert len(png(1)) <= tarfile.BLOCKSIZE
+    assert [entry["file"] for entry in tar_members(path, 0, len(inner))] == ["a.png"]

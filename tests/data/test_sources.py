@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from palette.config.datasets import DataFile, Fetch, KnownDataset, Squares
-from palette.data.sources.files import VARIABLE, Missing
+from palette.data.sources.files import VARIABLE, Missing, obtain
 from palette.data.sources.manifest import Manifest, Opener
 from palette.data.sources.planned import downloads, missing, survey
 from palette.data.sources.readers.imagenet import kit_labels
@@ -31,7 +31,7 @@ from palette.stages.prepare import PrepareRuntime, PrepareSpec
 from palette.stages.stage import Stage
 from palette.system import download
 from tests.data.archives import jpeg, make_tar, make_zip, png, tar_bytes
-from tests.web import Site, drop, wrong_byte
+from tests.web import Site, drop, status, wrong_byte
 
 StageOf = Callable[[Spec], Stage[Any]]
 Fetched = Callable[..., Manifest]
@@ -217,6 +217,14 @@ def test_archives_from_the_web(tmp_path: Path, fetched: Fetched, site: Site, mon
     (tmp_path / "shared/mine/test.tar").write_bytes(train)  # no checksum is known, but what the download had
     with pytest.raises(DataError, match=r"test\.tar: not the known file \(sha256"):
         fetched(source="archive", files=files)
+
+
+@pytest.mark.parametrize(("by_hand", "says"), [("", "put it to {path}."), ("Ask its authors.", "Ask its authors.")])
+def test_a_failed_download_tells_how_else_to_get_the_file(tmp_path: Path, site: Site, by_hand: str, says: str) -> None:
+    file = DataFile(file="x.zip", urls=(site.offer("/none", b"", status(404)),))
+    with pytest.raises(DataError) as error:
+        obtain(file, tmp_path, by_hand)
+    assert says.format(path=tmp_path / "x.zip") in str(error.value)
 
 
 def test_zips_of_nvidias_tools(tmp_path: Path, fetched: Fetched) -> None:
