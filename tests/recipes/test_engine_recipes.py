@@ -163,10 +163,10 @@ from palette.model.networks import adm, sr3
 
 class Backbone(adm.Backbone):
     def down(self, channels):
-        return sr3.Down(channels)
+        return sr3.Resample(channels, stride=2)
 
     def up(self, channels):
-        return sr3.Up(channels)
+        return sr3.Resample(channels, stride=1)
 '''
 
 
