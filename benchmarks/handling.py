@@ -1,4 +1,4 @@
-"""`python -m benchmarks.handling`: what each kind of job takes beside networks, as `HANDLING` of palette/costs/work.py has it.
+"""`python -m benchmarks.handling`: what each kind of job takes beside networks, between which `palette/costs/estimate.py` assumes.
 
 Every job of a small run, each in a process of its own as Snakemake starts it, on one core; its CPU time counts, imports included. Runs
 of two sizes of images and two numbers of them give seconds per job, per image and per megapixel, by least squares without negative
@@ -24,10 +24,9 @@ from scipy.optimize import nnls
 from benchmarks.timing import parser, write
 from palette.config import Config
 from palette.costs.estimate import Estimator
-from palette.costs.work import Work
 from palette.planning.plan import Plan
 from palette.planning.remaining import jobs_of
-from palette.stages.base import Spec
+from palette.stages.base import Spec, Work
 from palette.stages.features import FeaturesSpec
 from palette.stages.released import ReleasedRuntime, ReleasedSpec
 from palette.stages.sample import SampleSpec
@@ -100,7 +99,7 @@ def measured(plan: Plan, size: int) -> Iterator[tuple[str, Sample]]:
 
 
 def kind_of(spec: Spec) -> str:
-    """Its row in `HANDLING`; or another name, where the same kind does clearly less or more."""
+    """Its kind of stage; or another name, where the same kind does clearly less or more."""
     if isinstance(spec, SampleSpec) and spec.baseline is None:
         return MODELED
     if isinstance(spec, FeaturesSpec) and "sample" not in spec.parents:

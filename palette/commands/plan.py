@@ -33,7 +33,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="wall time on N of them (default: those of the largest job; CPU cores: all)",
     )
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="in N machines (default: %(default)s)")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the schedule, as SVG or PNG")
     parser.add_argument("--done", action="store_true", help="compare what finished jobs took with their estimates")
     parser.add_argument("--json", action="store_true", help="as JSON, with every job of the critical path")
     parser.add_argument(
@@ -59,7 +58,7 @@ def options() -> argparse.Namespace:
 
 
 def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
-    """Return the requested report on `plan` as text or JSON, and draw the schedule if requested."""
+    """Return the requested report on `plan` as text or JSON."""
     from palette.costs import text
     from palette.costs.summary import enough, planned
     from palette.costs.truth import truth
@@ -71,13 +70,7 @@ def shown(plan: "Plan", arguments: argparse.Namespace) -> str:
     gpus = enough(plan, device) if arguments.gpus is None else arguments.gpus
     if gpus < 1 or arguments.nodes < 1 or gpus % arguments.nodes:
         raise ConfigError(f"--gpus {gpus} --nodes {arguments.nodes}: each node has as many GPUs, one at least.")
-    if arguments.picture and arguments.picture.suffix not in (".svg", ".png"):
-        raise ConfigError(f"--picture {arguments.picture}: the name should end in .svg or .png.")
-    facts, schedule = planned(plan, device, gpus, arguments.nodes)
-    if arguments.picture:
-        from palette.costs.picture import draw
-
-        draw(schedule, arguments.picture, f"{gpus} × {facts['device']}")
+    facts, _ = planned(plan, device, gpus, arguments.nodes)
     return json.dumps(facts, indent=1) if arguments.json else text.planned(facts)
 
 

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from palette.costs.estimate import Estimator
-from palette.costs.reasons import HASHED, NOT_COMPARED, changed_code, flat, written_spec
-from palette.costs.work import last_state, newest_step
+from palette.costs.estimate import Estimator, last_state, newest_step
 from palette.planning.plan import Plan
+from palette.planning.reasons import HASHED, NOT_COMPARED, changed_code, flat, written_spec
 from palette.planning.remaining import Job
 from palette.stages.base import Spec, digest
 from palette.stages.train import TrainSpec

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from palette.stages.base import Spec
 from palette.stages.features import FeaturesSpec
-from palette.stages.fetch import FetchSpec
-from palette.stages.prepare import PrepareSpec
 from palette.stages.report import ReportSpec
 from palette.stages.train import TrainSpec
 
@@ -21,11 +19,6 @@ class Graph:
     def of_kind(self, kind: str) -> list[Spec]:
         """Return the stages of one kind."""
         return [spec for spec in self.stages.values() if spec.kind == kind]
-
-    def has_pairs(self, prepare: PrepareSpec) -> bool:
-        """Return whether each image of a dataset has a condition."""
-        fetch = self.stages[prepare.parents["fetch"]]
-        return isinstance(fetch, FetchSpec) and fetch.fetch.source == "pairs"
 
     def outputs(self, folder: str, shard: str | None = None) -> list[str]:
         """Return the files that a stage makes, relative to the results folder: those of one shard, or all for None."""

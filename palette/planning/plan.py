@@ -396,12 +396,3 @@ class Plan(Graph):
         used = dict.fromkeys(row.dataset for row in self.rows if most)
         prepared = {name: self.config.datasets[name].prepare for name in used}
         return {name: GalleryImages(images=min(most, p.test_images), size=p.image_size) for name, p in prepared.items()}
-
-    def images(self, prepare: PrepareSpec) -> int:
-        """Return an upper bound on the images in a dataset's stores.
-
-        Without `train_images`, the training images are counted as the images found in its folder.
-        """
-        options = prepare.prepare
-        train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
-        return train + options.test_images

@@ -12,9 +12,8 @@ from typing import Any
 
 from palette.config import Config
 from palette.config.scores import Score
-from palette.costs import runs
-from palette.costs.budget import keep_within_budget
-from palette.costs.disk import full_disk
+from palette.costs import truth
+from palette.costs.limits import full_disk, keep_within_budget
 from palette.data import external_outputs
 from palette.data.masks import supplied
 from palette.data.sources.files import Missing
@@ -220,7 +219,6 @@ def start(plan: Plan) -> int:
     keep_within_budget(plan)
     write_specs(plan)
     freeze(plan)
-    runs.note(plan.results)
     return descriptor
 
 
@@ -271,12 +269,10 @@ def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
 
     logs: the files in which Snakemake logged the run, its own first.
     """
-    from palette.costs import page as cost_page  # here, because jinja2 is slow to import and most plans write no page
-
     try:
-        cost_page.write(plan)
+        truth.write_page(plan)
     except (OSError, UserError) as error:
-        say(f"{page(plan).with_name(cost_page.NAME)}: not written ({error})")
+        say(f"{page(plan).with_name(truth.PAGE)}: not written ({error})")
     run_hook(hook, plan, logs[0] if logs else "")
 
 

@@ -30,6 +30,10 @@ class Kind:
     """True if it has no network and only the pixel-by-pixel measures are used."""
     pairs: bool = False
     """True if it compares two images at a time; it then also measures the diversity of several draws."""
+    flops: float = 0
+    """FLOP per image at the network's own input size, as torch counts them on the architecture."""
+    flops_per_pixel: float = 0
+    """FLOP per pixel, for both images of a pair, of a network that takes images at their own size."""
 
     @property
     def features(self) -> bool:
@@ -40,16 +44,21 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "photos": Kind("photos", classes=2),
     "pixels": Kind("", bare=True),
-    "inception": Kind(""),
-    "inception-legacy-tensorflow": Kind("legacy-tensorflow"),
-    "inception-legacy-pytorch": Kind("legacy-pytorch"),
-    "resnet50": Kind("ResNet-50", imagenet=True),
-    "efficientnet-b0": Kind("EfficientNet-B0", imagenet=True),
-    "dinov2": Kind("DINOv2", package="timm"),
-    "lpips": Kind("", package="lpips", smallest=32, pairs=True),
+    "inception": Kind("", flops=11.43e9),
+    "inception-legacy-tensorflow": Kind("legacy-tensorflow", flops=11.43e9),
+    "inception-legacy-pytorch": Kind("legacy-pytorch", flops=11.43e9),
+    "resnet50": Kind("ResNet-50", imagenet=True, flops=8.18e9),
+    "efficientnet-b0": Kind("EfficientNet-B0", imagenet=True, flops=0.772e9),
+    "dinov2": Kind("DINOv2", package="timm", flops=162e9),
+    "lpips": Kind("", package="lpips", smallest=32, pairs=True, flops_per_pixel=53e3),
     "ms-ssim": Kind("", package="pytorch_msssim", smallest=161, pairs=True),
 }
 """Name in `score.extractors` → kind."""
+
+
+def photos_flops(channels: int) -> float:
+    """Return the FLOP per pixel of the photo classifier (`palette.scoring.classifier`), from its four convolutions."""
+    return 18.375 * channels + 3.9375 * channels**2
 
 
 def fewest_classes(kinds: Sequence[str]) -> int:

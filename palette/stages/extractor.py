@@ -4,10 +4,11 @@ It is a classifier trained here (`photos`), pretrained weights that are checked,
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from palette.config.scores import Extractor, ExtractorKind
-from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.base import Planned, Runtime, Spec, Usual, Work
 from palette.stages.stage import Stage
 
 
@@ -39,6 +40,19 @@ class ExtractorSpec(Spec):
     photos: Extractor | None
     sha256: str | None
     """SHA-256 of the pretrained weights."""
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        prepare = planned.parent(self, "prepare")
+        one = self.evaluation(planned, prepare.work(planned).megapixels if prepare else 0)
+        images = self.photos.steps * self.photos.batch_size if self.photos else 0
+        return replace(one, flops=3 * images * one.flops)
+
+    def evaluation(self, planned: Planned, megapixels: float) -> Work:
+        from palette.scoring.extractor_facts import KINDS, photos_flops
+
+        kind = KINDS[self.extractor]
+        flops_per_pixel = photos_flops(self.photos.channels) if self.photos else kind.flops_per_pixel
+        return Work(kind.flops + flops_per_pixel * megapixels * 1e6, network=self.extractor)
 
 
 def run(stage: Stage[ExtractorSpec]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from palette.config.datasets import Fetch, KnownDataset
-from palette.stages.base import Spec, Usual
+from palette.stages.base import Planned, Spec, Usual, Work
 from palette.stages.stage import Stage
 
 
@@ -38,6 +38,11 @@ class FetchSpec(Spec):
                 del file["urls"]
             del content["fetch"]["path"]
         return content
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        from palette.data.sources.planned import to_check
+
+        return Work(images=to_check(self, planned.results, planned.pictures.get(self.name)))
 
 
 def run(stage: Stage[FetchSpec]) -> None:

@@ -2,11 +2,12 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from palette.errors import DataError
-from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.base import Planned, Runtime, Spec, Usual, Work
 from palette.stages.stage import Stage
 from palette.system.download import Remote, download
 from palette.system.files import read_json, replacing, sha256
@@ -37,6 +38,17 @@ class ReleasedSpec(Spec):
     image_size: int
     objective: str
     """Kind of its objective."""
+
+    def evaluation(self, planned: Planned, megapixels: float) -> Work:
+        from palette.config.models import Network
+        from palette.model.flops import flops
+
+        for file in (planned.results / self.folder / "model.json", Path(self.runtime.card)):
+            with suppress(DataError, OSError, ValueError, KeyError, TypeError):
+                facts = read_json(file)
+                network, precision = Network.model_validate(facts["network"]), facts["precision"]
+                return Work(flops(network, self.image_size), precision, repr((network, self.image_size, precision)))
+        return Work()
 
 
 def run(stage: Stage[ReleasedSpec]) -> None:

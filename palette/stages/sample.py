@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,7 +14,7 @@ from palette.data.images.degraded import Image
 from palette.data.sources.matching import matched
 from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
-from palette.stages.base import Runtime, Sharded, Usual
+from palette.stages.base import Planned, Runtime, Sharded, Usual, Work
 from palette.stages.stage import Stage, verify
 from palette.system.files import read_json
 from palette.system.progress import track
@@ -67,6 +68,21 @@ class SampleSpec(Sharded):
     batch_size: int
     draws: int
     draw_inputs: int
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        tests, megapixels = self.images(shard), self.image_size**2 / 1e6
+        several = range(tests.start, min(tests.stop, self.draw_inputs))
+        images = len(tests) + (len(several) * (self.draws - 1) if self.sampler else 0)
+        model = planned.parent(self, "train")
+        one = model.evaluation(planned, megapixels) if model else Work()
+        return replace(
+            one,
+            flops=images * (self.sampler.evaluations if self.sampler else 1) * one.flops,
+            network=f"{one.network}, batches of {self.batch_size}" if one.network else "",
+            images=images,
+            megapixels=megapixels,
+            bytes=images * megapixels * 3e6,
+        )
 
 
 Job = tuple[int, int]

@@ -1,4 +1,4 @@
-"""FLOP by formula, against what torch counts on the networks themselves."""
+"""FLOP and parameters by formula, against what torch counts on the networks themselves."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from palette.config.models import Network
 from palette.model import adm
-from palette.model.flops import attention_flops, flops, training_flops
+from palette.model.flops import attention_flops, flops, parameters, training_flops
 from palette.model.networks import build
 
 
@@ -57,6 +57,9 @@ def test_equal_to_what_torch_counts(checkout: Path, monkeypatch: pytest.MonkeyPa
     assert len(cases) > 12
     for (network, size), name in cases.items():
         assert flops(network, size) == counted(network, size), name
+        with torch.device("meta"):
+            own = build(network, size).parameters()
+        assert parameters(network, size) == sum(parameter.numel() for parameter in own), name
 
 
 @pytest.mark.parametrize("change", [{}, *OTHERS], ids=str)

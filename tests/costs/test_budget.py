@@ -2,8 +2,7 @@
 
 import pytest
 
-from palette.costs.budget import keep_within_budget
-from palette.costs.summary import gpu_hours
+from palette.costs.limits import gpu_hours, keep_within_budget
 from palette.errors import ConfigError
 from palette.running.start import start
 from palette.system.units import rounded

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from palette.costs.work import EXTRACTOR_FLOPS, PIXEL_FLOPS, photos_flops
-from palette.scoring.extractor_facts import KINDS
+from palette.scoring.extractor_facts import KINDS, photos_flops
 
 FID = ("inception", "inception-legacy-tensorflow", "inception-legacy-pytorch")
 NEAR = 0.02
@@ -60,12 +59,12 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
-@pytest.mark.parametrize("kind", EXTRACTOR_FLOPS)
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.flops])
 def test_the_table_is_what_the_architectures_take(kind: str) -> None:
     build, side = NETWORKS[kind]
     with torch.device("meta"):
         network = build()
-    assert EXTRACTOR_FLOPS[kind] == pytest.approx(counted(network, side), rel=NEAR)
+    assert KINDS[kind].flops == pytest.approx(counted(network, side), rel=NEAR)
 
 
 def test_lpips_takes_as_many_for_each_pixel() -> None:
@@ -73,7 +72,7 @@ def test_lpips_takes_as_many_for_each_pixel() -> None:
 
     with warnings.catch_warnings(action="ignore"):  # it calls torchvision as one did years ago
         network: Any = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    assert PIXEL_FLOPS["lpips"] * 256**2 == pytest.approx(counted(network, 256, images=2), rel=NEAR)
+    assert KINDS["lpips"].flops_per_pixel * 256**2 == pytest.approx(counted(network, 256, images=2), rel=NEAR)
 
 
 @pytest.mark.parametrize("channels", [8, 32])
@@ -85,4 +84,5 @@ def test_the_classifier_of_the_photographs_takes_as_many_for_each_pixel(channels
 
 def test_every_extractor_with_a_network_is_counted() -> None:
     without = {"pixels", "ms-ssim"}  # the second blurs five times, which is little beside reading the images
-    assert EXTRACTOR_FLOPS.keys() | PIXEL_FLOPS.keys() | {"photos"} | without == KINDS.keys()
+    counted = {name for name, kind in KINDS.items() if kind.flops or kind.flops_per_pixel}
+    assert counted | {"photos"} | without == KINDS.keys()
