@@ -212,12 +212,11 @@ def _own_results(work: Work) -> set[Path]:
 
 def _estimate_time(work: Work, hours: float) -> None:
     """Print the estimated time. Raises ConfigError if it is more than `hours`."""
-    from palette.costs.text import duration
     from palette.errors import ConfigError, DataError
     from palette.restore.pace import measure
     from palette.restore.photo import size_of
     from palette.system.progress import say
-    from palette.system.units import rounded
+    from palette.system.units import duration, rounded
 
     counts: Counter[int] = Counter()  # pixels → evaluations
     for photo, name in work.photos:

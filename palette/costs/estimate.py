@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from palette.costs.gpus import GPUS, same_device, utilization
 from palette.costs.records import NEWEST, Record, records, spec_at
 from palette.model.flops import parameters
 from palette.planning.plan import Plan
-from palette.planning.remaining import Job
+from palette.planning.remaining import Job, last_state
 from palette.stages.base import Spec, Work
 from palette.stages.fingerprint import digests
 from palette.stages.train import TrainSpec
@@ -26,10 +25,7 @@ from palette.system.files import write_json
 START, START_NETWORK = 0.7, 4.0
 """Seconds that a job takes to start: Python and this package, or torch and a network too."""
 IMAGE, MEGAPIXEL = 0.001, 0.15
-"""Seconds on one core to read, degrade, measure or write an image, and for each megapixel of it.
-
-Like those above, between the lowest and the highest that `benchmarks.handling` measured for the kinds of stages.
-"""
+"""Seconds on one core for an image and for each megapixel of it. All four are among those that `benchmarks.handling` measures."""
 RESERVED = 2 * 10**9
 """Bytes of GPU memory that CUDA, cuDNN's workspaces and fragmentation take."""
 COUNTS = ".cost"
@@ -49,10 +45,6 @@ class Estimate:
     """Source of the estimated seconds."""
 
     @property
-    def kind(self) -> str:
-        return self.job.folder.partition("/")[0]
-
-    @property
     def gpu_hours(self) -> float:
         return self.seconds * self.gpus / 3600
 
@@ -61,17 +53,6 @@ def requested_devices(spec: Spec, device: str) -> int:
     """Return the devices that a job of this stage requests: GPUs on all nodes, or CPU cores."""
     nodes = spec.runtime.nodes if isinstance(spec, TrainSpec) else 1
     return spec.runtime.threads if device == "cpu" else spec.runtime.gpus * nodes
-
-
-def last_state(results: Path, spec: TrainSpec) -> int:
-    """Return the step from which a training would resume; 0 without a saved state."""
-    return newest_step(results / "state" / spec.state_key, spec.steps)
-
-
-def newest_step(state: Path, last: int) -> int:
-    """Return the newest step, up to step `last`, of which folder `state` has a saved state; 0 if there is none."""
-    names = (re.fullmatch(r"step-(\d+)\.pt", file.name) for file in state.glob("step-*.pt"))
-    return max((step for name in names if name and (step := int(name[1])) <= last), default=0)
 
 
 def state_bytes(network: Network, image_size: int, averages: Sequence[float]) -> int:

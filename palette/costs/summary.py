@@ -12,8 +12,6 @@ from palette.planning.reasons import Reasons
 from palette.planning.remaining import Job, Made, remaining
 
 Facts = dict[str, Any]
-Jobs = Mapping[str, Sequence[Job]]
-"""Folder of a stage → its jobs."""
 
 
 def planned(plan: Plan, device: str, gpus: int, nodes: int) -> tuple[Facts, Schedule]:
@@ -36,8 +34,8 @@ def planned(plan: Plan, device: str, gpus: int, nodes: int) -> tuple[Facts, Sche
     return facts, schedule
 
 
-def costed(plan: Plan, device: str, gpus: int, jobs: Jobs) -> Facts:
-    """Return the cost of `jobs` without reasons and memory, which are slow to compute."""
+def costed(plan: Plan, device: str, gpus: int, jobs: Mapping[str, Sequence[Job]]) -> Facts:
+    """Return the cost of `jobs`, by the folders of their stages, without reasons and memory, which take long."""
     estimator = Estimator.of(plan, device, gpus)
     return _costs(estimator, _estimates(estimator, jobs), gpus, nodes=1)[0]
 
@@ -49,7 +47,7 @@ def enough(plan: Plan, device: str) -> int:
     return max(1, *(requested_devices(spec, device) for spec in plan.stages.values()))
 
 
-def _estimates(estimator: Estimator, jobs: Jobs) -> dict[str, list[Estimate]]:
+def _estimates(estimator: Estimator, jobs: Mapping[str, Sequence[Job]]) -> dict[str, list[Estimate]]:
     return {folder: [estimator.estimate(job) for job in stage] for folder, stage in jobs.items()}
 
 

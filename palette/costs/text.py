@@ -3,25 +3,14 @@
 import re
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from palette.system.units import aligned, rounded, scaled
-
-if TYPE_CHECKING:
-    from palette.costs.truth import Done, Truth
+from palette.costs.truth import Done, Truth
+from palette.system.units import aligned, duration, rounded, scaled
 
 Facts = dict[str, Any]
 LISTED, MENTIONED = 20, 4
 """Number of reasons listed for each kind, and of changes mentioned in one reason."""
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as `45 s`, `12 min`, `3.4 h` or `5.1 days`."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            value = seconds / size
-            return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def planned(facts: Facts) -> str:
@@ -119,11 +108,11 @@ def _memory(memory: Facts) -> str:
     return f"{text}; {memory['largest']:,} would fit" + (", so raise `accumulate`" if too_many else "")
 
 
-def compared(truth: "Truth") -> str:
+def compared(truth: Truth) -> str:
     """Return one line per kind and device, one for all jobs, and one per training."""
     lines = ["No finished job of this plan is on record."]
     if truth.jobs:
-        lines = [_row(("", "jobs", "estimated", "real", "ratio"), "of each job")]
+        lines = [_row("", "jobs", "estimated", "real", "ratio", "of each job")]
         lines += [_compared(done, jobs) for done, jobs in [*truth.lines, (truth.total, truth.jobs)]]
         lines.append("")
     for job in truth.trainings:
@@ -133,15 +122,14 @@ def compared(truth: "Truth") -> str:
     return "\n".join(lines)
 
 
-def _compared(done: "Done", jobs: Sequence["Done"]) -> str:
+def _compared(done: Done, jobs: Sequence[Done]) -> str:
     ratios = sorted(job.ratio for job in jobs)
     spread = f"{ratios[0]:.2f}–{ratios[-1]:.2f}, median {median(ratios):.2f}"
     hours = f"; {done.estimated_gpu_hours:.3g} → {done.gpu_hours:.3g} GPU-hours" if done.gpu_hours else ""
     where = f"  on {done.device}{hours}" if done.device else hours
-    numbers = (str(len(jobs)), duration(done.estimated), duration(done.seconds), f"{done.ratio:.2f}")
-    return _row((done.kind, *numbers), spread + where)
+    times = (duration(done.estimated), duration(done.seconds))
+    return _row(done.kind, str(len(jobs)), *times, f"{done.ratio:.2f}", spread + where)
 
 
-def _row(cells: tuple[str, str, str, str, str], last: str) -> str:
-    name, *numbers = cells
-    return f"{name:10} " + " ".join(f"{number:>10}" for number in numbers) + f"  {last}"
+def _row(name: str, jobs: str, estimated: str, real: str, ratio: str, last: str) -> str:
+    return f"{name:10} {jobs:>10} {estimated:>10} {real:>10} {ratio:>10}  {last}"

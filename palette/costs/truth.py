@@ -9,12 +9,12 @@ from typing import Any
 from palette.costs.estimate import Estimator
 from palette.costs.gpus import GPUS, key_of
 from palette.costs.records import Record, records
-from palette.costs.text import duration
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, Made, remaining
 from palette.stages.kinds import KINDS
 from palette.stages.train import TrainSpec
 from palette.system.files import write_text
+from palette.system.units import duration
 
 PAGE = "cost.html"
 """File next to the report's `index.html`, which links to it."""

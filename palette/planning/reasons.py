@@ -1,4 +1,4 @@
-"""Reasons why a stage must run: its differences from the closest earlier stage of the same name on disk."""
+"""Reasons why a stage must run: its differences from earlier stages of the same name on disk."""
 
 import json
 import re
@@ -10,15 +10,17 @@ from typing import Any
 import yaml
 
 from palette.planning.plan import Plan
-from palette.planning.remaining import Made, done, jobs_of
-from palette.stages.base import Loader, Spec
+from palette.planning.remaining import Made, done, jobs_of, newest_step
+from palette.stages.base import Loader, Spec, digest
 from palette.stages.fingerprint import digests
 from palette.stages.kinds import KINDS
 from palette.stages.rows import Row
+from palette.stages.train import TrainSpec
 
 HASHED = re.compile(r"(.+)-[0-9a-f]{10}")
 
 NOT_COMPARED = {"kind", "hash", "name", "engine", "parents", "runtime", "tabulate"}
+NOT_OPTIONS = {*NOT_COMPARED, "steps"}
 
 
 @dataclass
@@ -166,3 +168,47 @@ def _recorded(folder: Path) -> dict[str, str] | None:
         if isinstance(card, dict) and isinstance(card.get("modules"), dict):
             return dict(card["modules"])
     return None
+
+
+def earlier_trainings(plan: Plan, spec: TrainSpec) -> Iterator[tuple[int, list[str]]]:
+    """Yield steps and code changes of each training on disk that differs from `spec` in code alone.
+
+    The steps are those it has done, at most as many as `spec` has.
+    """
+    for file in plan.results.glob(f"train/{spec.name}-*/spec.yaml"):
+        folder, facts = file.parent, written_spec(file.parent)
+        name = HASHED.fullmatch(folder.name)
+        if facts and name and name[1] == spec.name and folder.name != spec.folder.partition("/")[2]:
+            changes = _changes(plan, spec, folder, facts)
+            if changes:
+                yield min(_steps(plan.results, folder, facts), spec.steps), changes
+
+
+def _changes(plan: Plan, spec: Spec, earlier: Path, facts: Mapping[str, Any]) -> list[str] | None:
+    """Return how the code of an earlier stage and its parents differs from `spec`'s; None if anything else differs.
+
+    An option that only one of the two versions knows counts as a code change.
+    """
+    before, now = flat(facts), flat(spec.model_dump(mode="json"))
+    options = {key for key in before.keys() & now.keys() if key.partition(".")[0] not in NOT_OPTIONS}
+    if any(before[key] != now[key] for key in options) or facts.get("parents", {}).keys() != spec.parents.keys():
+        return None
+    changes = []
+    if facts.get("engine") != spec.engine:
+        changes = list(changed_code(spec.kind, earlier)) or ["the engine changed"]
+    for role, folder in spec.parents.items():
+        parent = plan.results / facts["parents"][role]
+        if parent != plan.results / folder:
+            found = _changes(plan, plan.stages[folder], parent, written_spec(parent) or {})
+            if found is None:
+                return None
+            changes += found
+    return list(dict.fromkeys(changes))
+
+
+def _steps(results: Path, folder: Path, facts: Mapping[str, Any]) -> int:
+    """Return the number of steps that a training on disk has done."""
+    if (folder / "card.json").exists():
+        return int(facts["steps"])
+    key = digest({name: value for name, value in facts.items() if name not in ("hash", "name", "runtime", "steps")})
+    return newest_step(results / "state" / key, int(facts["steps"]))

@@ -13,7 +13,6 @@ from typing import Any
 from palette.config import Config
 from palette.config.scores import Score
 from palette.costs import truth
-from palette.costs.limits import full_disk, keep_within_budget
 from palette.data import external_outputs
 from palette.data.masks import supplied
 from palette.data.sources.files import Missing
@@ -27,6 +26,7 @@ from palette.planning.dataset_checks import too_few, unsplit
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, Made, done, remaining
 from palette.running.frozen import freeze
+from palette.running.limits import full_disk, keep_within_budget
 from palette.scoring.extractor_facts import require_packages, unable
 from palette.scoring.weights import WEIGHTS, locate
 from palette.stages.fetch import FetchSpec

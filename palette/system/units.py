@@ -18,6 +18,15 @@ def rounded(number: float) -> str:
     return f"{float(f'{number:.3g}'):,.12g}"
 
 
+def duration(seconds: float) -> str:
+    """Return a duration as `45 s`, `12 min`, `3.4 h` or `5.1 days`."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            value = seconds / size
+            return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
     """Return names and values in two columns, indented."""
     rows = list(rows)

@@ -11,7 +11,7 @@ import pytest
 from palette.cli import main
 from palette.commands.plan import shown_briefly
 from palette.costs.summary import planned
-from palette.costs.text import duration
+from palette.system.units import duration
 from tests.costs.conftest import RAW, Make, finish
 
 Out = pytest.CaptureFixture[str]
