@@ -1,16 +1,16 @@
 # make demo    the whole workflow on the embedded photographs → results/report/index.html
 # make test    the tests
-# make slow    the tests that take minutes: the default run, a Slurm cluster of this machine's own, compilation
-# make check   formatting, lint, types, floor plan
-# Each builds the locked environment in .venv first, if it is not there.
+# make slow    the tests that take minutes: the default run, a Slurm cluster on this machine, compilation
+# make check   formatting, lint, types, import layers
+# Each first builds the locked environment in .venv if it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= 2
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Some images forbid Python to write byte code: each of a hundred jobs would compile the package again.
+# Some container images disable bytecode: each of a hundred jobs would compile the package again.
 IN_ENV = env -u PYTHONDONTWRITEBYTECODE PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-# In the order of collection, which begins with the files that take longest; xdist's own begins with those of most tests.
+# In collection order, which starts with the slowest files; xdist's own order starts with the files that have most tests.
 PYTEST = OMP_NUM_THREADS=1 pytest --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test slow check generated lock env clean
@@ -22,7 +22,7 @@ demo: env
 test: env
 	$(IN_ENV) $(PYTEST) -m "not slow" --numprocesses $(CORES)
 
-# Two files at a time: those on the cluster mostly wait.
+# Two files at a time: the tests on the cluster mostly wait.
 slow: env
 	$(IN_ENV) $(PYTEST) -m slow --numprocesses 2
 
@@ -34,12 +34,12 @@ check: env
 	$(IN_ENV) lint-imports
 	$(IN_ENV) snakemake --lint
 
-# Files made from the code: run it after a change of palette/config. A test fails when they differ.
+# Files generated from palette/config: run this after changing it. A test fails if they differ.
 generated: env
 	$(IN_ENV) python -m palette config --schema > workflow/schemas/config.schema.json
 	$(IN_ENV) python -m palette config --reference > docs/config.md
 
-# Newest versions that pyproject.toml allows, with hashes and no address; the conda form names the same versions.
+# The newest versions that pyproject.toml allows, with hashes and without addresses; the conda file lists the same versions.
 lock: env
 	$(VENV)/bin/uv pip compile --quiet --upgrade $(LOCK) --extra workflow --extra dev --output-file envs/lock.txt pyproject.toml
 	echo uv | $(VENV)/bin/uv pip compile --quiet --upgrade $(LOCK) --output-file envs/bootstrap.txt -

@@ -1,7 +1,7 @@
-# From a table of experiments to the paper's tables. `snakemake` runs what is stale; `snakemake -n` says what that is.
+# From a table of experiments to the paper's tables. `snakemake` runs what is stale; `snakemake -n` shows what that is.
 
 
-# Of a Snakefile at the root of a `git+file:` repository, Snakemake 9.27 looks for what it includes at the root of the disk.
+# If a `git+file:` repository has its Snakefile at the root, Snakemake 9.27 looks for included files at the disk's root.
 if getattr(workflow.included_stack[-1], "repo_path", None):
     workflow.included_stack[-1].path = f"./{workflow.included_stack[-1].path}"
 
@@ -26,7 +26,7 @@ rule all:
         "all"
 
 
-# What would run, why, and what it would cost; `python -m palette plan` has options.
+# What would run, why, and what it would cost; `python -m palette plan` has more options.
 rule plan:
     log:
         results / "logs/plan.log",
@@ -39,7 +39,7 @@ rule plan:
         Path(log[0]).write_text(text, encoding="utf-8")
 
 
-# Data, masks and models without what comes after them: a good first night on a new cluster.
+# Data, masks and models, without samples and scores: a good first night on a new cluster.
 rule models:
     input:
         [made(s.folder) for s in plan.of_kind("train") + plan.of_kind("released")],
@@ -62,6 +62,6 @@ onsuccess:
 onerror:
     print(
         "\nA job failed: its message is above, its log under "
-        f"{plan.results / 'logs'}. Run the same command again; it goes on where it stopped."
+        f"{plan.results / 'logs'}. Run the same command again; it resumes where it stopped."
     )
     end(plan, plan.config.hooks.error, log)

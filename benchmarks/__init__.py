@@ -1,1 +1,1 @@
-"""What the engine costs beside a plain transcription of the reference mathematics; see `benchmarks/README.md`."""
+"""Speed of the engine against a plain transcription of the reference mathematics; see `benchmarks/README.md`."""

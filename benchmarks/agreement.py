@@ -1,7 +1,8 @@
-"""`python -m benchmarks.agreement`: how far our scores are from those of the libraries that the field uses, on the same pictures.
+"""`python -m benchmarks.agreement`: differences between our scores and those of the libraries that the field uses, on
+the same images.
 
-Networks have the real architectures and random weights, which both sides read from the same files. What is printed is the largest
-relative difference; of scores that are means over images, the largest over the images.
+Networks have the real architectures and random weights, which both sides read from the same files. Prints the largest
+relative difference; for scores that are means over images, the largest one over the images.
 """
 
 import hashlib
@@ -45,7 +46,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Setting:
-    """Two folders of pictures, and the weights. few: so few that their features count as many of 16 numbers."""
+    """Two folders of images, and the weights. few: so few images that their features are cut to 16 numbers."""
 
     a: Path
     b: Path
@@ -54,7 +55,7 @@ class Setting:
     few: bool
 
     def measure(self, kind: str, weights: Path | None, folder: Path, **facts: object) -> Arrays:
-        """What ours measures on a folder."""
+        """Return our features of a folder."""
         digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None
         network = load_network(Path("extractor"), {"kind": kind, "sha256": digest, **facts}, weights, CPU)
         return measure(pairs(folder), network, pixels=True)
@@ -62,7 +63,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Found:
-    """A score by both. library: whose."""
+    """A score by both implementations. library: the name of theirs."""
 
     score: str
     library: str
@@ -71,7 +72,7 @@ class Found:
 
     @property
     def difference(self) -> float:
-        """Largest relative one."""
+        """Return the largest relative difference."""
         return float(np.max(np.abs(self.ours - self.theirs) / np.abs(self.theirs)))
 
 
@@ -80,7 +81,7 @@ def found(score: str, library: str, ours: object, theirs: object) -> Found:
 
 
 def _clean_fids(mode: str, setting: Setting) -> Callable[[Tensor], Tensor]:
-    """Clean-fid's own extractor."""
+    """Return clean-fid's own extractor."""
     if mode != "legacy_pytorch":
         return InceptionV3W(str(setting.torchscript.parent), download=False, resize_inside=mode == "legacy_tensorflow")
     state = torch.load(setting.state, weights_only=True)
@@ -90,7 +91,7 @@ def _clean_fids(mode: str, setting: Setting) -> Callable[[Tensor], Tensor]:
 
 
 def distances(setting: Setting) -> Iterator[Found]:
-    """FID, KID and PD in clean-fid's three modes."""
+    """Compare FID, KID and PD in clean-fid's three modes."""
     for kind, mode in MODES.items():
         weights = setting.state if mode == "legacy_pytorch" else setting.torchscript
         ours = [setting.measure(kind, weights, folder)["features"] for folder in (setting.a, setting.b)]
@@ -106,7 +107,7 @@ def distances(setting: Setting) -> Iterator[Found]:
 
 
 def sets(setting: Setting) -> Iterator[Found]:
-    """Inception Score, precision and recall."""
+    """Compare Inception Score, precision and recall."""
     ours, others = (
         setting.measure("inception-legacy-tensorflow", setting.torchscript, folder) for folder in (setting.a, setting.b)
     )
@@ -130,7 +131,7 @@ def sets(setting: Setting) -> Iterator[Found]:
 
 
 def accuracies(setting: Setting) -> Iterator[Found]:
-    """Classification accuracy, with labels of which the library's network names every other one."""
+    """Compare classification accuracy, on labels of which the library's network predicts every other one."""
     classes = [f"n{number:08}" for number in range(int(FIRST_CLASS[1:]), int(LAST_CLASS[1:]), 2)][: CLASSES - 1]
     for kind, make, weights in (
         ("resnet50", models.resnet50, models.ResNet50_Weights.IMAGENET1K_V1),
@@ -152,7 +153,7 @@ def accuracies(setting: Setting) -> Iterator[Found]:
 
 
 def likenesses(setting: Setting) -> Iterator[Found]:
-    """Scores of an output and its original: each picture of `a`, blurred and as it is."""
+    """Compare scores of output and original: each image of `a`, blurred and unchanged."""
     both = [Pair(_blur(pair.original), pair.original, 0) for pair in pairs(setting.a)]
     path = setting.state.with_name("alexnet.pth")
     torch.manual_seed(1)
@@ -173,7 +174,7 @@ def likenesses(setting: Setting) -> Iterator[Found]:
 
 
 def _large(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Large enough for five scales."""
+    """Return images large enough for five scales."""
     return np.asarray(Image.fromarray(pixels).resize((176, 176), Image.Resampling.BICUBIC))
 
 
@@ -182,7 +183,7 @@ def _tensor(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def blurred(folder: Path) -> Path:
-    """Blur the pictures of a folder: of two sets that are alike, KID is nothing but chance and rounding."""
+    """Blur the images of a folder: between similar sets, KID is only chance and rounding."""
     for file in folder.iterdir():
         Image.fromarray(_blur(np.asarray(Image.open(file)))).save(file)
     return folder
@@ -194,11 +195,11 @@ def _blur(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, default=64, help="pictures in each folder (default: %(default)s)")
+    options.add_argument("--images", type=int, default=64, help="images in each folder (default: %(default)s)")
     options.add_argument("--size", type=int, default=64, help="their side in pixels (default: %(default)s)")
     chosen = options.parse_args(arguments)
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # clean-fid calls what SciPy and torch will remove
+    warnings.simplefilter("ignore")  # clean-fid uses deprecated functions of SciPy and torch
     images, size = (4, 40) if chosen.quick else (chosen.images, chosen.size)
     table = {}
     with tempfile.TemporaryDirectory() as name, torch.no_grad():

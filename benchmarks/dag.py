@@ -1,7 +1,8 @@
-"""`python -m benchmarks.dag`: how long Snakemake takes to see what there is to do, beside a plain Snakefile of as many jobs.
+"""`python -m benchmarks.dag`: time and memory that Snakemake needs to find out what to do, against a plain Snakefile.
 
-Of each size, a dry run with nothing made, and a run with everything made; CPU time (user and system) and peak memory of the
-whole process, its imports included. The plain Snakefile has one input, one output and a log a job: less is no workflow.
+For each number of jobs: a dry run before anything is made, and a run after everything is made. Measures CPU time (user
+and system) and peak memory of the whole process, including imports. The plain Snakefile has as many jobs, each with one
+input, one output and a log, which is the minimum for a workflow.
 """
 
 import json
@@ -22,7 +23,8 @@ from palette.running.start import plan_of
 CHECKOUT = Path(__file__).parents[1]
 SHARDS = 20
 EXPERIMENTS = (44, 435, 870, 1000)
-"""With 20 shards: about 1,000, 10,000 and 20,000 jobs; and the size that the project promises."""
+"""Numbers of experiments. With 20 shards: about 1,000, 10,000 and 20,000 jobs, and the size that the project promises.
+"""
 
 TINY: dict[str, Any] = {
     "datasets": {"photos": {"prepare": {"image_size": 16, "train_images": 64}}},
@@ -59,11 +61,11 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 sys.exit(run.returncode)
 """
-"""A small process that runs a command: the peak memory of a process counts from the moment when it was still its parent."""
+"""A small process that runs a command: right after the fork, a process still has the peak memory of its parent."""
 
 
 def config(experiments: int, shards: int, results: Path) -> dict[str, Any]:
-    """As many experiments, each with a training of its own and `shards` shards of samples."""
+    """Return a config of so many experiments, each with its own training and `shards` shards of samples."""
     rows = {"dataset": "photos", "task": list(TINY["tasks"]), "model": "palette", "sampler": "dpm4"}
     prepare = TINY["datasets"]["photos"]["prepare"] | {"test_images": 4 * shards}
     return {
@@ -77,7 +79,7 @@ def config(experiments: int, shards: int, results: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A Snakefile in a folder, and every file that it would make."""
+    """A Snakefile in a folder, and all files that it makes."""
 
     folder: Path
     snakefile: Path
@@ -85,7 +87,7 @@ class Case:
     files: list[Path]
 
     def snakemake(self, *arguments: str) -> dict[str, float]:
-        """CPU seconds and peak MiB of one run."""
+        """Return CPU seconds and peak MiB of one run."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile), *self.options, *arguments]
         run = subprocess.run([sys.executable, "-c", LAUNCH, *command], cwd=self.folder, capture_output=True, text=True)
         if run.returncode:
@@ -94,7 +96,7 @@ class Case:
         return {"seconds": seconds, "peak_mib": peak}
 
     def measure(self) -> dict[str, Any]:
-        """A dry run with nothing made, then a run with everything made."""
+        """Measure a dry run before anything is made, then a run after everything is made."""
         fresh = self.snakemake("-n", "--quiet", "all")
         for folder in {file.parent for file in self.files}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +106,7 @@ class Case:
 
 
 def ours(folder: Path, experiments: int, shards: int) -> tuple[Case, int]:
-    """Our workflow and the number of its jobs."""
+    """Return our workflow and the number of its jobs."""
     file = folder / "config.yaml"
     file.write_text(json.dumps(config(experiments, shards, folder / "results")))
     plan = plan_of([file])
@@ -113,24 +115,24 @@ def ours(folder: Path, experiments: int, shards: int) -> tuple[Case, int]:
 
 
 def jobs(plan: Plan) -> int:
-    """The jobs of a plan, the target `all` included."""
+    """Return the number of jobs of a plan, including the target `all`."""
     scattered = sum(len(spec.shards) for kind in ("sample", "features") for spec in plan.of_kind(kind))
     return 1 + scattered + sum(spec.kind not in ("sample", "features") for spec in plan.stages.values())
 
 
 def plain(folder: Path, count: int) -> Case:
-    """A Snakefile of `count` jobs: groups of shards that are gathered."""
+    """Return a Snakefile of `count` jobs: groups of shards that are gathered."""
     groups = max(1, (count - 2) // (SHARDS + 1))
     snakefile = folder / "Snakefile"
     snakefile.write_text(PLAIN % {"groups": groups, "size": SHARDS})
     made = folder / "made"
     files = [made / "start", *(made / f"{g}/{s}" for g in range(groups) for s in range(SHARDS))]
-    # In the order in which they would be made: the plain Snakefile goes by times.
+    # In the order in which a run would make them, because the plain Snakefile compares times.
     return Case(folder, snakefile, ("--scheduler", "greedy"), [*files, *(made / f"group-{g}" for g in range(groups))])
 
 
 def compare(experiments: int, shards: int) -> dict[str, Any]:
-    """Both at one size."""
+    """Measure both at one size."""
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         case, count = ours(Path(first), experiments, shards)
         found = {"experiments": experiments, "jobs": count, "ours": case.measure()}
@@ -147,7 +149,9 @@ def compare(experiments: int, shards: int) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     options = parser(__doc__)
-    options.add_argument("--experiments", type=int, nargs="+", help=f"sizes to measure (default: {EXPERIMENTS})")
+    options.add_argument(
+        "--experiments", type=int, nargs="+", help=f"numbers of experiments to measure (default: {EXPERIMENTS})"
+    )
     arguments = options.parse_args(argv)
     sizes = arguments.experiments or ([2] if arguments.quick else EXPERIMENTS)
     found = {f"{size} experiments": compare(size, 2 if arguments.quick else SHARDS) for size in sizes}

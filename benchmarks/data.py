@@ -1,6 +1,7 @@
-"""`python -m benchmarks.data`: how fast one core decodes and degrades training images, beside how fast it trains on them.
+"""`python -m benchmarks.data`: speed at which one core decodes and degrades training images, against its training
+speed.
 
-Decoded anew each time, as from a store that does not fit into memory; a smaller one is decoded once.
+Images are decoded each time, as from a store that does not fit into memory; a smaller store is decoded only once.
 """
 
 import sys
@@ -27,7 +28,7 @@ UNPAIRED = [task for task in TASKS if task != "paired"]
 
 
 def pictures(image_size: int) -> Iterator[StoredImage]:
-    """Crops of a photograph: noise or flat color would decode at another speed."""
+    """Write crops of a photograph, because noise or flat color would decode at another speed."""
     photograph = Image.fromarray(skimage.data.astronaut())
     random = generator(0, "crops")
     for index in range(IMAGES):
@@ -37,7 +38,7 @@ def pictures(image_size: int) -> Iterator[StoredImage]:
 
 
 def stream(store: Path, task: str, case: Case) -> Stream:
-    """The product's stream of one task, without its memory of decoded images."""
+    """Return the engine's stream of one task, without its cache of decoded images."""
     images = ImageStore(store)
     made = Stream(images, {task: 1.0}, 0, case.batch_size, case.image_size, flip=True)
     made.images = images
@@ -45,7 +46,7 @@ def stream(store: Path, task: str, case: Case) -> Stream:
 
 
 def loading_rates(store: Path, task: str, case: Case, repeats: int) -> list[float]:
-    """Images per second of CPU time, one figure for each `IMAGES` images."""
+    """Return loaded images per second of CPU time, one value per `IMAGES` images."""
     source = stream(store, task, case)
 
     def load() -> None:
@@ -56,14 +57,14 @@ def loading_rates(store: Path, task: str, case: Case, repeats: int) -> list[floa
 
 
 def training_rates(case: Case, repeats: int) -> list[float]:
-    """Images per second of CPU time."""
+    """Return trained images per second of CPU time."""
     step = our_step(case)
     step()
     return [case.batch_size / seconds(step, CPU) for _ in range(repeats)]
 
 
 def share_of_waiting(store: Path, case: Case, steps: int) -> float:
-    """Of the time of a training whose images one thread prepares, the share in which it waits for them; not the first step."""
+    """Return the fraction of a training's time spent waiting for images from one thread, after the first step."""
     ours = our_trainer(case)
     source = stream(store, "inpainting", case)
     with batches(source, range(steps + 1), [range(case.batch_size)], 1) as prepared:
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"  {task}: {spread(loading)['median']:.0f} images/s, {ratio:.0f} times the training", flush=True)
             if case is cases[0]:
                 rates["share of waiting"] = share = share_of_waiting(store, case, 2 if chosen.quick else 10)
-                print(f"  inpainting, beside the training: {share:.2%} of its time is waiting for data", flush=True)
+                print(f"  inpainting, during a training: {share:.2%} of its time is waiting for data", flush=True)
     settings = {"network": DEFAULT.model_dump(mode="json"), "images_per_sample": IMAGES}
     write(chosen.results, "data", CPU, settings, found)
     return 0

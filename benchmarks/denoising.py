@@ -1,4 +1,4 @@
-"""`python -m benchmarks.denoising`: one step of ancestral sampling, the unofficial code's beside ours."""
+"""`python -m benchmarks.denoising`: one step of ancestral sampling, ours against the unofficial code's."""
 
 import sys
 
@@ -14,11 +14,11 @@ from palette.model import networks
 from palette.system import devices
 
 T = 200
-"""The step, of 1000: far from both ends."""
+"""Number of the step, out of 1000: far from both ends."""
 
 
 def posterior(t: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of the paper's inference schedule at step t: γ; the weights of x0_hat and y in the mean; the log-variance."""
+    """The paper's inference schedule at step t: γ, the weights of x0_hat and y in the mean, the log-variance."""
     gammas = inference_gammas()
     gamma, before = gammas[t], gammas[t - 1]
     beta = 1 - gamma / before
@@ -43,7 +43,7 @@ def reference_denoising(case: Case) -> Work:
 
 
 def our_denoising(case: Case, precision: str = "fp32") -> Work:
-    """The sampler, the denoiser and the network as the product puts them together."""
+    """Return a step with sampler, denoiser and network put together as in the engine."""
     batch = on(case.device, examples(case))
     network = networks.build(case.network, case.image_size).to(case.device).eval().requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)

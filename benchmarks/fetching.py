@@ -1,8 +1,9 @@
-"""`python -m benchmarks.fetching`: how fast `fetch` checks pictures, beside a plain loop with Pillow, and how much memory it takes.
+"""`python -m benchmarks.fetching`: speed of `fetch` when it checks images, against a plain loop with Pillow, and its
+memory.
 
-Both read, hash and decode the same JPEGs of 500 pixels; the loop in one thread, `fetch` in two. Wall time counts, since the point of
-threads is that they run at the same time; the CPU time of a picture is what a plan reckons with. Memory: of listing and checking a tar
-of tiny pictures, for growing numbers of them.
+Both read, hash and decode the same JPEGs of 500 pixels, the loop in one thread, `fetch` in two. The comparison is in
+wall time, since threads run simultaneously; CPU time per image is what plans use. Memory is measured for listing and
+checking a tar with growing numbers of tiny images.
 """
 
 import hashlib
@@ -29,14 +30,14 @@ THREADS = 2
 
 
 def jpegs(folder: Path, count: int) -> None:
-    """Crops of a photograph: noise or flat color would decode at another speed."""
+    """Write crops of a photograph, because noise or flat color would decode at another speed."""
     photograph = Image.fromarray(skimage.data.astronaut())
     for number in range(count):
         photograph.crop((number % 12, 0, 500 + number % 12, 375)).save(folder / f"{number:05}.jpg", quality=90)
 
 
 def plain_loop(folder: Path) -> None:
-    """What one would write in a minute."""
+    """Check images with a naive loop."""
     for path in sorted(folder.iterdir()):
         data = path.read_bytes()
         hashlib.sha256(data).hexdigest()
@@ -45,7 +46,7 @@ def plain_loop(folder: Path) -> None:
 
 
 def ours(folder: Path, manifest: Path) -> None:
-    """The check of a fetch stage, to the manifest on disk."""
+    """Check images as a fetch stage does, up to the manifest on disk."""
     entries = ({"file": file, "class": "x"} for file in walk(folder))
     write_manifest(
         manifest, {"source": "folder", "containers": [str(folder)]}, checked(Opener([folder]), entries, THREADS)
@@ -53,14 +54,14 @@ def ours(folder: Path, manifest: Path) -> None:
 
 
 def timed(work: object, *arguments: Path) -> tuple[float, float]:
-    """Wall and CPU seconds of this process."""
+    """Return wall and CPU seconds of this process."""
     began, used = time.perf_counter(), time.process_time()
     work(*arguments)  # type: ignore[operator]
     return time.perf_counter() - began, time.process_time() - used
 
 
 def tiny_tar(path: Path, count: int) -> None:
-    """A tar of pictures of 8 × 8 pixels."""
+    """Write a tar of images of 8 × 8 pixels."""
     pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     with tarfile.open(path, "w") as archive:
         for number in range(count):
@@ -73,8 +74,8 @@ def tiny_tar(path: Path, count: int) -> None:
             archive.members.clear()  # type: ignore[attr-defined]
 
 
-class listing:  # noqa: N801, a function that another process can be given
-    """Check a tar, to the manifest on disk."""
+class listing:  # noqa: N801, a function that can be passed to another process
+    """Check a tar, up to the manifest on disk."""
 
     def __init__(self, tar: Path) -> None:
         self.tar = tar
@@ -105,12 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
             cpu["ours"].append(1000 * checking[1] / pictures)
         print(found.line(f"checking {pictures} JPEGs"), flush=True)
         for way, milliseconds in cpu.items():
-            print(f"{way}: {spread(milliseconds)['median']:.2f} ms of CPU time a picture", flush=True)
+            print(f"{way}: {spread(milliseconds)['median']:.2f} ms of CPU time per image", flush=True)
         for number in numbers:
             tar = Path(name, f"{number}.tar")
             tiny_tar(tar, number)
             memory[f"{number} pictures"] = most = peak_memory(listing, tar)
-            print(f"{number} pictures: {most or 0:.1f} MiB", flush=True)
+            print(f"{number} images: {most or 0:.1f} MiB", flush=True)
     settings = {"threads": THREADS, "pictures": pictures}
     results = {"checking": found.facts(), "cpu_ms": cpu, "peak_mib": memory}
     write(chosen.results, "fetching", torch.device("cpu"), settings, results)

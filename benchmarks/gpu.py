@@ -1,8 +1,9 @@
-"""`python -m benchmarks.gpu`: training and denoising on one GPU, the unofficial code's fp32 beside our bf16, and the share of
-the GPU's arithmetic that the paper's network gets.
+"""`python -m benchmarks.gpu`: training and denoising on one GPU, our bf16 against the unofficial code's fp32, and the
+fraction of the GPU's peak that the paper's network reaches.
 
-The reference runs with PyTorch's default settings (its convolutions may use TF32). Each way is built, warmed up and timed
-alone, in turn and several times over: two do not fit side by side. Where the batch does not fit, half of it is tried, and so on.
+The reference runs with PyTorch's default settings (its convolutions may use TF32). The implementations are built,
+warmed up and timed one at a time, alternately and repeatedly, since two do not fit into memory. If a batch does not
+fit, half of it is tried, and so on.
 """
 
 import gc
@@ -29,13 +30,13 @@ TRAINING_TARGET, DENOISING_TARGET, SHARE_TARGET = 4.0, 4.0, 0.35
 
 @dataclass
 class Measured:
-    """One way of doing the work."""
+    """The speed of one implementation."""
 
     batch_size: int = 0
     rates: list[float] = field(default_factory=list)
     """Images per second."""
     peak_mib: float | None = None
-    """Of the GPU, at `batch_size`."""
+    """Peak memory of the GPU at `batch_size`."""
 
     @property
     def rate(self) -> float:
@@ -48,7 +49,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure: `rounds` builds of each way, `warmup` steps not counted, then `steps` steps."""
+    """Length of a measurement: `rounds` builds of each implementation, with `warmup` steps not counted and `steps` counted."""
 
     rounds: int
     warmup: int
@@ -59,7 +60,7 @@ Make = Callable[[Case], Work]
 
 
 def freed(device: torch.device) -> None:
-    """Give back what deleted tensors held, so that the next way starts with an empty GPU."""
+    """Free the memory of deleted tensors, so that the next implementation starts with an empty GPU."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -67,7 +68,7 @@ def freed(device: torch.device) -> None:
 
 
 def measure_once(make: Make, case: Case, plan: Plan) -> tuple[list[float], float | None]:
-    """Images per second of each step, and the peak memory in MiB. Raises torch.OutOfMemoryError."""
+    """Return images per second of each step, and the peak memory in MiB. Raises torch.OutOfMemoryError."""
     work = make(case)
     for _ in range(plan.warmup):
         work()
@@ -77,7 +78,7 @@ def measure_once(make: Make, case: Case, plan: Plan) -> tuple[list[float], float
 
 
 def measure(make: Make, case: Case, plan: Plan) -> tuple[int, list[float], float | None]:
-    """The same, with the largest batch that fits: `case.batch_size`, or a half of it, or a quarter, …"""
+    """Measure with the largest batch that fits: `case.batch_size`, a half of it, a quarter, …"""
     batch_size = case.batch_size
     while batch_size:
         freed(case.device)
@@ -89,7 +90,7 @@ def measure(make: Make, case: Case, plan: Plan) -> tuple[int, list[float], float
 
 
 def in_turn(ways: dict[str, Make], case: Case, plan: Plan) -> dict[str, Measured]:
-    """All of the ways, round by round; a batch that did not fit once is not tried again."""
+    """Measure all implementations, round by round; a batch that did not fit once is not tried again."""
     found = {name: Measured(case.batch_size) for name in ways}
     for _ in range(plan.rounds):
         for name, make in ways.items():
@@ -101,14 +102,14 @@ def in_turn(ways: dict[str, Make], case: Case, plan: Plan) -> dict[str, Measured
 
 
 def matrix_rate(size: int, device: torch.device, repeats: int = 20) -> float:
-    """FLOP/s of a product of two bf16 matrices: what the GPU really gives, at best."""
+    """Return FLOP/s of a bf16 matrix product: the best that the GPU really achieves."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = min(seconds(lambda: a @ b, device) for _ in range(repeats))
     return float(2 * size**3 / best)
 
 
 def training_flops(network: Network, image_size: int) -> float:
-    """FLOP of forward and backward pass of one image; nothing is computed."""
+    """Return the FLOPs of forward and backward pass of one image, without computing them."""
     with torch.device("meta"):
         built = networks.build(network, image_size)
         x, log_snr = torch.zeros(1, 6, image_size, image_size), torch.zeros(1)
@@ -118,7 +119,7 @@ def training_flops(network: Network, image_size: int) -> float:
 
 
 def report(title: str, found: dict[str, Measured], target: float) -> dict[str, Any]:
-    """Print each way and its ratio to the first one; return the facts."""
+    """Print each implementation and its ratio to the first one; return the facts."""
     print(f"{title} (target: {target:g}x)")
     base = next(iter(found.values()))
     facts: dict[str, Any] = {}
@@ -131,9 +132,9 @@ def report(title: str, found: dict[str, Measured], target: float) -> dict[str, A
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser(__doc__)
-    options.add_argument("--device", default="cuda", help="`cpu` goes with --quick (default: %(default)s)")
+    options.add_argument("--device", default="cuda", help="`cpu` only with --quick (default: %(default)s)")
     options.add_argument("--image-size", type=int, default=256, help="side in pixels (default: %(default)s)")
-    options.add_argument("--batch-size", type=int, default=32, help="images a step (default: %(default)s)")
+    options.add_argument("--batch-size", type=int, default=32, help="images per step (default: %(default)s)")
     chosen = options.parse_args(arguments)
     device = torch.device(chosen.device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -153,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def benchmark(case: Case, paper: Network, plan: Plan, compiled: bool) -> dict[str, Any]:
-    """Training, the paper's network and denoising. compiled: with torch.compile too."""
+    """Measure training, the paper's network and denoising. compiled: also with torch.compile."""
     training: dict[str, Make] = {"reference, fp32": reference_step, "ours, bf16": lambda c: our_step(c, "bf16")}
     largest: dict[str, Make] = {"bf16": lambda c: our_step(c, "bf16")}
     if compiled:

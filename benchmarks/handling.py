@@ -1,9 +1,10 @@
-"""`python -m benchmarks.handling`: what each kind of job takes beside networks, between which `palette/costs/estimate.py` assumes.
+"""`python -m benchmarks.handling`: time of each kind of job outside the networks, for palette/costs/estimate.py.
 
-Every job of a small run, each in a process of its own as Snakemake starts it, on one core; its CPU time counts, imports included. Runs
-of two sizes of images and two numbers of them give seconds per job, per image and per megapixel, by least squares without negative
-numbers. Networks are as small as they go; what they take by `palette plan` is subtracted. A sampling job's images are those of the
-degraded inputs, which no network touches; its seconds per job are what is left of a trained model's for no images at all.
+Runs every job of a small run in a process of its own, as Snakemake does, on one core, and measures its CPU time,
+including imports. Runs with two image sizes and two numbers of images give seconds per job, per image and per
+megapixel, by non-negative least squares. The networks are as small as possible, and their time by `palette plan` is
+subtracted. For sampling, the times per image come from degraded inputs, which no network processes; the time per job is
+that of a trained model, extrapolated to no images.
 """
 
 import os
@@ -37,11 +38,11 @@ SIZES, COUNTS = (64, 256), (32, 128)
 QUICK = (16,), (4, 8)
 NETWORK = {"channels": 8, "multipliers": [1], "blocks": 1, "attention": [], "head_channels": 8}
 MODELED = "sample, model"
-"""Sampling jobs of a trained model, which are kept apart from those of the inputs."""
+"""Sampling jobs of a trained model, as opposed to those of the inputs."""
 
 
 class Sample(NamedTuple):
-    """A job that was run: CPU seconds without networks, images, megapixels of one."""
+    """A finished job: CPU seconds without networks, images, megapixels of one image."""
 
     seconds: float
     images: float
@@ -49,7 +50,7 @@ class Sample(NamedTuple):
 
 
 def planned(results: Path, size: int, count: int, modeled: bool) -> Plan:
-    """A run of `count` test images of `size` pixels: of the inputs and the originals, and of a model if it is `modeled`."""
+    """Plan a run with `count` test images of `size` pixels: inputs and originals, and a model if it is `modeled`."""
     rows: list[dict[str, Any]] = [
         {"dataset": "photos", "task": "hole", "model": "input"},
         {"dataset": "photos", "model": "originals"},
@@ -72,7 +73,7 @@ def planned(results: Path, size: int, count: int, modeled: bool) -> Plan:
 
 
 def cpu_seconds(spec: Spec, results: Path, shard: str | None = None) -> float:
-    """Of the process that runs a job, and of all that it starts."""
+    """Return the CPU seconds of the process that runs a job and of all processes that it starts."""
     file = spec.write(results)
     command = [sys.executable, "-m", "palette", spec.verb, "-c", str(file)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -85,7 +86,7 @@ def cpu_seconds(spec: Spec, results: Path, shard: str | None = None) -> float:
 
 
 def measured(plan: Plan, size: int) -> Iterator[tuple[str, Sample]]:
-    """Every job of a plan, parents first; features of samples once more without what is measured on pixels."""
+    """Run every job of a plan, parents first; features of samples once more without the pixel metrics."""
     estimator = Estimator(plan, "cpu")
     for folder, spec in plan.stages.items():
         for job in jobs_of(plan, folder):
@@ -99,7 +100,7 @@ def measured(plan: Plan, size: int) -> Iterator[tuple[str, Sample]]:
 
 
 def kind_of(spec: Spec) -> str:
-    """Its kind of stage; or another name, where the same kind does clearly less or more."""
+    """Return the kind of a job, or another name if it does clearly less or more than its kind."""
     if isinstance(spec, SampleSpec) and spec.baseline is None:
         return MODELED
     if isinstance(spec, FeaturesSpec) and "sample" not in spec.parents:
@@ -108,7 +109,7 @@ def kind_of(spec: Spec) -> str:
 
 
 def sample_of(taken: float, work: Work, estimator: Estimator, size: int) -> Sample:
-    """size: of an image, in pixels."""
+    """Run the jobs of one plan. size: of an image, in pixels."""
     networks = work.flops / (estimator.gpu.peak(work.precision) * estimator.share)
     return Sample(taken - networks, work.images, size**2 / 1e6 if work.megapixels else 0.0)
 
@@ -120,7 +121,7 @@ def without_pixels(spec: FeaturesSpec, estimator: Estimator, size: int) -> Sampl
 
 
 def released_from(spec: TrainSpec, results: Path) -> ReleasedSpec:
-    """The model that was just trained, as one that somebody has released."""
+    """Return the model just trained as a released one."""
     card = results / spec.folder / "model.json"
     runtime = ReleasedRuntime(card=str(card))
     kind = spec.objective.kind
@@ -130,7 +131,7 @@ def released_from(spec: TrainSpec, results: Path) -> ReleasedSpec:
 
 
 def fitted(samples: Sequence[Sample]) -> list[float]:
-    """Seconds per job, per image and per megapixel; of jobs that are all alike, the first alone."""
+    """Return seconds per job, per image and per megapixel; only the first if all jobs are alike."""
     if len({(sample.images, sample.megapixels) for sample in samples}) == 1:
         return [float(np.median([sample.seconds for sample in samples])), 0.0, 0.0]
     seconds, images, megapixels = np.array(samples).T
@@ -140,7 +141,7 @@ def fitted(samples: Sequence[Sample]) -> list[float]:
 
 
 def handling(samples: dict[str, list[Sample]]) -> dict[str, list[float]]:
-    """Kind → its three numbers."""
+    """Return kind → its three numbers."""
     found = {kind: fitted(of_kind) for kind, of_kind in samples.items()}
     model = found.pop(MODELED)
     found["sample"] = [model[0], *found["sample"][1:]]
@@ -167,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
             shutil.rmtree(folder)
     found = handling(samples)
     for kind, (job, image, megapixel) in found.items():
-        print(f"{kind:20} {job:6.2f} s a job, {1000 * image:7.2f} ms an image, {megapixel:6.3f} s a megapixel")
+        print(f"{kind:20} {job:6.2f} s per job, {1000 * image:7.2f} ms per image, {megapixel:6.3f} s per megapixel")
     settings = {"sizes": sizes, "counts": counts, "repeats": chosen.repeats}
     write(chosen.results, "handling", torch.device("cpu"), settings, {"handling": found, "samples": dict(samples)})
     return 0

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.memory`: with freed memory kept (`palette.system.devices`), beside glibc's usual way of giving it back.
+"""`python -m benchmarks.memory`: keeping freed memory (`palette.system.devices`) against glibc's default of returning
+it.
 
-Training and denoising of the unofficial code's default network and of the default run's. glibc takes the setting for good, so
-each way has a process of its own; they take turns.
+Measures training and denoising of the unofficial code's default network and of the default run's. The glibc setting
+cannot be undone in a process, so each variant has its own; they alternate.
 """
 
 import sys
@@ -21,13 +22,13 @@ from palette.system import devices
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8"))
 SMALL = Network.model_validate(CONFIG["models"]["palette"]["network"])
-"""Of the default run."""
+"""Settings of the default run."""
 WARM = 4
-"""Runs until the heap has its size."""
+"""Runs until the heap has its final size."""
 
 
 def our_denoising(case: Case) -> Work:
-    """One evaluation of the network."""
+    """Return one evaluation of the network."""
     network, batch = networks.build(case.network, case.image_size).eval(), examples(case)
     x, log_snr = torch.cat([batch.condition, batch.noise], dim=1), torch.zeros(case.batch_size)
 
@@ -64,7 +65,7 @@ def _time() -> float:
 
 
 def compare(make: Make, case: Case, repeats: int, threads: int) -> Comparison:
-    """Usual way and kept memory in turn. Their memory is that of the whole process at its highest."""
+    """Compare the default and kept memory alternately. Their memory is the peak of the whole process."""
     spawn = get_context("spawn")
     with (
         ProcessPoolExecutor(1, spawn, _begin, (False, threads, make, case)) as usual,

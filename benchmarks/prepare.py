@@ -1,7 +1,9 @@
-"""`python -m benchmarks.prepare`: JPEGs of 500 pixels become a store of 256 pixels, by `palette prepare` on two cores and by plain loops.
+"""`python -m benchmarks.prepare`: a store of 256 pixels from JPEGs of 500 pixels, by `palette prepare` on two cores and
+by plain loops.
 
-The plain loops are one process that opens, crops, resizes and saves with Pillow into a ZIP: with its default compression, and
-without any, as NVIDIA's dataset tool does. Ours also compares SHA-256, converts color, hashes looks, and survives a kill.
+The plain loops open, crop, resize and save into a ZIP with Pillow, in one process: with default compression, and
+without compression, as NVIDIA's dataset tool does. Ours also verifies SHA-256, converts color, hashes the appearance
+and survives a kill.
 """
 
 import os
@@ -30,7 +32,7 @@ SIZE = 256
 
 
 def make_jpegs(folder: Path, count: int) -> None:
-    """Crops of photographs, 500 × 375 or 375 × 500, of quality 92: about 50 kB each."""
+    """Write crops of photographs, 500 × 375 or 375 × 500, of quality 92: about 50 kB each."""
     photographs = [
         Image.fromarray(photo()) for photo in (skimage.data.astronaut, skimage.data.coffee, skimage.data.rocket)
     ]
@@ -46,7 +48,7 @@ def make_jpegs(folder: Path, count: int) -> None:
 
 
 def plain(folder: Path, store: Path, **compression: Any) -> None:
-    """What one writes in ten lines."""
+    """Make the store with a naive loop."""
     with zipfile.ZipFile(store, "w") as archive:
         for path in sorted(folder.iterdir()):
             image = Image.open(path).convert("RGB")
@@ -58,7 +60,7 @@ def plain(folder: Path, store: Path, **compression: Any) -> None:
 
 
 def stage(results: Path, pictures: Path, threads: int) -> Stage[PrepareSpec]:
-    """A prepare stage of all pictures but two, which are its test images; its fetch stage has run."""
+    """Return a prepare stage whose fetch stage has run; two images are test images, all others training images."""
     fetched = Stage(FetchSpec(name="jpegs", fetch=Fetch(source="folder", path=pictures)), results)
     if not fetched.path("manifest.jsonl").exists():
         fetch.run(fetched)
@@ -68,7 +70,7 @@ def stage(results: Path, pictures: Path, threads: int) -> Stage[PrepareSpec]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds of this process."""
+    """Return wall and CPU seconds of this process."""
     began, used = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - began, time.process_time() - used
@@ -84,7 +86,7 @@ def ways(folder: Path, threads: int) -> dict[str, Callable[[], object]]:
 
 
 def bytes_of(folder: Path, images: int) -> Iterator[tuple[str, float]]:
-    """Bytes per image of each way's store."""
+    """Return the bytes per image of each store."""
     stores = [path for path in folder.rglob("*.zip") if path.parent.name != ".parts" and "conditions" not in path.name]
     for path in stores:
         yield path.name, round(path.stat().st_size / (2 if path.name == "test.zip" else images), 1)
@@ -116,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}: {spread(ratios)['median']:.2f} times our {clock} time", flush=True)
     for name in ("ours", "plain", "plain, uncompressed"):
         wall, cpu = (spread(found[name][clock])["median"] for clock in ("wall", "cpu"))
-        print(f"{name}: {1 / wall:.0f} images/s, {1000 * cpu:.2f} ms of CPU time an image", flush=True)
+        print(f"{name}: {1 / wall:.0f} images/s, {1000 * cpu:.2f} ms of CPU time per image", flush=True)
     print(f"bytes per image: {found['bytes per image']}")
     settings = {"images": images, "threads": chosen.threads, "cores": os.cpu_count(), "size": SIZE}
     write(chosen.results, "prepare", torch.device("cpu"), settings, found)

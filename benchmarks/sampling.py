@@ -1,8 +1,8 @@
-"""`python -m benchmarks.sampling RUN`: how good the samples are after how many evaluations of the network, for each sampler.
+"""`python -m benchmarks.sampling RUN`: quality of the samples by number of network evaluations, for each sampler.
 
-RUN is the results folder of a finished run. The test images of one task are restored by its model, with the noise that is theirs
-in the workflow, and scored as the workflow scores them: FD-photos, the Fréchet distance between features of the dataset's own
-classifier, and PSNR. The yardstick is the paper's sampler, ancestral with its 1000 steps.
+RUN is the results folder of a finished run. The model of one task restores its test images with the same noise as in
+the workflow, and the samples are scored as in the workflow: FD-photos, the Fréchet distance between features of the
+dataset's own classifier, and PSNR. The reference is the paper's sampler, ancestral with 1000 steps.
 """
 
 import sys
@@ -42,20 +42,20 @@ class Point:
     fd: float
     low: float | None
     high: float | None
-    """Of the 95 % interval over images. The images are the same in all points, so differences are surer than it looks."""
+    """End of the 95 % interval over images. All points use the same images, so differences are more certain."""
     psnr: float
     chroma_ratio: float
     seconds_per_image: float
-    """Of CPU time; on a GPU, of wall time."""
+    """CPU time; on a GPU, wall time."""
 
 
 def with_evaluations(kind: str, evaluations: int) -> Sampler:
-    """At most so many: Heun's method takes two for each step but the last."""
+    """Return a sampler with at most so many evaluations: Heun's method takes two per step except the last."""
     return Sampler(kind=kind, steps=(evaluations + 1) // 2 if kind == "heun" else evaluations)
 
 
 def model_stage(run: Path, task: str) -> Stage[SampleSpec]:
-    """A stage of the run that samples `task` with a diffusion model. Raises DataError if there is none."""
+    """Return a stage of the run that samples `task` with a diffusion model. Raises DataError if there is none."""
     for file in sorted(run.glob("sample/*/spec.yaml")):
         spec = read_spec(file)
         if isinstance(spec, SampleSpec) and spec.degradation == task and spec.sampler is not None:
@@ -89,12 +89,12 @@ class Scorer:
         return measure((Pair(*pair) for pair in pairs), self.network, pixels=True)
 
     def __call__(self, images: list[Any]) -> dict[str, dict[str, Any]]:
-        """Name → score, as in `scores.json`."""
+        """Return name → score, as in `scores.json`."""
         return score(Measured(self._measured(images), self.reference), "photos", Settings())
 
 
 def points(stage: Stage[SampleSpec], samplers: list[Sampler], count: int, draws: int, threads: int) -> list[Point]:
-    """Sample and score, printing each point when it is known."""
+    """Sample and score, and print each point as soon as it is known."""
     restorer, inputs, scorer = sample.load(stage), sample.inputs_of(stage), Scorer(stage, count)
     torch.set_num_threads(threads)
     print(
@@ -137,13 +137,13 @@ def line(point: Point) -> str:
 
 
 def mean_fd(found: list[Point], sampler: str, evaluations: int) -> float:
-    """Over the draws."""
+    """Return the mean FD-photos over the draws."""
     values = [p.fd for p in found if (p.sampler, p.evaluations) == (sampler, evaluations)]
     return sum(values) / len(values)
 
 
 def verdict(found: list[Point], yardstick: Sampler, evaluations: int) -> str:
-    """The samplers that are no worse than the paper's with a fraction of its evaluations, and those that are."""
+    """Return which samplers match the paper's with a fraction of its evaluations, and which do not."""
     paper = mean_fd(found, yardstick.kind, yardstick.evaluations)
     lines = [f"ancestral, {yardstick.evaluations} evaluations: FD-photos {paper:.3f}"]
     for kind in dict.fromkeys(p.sampler for p in found):
@@ -156,7 +156,7 @@ def verdict(found: list[Point], yardstick: Sampler, evaluations: int) -> str:
 
 
 def draw_curve(found: list[Point], yardstick: Sampler, title: str) -> Figure:
-    """FD-photos against evaluations, one line a sampler; the yardstick as a level."""
+    """Plot FD-photos against evaluations, one curve per sampler; the reference is a horizontal line."""
     figure = Figure(figsize=(7, 4.3), layout="constrained", dpi=150)
     axes = figure.add_subplot()
     paper = mean_fd(found, yardstick.kind, yardstick.evaluations)
@@ -184,7 +184,7 @@ def draw_curve(found: list[Point], yardstick: Sampler, title: str) -> Figure:
 
 
 def y_ticks(found: list[Point]) -> list[float]:
-    """1, 2, 3, 5 and 7 times powers of ten, as far as there are values."""
+    """Return 1, 2, 3, 5 and 7 times powers of ten in the range of the values."""
     low, high = min(p.fd for p in found), max(p.fd for p in found)
     every = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 1.5, 2, 3, 5, 7)]
     return [tick for tick in every if low / 1.1 <= tick <= high * 1.1]
@@ -195,9 +195,11 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument(
         "run", type=Path, nargs="?", default=Path("results"), help="results folder (default: %(default)s)"
     )
-    options.add_argument("--task", default="colorization", help="which task's samples (default: %(default)s)")
-    options.add_argument("--images", type=int, help="test images, the first ones (default: all)")
-    options.add_argument("--draws", type=int, default=1, help="sample everything so many times (default: %(default)s)")
+    options.add_argument("--task", default="colorization", help="task of the samples (default: %(default)s)")
+    options.add_argument("--images", type=int, help="number of test images, from the first on (default: all)")
+    options.add_argument(
+        "--draws", type=int, default=1, help="number of times to sample everything (default: %(default)s)"
+    )
     chosen = options.parse_args(arguments)
     try:
         stage = model_stage(chosen.run, chosen.task)
@@ -215,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def publish(stage: Stage[SampleSpec], found: list[Point], yardstick: Sampler, count: int, folder: Path) -> None:
-    """Write the result and its picture."""
+    """Write the result and its figure."""
     task, where = stage.spec.degradation, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts = {"run": stage.spec.name, "task": task, "images": count, "train": stage.spec.parents["train"]}
     path = write(folder, "sampling", where, facts, {task: [asdict(point) for point in found]})

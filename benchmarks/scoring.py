@@ -1,7 +1,8 @@
-"""`python -m benchmarks.scoring`: images per second of one core, from a folder of pictures to their FID, beside clean-fid's `compute_fid`.
+"""`python -m benchmarks.scoring`: images per second on one core, from a folder of images to FID, against clean-fid's
+`compute_fid`.
 
-Both take the same two folders and the same extractor: TorchScript with the layers of the Inception network of 2015 and random weights.
-Ours measures spatial features and class probabilities in the same pass, which clean-fid does not.
+Both use the same two folders and the same extractor: TorchScript with the layers of the Inception network of 2015 and
+random weights. Ours also computes spatial features and class probabilities in the same pass, which clean-fid does not.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from palette.system.randomness import generator
 
 CPU = torch.device("cpu")
 WARM = 32
-"""Pictures that both measure before the clock runs."""
+"""Images for warming up, not timed."""
 
 
 def pictures(folder: Path, count: int, size: int) -> Path:
@@ -51,7 +52,7 @@ def pairs(folder: Path) -> Iterator[Pair]:
 
 
 def ours(network: Network, folders: list[Path]) -> list[Rows]:
-    """Features of each folder."""
+    """Compute the features of each folder."""
     return [measure(pairs(folder), network, pixels=False)["features"] for folder in folders]
 
 
@@ -70,21 +71,24 @@ def our_fid(network: Network, folders: list[Path]) -> float:
 
 
 def with_interval(a: Rows, b: Rows) -> float:
-    """A Fréchet distance and its standard error."""
+    """Compute a Fréchet distance and its standard error."""
     found = distance(gaussian(a), gaussian(b))
     return standard_error(found, a, b)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, default=64, help="pictures in each folder (default: %(default)s)")
+    options.add_argument("--images", type=int, default=64, help="images in each folder (default: %(default)s)")
     options.add_argument("--size", type=int, default=256, help="their side in pixels (default: %(default)s)")
     options.add_argument(
-        "--statistics", type=int, default=5000, help="images of the distance alone (default: %(default)s)"
+        "--statistics",
+        type=int,
+        default=5000,
+        help="number of features when only the distance is timed (default: %(default)s)",
     )
     chosen = options.parse_args(arguments)
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # clean-fid calls what SciPy and torch will remove
+    warnings.simplefilter("ignore")  # clean-fid uses deprecated functions of SciPy and torch
     images, size, dimensions = (4, 32, 64) if chosen.quick else (chosen.images, chosen.size, 2048)
     repeats, found = 2 if chosen.quick else chosen.repeats, {}
     with tempfile.TemporaryDirectory() as name, torch.no_grad():
@@ -118,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     a, b = (np.maximum(rng.standard_normal((count, dimensions)) + 0.1 * k, 0).astype(np.float32) for k in range(2))
     statistics = compare(partial(fid.fid_from_feats, a, b), partial(with_interval, a, b), min(repeats, 2), CPU)
     found["distance"] = {**statistics.facts(), "images": count, "dimensions": dimensions}
-    print(statistics.line(f"distance of {count} features, and ours with its standard error"))
+    print(statistics.line(f"distance of {count} features, ours with its standard error"))
     write(chosen.results, "scoring", CPU, {"images": images, "size": size, "repeats": repeats}, found)
     return 0
 

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.soak`: many small images through fetch, prepare and mask, with the process killed at random moments of its work.
+"""`python -m benchmarks.soak`: many small images through fetch, prepare and mask, with the process killed at random
+moments.
 
-Afterwards nothing may be lost, nothing may be there twice, and every file must have the bytes that an undisturbed run gives it.
-With `--kills 0` it only tells the time and the memory of each stage.
+Afterwards nothing may be lost or duplicated, and every file must have the bytes of an undisturbed run. With
+`--kills 0`, only measures the time and memory of each stage.
 """
 
 import hashlib
@@ -44,7 +45,7 @@ FILES = {
 
 @dataclass
 class Run:
-    """What a stage took: seconds of CPU time, of work after its imports, MiB of memory at most, and how often it was killed."""
+    """Cost of a stage: seconds of CPU time and of work after its imports, peak MiB, and the number of kills."""
 
     cpu_seconds: float = 0.0
     work_seconds: float = 0.0
@@ -53,7 +54,7 @@ class Run:
 
 
 def make_pictures(folder: Path, count: int) -> None:
-    """Different small PNGs, a thousand in a folder, which is their class."""
+    """Write different small PNGs, a thousand per folder, which is their class."""
     for index in range(count):
         parent = folder / f"{index // 1000:04}"
         parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def start(spec: Spec, results: Path) -> subprocess.Popen[bytes]:
 
 
 def works(process: subprocess.Popen[bytes], folder: Path) -> bool:
-    """Whether a process has begun to write in its stage's folder. Its spec it reads before."""
+    """Return True if a process has begun to write into its stage's folder; before that, it reads its spec."""
     try:
         opened = [str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
     except OSError:  # closed meanwhile
@@ -88,9 +89,9 @@ def works(process: subprocess.Popen[bytes], folder: Path) -> bool:
 
 
 def watch(process: subprocess.Popen[bytes], found: Run, folder: Path, seconds: float = math.inf) -> int | None:
-    """Wait for a process, at most for `seconds` of its work, and note what it takes.
+    """Wait for a process, for at most `seconds` of its work, and record its cost.
 
-    Returns its exit status; None if it is still at work.
+    Returns its exit status; None if it is still running.
     """
     began, before = math.inf, children()
     status = Path(f"/proc/{process.pid}/status")
@@ -106,7 +107,7 @@ def watch(process: subprocess.Popen[bytes], found: Run, folder: Path, seconds: f
 
 
 def children() -> float:
-    """CPU time of the processes that have ended."""
+    """Return the CPU time of the processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -119,11 +120,11 @@ def undisturbed(spec: Spec, results: Path) -> tuple[Run, float]:
 
 
 TRIES = 8
-"""Of a kill: each comes after half of the time."""
+"""Number of attempts at a kill: each comes after half of the time of the last."""
 
 
 def disturbed(spec: Spec, results: Path, moments: list[float]) -> Run:
-    """Run a stage, killed after each of `moments` seconds of work, then to its end."""
+    """Run a stage, kill it after each of `moments` seconds of work, then run it to its end."""
     found = Run()
     for moment in moments:
         if not any(killed(spec, results, moment / 2**number, found) for number in range(TRIES)):
@@ -134,7 +135,7 @@ def disturbed(spec: Spec, results: Path, moments: list[float]) -> Run:
 
 
 def killed(spec: Spec, results: Path, moment: float, found: Run) -> bool:
-    """Run a stage and kill it after `moment` seconds of work; False if it ended before, so that the next run begins anew."""
+    """Run a stage and kill it after `moment` seconds of work. Return False if it ended before."""
     process, before = start(spec, results), children()
     if watch(process, found, results / spec.folder, moment) is not None:
         return False
@@ -151,7 +152,7 @@ def digests(spec: Spec, results: Path) -> dict[str, str]:
 
 
 def faults(prepare: Spec, results: Path, count: int) -> list[str]:
-    """What is lost or twice in the stores, and what is left behind."""
+    """Return which images are lost or duplicated in the stores, and which files are left behind."""
     files: Counter[str] = Counter()
     for split in ("train", "test"):
         with ImageStore(results / prepare.folder / f"{split}.zip") as store:
@@ -178,10 +179,10 @@ def soak(folder: Path, chosen: Namespace) -> dict[str, Any]:
         run, took = undisturbed(spec, calm)
         found[spec.kind] = {"undisturbed": asdict(run), "wall_seconds": round(took, 1)}
         print(f"{spec.kind}: {took:.1f} s, {run.cpu_seconds:.1f} s of CPU time, {run.peak_mib:.0f} MiB", flush=True)
-    for number in range(chosen.kills):  # most of them where most can go wrong
+    for number in range(chosen.kills):  # most kills where most can go wrong
         kind = ("prepare", "fetch", "prepare", "mask", "prepare")[number % 5]
         moments[kind].append(generator.random() * found[kind]["undisturbed"]["work_seconds"])
-    # `prepare` goes on, so that its kills share the time of one run.
+    # `prepare` resumes, so its kills share the time of one run.
     moments["prepare"] = [moment / (len(moments["prepare"]) + 1) for moment in moments["prepare"]]
     if chosen.kills:
         for spec in stages:
@@ -198,11 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser(__doc__)
     options.add_argument("--images", type=int, default=100_000)
     options.add_argument("--kills", type=int, default=10)
-    options.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    options.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
     options.set_defaults(threads=2)
-    options.add_argument(
-        "--folder", type=Path, default=None, help="where the files lie meanwhile (default: the system's place)"
-    )
+    options.add_argument("--folder", type=Path, default=None, help="folder for temporary files (default: the system's)")
     chosen = options.parse_args(arguments)
     if chosen.quick:
         chosen.images, chosen.kills = 600, 3

@@ -1,7 +1,6 @@
-"""Two ways to do the same work, in turn: reference, ours, reference, ours, … in one process, so that a machine whose speed
-drifts slows both. On a CPU with one thread the process's own CPU time counts, so that what else runs does not; with several
-threads, and on a GPU, wall time does.
-"""
+"""Alternating timing of two implementations: reference, ours, reference, ours, … in one process, so that a drift in the
+machine's speed affects both. On a CPU with one thread, the CPU time of the process is measured, which other processes
+do not affect; with several threads, and on a GPU, wall time."""
 
 import argparse
 import json
@@ -28,28 +27,28 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """What every benchmark takes."""
+    """Return a parser with the options that all benchmarks share."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    options.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing")
-    options.add_argument("--repeats", type=int, default=10, help="times each way is run (default: %(default)s)")
-    options.add_argument("--results", type=Path, default=RESULTS, help="where the JSON goes (default: %(default)s)")
+    options.add_argument("--quick", action="store_true", help="tiny sizes: checks that it runs, measures nothing")
+    options.add_argument("--repeats", type=int, default=10, help="runs of each implementation (default: %(default)s)")
+    options.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON (default: %(default)s)")
     options.add_argument(
-        "--threads", type=int, default=1, help="CPU cores; with one, CPU time counts (default: %(default)s)"
+        "--threads", type=int, default=1, help="CPU cores; with one, CPU time is measured (default: %(default)s)"
     )
     return options
 
 
 def processor_name() -> str:
-    """`AMD EPYC`, as the system names the CPU."""
+    """Return the system's name of the CPU, such as `AMD EPYC`."""
     cpuinfo = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return name[1].strip() if name else platform.processor() or platform.machine()
 
 
 def device_name(device: torch.device) -> str:
-    """`NVIDIA H100 80GB HBM3`, or the processor and the vector instructions that torch uses of it."""
+    """Return the device, such as `NVIDIA H100 80GB HBM3`, or the processor with its vector instructions."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
@@ -57,7 +56,7 @@ def device_name(device: torch.device) -> str:
 
 
 def seconds(work: Work, device: torch.device) -> float:
-    """CPU time of this process for `work`; with several threads wall time, and on a GPU until the device has finished."""
+    """Return the CPU time of this process for `work`; with several threads or on a GPU, its wall time."""
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     wait()
@@ -73,13 +72,13 @@ def spread(samples: list[float]) -> dict[str, float]:
 
 @dataclass
 class Comparison:
-    """Seconds of each run. Ratios are of neighbors: above 1, ours is faster."""
+    """Seconds of each run. Ratios compare neighboring runs: above 1, ours is faster."""
 
     reference: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
     reference_mib: float | None = None
     ours_mib: float | None = None
-    """Peak memory of each by itself."""
+    """Peak memory of each, measured separately."""
 
     @property
     def ratios(self) -> list[float]:
@@ -95,7 +94,7 @@ class Comparison:
         }
 
     def line(self, name: str) -> str:
-        """`training step: 1.15x [1.10 to 1.19, 10 pairs], 5.10 s for 5.86 s, 1100 MiB for 1300 MiB`."""
+        """Return a line: `training step: 1.15x [1.10 to 1.19, 10 pairs], 5.10 s for 5.86 s, 1100 MiB for 1300 MiB`."""
         ratio = spread(self.ratios)
         text = f"{name}: {ratio['median']:.2f}x [{ratio['smallest']:.2f} to {ratio['largest']:.2f}, {len(self.ours)} pairs]"
         text += f", {statistics.median(self.ours):.3g} s for {statistics.median(self.reference):.3g} s"
@@ -105,7 +104,7 @@ class Comparison:
 
 
 def compare(reference: Work, ours: Work, repeats: int, device: torch.device, warm: bool = False) -> Comparison:
-    """Run both in turn, once to warm up unless they are `warm` already, and `repeats` times for the record."""
+    """Run both alternately: once to warm up unless they are `warm`, then `repeats` times to measure."""
     found = Comparison()
     for repeat in range(warm, repeats + 1):
         pair = seconds(reference, device), seconds(ours, device)
@@ -119,7 +118,7 @@ def compare(reference: Work, ours: Work, repeats: int, device: torch.device, war
 
 
 def resident(key: str) -> float | None:
-    """MiB of this process by Linux' account: `VmRSS` now, `VmHWM` at its highest. None on other systems."""
+    """Return the MiB of this process: `VmRSS` now, `VmHWM` at its peak. None on systems other than Linux."""
     status = Path("/proc/self/status")
     found = re.search(rf"{key}:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1024 if found else None
@@ -127,7 +126,7 @@ def resident(key: str) -> float | None:
 
 def _peak(make: Callable[..., Work], arguments: tuple[Any, ...]) -> float | None:
     devices.use(1)
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what all optimizers share
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # triggers the imports that all optimizers share
     before = resident("VmRSS")
     work = make(*arguments)
     work()
@@ -137,7 +136,7 @@ def _peak(make: Callable[..., Work], arguments: tuple[Any, ...]) -> float | None
 
 
 def peak_memory(make: Callable[..., Work], *arguments: Any) -> float | None:
-    """MiB that two runs of `make(*arguments)` need at most, by itself in a new process: weights and all, but no libraries."""
+    """Return the peak MiB of two runs of `make(*arguments)` in a new process, including weights, without libraries."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(_peak, make, arguments).result()
 
@@ -146,7 +145,7 @@ def peak_memory(make: Callable[..., Work], *arguments: Any) -> float | None:
 
 
 def write(folder: Path, name: str, device: torch.device, settings: dict[str, Any], found: dict[str, Any]) -> Path:
-    """Write `<name>-<date>-<device>.json`: device, versions, settings and all samples. Returns its path."""
+    """Write `<name>-<date>-<device>.json` with device, versions, settings and all samples; return its path."""
     day, where = date.today().isoformat(), device_name(device)
     content = {"benchmark": name, "date": day, "device": where, "torch": torch.__version__}
     slug = re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-")

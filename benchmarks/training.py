@@ -1,8 +1,8 @@
-"""`python -m benchmarks.training`: training step, EMA update and optimizer step, the unofficial code's beside ours.
+"""`python -m benchmarks.training`: training step, EMA update and optimizer step, ours against the unofficial code's.
 
-Both train the unofficial code's default network by ε-prediction on the same images and noise. The reference's step is its
-mathematics and its way of doing it: a loop of new tensors for the EMA, plain Adam, the loss read after every step. Freed memory
-is kept, as the product does it (`palette.system.devices`); the reference profits too.
+Both train the unofficial code's default network by ε-prediction on the same images and noise. The reference follows
+that code's mathematics and implementation: an EMA loop that allocates new tensors, plain Adam, the loss read after
+every step. Freed memory is kept, as in the engine (`palette.system.devices`); the reference benefits too.
 """
 
 import copy
@@ -29,14 +29,14 @@ from palette.training.distributed import World
 DEFAULT = Network(
     channels=64, multipliers=(1, 2, 4, 8), blocks=2, attention=(), head_channels=32, dropout=0.2, groups=32
 )
-"""The unofficial code's default network: its attention is in the middle only. 62,641,347 parameters."""
+"""The unofficial code's default network, with attention only in the middle: 62,641,347 parameters."""
 TINY = DEFAULT.model_copy(update={"channels": 32, "multipliers": (1, 2), "blocks": 1})
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, where, and how many images at a time."""
+    """The network, the device and the batch size of a training."""
 
     network: Network
     image_size: int
@@ -45,7 +45,7 @@ class Case:
 
 
 def examples(case: Case) -> Batch:
-    """Training examples without a mask, on the CPU; images and noise are random."""
+    """Return training examples without a mask, on the CPU; images and noise are random."""
     random = torch.Generator().manual_seed(0)
     shape = (case.batch_size, 3, case.image_size, case.image_size)
     x0, condition, noise = (torch.randn(shape, generator=random) for _ in range(3))
@@ -54,7 +54,7 @@ def examples(case: Case) -> Batch:
 
 
 def on(device: torch.device, batch: Batch) -> Batch:
-    """The batch on `device`."""
+    """Return the batch on `device`."""
     return Batch(*(tensor.to(device) for tensor in batch))
 
 
@@ -62,7 +62,7 @@ def on(device: torch.device, batch: Batch) -> Batch:
 
 
 def reference_network(case: Case) -> guided_diffusion.UNet:
-    """The same network in the reference's form, with its own random weights."""
+    """Return the same network in the reference's form, with its own random weights."""
     options = case.network
     return guided_diffusion.UNet(
         inner_channel=options.channels,
@@ -75,13 +75,13 @@ def reference_network(case: Case) -> guided_diffusion.UNet:
 
 
 def reference_average(averages: nn.Module, network: nn.Module, decay: float = 0.9999) -> None:
-    """A new tensor for every parameter."""
+    """Update the averages with a new tensor for every parameter."""
     for average, parameter in zip(averages.parameters(), network.parameters(), strict=True):
         average.data = average.data * decay + (1 - decay) * parameter.data
 
 
 def reference_loss(network: nn.Module, batch: Batch, gammas: Tensor) -> Tensor:
-    """Mean square error of ε; t uniform, γ uniform between the γ of t and that of t-1."""
+    """Return the mean squared error of ε; t is uniform, γ uniform between the γ of t and that of t-1."""
     t = torch.randint(1, len(gammas), (len(batch.x0),), device=gammas.device)
     gamma = (gammas[t] - gammas[t - 1]) * torch.rand(len(t), device=gammas.device) + gammas[t - 1]
     level = gamma[:, None, None, None]
@@ -90,7 +90,7 @@ def reference_loss(network: nn.Module, batch: Batch, gammas: Tensor) -> Tensor:
 
 
 def reference_step(case: Case) -> Work:
-    """Batch to the device, gradients to zero, forward, backward, Adam, EMA."""
+    """Move the batch to the device, zero the gradients, then forward, backward, Adam, EMA."""
     network, prepared = reference_network(case), examples(case)
     averages = copy.deepcopy(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-5)
@@ -124,7 +124,7 @@ def reference_optimizer(case: Case) -> Work:
 
 
 def our_trainer(case: Case, precision: str = "fp32", compiled: bool = False) -> trainer.Trainer:
-    """The product's trainer with its default options."""
+    """Return the engine's trainer with default options."""
     options = Train.model_validate({"precision": precision}).model_dump(include=set(TrainSpec.model_fields))
     spec = TrainSpec(
         name="benchmark",
@@ -141,7 +141,7 @@ def our_trainer(case: Case, precision: str = "fp32", compiled: bool = False) -> 
 
 
 def our_step(case: Case, precision: str = "fp32", compiled: bool = False) -> Work:
-    """The same work, and the norm of the gradient is clipped."""
+    """Do the same work, and clip the gradient norm."""
     ours, prepared = our_trainer(case, precision, compiled), repeat(examples(case))
     return lambda: ours.update(prepared)
 
@@ -162,7 +162,7 @@ def our_optimizer(case: Case) -> Work:
 
 
 def settings(case: Case) -> dict[str, object]:
-    """The case as it is written into a result."""
+    """Return the case as it is written to a result."""
     network = case.network.model_dump(mode="json")
     return {"image_size": case.image_size, "batch_size": case.batch_size, "network": network}
 
@@ -177,7 +177,7 @@ PARTS: dict[str, tuple[Callable[[Case], Work], Callable[[Case], Work]]] = {
 def main(arguments: list[str] | None = None) -> int:
     options = parser(__doc__)
     options.add_argument("--image-size", type=int, default=64, help="side in pixels (default: %(default)s)")
-    options.add_argument("--batch-size", type=int, default=4, help="images a step (default: %(default)s)")
+    options.add_argument("--batch-size", type=int, default=4, help="images per step (default: %(default)s)")
     chosen = options.parse_args(arguments)
     devices.use(chosen.threads)
     case = Case(TINY, 16, 2) if chosen.quick else Case(DEFAULT, chosen.image_size, chosen.batch_size)

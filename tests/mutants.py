@@ -1,7 +1,7 @@
-"""Whether the tests notice small slips: a seeded sample of them, one at a time, in a copy of the checkout.
+"""Mutation tests: seeded small changes of the code, one at a time, in a copy of the checkout.
 
-`python tests/mutants.py palette/scoring palette/diffusion --count 40 --seed 1` prints what became of each. One that no test of
-its folder fails on has survived: unless it changes nothing, a test is missing.
+`python tests/mutants.py palette/scoring palette/diffusion --count 40 --seed 1` prints the result of each. A mutant that
+fails no test of its folder survives: unless it changes no behavior, a test is missing.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Each benchmark runs from end to end on tiny sizes. What they measure is in `benchmarks/README.md`, not here."""
+"""Each benchmark runs from end to end on tiny sizes. Measurements are in `benchmarks/README.md`."""
 
 import json
 from importlib import import_module
@@ -120,7 +120,7 @@ def test_gpu_code_runs_on_a_cpu(tmp_path: Path) -> None:
     assert found["denoising"]["ours, bf16"]["batch_size"] == 2
 
 
-def test_handling_finds_the_numbers_behind_the_times() -> None:
+def test_handling_recovers_the_rates_behind_the_times() -> None:
     sizes = [(images, side**2 / 1e6) for images in (32, 128) for side in (64, 256)]
     made = [handling.Sample(3 + 0.01 * n + 0.5 * n * m, n, m) for n, m in sizes]
     model = [handling.Sample(5 + 0.2 * n, n, 64**2 / 1e6) for n in (32, 128)]
@@ -194,14 +194,14 @@ def test_both_sides_train_the_same_network() -> None:
     assert all(map(torch.equal, weights, ours.network.parameters()))
 
 
-def test_the_references_average() -> None:
+def test_averages_of_the_reference() -> None:
     network, averages = nn.Linear(3, 2), nn.Linear(3, 2)
     expected = 0.75 * averages.weight + 0.25 * network.weight
     training.reference_average(averages, network, 0.75)
     torch.testing.assert_close(averages.weight, expected)
 
 
-def test_ratios_are_of_neighbours() -> None:
+def test_ratios_compare_neighbors() -> None:
     comparison = timing.Comparison([2.0, 4.0, 9.0], [1.0, 4.0, 3.0])
     assert comparison.ratios == [2.0, 1.0, 3.0]
     assert comparison.line("step") == "step: 2.00x [1.00 to 3.00, 3 pairs], 3 s for 4 s"

@@ -1,4 +1,4 @@
-"""The command line: quick help with examples, one message and a meaningful exit code for every mistake."""
+"""The command line: fast help with examples, one message and a meaningful exit code for every mistake."""
 
 import errno
 import io
@@ -74,7 +74,7 @@ def test_files_and_pipes_get_utf_8_in_every_locale(encoding: str, checkout: Path
     assert printed == (checkout / "docs/config.md").read_bytes()
 
 
-def test_a_terminal_gets_escapes_for_what_it_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_escapes_for_characters_it_cannot_show(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.TextIOWrapper):
         def isatty(self) -> bool:
             return True
@@ -86,7 +86,7 @@ def test_a_terminal_gets_escapes_for_what_it_cannot_show(monkeypatch: pytest.Mon
     assert raw.getvalue() == b"3 \xd7 \\u03c3\n"
 
 
-def test_a_name_that_is_no_text_is_shown_in_escapes(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_printed_with_escapes(tmp_path: Path) -> None:
     result = run("config", "-c", os.fsdecode(bytes(tmp_path / "none") + b"\xff.yaml"))
     assert (result.returncode, result.stderr) == (2, f"palette config: {tmp_path}/none\\udcff.yaml: no such file.\n")
 
@@ -110,7 +110,7 @@ def test_bad_spec_is_one_message(tmp_path: Path, content: str | None, says: str)
     assert "Traceback" not in result.stderr
 
 
-def test_verb_and_spec_must_fit(tmp_path: Path) -> None:
+def test_verb_and_spec_must_match(tmp_path: Path) -> None:
     file = FetchSpec(name="photos", fetch=Fetch()).write(tmp_path)
     result = run("train", "-c", str(file))
     assert result.returncode == 2
@@ -135,7 +135,7 @@ def test_spec_edited_by_hand_is_refused(tmp_path: Path) -> None:
         (errno.EROFS, "name another folder"),
     ],
 )
-def test_what_a_disk_refuses_is_one_message(
+def test_a_disk_error_is_one_message(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -153,7 +153,7 @@ def test_what_a_disk_refuses_is_one_message(
 
 
 @pytest.mark.parametrize(("command", "goes_on"), [(["report", "-c", "spec.yaml"], True), (["gc"], False)])
-def test_only_a_verb_promises_to_go_on(
+def test_only_a_verb_promises_to_resume(
     command: list[str], goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(*_: object) -> None:

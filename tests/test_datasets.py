@@ -1,4 +1,4 @@
-"""Published datasets: the registry, what a config may say of them, what must be supplied by hand, and `palette datasets`."""
+"""Published datasets: the registry, entries in a config, files that users must supply, and `palette datasets`."""
 
 import re
 from collections.abc import Callable
@@ -137,7 +137,7 @@ FIELDS = dict.fromkeys(("title", "reader", "splits", "arguments", "images", "cla
 
 @settings(max_examples=150, deadline=None)
 @given(st.fixed_dictionaries({}, optional={**FIELDS, "files": st.lists(FILE, max_size=2)}) | JSON)
-def test_any_entry_is_taken_or_refused_with_its_place(entry: object) -> None:
+def test_any_entry_is_accepted_or_refused_with_its_place(entry: object) -> None:
     _, problems = validate({"registry": {"mine": entry}})
     try:
         KnownDataset.model_validate(entry)
@@ -171,14 +171,14 @@ def test_mistakes_are_found_when_planning(write: Write, fetch: dict[str, Any], s
         plan_of([write(fetch)])
 
 
-def test_an_unknown_source_is_told_with_all_other_mistakes(write: Write) -> None:
+def test_an_unknown_source_is_reported_with_all_other_mistakes(write: Write) -> None:
     with pytest.raises(ConfigError) as found:
         plan_of([write({"source": "imagnet"}, results=7, sample={"shard_size": "many"})])
     assert "no source or published dataset is called 'imagnet'. Did you mean 'imagenet'?" in str(found.value)
     assert "sample.shard_size" in str(found.value)
 
 
-def test_a_folder_is_no_archive_and_an_archive_no_folder(write: Write, tmp_path: Path) -> None:
+def test_a_folder_is_not_an_archive_nor_an_archive_a_folder(write: Write, tmp_path: Path) -> None:
     path = make_zip(tmp_path / "x.zip", {"1.png": png(1)})
     with pytest.raises(
         ConfigError, match=r"no folder .*x\.zip\. It is a file; `source: archive` reads ZIP and tar files"
@@ -202,7 +202,7 @@ def test_a_folder_is_no_archive_and_an_archive_no_folder(write: Write, tmp_path:
         (["notes.txt"], r"Supported: \.avif .* \.webp\."),
     ],
 )
-def test_what_is_no_picture_is_named(write: Write, tmp_path: Path, names: list[str], says: str) -> None:
+def test_files_that_are_not_images_are_named(write: Write, tmp_path: Path, names: list[str], says: str) -> None:
     """Instead of advice to ask for fewer pictures; the same inside a ZIP."""
     (tmp_path / "own").mkdir()
     for name in names:
@@ -214,7 +214,7 @@ def test_what_is_no_picture_is_named(write: Write, tmp_path: Path, names: list[s
         plan_of([write({"source": "archive", "path": str(path)})])
 
 
-def test_what_is_beside_too_few_pictures_is_named(write: Write, tmp_path: Path) -> None:
+def test_other_files_beside_too_few_images_are_named(write: Write, tmp_path: Path) -> None:
     for name in ("1.jpg", "2.heic", "3.heic"):
         (tmp_path / name).touch()
     with pytest.raises(
@@ -246,7 +246,7 @@ def test_each_split_has_enough_pictures(write: Write, tmp_path: Path, options: d
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_splits_that_are_taken_for_classes_are_hinted_at(
+def test_splits_read_as_classes_give_a_hint(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], packed: bool
 ) -> None:
     files = {f"{folder}/{n}.png": png(n) for folder in ("train", "Validation") for n in range(3)}
@@ -262,7 +262,7 @@ def test_splits_that_are_taken_for_classes_are_hinted_at(
     assert "taken for classes" not in capsys.readouterr().err
 
 
-def test_splits_of_pairs_that_are_taken_for_classes_are_hinted_at(
+def test_splits_of_pairs_read_as_classes_give_a_hint(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They have no `splits`."""
@@ -275,12 +275,12 @@ def test_splits_of_pairs_that_are_taken_for_classes_are_hinted_at(
     assert "write the test images into a `test_list` of `prepare`" in said
 
 
-def test_a_dataset_may_not_be_called_like_a_kind(write: Write) -> None:
+def test_a_dataset_may_not_have_the_name_of_a_kind(write: Write) -> None:
     with pytest.raises(ConfigError, match=r"registry\.folder: 'folder' is a kind of source"):
         plan_of([write({"source": "photos"}, registry={"folder": {"title": "x"}})])
 
 
-def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:
+def test_the_examples_of_the_docs_are_valid(checkout: Path) -> None:
     """Each `datasets` and `registry` entry in docs/datasets.md is one that a config may have."""
     blocks = re.findall(r"```yaml\n(.*?)```", (checkout / "docs/datasets.md").read_text(), re.DOTALL)
     sections = [yaml.safe_load(block) for block in blocks]
@@ -295,7 +295,7 @@ def test_the_examples_of_the_docs_are_true(checkout: Path) -> None:
     assert {"photos", "folder", "pairs", "archive", "imagenet", "places2", "celeba-hq", "flowers102", "cifar10"} == used
 
 
-def test_the_first_run_of_the_docs_is_a_whole_config(checkout: Path, tmp_path: Path) -> None:
+def test_the_first_run_of_the_docs_is_a_complete_config(checkout: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (checkout / "docs/datasets.md").read_text(), re.DOTALL)
     (text,) = (block for block in blocks if "experiments:" in block and "tasks:" in block and "samplers:" in block)
     for number in range(102):
@@ -365,7 +365,7 @@ def test_classes_that_a_plan_cannot_count_are_counted_before_training(
 # ----------------------------------------------------------------------------------------- supplied by hand
 
 
-def test_a_plan_is_made_without_the_files_and_a_run_is_not_begun(
+def test_without_the_files_it_plans_and_does_not_run(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     score = {"extractors": ["photos", "inception"], "weights": str(tmp_path), "download": True}
@@ -380,7 +380,7 @@ def test_a_plan_is_made_without_the_files_and_a_run_is_not_begun(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_copy_that_broke_off_is_found_when_planning(
+def test_an_incomplete_copy_is_found_when_planning(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By its length, hours before its checksum would tell; and a list stands in for the development kit."""
@@ -401,7 +401,7 @@ def test_a_copy_that_broke_off_is_found_when_planning(
         assert line in said
 
 
-def test_an_unpacked_copy_that_broke_off_is_found_when_planning(write: Write, tmp_path: Path) -> None:
+def test_an_incomplete_unpacked_copy_is_found_when_planning(write: Write, tmp_path: Path) -> None:
     for name in ("train/n01440764/1.JPEG", "val/n01440764/2.JPEG"):
         (tmp_path / "in/ILSVRC/Data/CLS-LOC" / name).parent.mkdir(parents=True)
         (tmp_path / "in/ILSVRC/Data/CLS-LOC" / name).touch()
@@ -415,7 +415,7 @@ def test_an_unpacked_copy_that_broke_off_is_found_when_planning(write: Write, tm
         start(plan)
 
 
-def test_a_plan_tells_what_will_be_downloaded(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_lists_downloads(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score = {"extractors": ["inception"], "weights": str(tmp_path / "weights"), "download": True}
     plan = plan_of([write({"source": "places2", "path": str(tmp_path / "places")}, score=score)])
     said = capsys.readouterr().err
@@ -429,7 +429,7 @@ def test_a_plan_tells_what_will_be_downloaded(write: Write, tmp_path: Path, caps
     assert [line.split(":")[0] for line in to_download(plan)] == ["weights of inception"]
 
 
-def test_a_downloadable_file_of_another_length_is_found_when_planning(write: Write, tmp_path: Path) -> None:
+def test_a_downloadable_file_of_the_wrong_length_is_found_when_planning(write: Write, tmp_path: Path) -> None:
     """It would be downloaded if it were not there, but what is there is never overwritten."""
     files = [{"file": "x.zip", "urls": ["https://example.org/x.zip"], "bytes": 100}]
     mine = {"title": "Mine", "files": files, "license": "CC0"}
@@ -441,7 +441,7 @@ def test_a_downloadable_file_of_another_length_is_found_when_planning(write: Wri
     assert wrong.wrong == "99 bytes instead of 100"
 
 
-def test_what_was_fetched_is_not_asked_for_again(write: Write, tmp_path: Path) -> None:
+def test_fetched_files_are_not_requested_again(write: Write, tmp_path: Path) -> None:
     plan = plan_of([write({"source": "imagenet", "path": str(tmp_path / "in")})])
     (spec,) = plan.of_kind("fetch")
     for name in plan.outputs(spec.folder):
@@ -464,7 +464,9 @@ def test_datasets_are_shared_through_the_environment(
 # -------------------------------------------------------------------------------------------------- command
 
 
-def test_the_list(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_of_datasets(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert cli.main(["datasets"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -474,7 +476,7 @@ def test_the_list(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatc
     assert "downloads itself" in lines[1]
 
 
-def test_one_dataset_in_full_and_checked(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_dataset_in_full_with_checksums(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import hashlib
 
     good = make_zip(tmp_path / "sets/x.zip", {"a/1.png": png(1)})

@@ -1,4 +1,4 @@
-"""The locked environment: hashes, no addresses, and one set of versions in both of its forms."""
+"""The locked environment: hashes, no addresses, and the same versions in both files."""
 
 import re
 from pathlib import Path

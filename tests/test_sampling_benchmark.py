@@ -1,4 +1,4 @@
-"""`benchmarks.sampling` from end to end on the tiniest run, and what it says of given numbers."""
+"""`benchmarks.sampling` from end to end on the tiniest run, and its verdict on given numbers."""
 
 import json
 from pathlib import Path
@@ -44,12 +44,12 @@ def test_a_folder_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "no samples of colorization" in capsys.readouterr().err
 
 
-def test_heun_has_no_more_evaluations_than_asked_for() -> None:
+def test_heun_has_no_more_evaluations_than_requested() -> None:
     assert [sampling.with_evaluations("heun", n).evaluations for n in (5, 10, 20, 1000)] == [5, 9, 19, 999]
     assert sampling.with_evaluations("ddim", 20) == Sampler(kind="ddim", steps=20)
 
 
-def test_the_verdict_is_of_the_mean_over_draws() -> None:
+def test_the_verdict_uses_the_mean_over_draws() -> None:
     found = [
         point("ddim", 20, 4.0),
         point("heun", 19, 1.0),

@@ -1,4 +1,4 @@
-"""Run stages, each in a process of its own, and tell which functions of palette they call.
+"""Run stages, each in its own process, and print which functions of palette they call.
 
 `python -m tests.tracing SPEC …` prints JSON: kind of stage → module → first lines of the functions.
 """

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback whose answers a test chooses: good ones, and all kinds of bad ones."""
+"""A real HTTP server on loopback with responses chosen by the test: good ones, and all kinds of bad ones."""
 
 import re
 import threading

@@ -1,10 +1,10 @@
-"""ADM's U-Net as the unofficial Palette code trains it: the mathematics written out plainly, with that code's module names.
+"""ADM's U-Net as in the unofficial Palette code: the mathematics written out plainly, with that code's module names.
 
-An oracle for tests and what the benchmarks compare with. Where it is wasteful, so is what it stands for: GroupNorm and
-softmax cast to float32 and back, SiLU in two steps, the matrix of attention weights is built, and attention is computed
-again in every backward pass. Dropout and attention's heads are the only options beside the sizes.
+A reference for tests and benchmarks. It is as wasteful as that code: GroupNorm and softmax cast to float32 and back,
+SiLU takes two steps, the matrix of attention weights is built, and attention is recomputed in every backward pass.
+Besides the sizes, the only options are dropout and the heads of attention.
 
-Attention is chosen by the factor by which a level is reduced (1, 2, 4, …), not by its side in pixels.
+Levels with attention are given by their downsampling factor (1, 2, 4, …), not by their side in pixels.
 """
 
 import math
@@ -31,7 +31,7 @@ class SiLU(nn.Module):
 
 
 class GroupNorm32(nn.GroupNorm):
-    """32 groups, in float32."""
+    """GroupNorm with 32 groups, in float32."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(32, channels)
@@ -41,7 +41,7 @@ class GroupNorm32(nn.GroupNorm):
 
 
 class ResBlock(nn.Module):
-    """[B, inner, H, W], [B, E] → [B, outer, H', W'], H' being H, H/2 (`down`) or 2H (`up`)."""
+    """[B, inner, H, W], [B, E] → [B, outer, H', W'], with H' = H, H/2 (`down`) or 2H (`up`)."""
 
     def __init__(
         self, inner: int, embedding: int, outer: int, dropout: float, down: bool = False, up: bool = False
@@ -72,7 +72,7 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """[B, C, H, W] → the same. The channels of qkv are, head by head, its queries, keys and values."""
+    """[B, C, H, W] → the same. The channels of qkv are the queries, keys and values, head by head."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class AttentionBlock(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Blocks in a row. Residual blocks are given the embedding as well."""
+    """Blocks in sequence. Residual blocks also receive the embedding."""
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
@@ -110,8 +110,8 @@ class Stage(nn.Sequential):
 class UNet(nn.Module):
     """x [B, in_channel, H, W], gammas [B] or [B, 1] → [B, out_channel, H, W].
 
-    num_head_channels: channels of an attention head; -1: one head. attn_res: reductions with attention, beside the middle.
-    Weights are PyTorch's own at random, last layers not zero.
+    num_head_channels: channels of an attention head; -1: one head. attn_res: downsampling factors with attention,
+    besides the middle. Weights are initialized randomly by PyTorch; last layers are not zero.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The Inception network of 2015 with random weights, in the two forms in which the field passes it around.
+"""The Inception network of 2015 with random weights, in the two forms in which the field distributes it.
 
 `torchscript` has the interface of NVIDIA's `inception-2015-12-05.pt`: `model.layers.conv … mixed_10`, `model.output`,
-`model(images, return_features=True)` with TensorFlow 1's resize inside. `state` is the content of pytorch-fid's weights file.
-The layers are torchvision's, with the changes that clean-fid makes to them.
+`model(images, return_features=True)` with TensorFlow 1's resize inside. `state` is the content of pytorch-fid's weights
+file. The layers are torchvision's, with the changes that clean-fid makes to them.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from torchvision.models import Inception3
 
 
 def network(seed: int = 0) -> Inception3:
-    """The whole network, 1008 classes, with weights that keep the size of the activations."""
+    """The whole network with 1008 classes; its weights preserve the scale of the activations."""
     torch.manual_seed(seed)
     made = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
     made.Mixed_5b = blocks.FIDInceptionA(192, pool_features=32)
@@ -38,7 +38,7 @@ def network(seed: int = 0) -> Inception3:
 
 
 def state(seed: int = 0) -> dict[str, Tensor]:
-    """The content of `pt_inception-2015-12-05-6726825d.pth`, with other numbers."""
+    """Return the content of `pt_inception-2015-12-05-6726825d.pth`, with other values."""
     return network(seed).state_dict()
 
 

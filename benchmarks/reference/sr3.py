@@ -1,6 +1,8 @@
-"""SR3's U-Net as the unofficial Palette code has it: the mathematics written out plainly, with that code's module names.
+"""SR3's U-Net as the unofficial Palette code has it: the mathematics written out plainly, with that code's module
+names.
 
-An oracle for tests. Attention is chosen by the side of a level in pixels, `image_size` halved again and again.
+A reference for tests. Levels with attention are given by their side in pixels, which starts at `image_size` and is
+halved.
 """
 
 import math
@@ -31,7 +33,7 @@ class PositionalEncoding(nn.Module):
 
 
 class FeatureWiseAffine(nn.Module):
-    """Adds to each channel what the embedding says."""
+    """Add a projection of the embedding to each channel."""
 
     def __init__(self, embedding: int, channels: int) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class SelfAttention(nn.Module):
 
 
 class ResnetBlocWithAttn(nn.Module):
-    """A residual block, followed by attention or not."""
+    """A residual block, optionally followed by attention."""
 
     def __init__(self, inner: int, outer: int, embedding: int, groups: int, dropout: float, attends: bool) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class ResnetBlocWithAttn(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half the side, by a strided convolution."""
+    """Halve the side with a strided convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the side, by repeating pixels before a convolution."""
+    """Double the side by repeating pixels, then convolve."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

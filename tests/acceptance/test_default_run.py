@@ -1,5 +1,7 @@
-"""The default run, as a new user starts it: it needs little memory, and its models have learned. How long it takes stands among
-the slowest durations of the tests, and is no test: that is a matter of the machine and of what else it does."""
+"""The default run, as a new user starts it: it needs little memory, and its models have learned.
+
+Its duration depends on the machine, so it is not tested, only listed among the slowest tests.
+"""
 
 import re
 import resource

@@ -1,1 +1,1 @@
-"""What a plan costs."""
+"""Tests of cost estimates."""

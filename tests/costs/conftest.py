@@ -1,4 +1,4 @@
-"""A small plan, and a results folder in which its stages look made."""
+"""A small plan, and a results folder in which its stages look finished."""
 
 import json
 from collections.abc import Callable

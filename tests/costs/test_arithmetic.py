@@ -1,4 +1,4 @@
-"""FLOP and parameters by formula, against what torch counts on the networks themselves."""
+"""FLOPs and parameters by formula, against torch's count on the networks themselves."""
 
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def test_equal_to_what_torch_counts(checkout: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("change", [{}, *OTHERS], ids=str)
-def test_attention_is_what_grows_with_the_square(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_grows_with_the_square(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adm, "doubled", lambda h, conv: conv(adm.resample(h, "up")))
     network = SMALL.model_copy(update=change)
     own = counter_of(network, 16, 16, 16).get_flop_counts()["Global"]

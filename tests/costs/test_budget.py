@@ -1,4 +1,4 @@
-"""Above the budget, somebody is asked, or nothing runs."""
+"""A run above the budget asks for confirmation, or is refused."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_on_a_terminal_the_user_decides(make: Make, answer: str, goes_on: bool) 
         keep_within_budget(plan, asks=lambda: True, answer=lambda: answer)
 
 
-def test_what_is_made_costs_nothing(make: Make) -> None:
+def test_finished_results_cost_nothing(make: Make) -> None:
     plan = make(models=LONG, budget={"gpu_hours": 10, "gpu": "h100"})
     finish(plan)
     keep_within_budget(plan, asks=lambda: pytest.fail("asked"))

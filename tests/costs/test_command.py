@@ -1,4 +1,4 @@
-"""`palette plan` as it is typed."""
+"""`palette plan` on the command line."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def file(tmp_path: Path, make: Make) -> Path:
     return file
 
 
-def test_tells_what_why_and_how_much(file: Path, capsys: Out) -> None:
+def test_shows_what_why_and_how_much(file: Path, capsys: Out) -> None:
     assert main(["plan", "-c", str(file), "--gpu", "h100", "--gpus", "4"]) == 0
     text = capsys.readouterr().out
     assert "train: 2 jobs" in text
@@ -35,7 +35,7 @@ def test_tells_what_why_and_how_much(file: Path, capsys: Out) -> None:
     assert not (file.parent / "results/train").exists()
 
 
-def test_briefly_of_the_jobs_of_a_dry_run_alone(make: Make) -> None:
+def test_a_short_summary_covers_only_the_jobs_of_a_dry_run(make: Make) -> None:
     train = {"steps": 1000, "gpus": 4}
     plan = make(models={"palette": {**RAW["models"]["palette"], "train": train}}, budget={"gpu": "h100"})
     files = [str(plan.results / file) for spec in plan.of_kind("train") for file in plan.outputs(spec.folder)]
@@ -57,7 +57,7 @@ def test_a_dry_run_needs_no_torch(file: Path) -> None:
     assert "wall time" in run.stdout
 
 
-def test_on_fewer_gpus_than_a_job_asks_for_it_takes_longer(make: Make) -> None:
+def test_on_fewer_gpus_than_requested_a_job_takes_longer(make: Make) -> None:
     plan = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 10**7, "gpus": 4}}})
     on_four, on_one = (planned(plan, "h100", gpus, 1)[1].seconds for gpus in (4, 1))
     assert on_one > 3.5 * on_four
@@ -70,13 +70,13 @@ def test_as_json(file: Path, capsys: Out) -> None:
     assert {stage["kind"] for stage in facts["stages"]} >= {"fetch", "train", "report"}
 
 
-def test_nothing_to_be_done(file: Path, make: Make, capsys: Out) -> None:
+def test_nothing_to_do(file: Path, make: Make, capsys: Out) -> None:
     finish(make())
     assert main(["plan", "-c", str(file), "--gpu", "h100"]) == 0
     assert capsys.readouterr().out.startswith("Nothing to be done")
 
 
-def test_done_jobs_beside_their_estimates(file: Path, make: Make, capsys: Out) -> None:
+def test_finished_jobs_beside_their_estimates(file: Path, make: Make, capsys: Out) -> None:
     assert main(["plan", "-c", str(file), "--gpu", "cpu", "--done"]) == 0
     assert "No finished job" in capsys.readouterr().out
     finish(make())

@@ -1,4 +1,4 @@
-"""Seconds, GPU-hours and memory: by hand, and by what earlier jobs took."""
+"""Seconds, GPU-hours and memory: computed by hand, and calibrated by earlier jobs."""
 
 from pathlib import Path
 from typing import get_args
@@ -42,7 +42,7 @@ def test_a_training_by_hand(make: Make) -> None:
     assert found.basis == "assumed, 35% of the peak of H100 SXM"
 
 
-def test_steps_that_are_saved_cost_nothing_more(make: Make) -> None:
+def test_saved_steps_cost_nothing_more(make: Make) -> None:
     plan = make()
     spec = plan.of_kind("train")[0]
     state = plan.results / "state" / spec.state_key  # type: ignore[attr-defined]
@@ -60,7 +60,7 @@ def test_draws_of_the_first_inputs_are_sampled_too(make: Make) -> None:
     assert Estimator.of(plan, "h100").work(plan.stages[folder], "002").flops == 2 * 4 * FLOPS
 
 
-def test_earlier_jobs_put_the_estimate_right(make: Make) -> None:
+def test_earlier_jobs_calibrate_the_estimate(make: Make) -> None:
     plan = make()
     finish(plan, seconds=3 * calculated(1000, "a100"), device="NVIDIA A100-SXM4-80GB")
     longer = {"palette": {**RAW["models"]["palette"], "train": {"steps": 9000}}}
@@ -82,7 +82,7 @@ def test_memory_and_the_largest_batch(make: Make) -> None:
     assert Estimator.of(split, "a100-40").memory(split.stages)[0]["batch"] == BATCH // 8
 
 
-def test_several_gpus_are_faster_and_cost_as_much(make: Make) -> None:
+def test_several_gpus_are_faster_at_the_same_cost(make: Make) -> None:
     split = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "gpus": 4}}})
     found = Estimator.of(split, "h100").estimate(train_job(split))
     fixed = START_NETWORK
@@ -136,7 +136,7 @@ def test_every_gpu_of_the_table_has_a_name_in_the_config() -> None:
     assert tuple(GPUS) == get_args(GpuName)
 
 
-def test_a_benchmark_of_the_device_stands_for_the_assumption(tmp_path: Path) -> None:
+def test_a_benchmark_of_the_device_replaces_the_assumption(tmp_path: Path) -> None:
     record = (
         '{"device": "NVIDIA L4", "results": {"paper": {"matrix_flops_per_second": 6.05e13, "bf16": {"share": 0.5}}}}'
     )
@@ -189,7 +189,7 @@ def test_fetch_reads_each_picture_once(make: Make, tmp_path: Path, source: str, 
     assert estimator.seconds(work, 2) - estimator.seconds(Work(), 2) == pytest.approx(count * IMAGE)
 
 
-def test_what_was_fetched_is_counted_by_its_manifest(make: Make, tmp_path: Path) -> None:
+def test_fetched_images_are_counted_by_the_manifest(make: Make, tmp_path: Path) -> None:
     spec = FetchSpec(name="own", fetch=Fetch(source="archive", path=tmp_path / "x.zip"))
     entries = [{"file": f"{n}.png", "class": "a"} for n in range(5)] + [{"file": "x.png", "reason": "damaged"}]
     header = {"source": "archive", "containers": ["x.zip"]}

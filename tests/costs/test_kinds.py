@@ -1,4 +1,4 @@
-"""What the kinds of stages say of themselves to a plan."""
+"""Facts that every kind of stage gives to a plan."""
 
 from palette.stages.kinds import KINDS
 

@@ -1,4 +1,4 @@
-"""Trainings that a change of code alone begins anew: how much of them is lost."""
+"""Trainings that start over only because code changed: how much of them is lost."""
 
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def test_a_changed_option_loses_nothing_by_code(make: Make, edit: Any, changes: 
     assert lost(make(**changes)) == []
 
 
-def test_what_goes_on_is_not_lost(make: Make, edit: Any) -> None:
+def test_a_training_that_resumes_is_not_lost(make: Make, edit: Any) -> None:
     finish(make())
     assert lost(make(models=with_train(steps=2000))) == []  # the state is the same
     edit("train")

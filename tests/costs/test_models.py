@@ -1,4 +1,4 @@
-"""`palette info`: counts against formulas and real runs; facts against the files they come from."""
+"""`palette info`: counts against formulas and real runs, facts against the files that they come from."""
 
 import json
 import subprocess
@@ -114,7 +114,7 @@ def saved_bytes(model: nn.Module, batch: int) -> int:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_memory_is_what_a_real_pass_keeps_and_a_little_for_the_way_back(name: str) -> None:
+def test_memory_is_that_of_a_real_pass_plus_a_little_for_backward(name: str) -> None:
     model = real(NETWORKS[name]).train()
     kept = saved_bytes(model, 2) - saved_bytes(model, 1)
     found = activations(NETWORKS[name], SIZE)
@@ -163,7 +163,7 @@ def test_the_papers_network_without_its_memory(tmp_path: Path) -> None:
     assert float(peak) * 2**20 < 4 * 552_814_083
 
 
-def test_a_config_is_counted_by_trainings_and_samplers(tmp_path: Path) -> None:
+def test_a_config_lists_its_trainings_and_samplers(tmp_path: Path) -> None:
     one, mix, regression = models.of_config(written(tmp_path / "c.yaml"))["models"]
     found = flops(NETWORK, SIZE)
     assert (one["model"], one["trainings"], mix["trainings"], regression["trainings"]) == ("one", 8, 1, 1)
@@ -187,7 +187,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("file", ["", "model.safetensors", "model.json", "averages.safetensors"])
-def test_a_model_tells_what_it_is(trained: Path, file: str) -> None:
+def test_a_model_is_described(trained: Path, file: str) -> None:
     facts = description.describe(trained / file)
     card = json.loads((trained / "card.json").read_text())
     assert facts["parameters"] == json.loads((trained / "model.json").read_text())["parameters"]
@@ -211,7 +211,7 @@ def test_the_weights_alone_are_enough(trained: Path, tmp_path: Path) -> None:
     assert "2 steps" in description.text(facts)
 
 
-def test_an_imported_model_says_where_it_is_from(trained: Path, tmp_path: Path) -> None:
+def test_an_imported_model_names_its_origin(trained: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     save_file(load_file(trained / "model.safetensors"), tmp_path / "model.safetensors", {"imported": "palette"})
@@ -238,7 +238,7 @@ def test_the_command_prints_json(trained: Path, tmp_path: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out) == models.of_config(config)
 
 
-def test_what_is_not_a_model(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_not_models(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nameless, broken, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "weights.pt"
     from safetensors.torch import save_file
 

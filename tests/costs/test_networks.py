@@ -1,4 +1,4 @@
-"""The memory of a network: counted once, then read."""
+"""Memory of a network: counted once, then read."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from palette.costs.estimate import image_bytes
 from palette.model.memory import activations
 
 
-def test_counted_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counted_once_and_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(channels=8, multipliers=(1,), blocks=1, attention=())
     first = image_bytes(network, 16, "fp32", False, tmp_path)
     assert first == activations(network, 16).training

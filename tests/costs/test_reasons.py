@@ -1,4 +1,4 @@
-"""Why a stage runs, in the words of the config."""
+"""Why a stage runs, by the config's names."""
 
 import shutil
 
@@ -20,11 +20,11 @@ def with_train(**options: object) -> dict[str, object]:
     return {"palette": {**model, "train": {**model["train"], **options}}}
 
 
-def test_nothing_on_disk_was_never_made(make: Make) -> None:
+def test_without_results_stages_were_never_made(make: Make) -> None:
     assert set(map(tuple, why(make()).values())) == {("never made",)}
 
 
-def test_everything_on_disk_runs_nothing(make: Make) -> None:
+def test_with_all_results_nothing_runs(make: Make) -> None:
     finish(make())
     assert why(make()) == {}
 
@@ -37,7 +37,7 @@ def test_a_changed_option_is_named_with_both_values(make: Make) -> None:
     assert "prepare photos" not in found
 
 
-def test_options_are_called_as_the_config_calls_them(make: Make) -> None:
+def test_options_have_their_names_in_the_config(make: Make) -> None:
     finish(make())
     sampled = why(make(samplers={"dpm": {"steps": 5}}))["sample photos-hole-palette-dpm-s0"]
     assert sampled == ["samplers.dpm.steps: 4 → 5"]
@@ -58,7 +58,7 @@ def test_a_new_row_is_named(make: Make) -> None:
     assert "experiments.photos-jpeg-input is new" in why(make(experiments=more))["tabulate scores"]
 
 
-def test_a_row_that_is_gone_makes_no_other_another(make: Make) -> None:
+def test_a_removed_row_changes_no_other(make: Make) -> None:
     finish(make())
     fewer = [{**RAW["experiments"][0], "task": "hole"}]
     assert why(make(experiments=fewer))["tabulate scores"] == ["experiments.photos-jpeg-palette-dpm-s0 is gone"]
@@ -83,7 +83,7 @@ def test_the_nearest_earlier_stage_is_compared(make: Make) -> None:
     assert why(make())["train photos-inpainting-palette-s0"] == ["models.palette.train.batch_size: 8 → 16"]
 
 
-def test_what_is_there_in_part_says_what_is_missing(make: Make) -> None:
+def test_a_partial_stage_lists_what_is_missing(make: Make) -> None:
     plan = make()
     finish(plan)
     train = next(spec for spec in plan.of_kind("train") if "jpeg" in spec.name)

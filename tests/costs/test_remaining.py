@@ -1,4 +1,4 @@
-"""What runs after files were deleted: what a job that is not done needs of them, and nothing that is done."""
+"""What reruns after files were deleted: what unfinished jobs need, and no finished job."""
 
 from collections import Counter
 
@@ -33,13 +33,13 @@ def with_table(make: Make, **changes: object) -> Plan:
     return make(tables={"scores": {}}, **changes)
 
 
-def test_another_sampler_takes_what_is_there(make: Make) -> None:
+def test_another_sampler_uses_existing_results(make: Make) -> None:
     finish(with_table(make))
     assert to_run(with_table(make)) == {}
     assert to_run(with_table(make, samplers=MORE_STEPS)) == AFTER_SAMPLING
 
 
-def test_deleted_stores_are_made_again_for_what_needs_them_and_rerun_nothing_that_is_done(make: Make) -> None:
+def test_deleted_stores_are_made_again_when_needed_and_rerun_no_finished_job(make: Make) -> None:
     finish(with_table(make))
     delete(with_table(make), "prepare/*/*.zip")
     assert to_run(with_table(make)) == {}
@@ -48,7 +48,7 @@ def test_deleted_stores_are_made_again_for_what_needs_them_and_rerun_nothing_tha
     assert to_run(with_table(make, samplers=MORE_STEPS)) == {**AFTER_SAMPLING, "prepare": 1, "fetch": 1}
 
 
-def test_a_done_job_names_what_is_there_of_its_inputs_alone(make: Make) -> None:
+def test_a_finished_job_waits_only_for_its_existing_inputs(make: Make) -> None:
     """Snakemake runs a job again whose input is not there and is made again."""
     plan = with_table(make)
     finish(plan)
@@ -63,7 +63,7 @@ def test_a_done_job_names_what_is_there_of_its_inputs_alone(make: Make) -> None:
     assert Waits(plan, Made(plan.results)).inputs(train.folder) == every
 
 
-def test_a_shard_that_is_not_done_waits_for_what_is_gone_beside_a_card(make: Make) -> None:
+def test_an_unfinished_shard_waits_for_files_that_are_gone_although_the_card_exists(make: Make) -> None:
     """Also where neither score nor report, which wait for all files of their parents, are asked for."""
     plan = with_table(make)
     finish(plan)
@@ -80,7 +80,7 @@ def test_a_shard_that_is_not_done_waits_for_what_is_gone_beside_a_card(make: Mak
     assert to_run(again) == {"prepare": 1, "train": 1, "sample": 1, "report": 1}
 
 
-def test_a_longer_training_that_is_done_does_not_bring_back_the_shorter_one(make: Make) -> None:
+def test_a_finished_longer_training_does_not_rerun_the_shorter_one(make: Make) -> None:
     row = RAW["experiments"][0]
     plan = make(experiments=[row, {**row, "steps": 500}])
     finish(plan)
@@ -94,7 +94,7 @@ def test_a_longer_training_that_is_done_does_not_bring_back_the_shorter_one(make
 
 
 @pytest.mark.parametrize(("changes", "asked"), [({}, False), ({"samplers": MORE_STEPS}, True)])
-def test_published_data_is_asked_for_only_if_it_is_to_be_fetched(
+def test_published_data_is_requested_only_if_it_must_be_fetched(
     make: Make, changes: dict[str, object], asked: bool
 ) -> None:
     dataset = {**RAW["datasets"]["photos"], "fetch": {"source": "imagenet", "path": "/nowhere"}}

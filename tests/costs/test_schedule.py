@@ -1,4 +1,4 @@
-"""List scheduling: what must hold of every schedule, and small cases by hand."""
+"""List scheduling: invariants of every schedule, and small cases by hand."""
 
 import itertools
 
@@ -52,7 +52,7 @@ def test_jobs_of_a_node_stay_on_it(make: Make) -> None:
         assert len(placed.gpus) <= 1
 
 
-def test_a_node_is_filled_before_the_next_is_begun() -> None:
+def test_a_node_is_filled_before_the_next() -> None:
     free = [4, 4]
     assert [take(free, count, 4) for count in (1, 2, 4)] == [{0: 1}, {0: 2}, {1: 4}]
     assert take(free, 2, 4) is None

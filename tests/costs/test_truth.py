@@ -1,4 +1,4 @@
-"""What jobs took beside what was said before: by which records, of which device, and as a page."""
+"""Actual against estimated cost: by which records, on which device, and as a page."""
 
 import re
 from datetime import timedelta
@@ -28,14 +28,14 @@ def trainings(plan: Plan) -> list[float]:
     return [job.ratio for job in truth(plan).trainings]
 
 
-def test_jobs_of_the_plan_correct_none_of_its_estimates(make: Make) -> None:
+def test_jobs_of_the_same_plan_calibrate_nothing(make: Make) -> None:
     plan = make()
     finish(plan, seconds=2 * CALCULATED)
     assert trainings(plan) == pytest.approx([0.5, 0.5])
     assert all(job.basis.startswith("assumed") for job in truth(plan).trainings)
 
 
-def test_jobs_of_other_plans_do(make: Make) -> None:
+def test_jobs_of_other_plans_calibrate(make: Make) -> None:
     finish(other_seed(make), seconds=2 * CALCULATED)
     plan = make()
     finish(plan, seconds=2 * CALCULATED, began=NOW + timedelta(days=30))
@@ -43,7 +43,7 @@ def test_jobs_of_other_plans_do(make: Make) -> None:
     assert {job.basis for job in truth(plan).trainings} == {"2 earlier jobs of this network on CPU core"}
 
 
-def test_more_jobs_than_an_estimate_reads_all_count(make: Make) -> None:
+def test_jobs_beyond_those_that_an_estimate_reads_count_too(make: Make) -> None:
     plan = make(sample={"shard_size": 1}, datasets={"photos": {"prepare": {"test_images": NEWEST + 10}}})
     finish(plan)
     found = {done.kind: (len(jobs), done) for done, jobs in truth(plan).lines}
@@ -60,7 +60,7 @@ def test_a_longer_training_counts_from_the_shorter_one(make: Make) -> None:
     assert sorted(job.seconds for job in truth(plan).trainings) == [100, 150]
 
 
-def test_gpus_count_in_hours_and_the_cpu_in_time_alone(make: Make) -> None:
+def test_gpus_count_in_gpu_hours_and_the_cpu_only_in_time(make: Make) -> None:
     plan = make()
     finish(plan, seconds=3600, device="NVIDIA A100-SXM4-80GB")
     on_gpu = {done.kind: done for done, _ in truth(plan).lines if done.device == "A100 SXM 80 GB"}
@@ -118,7 +118,7 @@ def test_the_page_fits_a_phone(make: Make, tmp_path: Path) -> None:
     assert browser.errors == []
 
 
-def test_before_anything_is_done_the_page_says_so(make: Make) -> None:
+def test_without_finished_jobs_the_page_says_so(make: Make) -> None:
     html = render("A & B", truth(make()))
     assert "0 jobs done" in html
     assert "A &amp; B" in html

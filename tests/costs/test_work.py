@@ -1,4 +1,4 @@
-"""How much work there is: the table of extractors beside the architectures, counted by torch on tensors without values."""
+"""Amount of work: the table of extractors against torch's count on the architectures, with tensors without values."""
 
 import warnings
 from collections.abc import Callable
@@ -60,14 +60,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 
 
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.flops])
-def test_the_table_is_what_the_architectures_take(kind: str) -> None:
+def test_the_table_matches_the_architectures(kind: str) -> None:
     build, side = NETWORKS[kind]
     with torch.device("meta"):
         network = build()
     assert KINDS[kind].flops == pytest.approx(counted(network, side), rel=NEAR)
 
 
-def test_lpips_takes_as_many_for_each_pixel() -> None:
+def test_lpips_has_constant_flops_per_pixel() -> None:
     import lpips
 
     with warnings.catch_warnings(action="ignore"):  # it calls torchvision as one did years ago
@@ -76,7 +76,7 @@ def test_lpips_takes_as_many_for_each_pixel() -> None:
 
 
 @pytest.mark.parametrize("channels", [8, 32])
-def test_the_classifier_of_the_photographs_takes_as_many_for_each_pixel(channels: int) -> None:
+def test_the_classifier_of_the_photographs_has_constant_flops_per_pixel(channels: int) -> None:
     from palette.scoring.classifier import Classifier
 
     assert photos_flops(channels) * 64**2 == pytest.approx(counted(Classifier(channels, 10), 64), rel=NEAR)

@@ -1,4 +1,4 @@
-"""Archives for tests: small good ones, and hostile ones."""
+"""Archives for tests: small valid ones, and hostile ones."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""A corpus of hostile images, and what each gets. `table()` is the one in docs/datasets.md."""
+"""A corpus of hostile images with the expected results. `table()` is part of docs/datasets.md."""
 
 import io
 import struct
@@ -116,48 +116,48 @@ ENDED_LAST = SCANS[:-50] + b"\xff\xd9"
 CORPUS = (
     left_out("empty.jpg", "zero bytes", b"", "not an image, despite its file extension"),
     left_out("text.png", "text", b"not an image\n", "not an image, despite its file extension"),
-    left_out("page.gif", "HTML, as a failed download leaves it", b"<!DOCTYPE html><html>", "not an image, despite its file extension"),
+    left_out("page.gif", "HTML left by a failed download", b"<!DOCTYPE html><html>", "not an image, despite its file extension"),
     *(
         left_out(f"cut.{kind.lower()}", f"truncated {kind}", half(saved(picture(), kind)), "damaged")
         for kind in ("JPEG", "PNG", "WebP", "TIFF", "GIF", "BMP", "PPM")
     ),
     left_out("cut.avif", "truncated AVIF", half(saved(picture(), "AVIF")), "not an image, despite its file extension"),
-    left_out("head.jpg", "the first bytes of a JPEG only", saved(picture(), "JPEG")[:20], "not an image, despite its file extension"),
+    left_out("head.jpg", "only the first bytes of a JPEG", saved(picture(), "JPEG")[:20], "not an image, despite its file extension"),
     left_out("crc-pixels.png", "a flipped bit in the pixels of a PNG", flipped(saved(picture(), "PNG")), "damaged"),
     left_out("crc-header.png", "a flipped bit in the header of a PNG", flipped(PNG[:40]), "not an image, despite its file extension"),
     left_out("nan.tif", "32-bit float with NaN or infinite values", tiff(NAN), "it has values that are NaN or infinite"),
-    left_out("bands.tif", "TIFF of five bands", tiff(BANDS, photometric="minisblack"), "a TIFF of 5 bands of 8-bit integers"),
-    left_out("cmyk-clear.tif", "TIFF of CMYK with transparency", CMYKA, "a TIFF of 5 bands of 8-bit integers"),
-    left_out("phone.jpg", "HEIC by another name", b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC picture, which is not read"),
-    left_out("xl.jpg", "JPEG XL by another name", b"\xff\x0a" + bytes(99), "a JPEG XL picture, which is not read"),
+    left_out("bands.tif", "TIFF with five bands", tiff(BANDS, photometric="minisblack"), "a TIFF of 5 bands of 8-bit integers"),
+    left_out("cmyk-clear.tif", "CMYK TIFF with transparency", CMYKA, "a TIFF of 5 bands of 8-bit integers"),
+    left_out("phone.jpg", "HEIC under another file extension", b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC picture, which is not read"),
+    left_out("xl.jpg", "JPEG XL under another file extension", b"\xff\x0a" + bytes(99), "a JPEG XL picture, which is not read"),
     left_out("twelve.jpg", "12-bit JPEG", TWELVE, "a JPEG of 12 bits, which is not read"),
     left_out("bomb.png", "decompression bomb: 30,000 × 30,000 in a kilobyte", png(30_000, 30_000, b"\0" * 99), "damaged"),
-    left_out("huge.bmp", "a header that claims 2^31 pixels a side", HUGE, "damaged"),
+    left_out("huge.bmp", "a header that claims 2^31 pixels per side", HUGE, "damaged"),
     left_out("none.png", "no pixels: 0 × 0", png(0, 0, b""), "not an image, despite its file extension"),
     left_out("large.png", "more than 89,478,485 pixels (9,460 × 9,460, in 10 kB)", png(9460, 9460, bytes(1184 * 9460), 1, 0), "damaged"),
-    left_out("scans.jpg", "a JPEG of more than 100 scans, each of which goes over all pixels", with_scans(101), "damaged"),
-    left_out("few-rows.png", "a whole PNG with fewer rows than it says", png(32, 24, b"\0" * 97), "damaged"),
-    left_out("few-rows.tif", "a whole TIFF with fewer rows than it says", FEW_ROWS, "damaged"),
-    left_out("ended.jpg", "a truncated JPEG that ends as a whole one does", ENDED, "damaged"),
-    left_out("ended-scans.jpg", "a truncated progressive JPEG that ends as a whole one does", ENDED_SCANS, "damaged"),
+    left_out("scans.jpg", "a JPEG with more than 100 scans, each over all pixels", with_scans(101), "damaged"),
+    left_out("few-rows.png", "a complete PNG with fewer rows than its header states", png(32, 24, b"\0" * 97), "damaged"),
+    left_out("few-rows.tif", "a complete TIFF with fewer rows than its header states", FEW_ROWS, "damaged"),
+    left_out("ended.jpg", "a truncated JPEG with an end marker", ENDED, "damaged"),
+    left_out("ended-scans.jpg", "a truncated progressive JPEG with an end marker", ENDED_SCANS, "damaged"),
     taken("ended-last.jpg", "the same, cut inside its last scan: only some detail is missing", ENDED_LAST, ""),
     taken("animated.gif", "animated GIF", several("GIF"), "first frame of several, palette"),
     taken("animated.webp", "animated WebP", several("WebP"), "first frame of several"),
     taken("animated.png", "animated PNG", several("PNG"), "first frame of several"),
-    taken("pages.tif", "TIFF of several pages", several("TIFF"), "first frame of several"),
-    taken("bands-four.tif", "TIFF of colors and a further band", FOUR, "first 3 of 4 bands"),
-    taken("crc-text.png", "a flipped bit in a text of a PNG, or a text of more than 1 MiB", with_text(PNG), "PNG chunks ignored: tEXt"),
-    taken("named.jpg", "wrong ending", saved(picture(), "PNG"), "PNG named .jpg"),
+    taken("pages.tif", "TIFF with several pages", several("TIFF"), "first frame of several"),
+    taken("bands-four.tif", "color TIFF with an extra band", FOUR, "first 3 of 4 bands"),
+    taken("crc-text.png", "a flipped bit in a PNG text chunk, or one of more than 1 MiB", with_text(PNG), "PNG chunks ignored: tEXt"),
+    taken("named.jpg", "wrong file extension", saved(picture(), "PNG"), "PNG named .jpg"),
     taken("cmyk.jpg", "CMYK JPEG", saved(picture("CMYK"), "JPEG"), "CMYK"),
     taken("gray.png", "grayscale", saved(picture("L"), "PNG"), "gray"),
     taken("bits.png", "1 bit", saved(picture("1"), "PNG"), "1 bit, gray"),
     taken("palette.png", "palette", saved(picture("P"), "PNG"), "palette"),
     taken("clear.png", "transparency", saved(CLEAR, "PNG"), "transparency"),
     taken("gray-clear.png", "gray with transparency", saved(CLEAR.convert("LA"), "PNG"), "transparency, gray"),
-    taken("deep.png", "16 bits gray", SIXTEEN, "more than 8 bits: 0 to 65535, gray"),
-    taken("deep-color.png", "16 bits color", SIXTEEN_COLOR, "more than 8 bits: 0 to 65535, enlarged"),
+    taken("deep.png", "16-bit gray", SIXTEEN, "more than 8 bits: 0 to 65535, gray"),
+    taken("deep-color.png", "16-bit color", SIXTEEN_COLOR, "more than 8 bits: 0 to 65535, enlarged"),
     taken("float.tif", "32-bit float", FLOAT, "more than 8 bits: 0 to 1, gray"),
-    taken("turned.jpg", "turned by EXIF", saved(picture(), "JPEG", exif=turned(6)), "turned"),
+    taken("turned.jpg", "rotated by EXIF", saved(picture(), "JPEG", exif=turned(6)), "turned"),
     taken("bad-exif.jpg", "broken EXIF", saved(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), ""),
     taken("bad-profile.png", "broken color profile", saved(picture(), "PNG", icc_profile=b"no profile"), "color profile ignored"),
     taken("tiny.png", "one pixel", saved(Image.new("RGB", (1, 1)), "PNG"), "enlarged"),
@@ -168,7 +168,7 @@ BY_NAME = {case.name: case for case in CORPUS}
 
 def table() -> str:
     """The rows of the table in the docs."""
-    lines = ["| bad input | what it gets |", "|---|---|"]
+    lines = ["| bad input | result |", "|---|---|"]
     for case in CORPUS:
         made = f"an image, noted as `{case.gets}`" if case.gets else "an image"
         lines.append(f"| {case.kind} | {made if case.taken else f'left out: {case.gets}'} |")

@@ -1,4 +1,4 @@
-"""What archives may do to us: nothing but be read, or be refused by name."""
+"""Archives are read, or refused by name."""
 
 import random
 import struct
@@ -87,7 +87,7 @@ UNSAFE = ["/etc/passwd.png", "../up.png", "a/../../up.png", "C:\\windows.png", "
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_names_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
+def test_names_that_point_outside_are_refused(tmp_path: Path, name: str) -> None:
     for path in (
         make_zip(tmp_path / "x.zip", {"a/1.png": png(1), name: png(2)}),
         make_tar(tmp_path / "x.tar", {name: b"x"}),
@@ -152,7 +152,7 @@ def test_a_zip_that_lies_about_lengths(tmp_path: Path) -> None:
     assert made == {"file": "1.png", "reason": "damaged or not supported (11 bytes instead of 10)"}
 
 
-def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
+def test_unreadable_members_are_listed(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "x.zip", {"1.png": png(1)}, zipfile.ZIP_LZMA)
     assert list(members(path)) == [{"file": "1.png", "reason": "compressed by method 14; 0 and 8 are read"}]
     data = bytearray(make_zip(path, {"1.png": png(1)}).read_bytes())
@@ -172,7 +172,7 @@ def test_broken_archives_are_named(tmp_path: Path) -> None:
         list(members(tmp_path / "none.tar"))
 
 
-def test_an_entry_that_points_at_itself(tmp_path: Path) -> None:
+def test_an_entry_that_points_to_itself(tmp_path: Path) -> None:
     """A negative length takes tarfile back to the header it came from."""
     data = bytearray(tar_bytes(FILES))
     data[124:136] = b"\xff" * 10 + b"\xfe\x00"  # -512 in base 256
@@ -218,7 +218,7 @@ def damaged(seed: bytes, number: int) -> bytes:
 
 @settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([*SEEDS, "zip", "nvidia"]), st.integers(0, 1 << 32))
-def test_no_damage_gets_further_than_a_reason(tmp_path_factory: pytest.TempPathFactory, kind: str, number: int) -> None:
+def test_any_damage_ends_with_a_reason(tmp_path_factory: pytest.TempPathFactory, kind: str, number: int) -> None:
     """Whatever an archive holds: its files are read or have a reason, or it is refused by its name; nothing is written."""
     folder = tmp_path_factory.mktemp("fuzz")
     path = folder / ("x.zip" if kind in ("zip", "nvidia") else "x.tar")

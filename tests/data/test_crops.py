@@ -1,4 +1,4 @@
-"""The squares of whole pictures, through a real prepare: each against what Pillow alone makes of the same picture."""
+"""Squares of whole images, through a real prepare: each against what Pillow alone makes of the same image."""
 
 import json
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def test_a_random_largest_square(tmp_path: Path, stage_of: StageOf, fetched: Sta
         assert entry["box"][:2] == [(picture.width - side) // 2, (picture.height - side) // 2]
 
 
-def test_random_squares_lie_everywhere_and_belong_to_their_picture(tmp_path: Path, stage_of: StageOf) -> None:
+def test_random_squares_are_everywhere_and_depend_on_the_image(tmp_path: Path, stage_of: StageOf) -> None:
     """Over 200 pictures, every place that the square can take is taken; another seed draws others, and neither the number
     of images nor the pictures' names plays a part."""
     places: dict[tuple[str, int], dict[str, int]] = {}
@@ -111,7 +111,7 @@ def test_random_squares_lie_everywhere_and_belong_to_their_picture(tmp_path: Pat
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_square_without_a_change_of_scale(tmp_path: Path, stage_of: StageOf, fetched: Stage[Any], split: str) -> None:
+def test_an_unscaled_square(tmp_path: Path, stage_of: StageOf, fetched: Stage[Any], split: str) -> None:
     """The very pixels of the middle; of pictures that are too small the largest square, enlarged, and noted so."""
     option = "crop" if split == "train" else "test_crop"
     counts = {"train_images": 8, "test_images": 2} if split == "train" else {"train_images": 0, "test_images": 10}

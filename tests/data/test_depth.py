@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits, from many kinds of files: what becomes black and white, and what is refused."""
+"""Images with more than 8 bits, from many kinds of files: which values become black and white, and what is refused."""
 
 import io
 import json
@@ -80,7 +80,7 @@ def as_color(values: Array) -> Array:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_twelve_bits_in_files_of_sixteen(kind: str) -> None:
+def test_twelve_bits_in_sixteen_bit_files(kind: str) -> None:
     values, encoded = KINDS[kind]
     with pytest.raises(UnclearRange, match="its values, 0 to 4095, do not fill their type, 0 to 65535"):
         read_picture(encoded(values))
@@ -113,7 +113,7 @@ def test_all_of_sixteen_bits(kind: str) -> None:
         (tiff((GRAY // 16).astype(np.uint8).view(np.int8)), "-122 to 121", 127),
     ],
 )
-def test_other_types_that_are_not_filled(data: bytes, measured: str, full: float) -> None:
+def test_other_types_with_an_unused_upper_half(data: bytes, measured: str, full: float) -> None:
     with pytest.raises(UnclearRange, match=f"its values, {measured}, do not fill their type, 0 to {full};"):
         read_picture(data)
     low, high = map(float, measured.split(" to "))
@@ -127,7 +127,7 @@ def test_large_integers_without_a_sign() -> None:
     assert np.array_equal(found, as_color(np.rint(GRAY / 4095 * 255)))
 
 
-def test_what_a_file_says_itself() -> None:
+def test_ranges_stated_by_the_file() -> None:
     """A largest value other than that of 16 bits is meant; so is white as the smallest."""
     assert np.array_equal(levels(ppm(GRAY, 4095)), as_color(np.rint(GRAY / 4095 * 255)))
     assert np.array_equal(levels(ppm(COLOR, 4095)), np.rint(COLOR / 4095 * 255))
@@ -147,7 +147,7 @@ def test_an_opened_image_of_pillows_has_lost_the_low_bytes() -> None:
             develop(image)
 
 
-def test_what_is_beyond_the_range_is_noted() -> None:
+def test_values_beyond_the_range_are_noted() -> None:
     picture = read_picture(deep_png(GRAY, 0), value_range=(1000, 3000))
     assert np.array_equal(
         np.asarray(picture.pixels)[..., 0], np.rint((np.clip(GRAY, 1000, 3000) - 1000.0) / 2000 * 255)
@@ -156,7 +156,7 @@ def test_what_is_beyond_the_range_is_noted() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_refused(value: float) -> None:
+def test_nan_values_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):
         read_picture(tiff(np.array([[0, 1, value]], np.float32)), value_range=(0, 1))
 
@@ -171,7 +171,7 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
         (tiff(GRAY.astype(np.float64)), "a TIFF of 1 bands of 64-bit floats"),
     ],
 )  # fmt: skip
-def test_kinds_that_are_not_read_are_named(data: bytes, says: str) -> None:
+def test_unsupported_kinds_are_named(data: bytes, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read_picture(data)
 
@@ -184,7 +184,7 @@ def test_kinds_that_are_not_read_are_named(data: bytes, says: str) -> None:
         (tiff(np.zeros((3, 4, 5), np.uint8), photometric="minisblack"), "first frame of several"),
     ],
 )
-def test_bands_and_pages_that_are_lost_are_noted(data: bytes, note: str) -> None:
+def test_lost_bands_and_pages_are_noted(data: bytes, note: str) -> None:
     assert note in read_picture(data).lost
 
 

@@ -1,4 +1,4 @@
-"""Pictures that look alike: where alike ends."""
+"""The limit between images that look alike and images that do not."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_five_bits_are_not() -> None:
     assert looks.nearest(differing(5), "test") == (0, 0, True)  # the same bytes
 
 
-def test_pictures_of_nothing_are_never_near() -> None:
+def test_empty_images_are_never_near() -> None:
     """Fifteen of 64 bits; sixteen are enough."""
     for bits, found in ((15, None), (16, (0, 0, False))):
         looks = Looks()

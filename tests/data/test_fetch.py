@@ -80,7 +80,7 @@ def test_missing_photo_is_named(tmp_path: Path) -> None:
         copy_photo(PHOTOS[0], tmp_path, tmp_path / "images")
 
 
-def test_missing_scikit_image_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_scikit_image_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photos, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install scikit-image"):
         photo_folder()
@@ -99,7 +99,7 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
-def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None:
+def test_folder_with_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None:
     root = tmp_path / "my pictures"
     for name, mode in [
         ("a.png", "RGB"), ("cats/b.PNG", "RGBA"), ("cats/old/c.jpg", "L"), ("dogs/d.jpeg", "CMYK"), ("dogs/é.webp", "RGB"),
@@ -135,7 +135,7 @@ def test_folder_of_every_kind_of_file(tmp_path: Path, stage_of: StageOf) -> None
     assert not any("0x" in reason for reason in reasons.values())
 
 
-def test_size_is_as_seen(tmp_path: Path, stage_of: StageOf) -> None:
+def test_size_is_that_of_the_upright_image(tmp_path: Path, stage_of: StageOf) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
@@ -151,7 +151,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path, stage_of: StageOf) -
     assert [entry["file"] for entry in fetched(stage_of, root)["images"]] == ["cats/a.png", "dogs/b.png"]
 
 
-def test_name_that_is_not_utf8_is_listed(tmp_path: Path, stage_of: StageOf) -> None:
+def test_name_that_is_not_utf_8_is_listed(tmp_path: Path, stage_of: StageOf) -> None:
     picture(tmp_path / "a.png")
     try:
         for name in (b"/b\xff.png", b"/c\xff.txt"):

@@ -1,4 +1,4 @@
-"""Two folders of pictures that belong together."""
+"""Two folders of corresponding images."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_names_decide_and_endings_do_not(tmp_path: Path) -> None:
+def test_names_match_regardless_of_extensions(tmp_path: Path) -> None:
     targets = touch(tmp_path / "t", "b.png", "cats/a.JPG", "cats/v1.2.png", "notes.txt", ".hidden.png")
     conditions = touch(tmp_path / "c", "b.png", "cats/a.png", "cats/v1.2.webp")
     assert pairs(targets, conditions) == [
@@ -52,7 +52,7 @@ def test_two_files_of_one_name_are_ambiguous(tmp_path: Path) -> None:
         pairs(targets, conditions)
 
 
-def test_a_folder_is_no_partner_of_itself(tmp_path: Path) -> None:
+def test_a_folder_cannot_be_paired_with_itself(tmp_path: Path) -> None:
     """By whatever name."""
     folder = touch(tmp_path / "t", "a.png")
     (tmp_path / "link").symlink_to(folder)

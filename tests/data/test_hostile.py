@@ -53,7 +53,7 @@ def prepared(stage_of: StageOf, fetched: Stage[Any], **runtime: Any) -> Stage[An
     return stage
 
 
-def test_every_file_is_taken_or_listed(stage_of: StageOf, fetched: Stage[Any]) -> None:
+def test_every_file_is_accepted_or_listed(stage_of: StageOf, fetched: Stage[Any]) -> None:
     manifest = Manifest.read(fetched.path("manifest.jsonl"))
     rejected = {entry["file"]: entry["reason"] for entry in manifest.rejected()}
     assert {*rejected} == {case.name for case in CORPUS if not case.taken}
@@ -94,7 +94,7 @@ def test_too_many_bad_files_stop_the_run(stage_of: StageOf, fetched: Stage[Any])
         (300, 0, {"strict": True, "bad_limit": 0}, ""),
     ],
 )
-def test_one_bad_photograph_among_hundreds_stops_nothing(
+def test_one_bad_photograph_among_hundreds_does_not_stop_the_run(
     tmp_path: Path, stage_of: StageOf, good: int, bad: int, options: dict[str, Any], says: str
 ) -> None:
     (tmp_path / "own").mkdir()

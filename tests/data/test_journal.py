@@ -1,4 +1,4 @@
-"""A store in the making whose process is killed goes on and ends with the same bytes."""
+"""A killed `prepare` resumes its store and ends with the same bytes."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def write(folder: Path, stop: int = COUNT) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_cut_anywhere(tmp_path: Path, seed: int) -> None:
+def test_killed_anywhere(tmp_path: Path, seed: int) -> None:
     generator = random.Random(seed)
     (calm := tmp_path / "calm").mkdir()
     (wild := tmp_path / "wild").mkdir()
@@ -48,9 +48,7 @@ def test_cut_anywhere(tmp_path: Path, seed: int) -> None:
         assert archive.read("00007.png") == b"7" * 9
 
 
-def test_images_are_on_the_disk_before_the_lines_that_tell_of_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_on_disk_before_their_journal_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [tmp_path / "s.zip", tmp_path / "s.jsonl"]
     for path in paths:
         path.touch()

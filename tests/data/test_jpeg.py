@@ -1,4 +1,4 @@
-"""JPEGs that end too early, and end as whole ones do."""
+"""JPEGs that end too early, but with an end marker."""
 
 import io
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_a_cut_progressive_jpeg_is_bad_if_it_lacks_scans(kind: str, mode: str) -
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("size", [(150, 110), (97, 121), (16, 16), (8, 8), (1, 1), (33, 17)])
 @pytest.mark.parametrize("mode", MODES)
-def test_whole_ones_are_taken(mode: str, size: tuple[int, int], gray: bool) -> None:
+def test_complete_jpegs_are_accepted(mode: str, size: tuple[int, int], gray: bool) -> None:
     """Also with the gray that is the sign of missing data, and with something behind their end."""
     for options in (*KINDS.values(), *PROGRESSIVE.values()):
         data = saved(picture(*size, mode, gray), "JPEG", **options)
@@ -75,7 +75,7 @@ def test_whole_ones_are_taken(mode: str, size: tuple[int, int], gray: bool) -> N
             assert read_picture(data + behind).pixels.size == size
 
 
-def test_a_progressive_jpeg_that_was_made_without_its_last_scans_is_taken() -> None:
+def test_a_progressive_jpeg_written_without_its_last_scans_is_accepted() -> None:
     """Coarse, but all that its maker wanted: no scan breaks off."""
     data = saved(picture(150, 110, "RGB"), "JPEG", progressive=True)
     for _ in range(5):
@@ -83,7 +83,7 @@ def test_a_progressive_jpeg_that_was_made_without_its_last_scans_is_taken() -> N
         assert read_picture(data).pixels.size == (150, 110)
 
 
-def test_thumbnails_and_further_pictures_do_not_disturb() -> None:
+def test_thumbnails_and_further_images_are_ignored() -> None:
     gray = picture(150, 110, "RGB", gray=True)
     exif = Image.Exif()
     exif[0x010E] = "a picture"
@@ -97,7 +97,7 @@ def test_thumbnails_and_further_pictures_do_not_disturb() -> None:
         read_picture(headed[:-600] + END)
 
 
-def test_only_what_has_a_sign_is_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_suspicious_files_are_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof costs a second decoding, and few pictures ask for it."""
     asked: list[bytes] = []
     kept = jpeg._with_more

@@ -1,4 +1,4 @@
-"""What a file may ask of the reader, and files that have fewer rows than they say."""
+"""Limits of the image reader, and files with fewer rows than their header states."""
 
 import io
 import zlib
@@ -12,14 +12,14 @@ from palette.data.images.png import PASSES
 from tests.data.hostile import PIXELS, png, saved, with_scans
 
 
-def test_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PIXELS", PIXELS.shape[0] * PIXELS.shape[1])
     assert read_picture(saved(Image.fromarray(PIXELS), "PNG")).pixels.size == (32, 24)
     with pytest.raises(Image.DecompressionBombError, match="33 × 24 pixels; at most 768 are read"):
         read_picture(saved(Image.new("RGB", (33, 24)), "GIF"))
 
 
-def test_scans() -> None:
+def test_limit_of_scans() -> None:
     assert read_picture(with_scans(100)).pixels.size == (32, 24)
     with pytest.raises(Image.DecompressionBombError, match="101 scans; at most 100 are read"):
         read_picture(with_scans(101))
@@ -35,7 +35,7 @@ def test_a_png_with_too_few_rows(rows: int) -> None:
     ("depth", "color", "row"),
     [(1, 0, 4), (2, 0, 8), (4, 0, 16), (8, 0, 32), (16, 0, 64), (8, 2, 96), (8, 4, 64), (16, 6, 256)],
 )
-def test_a_png_that_is_black_is_whole(depth: int, color: int, row: int) -> None:
+def test_a_black_png_is_complete(depth: int, color: int, row: int) -> None:
     black = bytes(1 + row) * 24
     assert read_picture(png(32, 24, black, depth, color)).pixels.size == (32, 24)
     with pytest.raises(OSError, match="truncated"):
@@ -43,7 +43,7 @@ def test_a_png_that_is_black_is_whole(depth: int, color: int, row: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (8, 8), (13, 21)])
-def test_an_interlaced_png_that_is_black_is_whole(size: tuple[int, int]) -> None:
+def test_an_interlaced_black_png_is_complete(size: tuple[int, int]) -> None:
     """Its bytes by the specification: each pass is a picture of its own, without those that are empty."""
     width, height = size
     passes = [(range(x, width, dx), range(y, height, dy)) for x, y, dx, dy in PASSES]

@@ -23,7 +23,7 @@ def entry(number: int, **more: Any) -> Entry:
     return {"file": f"{number}.png", "bytes": 7, "sha256": "0" * 64, "class": f"c{number % 3}", "size": [4, 3], **more}
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_entries_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     bad = {"file": "line\nbreak\u2028.png", "reason": "damaged"}
     write_manifest(path, {**HEADER, "license": "CC0"}, [entry(2), bad, entry(1, split="test", title="é")])
@@ -37,7 +37,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert len(path.read_bytes().splitlines()) == 4
 
 
-def test_classes_that_are_given_keep_their_order(tmp_path: Path) -> None:
+def test_given_classes_keep_their_order(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "m", {**HEADER, "classes": ["c9", "c1"]}, [entry(1)])
     assert manifest.classes == ["c9", "c1"]
 
@@ -50,7 +50,7 @@ def test_classes_that_are_given_keep_their_order(tmp_path: Path) -> None:
         max_size=5,
     )
 )
-def test_any_entry_survives(tmp_path_factory: pytest.TempPathFactory, extras: list[dict[str, Any]]) -> None:
+def test_any_entry_round_trips(tmp_path_factory: pytest.TempPathFactory, extras: list[dict[str, Any]]) -> None:
     path = tmp_path_factory.mktemp("m") / "manifest.jsonl"
     entries = [{**extra, **entry(i)} for i, extra in enumerate(extras) if "reason" not in extra]
     write_manifest(path, {**HEADER, "path": "b\udcff"}, entries)
@@ -58,7 +58,7 @@ def test_any_entry_survives(tmp_path_factory: pytest.TempPathFactory, extras: li
     assert list(Manifest.read(path).images()) == entries
 
 
-def test_nothing_is_left_of_a_list_that_breaks_off(tmp_path: Path) -> None:
+def test_an_interrupted_list_leaves_nothing(tmp_path: Path) -> None:
     def entries() -> Any:
         yield entry(1)
         raise DataError("stop")
@@ -93,7 +93,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         (b'{"source":"x","containers":[],"classes":[],"images":1,"rejected":0}\n{"fi\n', ":2: not readable"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+def test_damage_is_reported(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(DataError, match=says):
         list(Manifest.read(tmp_path / "m").images())
@@ -131,7 +131,7 @@ def manifest(tmp_path: Path) -> Manifest:
     return write_manifest(tmp_path / "manifest.jsonl", header, entries)
 
 
-def test_bytes_come_from_wherever_they_lie(manifest: Manifest) -> None:
+def test_bytes_are_read_from_files_and_archives(manifest: Manifest) -> None:
     read = opener(manifest)
     assert [read(e) for e in manifest.images()] == [word for word in WORDS for _ in range(3)]
 

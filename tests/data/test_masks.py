@@ -94,13 +94,13 @@ def test_rectangles_cover_what_the_paper_says(size: int, seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(size=st.integers(8, 96), seed=SEEDS)
-def test_training_strokes_are_never_nothing_nor_all(size: int, seed: int) -> None:
+def test_training_strokes_never_cover_nothing_or_everything(size: int, seed: int) -> None:
     assert 0 < strokes(size, generator(seed)).mean() < 1
 
 
 @settings(max_examples=40, deadline=None)
 @given(size=st.integers(1, 32), share=st.floats(0, 1), seed=SEEDS)
-def test_strokes_covering_cover_exactly(size: int, share: float, seed: int) -> None:
+def test_covering_strokes_cover_exactly_the_area(size: int, share: float, seed: int) -> None:
     pixels = round(share * size * size)
     assert strokes_covering(size, pixels, generator(seed)).sum() == pixels
 
@@ -123,7 +123,7 @@ def test_masks_look_alike_at_every_size() -> None:
 # -------------------------------------------------------------------- Algorithm 1 of Yu et al. 2019, by its numbers
 
 
-def test_sine_and_cosine() -> None:
+def test_sine_and_cosine_are_accurate() -> None:
     for angle in np.linspace(-2, 2, 401).tolist():
         assert cosine_and_sine(angle) == pytest.approx((math.cos(angle), math.sin(angle)), abs=1e-15)
 
@@ -274,7 +274,7 @@ def test_masks_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         own("own", folder)
 
 
-def test_archives_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_mask_archives_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     for content in (b"", b"PK\3\4 broken", b"\x93NUMPY"):
         path.write_bytes(content)
@@ -291,7 +291,7 @@ def test_archives_that_are_none_are_refused(tmp_path: Path) -> None:
         own("free-form-10-20", path)
 
 
-def test_verb_takes_ones_own(tmp_path: Path, stage_of: Callable[[Spec], Stage[Any]]) -> None:
+def test_verb_uses_the_users_masks(tmp_path: Path, stage_of: Callable[[Spec], Stage[Any]]) -> None:
     path = released(tmp_path / "a.npz", 12)
     stage = stage_of(spec("free-form-10-20").model_copy(update={"runtime": MaskRuntime(masks=path)}))
     verb.run(stage)
@@ -325,7 +325,7 @@ def store_of(path: Path, originals: list[str]) -> ImageStore:
     return ImageStore(path)
 
 
-def test_masks_lie_on_the_photographs_that_they_are_named_as(
+def test_masks_belong_to_the_photographs_they_are_named_after(
     tmp_path: Path, of_photos: dict[str, Any], stage_of: Callable[[Spec], Stage[Any]]
 ) -> None:
     own_spec = MaskSpec(
@@ -352,7 +352,7 @@ def test_masks_for_some_of_the_photographs_are_refused_by_name(tmp_path: Path, o
         assert len(list(own_masks(folder, "own", 32, 4, tests))) == 4
 
 
-def test_numbers_are_test_images_only_if_there_are_as_many_or_they_are_said_to_be(tmp_path: Path) -> None:
+def test_numbers_mean_test_images_only_if_the_counts_match_or_the_config_says_so(tmp_path: Path) -> None:
     masks = drawn("free-form-20-30", 5)
     folder = tmp_path / "masks"
     folder.mkdir()

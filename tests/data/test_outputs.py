@@ -1,4 +1,4 @@
-"""A folder of somebody's outputs: each image finds its test image, and what does not fit is named."""
+"""Outputs of other methods: each image is matched with its test image, and images that do not fit are named."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_images_are_found_by_the_originals_names_or_by_number(results: Path, tmp
         assert match(outputs(tmp_path / "out", names), tests) == names
 
 
-def test_missing_and_superfluous_images_are_named(results: Path, tmp_path: Path) -> None:
+def test_missing_and_extra_images_are_named(results: Path, tmp_path: Path) -> None:
     folder = outputs(tmp_path / "out", ["00000000.png", "00000002.png", "00000002.jpg", "00000009.png", "00000004.png"])
     with store(results) as tests, pytest.raises(DataError) as error:
         match(folder, tests)
@@ -75,7 +75,7 @@ def test_missing_and_superfluous_images_are_named(results: Path, tmp_path: Path)
     assert "  which one: 00000002.jpg or 00000002.png" in lines
 
 
-def test_names_that_fit_in_two_ways_are_refused_until_it_is_said_which(results: Path, tmp_path: Path) -> None:
+def test_ambiguous_names_are_refused_until_match_by_is_set(results: Path, tmp_path: Path) -> None:
     """The originals have numbers of eight digits too, in the order in which test images are drawn."""
     numbers = [3, 0, 5, 1, 4, 2]
     write_tests(results, [f"{number:08}.jpg" for number in numbers])
@@ -92,13 +92,13 @@ def test_names_that_fit_in_two_ways_are_refused_until_it_is_said_which(results: 
     assert len({folder_spec(results, folder, match_by=by).spec.hash for by in (None, "originals", "numbers")}) == 3
 
 
-def test_names_that_mean_the_same_in_two_ways_are_no_question(results: Path, tmp_path: Path) -> None:
+def test_names_with_the_same_meaning_both_ways_are_accepted(results: Path, tmp_path: Path) -> None:
     write_tests(results, NAMES["numbers"])
     with store(results) as tests:
         assert match(outputs(tmp_path / "out", NAMES["numbers"]), tests) == NAMES["numbers"]
 
 
-def test_crops_of_one_photograph_are_told_apart_by_number_only(results: Path, tmp_path: Path) -> None:
+def test_crops_of_one_photograph_are_distinguished_by_number_only(results: Path, tmp_path: Path) -> None:
     write_tests(results, ["cat.jpg", "cat.jpg", "dog.jpg"])
     with store(results) as tests:
         assert match(outputs(tmp_path / "out", NAMES["numbers"][:3]), tests) == NAMES["numbers"][:3]
@@ -133,7 +133,7 @@ def test_ten_problems_are_listed_and_the_others_counted(results: Path, tmp_path:
     assert lines[-1].strip() == "and 2 more"
 
 
-def test_they_become_a_store_of_samples_as_a_models_do(results: Path, tmp_path: Path) -> None:
+def test_they_become_a_store_of_samples_like_a_models(results: Path, tmp_path: Path) -> None:
     one = folder_spec(results, outputs(tmp_path / "out", NAMES["names"]))
     for shard in (0, 1):
         sample.run(one, shard)

@@ -133,7 +133,7 @@ def prepared(folders: Path) -> Path:
     return made(folders, "fetch", "prepare")["prepare/mine"].path("")
 
 
-def test_conditions_lie_as_their_targets_do(prepared: Path) -> None:
+def test_conditions_are_in_the_order_of_their_targets(prepared: Path) -> None:
     for split, count in (("train", 5), ("test", 3)):
         with (
             ImageStore(prepared / f"{split}.zip") as images,
@@ -163,7 +163,7 @@ def test_the_stream_mirrors_both_alike(prepared: Path) -> None:
         assert example.mask.all()
 
 
-def test_a_mix_shows_each_task_its_own(prepared: Path) -> None:
+def test_a_mix_shows_each_task_its_own_condition(prepared: Path) -> None:
     mix = {"paired": 1.0, "colorization": 1.0}
     with open_images(prepared / "train.zip", mix) as images:
         stream = Stream(images, mix, seed=0, batch_size=4, image_size=16, flip=True)
@@ -189,7 +189,7 @@ def test_missing_partners_are_found_when_planning(folders: Path) -> None:
         plan_of([written(folders)])
 
 
-def test_a_folder_is_no_partner_of_itself(folders: Path) -> None:
+def test_a_folder_cannot_be_paired_with_itself(folders: Path) -> None:
     (folders / "conditions").rename(folders / "elsewhere")
     (folders / "conditions").symlink_to(folders / "targets")
     with pytest.raises(DataError, match="targets: `path` and `conditions` of `fetch` are the same folder"):
@@ -205,7 +205,7 @@ def test_missing_folder_is_named_with_its_option(folders: Path) -> None:
         plan_of([file])
 
 
-def test_a_new_condition_makes_the_plan_start_afresh(folders: Path) -> None:
+def test_a_new_condition_makes_the_plan_start_over(folders: Path) -> None:
     before = plan_of([written(folders)]).of_kind("fetch")[0]
     paint(folders / "conditions/1/3.bmp", 3, (96, 64))
     assert plan_of([written(folders)]).of_kind("fetch")[0].folder != before.folder
@@ -239,12 +239,12 @@ def test_a_new_condition_makes_the_plan_start_afresh(folders: Path) -> None:
         ({"datasets": {"mine": {"fetch": {"source": "folder", "path": "~nobody-of-this-name/x"}}}}, "cannot be resolved"),
     ],
 )  # fmt: skip
-def test_wishes_that_cannot_be_fulfilled(folders: Path, changes: dict[str, Any], says: str) -> None:
+def test_impossible_requests(folders: Path, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         plan_of([written(folders, **changes)])
 
 
-def test_folders_are_the_same_from_everywhere(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_the_same_from_any_working_directory(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` and relative paths are resolved where the config is read; the spec has what was found there."""
     monkeypatch.setenv("HOME", str(folders))
     monkeypatch.chdir(folders)
@@ -261,7 +261,7 @@ def test_folders_are_the_same_from_everywhere(folders: Path, monkeypatch: pytest
     assert Manifest.read(stage.path("manifest.jsonl")).header["images"] == PAIRS
 
 
-def test_a_name_that_is_no_text_does_not_stop_the_plan(folders: Path) -> None:
+def test_a_name_that_is_not_text_does_not_stop_the_plan(folders: Path) -> None:
     try:
         Path(str(folders / "targets") + "/0/\udcff.txt").touch()
     except OSError:
@@ -311,7 +311,7 @@ def test_pairs_of_different_shapes_are_refused(folders: Path) -> None:
         ((1000, 667, 100, 70), False),
     ],
 )
-def test_shapes_are_the_same_up_to_whole_pixels(sizes: tuple[int, int, int, int], same: bool) -> None:
+def test_aspect_ratios_match_up_to_whole_pixels(sizes: tuple[int, int, int, int], same: bool) -> None:
     width, height, other_width, other_height = sizes
     assert same_shape(width, height, other_width, other_height) is same
     assert same_shape(other_width, other_height, width, height) is same

@@ -123,7 +123,7 @@ def converted(image: Image.Image, kind: str = "PNG", name: str = "", **options: 
     return read_picture(encoded(image, kind, **options), name).converted
 
 
-def test_what_was_converted() -> None:
+def test_conversions_are_recorded() -> None:
     red = Image.new("RGB", (8, 8), RED)
     assert converted(red) == ()
     assert converted(red, "PNG", "a.PNG") == ()
@@ -185,7 +185,7 @@ def test_sixteen_bit_color(tmp_path: Path) -> None:
     assert np.asarray(picture.pixels)[0].tolist() == [[0x12, 0x80, 0xFF], [0, 1, 2]]
 
 
-def test_gray_stays_only_if_asked() -> None:
+def test_gray_is_kept_only_on_request() -> None:
     gray = encoded(Image.new("L", (2, 2), 9))
     assert read_picture(gray).pixels.mode == "RGB"
     assert read_picture(gray, gray=True).pixels.mode == "L"
@@ -230,7 +230,7 @@ SIDE = {
 
 @pytest.mark.parametrize("kind", SIDE)
 @pytest.mark.parametrize("behind", [False, True])
-def test_side_chunks_of_a_png_that_are_wrong_or_long(kind: str, behind: bool) -> None:
+def test_faulty_or_long_ancillary_chunks_of_a_png(kind: str, behind: bool) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(pixels))
     place = len(data) - 12 if behind else 33  # before IEND, or behind IHDR
@@ -239,7 +239,7 @@ def test_side_chunks_of_a_png_that_are_wrong_or_long(kind: str, behind: bool) ->
     assert picture.lost == f"PNG chunks ignored: {kind}"
 
 
-def test_a_png_keeps_what_its_pixels_depend_on() -> None:
+def test_a_png_keeps_the_chunks_its_pixels_depend_on() -> None:
     """Colors and orientation stay as long as they can be read; transparency and pixels are never given up."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -293,6 +293,6 @@ def test_area_is_the_mean_over_each_new_pixel(side: int, size: int, seed: int) -
     assert np.array_equal(area(pixels, size), (sums + side * side // 2) // (side * side))
 
 
-def test_a_square_without_a_change_of_scale() -> None:
+def test_an_unscaled_square() -> None:
     assert middle(500, 375, 256) == (122, 59, 378, 315)
     assert middle(200, 300, 256) == (0, 50, 200, 250)

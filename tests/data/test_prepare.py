@@ -96,7 +96,7 @@ def test_paint_on_the_test_part_never_shows_in_training(stage_of: StageOf, photo
     assert all((test[i] == (255, 0, 200)).all() for i in range(len(test)))
 
 
-def test_pixels_that_say_where_they_are(stage_of: StageOf, photos: Stage[Any]) -> None:
+def test_no_pixel_is_in_both_splits(stage_of: StageOf, photos: Stage[Any]) -> None:
     """Crops at the original scale, of a picture in which each pixel is its own coordinate."""
     width, height, size = 451, 300, 225
     y, x = np.mgrid[:height, :width]
@@ -125,7 +125,7 @@ def test_crops_stay_in_their_region(size: int, seed: int, photo: Any) -> None:
     assert right - left >= min(size, short)
 
 
-def test_around() -> None:
+def test_surrounding_boxes() -> None:
     assert around(10, 6, (3, 0, 7, 6)) == [(0, 0, 3, 6), (7, 0, 10, 6)]
     assert around(10, 6, (0, 4, 10, 6)) == [(0, 0, 10, 4)]
 
@@ -191,7 +191,7 @@ def test_changed_photo_is_named(stage_of: StageOf, photos: Stage[Any]) -> None:
         prepared(stage_of, photos, image_size=16, train_images=6, test_images=6)
 
 
-def test_fetch_has_not_run(stage_of: StageOf) -> None:
+def test_missing_fetch_is_reported(stage_of: StageOf) -> None:
     with pytest.raises(DataError, match=r"manifest\.jsonl: missing"):
         prepared(stage_of, stage_of(FetchSpec(name="x", fetch=Fetch())), image_size=16)
 

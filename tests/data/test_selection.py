@@ -1,4 +1,4 @@
-"""Which pictures become training and test images: by lists of names, by official splits, whatever their names' case."""
+"""Selection of training and test images: by lists of names, by official splits, with names that differ in case."""
 
 import hashlib
 import io
@@ -102,11 +102,11 @@ def test_test_images_come_in_the_order_of_their_list(listed: Callable[..., Stage
     ],
     ids=["lines that end as on Windows", "empty lines and blanks", "a byte-order mark"],
 )
-def test_how_lists_are_written(listed: Callable[..., Stage[Any]], content: bytes) -> None:
+def test_format_of_lists(listed: Callable[..., Stage[Any]], content: bytes) -> None:
     assert files(listed(content, 3), "test") == ["b/3.png", "5.png", "a/1.png"]
 
 
-def test_a_name_is_all_of_its_line(tmp_path: Path, own: Path, prepared: Prepared) -> None:
+def test_a_name_is_the_whole_line(tmp_path: Path, own: Path, prepared: Prepared) -> None:
     """Nothing is a comment: pictures may be called so."""
     written(own, {"# 7 é\u2028.png": png(7)})
     (tmp_path / "names.txt").write_text("# 7 é\u2028.png\na/1\n", encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_name_is_all_of_its_line(tmp_path: Path, own: Path, prepared: Prepared
     assert files(stage, "test") == ["# 7 é\u2028.png", "a/1.png"]
 
 
-def test_the_whole_path_comes_before_the_end_of_another(tmp_path: Path, own: Path, prepared: Prepared) -> None:
+def test_a_full_path_takes_precedence_over_the_end_of_another(tmp_path: Path, own: Path, prepared: Prepared) -> None:
     """Else nothing could name a picture that lies directly in the folder."""
     written(own, {"x/5.png": png(8)})
     (tmp_path / "names.txt").write_text("5.png\nx/5.png\n")
@@ -205,7 +205,7 @@ def splits(tmp_path: Path) -> dict[str, Any]:
     return {"source": "folder", "path": folder, "splits": {"train": "train", "test": "test"}}
 
 
-def test_training_loses_its_duplicates_and_the_test_set_keeps_all(splits: dict[str, Any], prepared: Prepared) -> None:
+def test_duplicates_leave_training_and_stay_in_the_test_set(splits: dict[str, Any], prepared: Prepared) -> None:
     stage = prepared(splits, train_images=None, test_images=4, duplicates="drop")
     assert sorted(files(stage, "test")) == [f"test/{n}.png" for n in range(100, 104)]
     assert sorted(files(stage, "train")) == [f"train/{n}.png" for n in range(3, 10)]
@@ -217,7 +217,7 @@ def test_training_loses_its_duplicates_and_the_test_set_keeps_all(splits: dict[s
     assert facts(stage)["train"]["images"] == 7
 
 
-def test_duplicates_are_reported_where_they_stay(splits: dict[str, Any], prepared: Prepared) -> None:
+def test_kept_duplicates_are_reported(splits: dict[str, Any], prepared: Prepared) -> None:
     stage = prepared(splits, train_images=None, test_images=4)
     found = facts(stage)["duplicates"]
     assert [found[name] for name in ("option", "copies", "equal", "near")] == ["report", 0, 1, 2]
@@ -236,7 +236,7 @@ def test_duplicates_are_reported_where_they_stay(splits: dict[str, Any], prepare
 
 
 @pytest.mark.parametrize(("option", "fate"), [("drop", "left out of training"), ("report", "kept in training")])
-def test_the_report_tells_of_duplicates(splits: dict[str, Any], prepared: Prepared, option: str, fate: str) -> None:
+def test_the_report_lists_duplicates(splits: dict[str, Any], prepared: Prepared, option: str, fate: str) -> None:
     stage = prepared(splits, train_images=None, test_images=4, duplicates=option)
     told = noticed(Manifest.read(stage.parent("fetch", "manifest.jsonl")), facts(stage))
     equal = "copies of a test image" if option == "drop" else "equal to a test image"

@@ -1,4 +1,4 @@
-"""Every kind of source, from the user's files to the bytes of each picture; published datasets as small stand-ins of the same layout."""
+"""Every kind of source, from the user's files to the bytes of each image; published datasets as small stand-ins."""
 
 import hashlib
 import io
@@ -189,7 +189,7 @@ def test_splits_of_a_zip_made_on_windows(tmp_path: Path, fetched: Fetched) -> No
     }
 
 
-def test_a_misspelt_split_of_an_archive(tmp_path: Path, fetched: Fetched) -> None:
+def test_a_misspelled_split_of_an_archive(tmp_path: Path, fetched: Fetched) -> None:
     """A ZIP has a list, so that the plan knows; a tar has none, and `fetch` says it."""
     splits = {"train": "set/trian", "test": "set/val"}
     tree = {f"set/{name}": content for name, content in TREE.items()}
@@ -340,13 +340,13 @@ def damaged_kit(mat: bytes) -> bytes:
     ],
     ids=["other archive", "no archive", "damaged", "empty", "zeros"],
 )
-def test_a_kit_that_is_none(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_is_not_a_kit(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "kit.tar.gz").write_bytes(content)
     with pytest.raises(DataError, match=says):
         kit_labels(tmp_path / "kit.tar.gz")
 
 
-def test_an_inner_tar_that_is_no_class(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
+def test_an_inner_tar_that_is_not_a_class(tmp_path: Path, fetched: Fetched, imagenet: KnownDataset) -> None:
     path = make_tar(tmp_path / "imagenet/ILSVRC2012_img_train.tar", {"cat.tar": b""})
     files = (data_file(path, split="train"), *imagenet.files[1:])
     with pytest.raises(DataError, match=r"contains 'cat\.tar', which is no class of ImageNet"):
@@ -402,7 +402,7 @@ def test_imagenet_with_a_flat_validation_folder(
     assert facts(manifest) == {**TRAINED, **LABELED}
 
 
-def test_an_unpacked_copy_that_broke_off(tmp_path: Path, fetched: Fetched) -> None:
+def test_an_incomplete_unpacked_copy(tmp_path: Path, fetched: Fetched) -> None:
     """The plan counts its pictures, and so does `fetch`."""
     files = {f"train/{name}": jpeg(n) for n, name in enumerate(TRAINED)}
     folder = write(tmp_path / "tree", {**files, f"val/{IDS[0]}/v.JPEG": jpeg(99)})
@@ -433,7 +433,7 @@ def test_another_file_under_imagenets_name(tmp_path: Path, fetched: Fetched, ima
         fetched(imagenet, source="imagenet", path=tmp_path / "imagenet")
 
 
-def test_imagenet_that_is_not_there(tmp_path: Path, stage_of: StageOf) -> None:
+def test_missing_imagenet(tmp_path: Path, stage_of: StageOf) -> None:
     """The plan knows what is missing, in names, bytes, place and terms; the job says the same."""
     spec = FetchSpec(name="in", fetch=Fetch(source="imagenet", path=tmp_path / "in"), known=built_in()["imagenet"])
     assert survey(spec, tmp_path).digest is None
@@ -460,7 +460,7 @@ def test_imagenet_that_is_not_there(tmp_path: Path, stage_of: StageOf) -> None:
     }  # fmt: skip
 
 
-def test_checksums_say_what_a_dataset_is(tmp_path: Path, imagenet: KnownDataset) -> None:
+def test_checksums_identify_a_dataset(tmp_path: Path, imagenet: KnownDataset) -> None:
     """Not where its files lie, who offers them, or what is said of it."""
 
     def spec(known: KnownDataset, path: Path | None) -> FetchSpec:
@@ -529,7 +529,7 @@ def test_places2_in_the_easy_format(tmp_path: Path, fetched: Fetched, root: str)
     ]
 
 
-def test_downloads_are_told(tmp_path: Path) -> None:
+def test_downloads_are_reported(tmp_path: Path) -> None:
     """Their names and sizes, of all that are not there."""
     spec = FetchSpec(name="p", fetch=Fetch(source="places2", path=tmp_path), known=built_in()["places2"])
     lines = downloads(spec, tmp_path)
@@ -589,7 +589,7 @@ MASKS = {f"CelebAMask-HQ-mask-anno/{n // 2000}/{n:05}_hair.png": png(n) for n in
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_part_masks_are_no_faces(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
+def test_part_masks_are_not_faces(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
     """CelebAMask-HQ as it is published: photographs, and masks of parts of the faces with the same numbers."""
     files = {f"CelebAMask-HQ/{name}": data for name, data in {**HQ, **MASKS, "README.txt": b"r"}.items()}
     path = make_zip(tmp_path / "hq.zip", files) if packed else write(tmp_path / "hq", files)
@@ -612,7 +612,7 @@ def test_part_masks_are_no_faces(tmp_path: Path, fetched: Fetched, packed: bool)
     ids=["twice", "too large"],
 )
 @pytest.mark.parametrize("packed", [True, False])
-def test_numbers_that_are_not_those_of_celeba_hq(
+def test_numbers_outside_of_celeba_hq(
     tmp_path: Path, fetched: Fetched, packed: bool, more: dict[str, bytes], says: str
 ) -> None:
     """Neither a plan nor `fetch` goes on."""
@@ -625,7 +625,7 @@ def test_numbers_that_are_not_those_of_celeba_hq(
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_another_number_of_faces_than_published(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
+def test_a_count_of_faces_other_than_published(tmp_path: Path, fetched: Fetched, packed: bool) -> None:
     path = make_zip(tmp_path / "hq.zip", HQ) if packed else write(tmp_path / "hq", HQ)
     known = stand_in("celeba-hq", 2, 2)
     spec = FetchSpec(name="hq", fetch=Fetch(source="celeba-hq", path=path), known=known)
@@ -634,7 +634,7 @@ def test_another_number_of_faces_than_published(tmp_path: Path, fetched: Fetched
         fetched(known, source="celeba-hq", path=path)
 
 
-def test_celeba_hq_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_celeba_hq(tmp_path: Path) -> None:
     spec = FetchSpec(name="hq", fetch=Fetch(source="celeba-hq", path=tmp_path / "no"), known=built_in()["celeba-hq"])
     (file,) = missing(spec, tmp_path)
     assert isinstance(file, Missing)
@@ -732,7 +732,7 @@ def test_a_torchvision_dataset_in_a_folder_of_its_own(
     assert [entry["split"] for entry in manifest.images()] == ["train", "train", "test", "test"]
 
 
-def test_a_torchvision_class_that_does_not_exist(tmp_path: Path, fetched: Fetched) -> None:
+def test_an_unknown_torchvision_class(tmp_path: Path, fetched: Fetched) -> None:
     known = KnownDataset(title="x", reader="torchvision", torchvision="Nothing", arguments={"train": {}, "test": {}})
     with pytest.raises(DataError, match="torchvision has no dataset 'Nothing'"):
         fetched(known, source="x", path=tmp_path)

@@ -32,7 +32,7 @@ def store_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_stored_comes_back(store_file: Path) -> None:
+def test_stored_images_are_read_back(store_file: Path) -> None:
     with ImageStore(store_file) as store:
         assert len(store) == 5
         assert np.array_equal(np.stack([store[i] for i in range(5)]), pictures(5))
@@ -71,7 +71,7 @@ def test_equal_images_give_equal_bytes(store_file: Path, tmp_path: Path, threads
     assert (tmp_path / "again.zip").read_bytes() == store_file.read_bytes()
 
 
-def test_layout_is_nvidias(store_file: Path) -> None:
+def test_layout_matches_nvidias(store_file: Path) -> None:
     with zipfile.ZipFile(store_file) as archive:
         entries = archive.infolist()
         labels = json.loads(archive.read("dataset.json"))["labels"]
@@ -97,7 +97,7 @@ def test_failed_writing_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pickled_store_opens_anew(store_file: Path) -> None:
+def test_pickled_store_opens_again(store_file: Path) -> None:
     store = ImageStore(store_file)
     store[0]
     copy = pickle.loads(pickle.dumps(store))
@@ -180,7 +180,7 @@ def test_wrong_manifest_is_named(store_file: Path, data: bytes) -> None:
         _ = ImageStore(store_file).manifest
 
 
-def test_missing_image_is_noticed(store_file: Path) -> None:
+def test_missing_image_is_detected(store_file: Path) -> None:
     rewrite(store_file, "00000/img00000003.png", None)
     with pytest.raises(DataError, match=r"dataset\.json \(5 labels for 4 images\)"):
         _ = ImageStore(store_file).classes

@@ -179,7 +179,7 @@ def test_uncropping_hides_half_of_the_area(size: int) -> None:
     assert abs(kept - size * size / 2) <= 1.5 * size  # the nearest centered square
 
 
-def test_uncropping_sides_are_where_they_are_called() -> None:
+def test_uncropping_sides_match_their_names() -> None:
     for side, hidden in enumerate([np.s_[:, 4:], np.s_[:4, :], np.s_[:, :4], np.s_[4:, :]]):
         assert one_side(8, side)[hidden].all()
 
@@ -217,7 +217,7 @@ def test_jpeg_is_pillows_at_the_given_quality() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(size=SIZES, seed=st.integers(0, 10**6))
-def test_training_on_jpeg_is_one_of_its_qualities(size: int, seed: int) -> None:
+def test_jpeg_training_uses_one_of_its_qualities(size: int, seed: int) -> None:
     image = picture(size, seed % 7)
     trained = TASKS["jpeg"].train(image, generator(seed)).image
     assert any(np.array_equal(trained, compress(image, quality)) for quality in range(5, 31))
@@ -255,7 +255,7 @@ def test_flat_images_lose_nothing(size: int, factor: int, value: int) -> None:
     assert np.array_equal(coarsen(image, factor), image)
 
 
-def test_what_is_shown_comes_from_so_many_pixels() -> None:
+def test_a_pixel_affects_only_its_neighborhood() -> None:
     """A pixel of the input reaches only what lies within the two filters: far from it, nothing changes."""
     image = picture(64)
     changed = image.copy()

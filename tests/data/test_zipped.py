@@ -1,4 +1,4 @@
-"""ZIPs and tars beyond the limits of the formats' first editions: 65,535 members, 4 GiB, 8 GiB. Large files have holes."""
+"""ZIPs and tars beyond the limits of the original formats: 65,535 members, 4 GiB, 8 GiB. Large files are sparse."""
 
 import tarfile
 import zipfile
@@ -48,7 +48,7 @@ def test_a_store_of_more_than_65535_images(many: Path) -> None:
             assert np.array_equal(store[index], COLORS[index % 200])
 
 
-def test_others_read_it_too(many: Path) -> None:
+def test_other_programs_read_it_too(many: Path) -> None:
     """Python's zipfile, and our reader of anybody's archives."""
     with zipfile.ZipFile(many) as archive:
         names = archive.namelist()

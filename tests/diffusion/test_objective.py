@@ -51,7 +51,7 @@ def hole(count: int = 4) -> Tensor:
     return mask
 
 
-def test_schedules_end_where_the_papers_do() -> None:
+def test_schedules_end_where_the_papers_schedules_do() -> None:
     assert schedule.training_gammas()[-1].item() == pytest.approx(4.39e-5, rel=1e-2)
     assert schedule.inference_gammas()[-1].item() == pytest.approx(6.6e-21, rel=2e-2)
     assert schedule.inference_gammas()[0].item() == pytest.approx(1 - 1e-4)
@@ -97,7 +97,7 @@ def test_edm_is_karras_table_1() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_perfect_network_gives_no_loss_and_the_image_back(kind: str) -> None:
+def test_a_perfect_network_has_no_loss_and_returns_the_image(kind: str) -> None:
     x0, condition, noise, mask = images(seed=1), images(seed=2), torch.randn(4, 3, 8, 8), hole()
     u = stratified(4, 0.5)
     objective = OBJECTIVES[kind]
@@ -264,7 +264,7 @@ def test_input_and_target_of_edm_have_unit_variance() -> None:
     np.testing.assert_allclose((inside * (signal * x0 + strength * noise)).std(dim=(1, 2, 3)), 1, rtol=0.03)
 
 
-def test_edm_leans_on_a_whole_degraded_image_and_on_nothing_in_a_hole() -> None:
+def test_edm_starts_from_a_whole_degraded_image_and_from_zero_in_a_hole() -> None:
     whole, x0, condition = torch.ones(4, 1, 8, 8, dtype=torch.bool), images(seed=1), images(seed=2)
     framed = frame("edm", condition, whole)
     torch.testing.assert_close(framed.inward(x0), (x0 - condition) / 0.4)
@@ -280,7 +280,7 @@ def test_edm_leans_on_a_whole_degraded_image_and_on_nothing_in_a_hole() -> None:
         assert torch.equal(frame(kind, condition, mask).inward(x0), x0)
 
 
-def test_an_untrained_edm_network_answers_with_the_degraded_image() -> None:
+def test_an_untrained_edm_network_returns_the_degraded_image() -> None:
     """At high noise there is no better guess than the condition; upstream's networks start from nothing."""
     whole, condition = torch.ones(4, 1, 8, 8, dtype=torch.bool), images(seed=2)
     denoiser = Denoiser(Oracle(torch.zeros(4, 3, 8, 8)), "edm", condition, whole)
@@ -289,7 +289,7 @@ def test_an_untrained_edm_network_answers_with_the_degraded_image() -> None:
     torch.testing.assert_close(estimate, condition, atol=0.05, rtol=0)
 
 
-def test_the_denoiser_of_a_whole_image_undoes_the_loss_with_its_frame() -> None:
+def test_the_denoiser_of_a_whole_image_inverts_the_loss_with_its_frame() -> None:
     """Where the network answers the target of the loss, the denoiser answers x0, at the level seen from outside."""
     x0, condition, noise = (
         images(seed=1),

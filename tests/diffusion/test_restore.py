@@ -1,4 +1,4 @@
-"""A model at work, with random weights: trajectories, networks of other makes."""
+"""Restoring with random weights: trajectories and imported networks."""
 
 from functools import cache
 
@@ -64,7 +64,7 @@ def test_watching_shows_every_evaluation_and_changes_nothing() -> None:
     assert seen[0][1].std().item() == pytest.approx(1, abs=0.05)
 
 
-def test_the_trajectory_of_regression_is_its_answer() -> None:
+def test_the_trajectory_of_regression_is_its_output() -> None:
     at_work = restorer(None, "regression")
     for image, trajectory in zip(at_work(degraded(), JOBS), at_work.trajectories(degraded(), JOBS), strict=True):
         assert len(trajectory) == 1
@@ -81,7 +81,7 @@ def test_the_trajectory_of_regression_is_its_answer() -> None:
         ("timestep", "adm", "epsilon"),
     ],
 )
-def test_every_sampler_asks_imported_networks_for_trained_levels_only(
+def test_every_sampler_uses_only_trained_levels_of_imported_networks(
     kind: str, noise_embedding: str, backbone: str, objective: str
 ) -> None:
     """That is, for levels in the range of the objective; some images come out."""

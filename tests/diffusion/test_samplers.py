@@ -1,4 +1,4 @@
-"""Samplers against problems whose exact answer is known: a normal distribution, a mixture of two, the paper's own equations."""
+"""Samplers on problems with a known solution: a normal distribution, a mixture of two, the paper's equations."""
 
 import math
 from collections.abc import Callable
@@ -244,7 +244,7 @@ def test_few_steps_end_in_an_estimate_of_the_denoiser(kind: str, steps: int) -> 
 
 
 @pytest.mark.parametrize("kind", sorted(SAMPLERS))
-def test_noise_is_asked_for_only_by_the_stochastic_samplers(kind: str) -> None:
+def test_only_stochastic_samplers_draw_noise(kind: str) -> None:
     asked: list[int] = []
 
     def noise(step: int) -> Tensor:
@@ -270,7 +270,7 @@ def test_steps_stay_in_the_trained_range(objective: str) -> None:
 
 
 @pytest.mark.parametrize("objective", sorted(set(OBJECTIVES) - {"regression"}))
-def test_the_last_level_is_where_noise_is_not_seen_any_more(objective: str) -> None:
+def test_at_the_last_level_noise_is_invisible(objective: str) -> None:
     steps = steps_for(Options(steps=20), objective)
     assert schedule.sigma_of(steps[-2:]).tolist() == pytest.approx([0.02, 0.0])
 
@@ -280,7 +280,7 @@ def test_a_thousand_ancestral_steps_are_the_papers() -> None:
     torch.testing.assert_close(torch.sigmoid(steps[:-1]).flip(0), schedule.inference_gammas())
 
 
-def test_even_steps_are_equation_5_of_karras() -> None:
+def test_evenly_spaced_steps_are_equation_5_of_karras() -> None:
     sigmas = schedule.sigma_of(even_steps(3, 0.02, 80.0))
     middle = ((80 ** (1 / 7) + 0.02 ** (1 / 7)) / 2) ** 7
     torch.testing.assert_close(sigmas, torch.tensor([80.0, middle, 0.02, 0.0], dtype=torch.float64))

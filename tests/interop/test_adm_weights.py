@@ -1,4 +1,4 @@
-"""ADM's networks become warm starts that compute the same, whatever the condition is."""
+"""ADM's networks become warm starts with the same outputs, whatever the condition."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that cannot be imported are called by their names, with what to do."""
+"""Files that cannot be imported are identified, with what to do."""
 
 import json
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def an_optimizer(file: Path) -> None:
         ),
     ],
 )
-def test_checkpoints_of_others(
+def test_checkpoints_of_other_programs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], save: Callable[[Path], None], says: str
 ) -> None:
     file = tmp_path / "model.pth"
@@ -72,7 +72,7 @@ def test_checkpoints_of_others(
     assert says in told
 
 
-def test_files_and_folders_that_torch_did_not_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_and_folders_not_written_by_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_file(WEIGHT, tmp_path / "unet.safetensors")
     (tmp_path / "pipeline/unet").mkdir(parents=True)
     for name, says in (("unet.safetensors", "a safetensors file"), ("pipeline", "a pipeline of diffusers")):
@@ -87,7 +87,7 @@ def test_a_config_of_sr3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert f"{file}: a config of SR3" in capsys.readouterr().err
 
 
-def test_adm_out_of_distributed_training(tmp_path: Path) -> None:
+def test_adm_saved_by_distributed_training(tmp_path: Path) -> None:
     reference = adm()
     file = save_adm(tmp_path / "uncond.pt", reference)
     torch.save({f"module.{name}": tensor for name, tensor in torch.load(file).items()}, file)

@@ -1,4 +1,4 @@
-"""Checkpoints are read without running anything in them, and what is none is refused with the reason."""
+"""Checkpoints are read without executing them; other files are refused with the reason."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Hostile:
 
 
 @pytest.mark.parametrize("new_format", [True, False], ids=["zip", "pickle"])
-def test_hostile_file_is_refused_and_nothing_is_run(
+def test_hostile_file_is_refused_and_never_executed(
     new_format: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, target = tmp_path / "200_Network.pth", tmp_path / "written"
@@ -66,7 +66,7 @@ def test_truncated_file(new: bool, share: float, tmp_path: Path) -> None:
         read_pickle(file)
 
 
-def test_flipped_byte_is_noticed(tmp_path: Path) -> None:
+def test_flipped_byte_is_detected(tmp_path: Path) -> None:
     file = tmp_path / "200_Network.pth"
     whole = bytearray(write(file, {"a": torch.zeros(1000)}))
     whole[len(whole) // 2] ^= 1
@@ -79,14 +79,14 @@ def test_flipped_byte_is_noticed(tmp_path: Path) -> None:
     ("content", "says"),
     [(b"", "empty"), (b"<html>not found</html>", "not a checkpoint"), (b"\x80\x02garbage", "truncated, damaged")],
 )
-def test_what_is_no_checkpoint(content: bytes, says: str, tmp_path: Path) -> None:
+def test_files_that_are_not_checkpoints(content: bytes, says: str, tmp_path: Path) -> None:
     file = tmp_path / "file.pth"
     file.write_bytes(content)
     with pytest.raises(DataError, match=says):
         read_pickle(file)
 
 
-def test_missing_and_folder(tmp_path: Path) -> None:
+def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_pickle(tmp_path / "nothing.pth")
     with pytest.raises(DataError, match="a folder"):
@@ -102,7 +102,7 @@ def test_missing_and_folder(tmp_path: Path) -> None:
         ({"a": np.float64(3)}, "numpy"),
     ],
 )
-def test_what_is_no_state_dict(content: object, says: str, tmp_path: Path) -> None:
+def test_checkpoints_that_are_not_state_dicts(content: object, says: str, tmp_path: Path) -> None:
     file = tmp_path / "file.pth"
     write(file, content)
     with pytest.raises(DataError, match=says):

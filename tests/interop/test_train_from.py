@@ -1,4 +1,4 @@
-"""`palette train -c FILE` with a config: what training needs is made, once, where `snakemake` looks for it."""
+"""`palette train -c FILE` with a config: makes what the training needs, once, where `snakemake` looks for it."""
 
 import json
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_mistakes_in_a_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such file" in capsys.readouterr().err
 
 
-def test_a_json_config_goes_on_from_its_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_config_resumes_from_its_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
     """With Adam's state; then once more, where all is done; then changed weights, which are another start."""
     images(Path("images"), 12)
     network = guided()
@@ -150,7 +150,7 @@ def test_a_json_config_without_its_checkpoint_is_an_error(capsys: pytest.Capture
     assert not Path("results/train").exists()
 
 
-def test_fewer_gpus_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_gpus_than_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     class Lease:

@@ -1,4 +1,4 @@
-"""JSON configs of the unofficial code become configs of ours; what cannot be had is named."""
+"""JSON configs of the unofficial code become configs of ours; options without a counterpart are named."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -120,7 +120,7 @@ def test_everything_unknown_is_named(converted: Callable[..., Converted]) -> Non
         ({f"{ARGS}image_size": [16, 32]}, "args.image_size"),
     ],
 )
-def test_what_cannot_be_honored_is_named(
+def test_options_without_a_counterpart_are_named(
     changes: dict[str, Any], option: str, converted: Callable[..., Converted]
 ) -> None:
     lines = [line for line in converted(**changes).not_honored if option in line.split(":")[0]]
@@ -149,9 +149,7 @@ NAME = "datasets__train__which_dataset__name"
         ("model__which_losses", [{"name": ["mine", "MSELoss"], "args": {}}], "mine.MSELoss is none of"),
     ],
 )
-def test_classes_of_ones_own_are_refused(
-    converted: Callable[..., Converted], option: str, found: object, says: str
-) -> None:
+def test_custom_classes_are_refused(converted: Callable[..., Converted], option: str, found: object, says: str) -> None:
     with pytest.raises(ConfigError) as error:
         converted(**{option: found})
     assert str(error.value).partition(".json: ")[2].startswith(f"{option.replace('__', '.')}: {says}")
@@ -160,7 +158,7 @@ def test_classes_of_ones_own_are_refused(
 @pytest.mark.parametrize(
     ("loss", "ours"), [(["torch.nn", "MSELoss"], "l2"), (["models.loss", "mse_loss"], "l2"), ("l1_loss", "l1")]
 )
-def test_losses_that_are_known(converted: Callable[..., Converted], loss: object, ours: str) -> None:
+def test_known_losses(converted: Callable[..., Converted], loss: object, ours: str) -> None:
     assert converted(model__which_losses=[loss]).config["models"]["palette"]["objective"]["loss"] == ours
 
 
@@ -184,20 +182,18 @@ def test_losses_that_are_known(converted: Callable[..., Converted], loss: object
         ),
     ],
 )
-def test_values_that_are_not_possible(
-    converted: Callable[..., Converted], option: str, value: object, says: str
-) -> None:
+def test_impossible_values(converted: Callable[..., Converted], option: str, value: object, says: str) -> None:
     with pytest.raises(ConfigError) as error:
         converted(**{option: value})
     assert says in str(error.value)
     assert "faces.json: " in str(error.value)
 
 
-def test_schedules_of_the_released_configs_are_ours(converted: Callable[..., Converted]) -> None:
+def test_schedules_of_the_released_configs_match_ours(converted: Callable[..., Converted]) -> None:
     assert not [line for line in converted().not_honored if "beta_schedule" in line]
 
 
-def test_attention_that_meets_no_level_is_noted(converted: Callable[..., Converted]) -> None:
+def test_attention_that_matches_no_level_is_noted(converted: Callable[..., Converted]) -> None:
     result = converted(**{f"{UNET}attn_res": [16]})
     assert result.config["models"]["palette"]["network"]["attention"] == []
     assert any("attn_res: [16] meets no level" in note for note in result.notes)
@@ -214,7 +210,7 @@ def fetched(config: dict[str, Any], folder: Path) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("relative", [False, True])
-def test_lists_of_files_split_as_there(
+def test_file_lists_are_split_as_in_the_unofficial_code(
     tmp_path: Path, converted: Callable[..., Converted], monkeypatch: pytest.MonkeyPatch, relative: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where the unofficial code is started
@@ -233,7 +229,7 @@ def test_lists_of_files_split_as_there(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("classes", "kind"), [(("cats",), "pixels"), (("cats", "dogs"), "photos")])
-def test_lists_of_files_run_to_their_scores(
+def test_file_lists_run_through_to_scores(
     tmp_path: Path, converted: Callable[..., Converted], classes: tuple[str, ...], kind: str
 ) -> None:
     """With one class, by the note of the import and without the network that would need two."""
@@ -253,7 +249,9 @@ def test_lists_of_files_run_to_their_scores(
     ]
 
 
-def test_folders_side_by_side_split_as_there(tmp_path: Path, converted: Callable[..., Converted]) -> None:
+def test_sibling_folders_are_split_as_in_the_unofficial_code(
+    tmp_path: Path, converted: Callable[..., Converted]
+) -> None:
     images(tmp_path / "set/train", 12)
     images(tmp_path / "set/val", 5)
     result = converted(
@@ -264,7 +262,7 @@ def test_folders_side_by_side_split_as_there(tmp_path: Path, converted: Callable
     assert {split: len(names) for split, names in fetched(result.config, tmp_path).items()} == {"train": 12, "test": 5}
 
 
-def test_lists_that_share_images_are_split_anew(tmp_path: Path, converted: Callable[..., Converted]) -> None:
+def test_lists_that_share_images_are_split_again(tmp_path: Path, converted: Callable[..., Converted]) -> None:
     files = images(tmp_path / "images", 40)
     (tmp_path / "train.flist").write_text("\n".join(map(str, files[:30])))
     (tmp_path / "test.flist").write_text("\n".join(map(str, files[29:])))
@@ -291,7 +289,7 @@ def test_colorization(tmp_path: Path, converted: Callable[..., Converted]) -> No
     assert any("gray is not read" in line for line in result.not_honored)
 
 
-def test_images_that_are_not_there(converted: Callable[..., Converted], tmp_path: Path) -> None:
+def test_missing_images(converted: Callable[..., Converted], tmp_path: Path) -> None:
     result = converted(**{f"{ARGS}data_root": str(tmp_path / "nowhere/train.flist")})
     assert result.config["datasets"]["faces"] == {
         "fetch": {"source": "folder", "path": str(tmp_path / "nowhere")},
@@ -313,7 +311,7 @@ def test_images_that_are_not_there(converted: Callable[..., Converted], tmp_path
         ({"train__n_iter": "all"}, "train.n_iter: expected int"),
     ],
 )
-def test_what_is_refused(changes: dict[str, Any], says: str, converted: Callable[..., Converted]) -> None:
+def test_refused_configs(changes: dict[str, Any], says: str, converted: Callable[..., Converted]) -> None:
     with pytest.raises(ConfigError, match=says):
         converted(**changes)
 

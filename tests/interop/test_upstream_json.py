@@ -1,4 +1,4 @@
-"""Their JSON: comments anywhere but in strings, trailing commas, and errors with the line."""
+"""JSON of the unofficial code: comments anywhere but in strings, trailing commas, errors with the line."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_comments_change_nothing_and_strings_stay(value: Any, comments: list[str
     assert plain_json(text).count("\n") == text.count("\n")
 
 
-def test_addresses_are_no_comments(tmp_path: Path) -> None:
+def test_urls_are_not_comments(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text('{"name": "http://host//share", // "datasets": 1,\n "datasets": {}, "model": {},}')
     assert read_config(file).get("name", str, "") == "http://host//share"
@@ -67,7 +67,7 @@ def test_missing_file(tmp_path: Path) -> None:
         read_config(tmp_path / "none.json")
 
 
-def test_values_of_a_wrong_type() -> None:
+def test_values_of_the_wrong_type() -> None:
     source = Upstream(
         Path("a.json"), {"train": {"n_iter": "many", "n_epoch": 1e3, "on": True, "x": None, "list": [{"y": 2}]}}
     )
@@ -81,14 +81,14 @@ def test_values_of_a_wrong_type() -> None:
         source.get("train.on", int, 0)
 
 
-def test_what_nobody_asked_for_is_known() -> None:
+def test_unread_keys_are_listed() -> None:
     source = Upstream(Path("a.json"), {"a": {"b": 1, "c": {"d": 2}}, "e": [{"f": 1, "g": 2}], "h": {"i": 1}, "n": None})
     source.get("a.b", int, 0)
     source.get("e.0.g", int, 0)
     assert source.left() == ["a.c", "e.0.f", "h"]
 
 
-def test_what_counts_as_json(tmp_path: Path) -> None:
+def test_files_recognized_as_json(tmp_path: Path) -> None:
     for name, text, expected in [
         ("a.json", "anything", True),
         ("a.conf", "// made by hand\n{}", True),

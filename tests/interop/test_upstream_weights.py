@@ -1,4 +1,4 @@
-"""Checkpoints of the unofficial code become models of ours that compute the same."""
+"""Checkpoints of the unofficial code become models of ours with the same outputs."""
 
 import errno
 import json
@@ -58,7 +58,7 @@ def test_equal_outputs(
     assert difference(reference, imported(file, tmp_path / "m", *FLAGS, *flags), *sides) < 1e-5
 
 
-def test_the_json_config_tells_what_shapes_do_not(tmp_path: Path) -> None:
+def test_the_json_config_gives_what_shapes_do_not(tmp_path: Path) -> None:
     reference = guided()
     file, config = save(tmp_path / "200_Network.pth", reference), json_config(tmp_path)
     ours = imported(file, tmp_path / "m", "--config", str(config))
@@ -149,7 +149,7 @@ def test_raw_and_single_files(checkpoint: tuple[Path, nn.Module, nn.Module, torc
     assert not (tmp_path / "one/start.safetensors").exists()
 
 
-def test_a_checkpoint_without_average(tmp_path: Path) -> None:
+def test_a_checkpoint_without_averages(tmp_path: Path) -> None:
     network = guided()
     optimizer = torch.optim.Adam(network.parameters())
     torch.autograd.backward(objective(network, 0))
@@ -162,7 +162,7 @@ def test_a_checkpoint_without_average(tmp_path: Path) -> None:
     assert all(torch.equal(start[f"averages/{name}"], start[f"network/{name}"]) for name in ours.state_dict())
 
 
-def test_a_training_goes_on_with_the_same_adam(
+def test_a_training_resumes_with_the_same_adam(
     checkpoint: tuple[Path, nn.Module, nn.Module, torch.optim.Adam], tmp_path: Path
 ) -> None:
     """One step of our trainer's optimizer from the import equals one more step of the reference's."""
@@ -290,7 +290,7 @@ def test_a_tensor_of_another_shape(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"input_blocks.1.0.in_layers.2.weight": torch.zeros(48, 32, 3, 3)}, "no whole multiple"),
     ],
 )
-def test_variants_that_have_no_counterpart(
+def test_variants_without_a_counterpart(
     change: dict[str, Tensor], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = save(tmp_path / "200_Network.pth", guided())
@@ -331,7 +331,7 @@ def test_an_optimizer_of_another_network(
         assert "not a training state" in refused(capsys, 3, str(prefix), "-o", str(tmp_path / "m"), *flags)
 
 
-def test_what_of_their_adam_is_not_ours_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adam_options_that_differ_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = guided()
     optimizer = torch.optim.Adam(network.parameters(), weight_decay=0.1)
     torch.autograd.backward(objective(network, 0))
@@ -354,7 +354,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("name", ["200_Network.pth", "200_Network_ema.pth", "200.state"])
-def test_values_that_are_no_numbers_are_refused(
+def test_nan_values_are_refused(
     checkpoint: tuple[Path, nn.Module, nn.Module, torch.optim.Adam],
     tmp_path: Path,
     name: str,

@@ -1,4 +1,4 @@
-"""Shortcuts of the ADM blocks change no value."""
+"""Optimizations of the ADM blocks change no value."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from palette.model.adm import doubled
 
 
 @pytest.mark.parametrize(("inner", "outer", "height", "width"), [(3, 4, 5, 7), (4, 4, 1, 1), (2, 1, 4, 3)])
-def test_doubling_and_convolving_in_one(inner: int, outer: int, height: int, width: int) -> None:
+def test_upsampling_and_convolution_in_one_step(inner: int, outer: int, height: int, width: int) -> None:
     generator = torch.Generator().manual_seed(0)
     conv = nn.Conv2d(inner, outer, 3, padding=1, dtype=torch.float64)
     x = torch.randn(2, inner, height, width, dtype=torch.float64, generator=generator, requires_grad=True)

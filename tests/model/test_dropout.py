@@ -1,4 +1,4 @@
-"""Our dropout does what PyTorch's does."""
+"""Our dropout behaves like PyTorch's."""
 
 import pytest
 import torch

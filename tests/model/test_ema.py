@@ -1,4 +1,4 @@
-"""Averages of the weights: power functions against their closed form, and what is made of them after training."""
+"""Averages of the weights: power functions against their closed form, and blending after training."""
 
 import math
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def test_an_average_weighs_history_by_its_power_function(width: float) -> None:
 
 
 @pytest.mark.parametrize(("kept", "off"), [((0.05, 0.1), 0.2), ((0.05, 0.1, 0.2), 0.12), ((0.05, 0.2), 0.5)])
-def test_a_width_in_between_is_nearly_the_tracked_one(kept: Sequence[float], off: float) -> None:
+def test_an_interpolated_width_is_close_to_a_tracked_one(kept: Sequence[float], off: float) -> None:
     """Off by less than this share of what separates the averages of widths 0.05 and 0.1; far-apart ones do badly."""
     history = walk(2000)
     tracked = {width: closed_form(history, ema.exponent(width)) for width in (*kept, 0.07, 0.1)}
@@ -70,14 +70,14 @@ def test_coefficients_sum_to_one(widths: list[float], place: float) -> None:
         assert sum(ema.blend([0.0, *widths], low + place * (high - low))) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_kept_width_is_that_one() -> None:
+def test_a_stored_width_is_returned_unchanged() -> None:
     assert ema.blend([0.0, 0.05, 0.1], 0.1) == [0, 0, 1]
     assert ema.blend([0.0, 0.05, 0.1], 0.0) == [1, 0, 0]
     assert ema.blend([0.0, 0.05, 0.1], 0.07)[0] == 0
 
 
 @pytest.mark.parametrize("target", [0.04, 0.11, 0.0])
-def test_no_width_is_made_from_outside(target: float) -> None:
+def test_no_width_is_extrapolated(target: float) -> None:
     with pytest.raises(ConfigError, match=r"the training kept 0.05, 0.1 .*between two of them"):
         ema.blend([0.05, 0.1], target)
 
@@ -97,7 +97,7 @@ def test_averages_are_read_and_blended(tmp_path: Path) -> None:
     torch.testing.assert_close(blended["b"], narrow * tensors["0.05/b"] + wide * tensors["0.1/b"])
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
+def test_a_file_that_holds_no_averages(tmp_path: Path) -> None:
     save_file({"first.weight": torch.ones(1)}, tmp_path / "model.safetensors")
     for name in ("model.safetensors", "missing.safetensors"):
         with pytest.raises(DataError, match=f"{name}: not the averages of a training"):

@@ -1,4 +1,4 @@
-"""Each way of telling a network the noise level."""
+"""Each embedding of the noise level."""
 
 import numpy as np
 import pytest
@@ -53,5 +53,5 @@ def test_any_level_has_a_timestep_between_its_neighbors(log_snr: float, dtype: t
 
 
 @pytest.mark.parametrize("kind", ["log-snr", "gamma", "timestep"])
-def test_nothing_of_it_is_saved(kind: str) -> None:
+def test_no_embedding_is_saved(kind: str) -> None:
     assert not NoiseLevel(kind, 8).state_dict()

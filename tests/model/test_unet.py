@@ -1,4 +1,4 @@
-"""The networks are the papers', and each option does what it says."""
+"""The networks match the papers, and each option has its effect."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -62,7 +62,7 @@ def passed(network: UNet, size: int, chosen: Callable[[nn.Module], bool]) -> lis
         ("more-blocks", 596_812_291),
     ],
 )
-def test_the_papers_network_and_its_variants_have_these_parameters(context: str, count: int) -> None:
+def test_parameter_counts_of_the_papers_network_and_its_variants(context: str, count: int) -> None:
     with torch.device("meta"):
         assert parameters(build(altered(PAPER, context=context), 256)) == count
 
@@ -78,7 +78,7 @@ def test_the_papers_network_and_its_variants_have_these_parameters(context: str,
         (1, 96, (32,), []),
     ],
 )
-def test_attention_is_at_the_resolutions_named_and_in_the_middle(
+def test_attention_is_at_the_given_resolutions_and_in_the_middle(
     backbone: str, patch: int, size: int, wanted: tuple[int, ...], found: list[int]
 ) -> None:
     options = {"channels": 16, "multipliers": (1, 1, 2), "blocks": 1, "head_channels": 8, "patch_size": patch}

@@ -1,4 +1,4 @@
-"""The checks of a config about data: each lets a good one pass, and names field, value and way out in a bad one."""
+"""Config checks about data: each accepts a valid config, and names field, value and remedy for an invalid one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +58,7 @@ def problems(tmp_path: Path) -> Problems:
     return run
 
 
-def test_the_config_itself_is_good(problems: Problems) -> None:
+def test_the_unchanged_config_passes(problems: Problems) -> None:
     assert problems() == []
 
 
@@ -82,7 +82,7 @@ PAIRS = ("{source: folder, path: OWN}", "{source: pairs, path: OWN, conditions: 
         (PAIRS, "test_crop: unscaled", "unscaled has no meaning with `source: pairs`"),
     ],
 )
-def test_crops_without_a_meaning(problems: Problems, source: tuple[str, str], option: str, says: str) -> None:
+def test_meaningless_crops(problems: Problems, source: tuple[str, str], option: str, says: str) -> None:
     field = option.partition(":")[0]
     old = "train_images: 4" if field == "train_images" else "test_images: 2"
     new = option if field == "train_images" else f"test_images: 2, {option}"
@@ -96,7 +96,7 @@ def test_crops_of_a_folder(problems: Problems, option: str) -> None:
     assert problems(("test_images: 2", f"test_images: 2, {option}")) == []
 
 
-def test_the_middle_squares_of_photos_and_pairs_may_be_named(problems: Problems) -> None:
+def test_the_default_crop_of_photos_and_pairs_may_be_stated(problems: Problems) -> None:
     centre = ("test_images: 2", "test_images: 2, crop: centre, test_crop: centre")
     assert problems(PHOTOS, centre) == []
     assert problems(PAIRS, centre) == []
@@ -148,19 +148,19 @@ def test_a_dataset_that_is_only_tested_on_needs_no_training_images(problems: Pro
     assert problems(NONE, ("model: palette, sampler: dpm", "model: input")) == []
 
 
-def test_a_released_model_learns_nothing_here(problems: Problems, tmp_path: Path) -> None:
+def test_a_released_model_needs_no_training_images(problems: Problems, tmp_path: Path) -> None:
     released = f"    released: {{card: {tmp_path}/model.json, sha256: {'a' * 64}}}\n"
     assert problems(NONE, ("  palette:\n", f"  palette:\n{released}")) == []
 
 
-def test_an_extractor_that_would_learn_from_no_images(problems: Problems) -> None:
+def test_an_extractor_without_training_images(problems: Problems) -> None:
     photos = ("{source: folder, path: OWN}", "{source: photos}")
     row, score = ("model: palette, sampler: dpm", "model: input"), ("[pixels]", "[photos]")
     says = "datasets.own.prepare.train_images: 0, but the extractor `photos` learns from them. Raise it, or drop"
     assert problems(photos, NONE, row, score)[0].startswith(says)
 
 
-def test_references_and_conditions_that_are_not_there(problems: Problems) -> None:
+def test_missing_references_and_conditions(problems: Problems) -> None:
     (line,) = problems(("tasks:\n", "    reference: ones\ntasks:\n"))
     assert line.strip() == "5: datasets.own.reference: no dataset is called 'ones'. Did you mean 'own'?"
     (line,) = problems(("degradation: inpainting", "degradation: paired"))
@@ -172,7 +172,7 @@ def test_references_and_conditions_that_are_not_there(problems: Problems) -> Non
 # -------------------------------------------------------------------------------------------------------- masks
 
 
-def test_masks_that_are_not_there(problems: Problems, tmp_path: Path) -> None:
+def test_missing_masks(problems: Problems, tmp_path: Path) -> None:
     masks = ("degradation: inpainting", "degradation: inpainting, masks: TMP/masks")
     (line,) = problems(masks)
     assert line.strip() == (
@@ -186,7 +186,7 @@ def test_masks_that_are_not_there(problems: Problems, tmp_path: Path) -> None:
     assert "has 1 PNGs, and dataset 'own' has 2 test images" in problems(masks)[0]
 
 
-def test_how_masks_are_dealt_out(problems: Problems, tmp_path: Path) -> None:
+def test_assignment_of_masks(problems: Problems, tmp_path: Path) -> None:
     by = "degradation: inpainting, masks_by: position"
     assert "`masks_by` goes with `masks`" in problems(("degradation: inpainting", by))[0]
     (tmp_path / "masks.npz").touch()
@@ -201,7 +201,7 @@ def test_how_masks_are_dealt_out(problems: Problems, tmp_path: Path) -> None:
     assert "has 0 PNGs" in line  # by position only those that lie in the folder itself
 
 
-def test_masks_that_are_no_pngs(tmp_path: Path) -> None:
+def test_masks_that_are_not_pngs(tmp_path: Path) -> None:
     """JPEG puts gray between black and white; the plan says so, not a job."""
     (tmp_path / "masks").mkdir()
     Image.new("L", (16, 16)).save(tmp_path / "masks/0.jpg")

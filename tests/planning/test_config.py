@@ -1,4 +1,4 @@
-"""A config's mistakes are reported all at once, where they stand and with the way out; what is impossible is refused."""
+"""Mistakes in a config are reported all at once, with their lines and remedies; impossible values are refused."""
 
 import errno
 import json
@@ -66,11 +66,11 @@ def test_small_config_is_accepted(write: Callable[[str], Path]) -> None:
     [("", "it is empty"), ("- 1\n", "this is a list"), ("5\n", "this is a single value")],
     ids=["empty", "a list", "a number"],
 )
-def test_what_is_no_mapping_is_refused(write: Callable[[str], Path], text: str, says: str) -> None:
+def test_a_config_that_is_not_a_mapping_is_refused(write: Callable[[str], Path], text: str, says: str) -> None:
     assert says in refusal(write(text))[0]
 
 
-def test_a_folder_is_no_config(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_config(tmp_path: Path) -> None:
     assert "cannot be read (Is a directory)" in refusal(tmp_path)[0]
 
 
@@ -135,7 +135,7 @@ def test_every_mistake_at_once_with_line_value_and_nearest_name(write: Callable[
         ("photos: {}", "photos: {fetch: {source: folder, path: /nowhere}}", 2, "fetch.path: no folder /nowhere"),
     ],
 )
-def test_impossible_wish_is_refused(write: Callable[[str], Path], old: str, new: str, line: int, says: str) -> None:
+def test_impossible_request_is_refused(write: Callable[[str], Path], old: str, new: str, line: int, says: str) -> None:
     assert old in SMALL
     lines = refusal(write(SMALL.replace(old, new)))
     assert any(found.strip().startswith(f"{line}:") and says in found for found in lines), lines
@@ -186,16 +186,14 @@ def test_folders_of_outputs_that_do_not_fit(
     ("kept", "width", "says"),
     [("[]", 0.05, "keeps none"), ("[0.05, 0.1]", 0.2, "keeps 0.05, 0.1"), ("[0, 0.05]", 0.02, "Add 0.02 to")],
 )
-def test_an_average_that_no_training_keeps_is_refused(
-    write: Callable[[str], Path], kept: str, width: float, says: str
-) -> None:
+def test_an_untracked_average_is_refused(write: Callable[[str], Path], kept: str, width: float, says: str) -> None:
     text = SMALL.replace("steps: 10", f"steps: 10, ema_widths: {kept}")
     lines = refusal(write(text.replace("steps: 4", f"steps: 4, ema_width: {width}")))
     assert any("11: samplers.dpm.ema_width" in line and says in line for line in lines), lines
 
 
 @pytest.mark.parametrize("width", [0, 0.05, 0.07])
-def test_averages_that_are_kept_or_lie_between(write: Callable[[str], Path], width: float) -> None:
+def test_averages_that_are_tracked_or_between_tracked_ones(write: Callable[[str], Path], width: float) -> None:
     text = SMALL.replace("steps: 10", "steps: 10, ema_widths: [0, 0.05, 0.1]")
     assert plan_of([write(text.replace("steps: 4", f"steps: 4, ema_width: {width}"))]).rows
 
@@ -235,7 +233,7 @@ def test_wrong_tables_of_the_paper_are_refused(write: Callable[[str], Path], tab
         ("\xff\xfe", "mapping of sections"),
     ],
 )
-def test_what_is_no_config_at_all(write: Callable[[str], Path], text: str, says: str) -> None:
+def test_files_that_are_not_configs(write: Callable[[str], Path], text: str, says: str) -> None:
     assert says in "\n".join(refusal(write(text)))
 
 
@@ -286,7 +284,7 @@ def powers(link: str, first: str) -> str:
     ],
     ids=["aliases", "merges", "chain", "recursive mapping", "recursive list", "nesting", "list as a key"],
 )
-def test_what_has_no_end_is_refused_at_once(write: Callable[[str], Path], text: str, says: str) -> None:
+def test_unbounded_yaml_is_refused_at_once(write: Callable[[str], Path], text: str, says: str) -> None:
     assert says in f":{refusal(write(text + SMALL))[0]}"
 
 
@@ -310,7 +308,7 @@ def test_an_empty_list_makes_no_row_vanish(write: Callable[[str], Path], field: 
         ("  palette:\n", "  palette:\n    train_on: {}\n", "models.palette.train_on"),
     ],
 )
-def test_an_empty_list_is_no_default(write: Callable[[str], Path], old: str, new: str, field: str) -> None:
+def test_an_empty_list_is_not_the_default(write: Callable[[str], Path], old: str, new: str, field: str) -> None:
     lines = refusal(write(SMALL.replace(old, new)))
     assert any(f"{field}: needs at least one entry" in line for line in lines), lines
 
@@ -360,7 +358,7 @@ def test_full_disk_is_refused_before_anything_runs(write: Callable[[str], Path])
         start(plan)
 
 
-def test_missing_weights_are_said_by_a_plan_and_stop_a_run(
+def test_missing_weights_are_reported_by_a_plan_and_stop_a_run(
     write: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -378,7 +376,7 @@ def test_missing_weights_are_said_by_a_plan_and_stop_a_run(
     assert there.stages.keys() == found.stages.keys(), "the plan without the weights is the plan with them"
 
 
-def test_missing_lists_are_said_and_stop_a_run(write: Callable[[str], Path], tmp_path: Path) -> None:
+def test_missing_lists_are_reported_and_stop_a_run(write: Callable[[str], Path], tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b/3.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -423,7 +421,7 @@ def test_a_config_is_refused_without_slow_imports_and_traceback(write: Callable[
     ("file", "made"),
     [("workflow/schemas/config.schema.json", config_reference.schema), ("docs/config.md", config_reference.reference)],
 )
-def test_generated_files_are_true(checkout: Path, file: str, made: Callable[[], str]) -> None:
+def test_generated_files_are_current(checkout: Path, file: str, made: Callable[[], str]) -> None:
     assert (checkout / file).read_text() == made(), "run `make generated`"
 
 
@@ -450,13 +448,13 @@ def test_reference_knows_every_section() -> None:
     assert {section.__name__ for section in config_reference.SECTIONS} == {*definitions, "Config"}
 
 
-def test_no_table_is_called_as_a_rule(checkout: Path) -> None:
+def test_no_table_is_named_like_a_rule(checkout: Path) -> None:
     files = [checkout / "Snakefile", *(checkout / "workflow/rules").glob("*.smk")]
     found = [re.findall(r"^rule (\w+):|^use rule \w+ as (\w+)", file.read_text(), re.MULTILINE) for file in files]
     assert {name for names in found for pair in names for name in pair if name} == set(checks.RULES)
 
 
-def test_results_that_cannot_be_written_are_told(write: Callable[[str], Path], tmp_path: Path) -> None:
+def test_results_that_cannot_be_written_are_reported(write: Callable[[str], Path], tmp_path: Path) -> None:
     plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])
     (tmp_path / "results").write_text("in the way by now")
     with pytest.raises(ConfigError, match=r"results: cannot be written \(File exists\)"):
@@ -475,7 +473,7 @@ def test_the_lock_of_another_user_is_named(
         start(plan)
 
 
-def test_read_only_results_are_told_in_one_line_where_pages_are_old(
+def test_read_only_results_give_one_line_if_pages_are_outdated(
     write: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of([write(f"results: {tmp_path / 'results'}\n{SMALL}")])

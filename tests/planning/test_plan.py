@@ -41,7 +41,7 @@ def plan(**changes: Any) -> Plan:
         ("outputs/1.png", "sample", "fetch prepare mask train"),
     ],
 )
-def test_a_changed_file_of_the_users_is_another_stage(tmp_path: Path, file: str, kind: str, above: str) -> None:
+def test_a_changed_user_file_is_another_stage(tmp_path: Path, file: str, kind: str, above: str) -> None:
     """Its digest is in the spec that reads the file, and so in its hash."""
     for name in ("own/0.png", "own/1.png", "own/2.png", "masks/0.png", "masks/1.png", "outputs/0.png", "outputs/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def test_a_changed_file_of_the_users_is_another_stage(tmp_path: Path, file: str,
     assert not changed & {*above.split()}
 
 
-def test_lists_stand_for_their_combinations() -> None:
+def test_lists_expand_to_combinations() -> None:
     assert [row.experiment for row in plan().rows] == [
         "photos-jpeg-palette-dpm-s0",
         "photos-jpeg-palette-dpm-s1",
@@ -89,7 +89,7 @@ def test_a_row_named_twice_is_run_once() -> None:
     assert plan(experiments=[*SMALL["experiments"]] * 2).stages.keys() == plan().stages.keys()
 
 
-def test_baselines_know_no_seed() -> None:
+def test_baselines_have_no_seed() -> None:
     rows = plan(experiments=[{"dataset": "photos", "task": "jpeg", "model": "input", "seed": [0, 1, 2]}]).rows
     assert [row.experiment for row in rows] == ["photos-jpeg-input"]
 
@@ -132,7 +132,7 @@ def test_a_shard_of_features_is_one_shard_of_samples_at_least() -> None:
 
 
 @pytest.mark.parametrize("gone", ["model.safetensors", "model.json", "card.json", "test.zip", "masks.zip"])
-def test_every_file_of_a_stage_is_waited_for_by_some_other(gone: str) -> None:
+def test_every_file_of_a_stage_is_an_input_of_another(gone: str) -> None:
     """So that Snakemake makes it again, whoever has deleted it."""
     made = plan()
     jobs = [(s.folder, shard) for s in made.stages.values() for shard in s.jobs]
@@ -174,7 +174,7 @@ def trainings(made: Plan) -> dict[int, TrainSpec]:
     return {spec.steps: spec for spec in made.of_kind("train") if isinstance(spec, TrainSpec)}
 
 
-def test_rows_on_the_way_have_names_of_their_own_and_the_models_own_steps_are_the_plain_row() -> None:
+def test_intermediate_rows_have_their_own_names_and_the_final_row_the_plain_one() -> None:
     made = on_the_way(10, 30, 20, 40)
     name = "photos-jpeg-palette-dpm-s0"
     assert [row.experiment for row in made.rows] == [name, f"{name}-at10", f"{name}-at20", f"{name}-at40"]
@@ -199,7 +199,7 @@ def test_seeds_and_tasks_wait_for_their_own_trainings_only() -> None:
     assert all(specs[spec.runtime.after or ""].state_key == spec.state_key for spec in waiting)
 
 
-def test_baselines_know_no_steps() -> None:
+def test_baselines_have_no_steps() -> None:
     made = plan(experiments=[{"dataset": "photos", "task": "jpeg", "model": "input", "steps": [1, 2]}])
     assert [row.experiment for row in made.rows] == ["photos-jpeg-input"]
 

@@ -1,4 +1,4 @@
-"""The presets of the paper's tables: planned without any dataset, with the paper's numbers, and the same rows in both sizes."""
+"""The presets of the paper's tables: planned without any dataset, with the paper's numbers, with equal rows."""
 
 import re
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_without_any_data_it_plans_and_says_what_is_missing(plans: dict[str, Pla
 
 
 @pytest.mark.parametrize(("name", "gpus"), [("paper", "8 GPUs"), ("lite", "1 GPU")])
-def test_without_any_data_it_tells_the_cost(plans: dict[str, Plan], name: str, gpus: str) -> None:
+def test_without_any_data_it_estimates_the_cost(plans: dict[str, Plan], name: str, gpus: str) -> None:
     plan = plans[name]
     files = {str(plan.results / file) for folder in plan.stages for file in plan.outputs(folder)}
     facts = dict(re.findall(r"^  ([\w-]+(?: \w+)?) {2,}(.*)$", shown_briefly(plan, files, None), re.MULTILINE))
@@ -81,7 +81,7 @@ def test_both_have_the_same_tables_and_rows(plans: dict[str, Plan]) -> None:
     assert [t.table for t in plans["paper"].tables] == [t.table for t in plans["lite"].tables]
 
 
-def test_the_papers_recipe_is_the_papers(plans: dict[str, Plan]) -> None:
+def test_the_papers_recipe_is_reproduced(plans: dict[str, Plan]) -> None:
     specs = [spec for spec in plans["paper"].of_kind("train") if isinstance(spec, TrainSpec)]
     assert len(specs) == 15
     ablation = [spec for spec in specs if spec.steps == 500_000]
@@ -131,16 +131,14 @@ def missing(plan: Plan, table: TabulateSpec) -> str:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_page_of_the_tables_names_the_cells_that_stay_empty(
-    plans: dict[str, Plan], checkout: Path, name: str
-) -> None:
+def test_the_docs_list_the_cells_that_stay_empty(plans: dict[str, Plan], checkout: Path, name: str) -> None:
     page = (checkout / "docs/tables.md").read_text()
     rows = re.findall(r"^\| ([\d, ]+?)(?: [A-Za-z].*?)? \|.*\| (.*) \|$", page, re.MULTILINE)
     listed = {int(number): cell for numbers, cell in rows for number in numbers.split(",")}
     assert listed == {table.table.paper: missing(plans[name], table) for table in plans[name].tables}
 
 
-def test_the_page_of_the_tables_tells_how_long_the_small_one_takes(plans: dict[str, Plan], checkout: Path) -> None:
+def test_the_docs_give_the_time_of_the_small_preset(plans: dict[str, Plan], checkout: Path) -> None:
     page = (checkout / "docs/tables.md").read_text()
     rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) (h|days) \| ([\d.]+) (h|days) \|$", page, re.MULTILINE)
     names, plan = {gpu.name: key for key, gpu in GPUS.items()}, plans["lite"]

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven over two pipes by its DevTools protocol: real keys, clicks and screen sizes."""
+"""A real headless Chromium, driven by its DevTools protocol over two pipes: real keys, clicks and screen sizes."""
 
 import base64
 import fcntl

@@ -1,4 +1,4 @@
-"""A results folder as the workflow leaves it, with small random images: what the tables, figures and the page read."""
+"""A results folder as the workflow leaves it, with small random images, for tables, figures and the page."""
 
 import json
 from collections.abc import Sequence

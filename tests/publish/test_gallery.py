@@ -1,4 +1,4 @@
-"""The gallery: its files and facts, and the page in a real Chromium."""
+"""The gallery: its files and data, and the page in a real Chromium."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def test_sheets_hold_the_pictures_unchanged(made: Path) -> None:
         assert (gray[..., 0] == gray[..., 1]).all()
 
 
-def test_images_go_on_in_the_next_sheet(tmp_path: Path) -> None:
+def test_images_continue_in_the_next_sheet(tmp_path: Path) -> None:
     shown = GalleryImages(images=5, size=1024)  # two by two, so that a sheet has 2048 pixels
     colors = [np.full((1024, 1024, 3), 40 * i, np.uint8) for i in range(5)]
     assert len(gallery.write_sheets(iter(colors), "outputs/x", shown, tmp_path)) == 5
@@ -95,7 +95,7 @@ def test_links_lead_to_files(made: Path) -> None:
     assert (made / bases["training"] / "card.json").exists()
 
 
-def test_the_report_links_each_number_to_its_images_and_has_no_gallery_that_is_not_asked_for(
+def test_the_report_links_numbers_to_images_and_has_a_gallery_only_on_request(
     colorization: Results,
 ) -> None:
     stage = report_of(colorization)
@@ -118,7 +118,7 @@ def test_nothing_is_loaded_from_elsewhere(made: Path) -> None:
         assert "http" not in text.replace("http://www.w3.org", "")
 
 
-def test_text_cannot_end_the_data(colorization: Results) -> None:
+def test_text_cannot_break_out_of_the_data(colorization: Results) -> None:
     stage = report_of(colorization)
     content = gallery.content(stage.spec, colorization.folder, gallery.Links(None, None))
     content["datasets"]["photos"]["classes"] = ["</script><b>", "<!--", "c"]
@@ -284,7 +284,7 @@ def test_search_and_filters_narrow_each_other(page: Chromium) -> None:
 
 
 @needs_chromium
-def test_the_grid_goes_by_keys(page: Chromium) -> None:
+def test_the_grid_is_navigated_by_keys(page: Chromium) -> None:
     page.ask("document.getElementById('grid').focus()")
     columns = int(page.ask("document.getElementById('grid').getAttribute('aria-colcount')"))
     page.press("ArrowRight", "ArrowDown")
@@ -371,7 +371,7 @@ def test_a_wrong_link_says_so_and_breaks_nothing(page: Chromium, large: Path, fr
 
 
 @needs_chromium
-def test_a_phone_shows_all_of_it(page: Chromium, large: Path) -> None:
+def test_everything_fits_on_a_phone(page: Chromium, large: Path) -> None:
     page.size(390, 844, mobile=True)
     page.open(large)
     wide = "document.documentElement.scrollWidth"
@@ -389,7 +389,7 @@ def test_a_phone_shows_all_of_it(page: Chromium, large: Path) -> None:
 
 
 @needs_chromium
-def test_the_page_is_dark_for_who_wants_it(page: Chromium) -> None:
+def test_the_page_follows_dark_mode(page: Chromium) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.ask(paper)
     page.dark()
@@ -409,7 +409,7 @@ def test_every_control_has_a_name(page: Chromium) -> None:
 
 
 @needs_chromium
-def test_the_small_page_stands_alone(browser: Chromium, made: Path, tmp_path: Path) -> None:
+def test_the_preview_is_self_contained(browser: Chromium, made: Path, tmp_path: Path) -> None:
     page = tmp_path / "alone" / "preview.html"
     page.parent.mkdir()
     (made / "preview.html").rename(page)

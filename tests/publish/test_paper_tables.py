@@ -1,4 +1,4 @@
-"""Tables laid out as the paper's: its rows in its order, ours beside each number, and a reason in every empty cell."""
+"""Tables in the paper's layout: its rows in its order, ours beside each number, and a reason in every empty cell."""
 
 import csv
 import io
@@ -83,7 +83,7 @@ def test_every_table_has_the_papers_rows_in_its_order_without_any_of_ours(result
     }
 
 
-def test_ours_stands_under_the_papers_number_with_the_difference(table_1: Sheet) -> None:
+def test_our_number_appears_under_the_papers_with_the_difference(table_1: Sheet) -> None:
     assert lines(table_1) == [
         *(("pix2pix", "quoted"), ("PixColor", "quoted"), ("ColTran", "quoted")),
         *(("Regression", "paper"), ("Regression", "ours")),
@@ -135,7 +135,7 @@ def test_a_score_by_another_network_has_no_difference_and_is_named(results: Resu
     assert texts(line(sheet, "difference"))[:2] == ["—", "−10.80"]
 
 
-def test_calibration_says_whether_the_originals_score_as_the_papers(table_1: Sheet, results: Results) -> None:
+def test_calibration_compares_the_originals_with_the_papers(table_1: Sheet, results: Results) -> None:
     (note,) = [note for note in table_1.notes if note.startswith("Calibration")]
     assert note == (
         "Calibration, ImageNet: the original images score FID 14.50 (paper 14.68, -1 %); "
@@ -184,7 +184,7 @@ def test_datasets_are_groups_of_columns_and_masks_are_sections(results: Results)
     assert texts(line(sheet, "ours", "narrow, sde")) == ["6.50", *["not measured"] * 3, "6", "not run", "not run", ""]
 
 
-def test_rows_that_the_paper_lacks_come_behind_and_before_the_originals(results: Results) -> None:
+def test_rows_that_the_paper_lacks_come_last_before_the_originals(results: Results) -> None:
     inpainting(results, "centre", "in", "mine", 9.0)
     inpainting(results, "free-form-10-20", "in", "mine", 4.0)
     results.add("originals", {"fid": 5.0}, dataset="in")
@@ -301,7 +301,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("number", range(1, 12))
-def test_the_page_is_whole_and_stands_alone(results: Results, number: int) -> None:
+def test_the_page_is_complete_and_self_contained(results: Results, number: int) -> None:
     sheet = sheet_of(results, number, title="A <b> & B")
     page = Page(to_html(sheet))
     assert page.open == []
@@ -313,7 +313,7 @@ def test_the_page_is_whole_and_stands_alone(results: Results, number: int) -> No
         assert part in to_html(sheet)
 
 
-def test_scores_by_the_papers_networks_come_first_among_the_keys_of_a_column() -> None:
+def test_scores_by_the_papers_networks_are_the_first_keys_of_a_column() -> None:
     infos = {key: SimpleNamespace(metric="fd") for key in ("fd-photos", "fid", "fd-dinov2", "fid-legacy")}
     line: Any = SimpleNamespace(infos=infos | {"is": SimpleNamespace(metric="is")})
     assert keys(line, "fid") == ["fid", "fid-legacy", "fd-photos", "fd-dinov2"]

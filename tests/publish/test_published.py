@@ -1,4 +1,4 @@
-"""The paper's numbers: complete, in our vocabulary, and found for our rows."""
+"""The paper's numbers: complete, with our names, and found for our rows."""
 
 from typing import get_args
 
@@ -14,7 +14,7 @@ def test_every_table_of_the_paper_is_there() -> None:
     assert {number.table for number in published()} == set(range(1, 12))
 
 
-def test_words_are_ours() -> None:
+def test_names_are_ours() -> None:
     for number in published():
         assert number.task in DEGRADATIONS
         assert number.condition in CONDITIONS
@@ -22,7 +22,7 @@ def test_words_are_ours() -> None:
         assert number.certainty in ("two sources agree", "one source")
 
 
-def test_no_number_stands_twice() -> None:
+def test_no_number_appears_twice() -> None:
     keys = [(n.table, n.dataset, n.task, n.condition, n.model, n.metric) for n in published()]
     assert len(keys) == len(set(keys))
 
@@ -53,5 +53,5 @@ def test_our_rows_find_their_numbers(
     ("task", "condition", "model", "metric"),
     [("jpeg", "30", "palette", "fd"), ("jpeg", "5", "palette", "psnr"), ("colorization", None, "palette", "fd")],
 )
-def test_what_the_paper_lacks_is_none(task: str, condition: str | None, model: str, metric: str) -> None:
+def test_missing_numbers_are_none(task: str, condition: str | None, model: str, metric: str) -> None:
     assert lookup(4, task, condition, model, metric) is None

@@ -1,4 +1,4 @@
-"""Figures, curves and the page."""
+"""Figures, curves and the report page."""
 
 import re
 from pathlib import Path
@@ -37,7 +37,7 @@ def page(colorization: Results) -> str:
     return stage.path("index.html").read_text(encoding="utf-8")
 
 
-def test_the_page_stands_alone(page: str) -> None:
+def test_the_page_is_self_contained(page: str) -> None:
     assert re.findall(r"<(?:script|link|iframe|object|embed)\b[^>]*(?:src|href)=\"(?!data:)", page) == []
     sources = re.findall(r"src=\"([^\"]*)\"", page)
     kinds = [re.match(r"data:image/(\w+)", source) for source in sources]
@@ -76,7 +76,7 @@ def test_bad_files_and_duplicates_are_shown_in_a_foldable_list(page: str) -> Non
     ]
 
 
-def test_a_dataset_without_fault_has_no_such_list(results: Results) -> None:
+def test_a_clean_dataset_has_no_such_list(results: Results) -> None:
     folder = results.folder / results.prepare
     facts = read_json(folder / "prepare.json") | {
         "files": {"listed": 1, "bad": 0, "examples": []},
@@ -88,7 +88,7 @@ def test_a_dataset_without_fault_has_no_such_list(results: Results) -> None:
     assert noticed(Manifest.read(manifest), facts) == []
 
 
-def test_a_training_took_what_all_its_runs_took(colorization: Results) -> None:
+def test_the_time_of_a_training_is_that_of_all_its_runs(colorization: Results) -> None:
     took = {training.took for training in trainings(colorization.rows, colorization.folder)}
     assert took
     assert "1:15 on Linux, 2 cores" not in took  # the seconds of its last run
@@ -151,7 +151,7 @@ def test_a_figure_shows_input_models_and_original_as_the_paper_does(colorization
     np.testing.assert_array_equal(panels[2].images[1], picture(1, 0, 0))
 
 
-def test_several_samples_of_one_input_stand_side_by_side(colorization: Results) -> None:
+def test_several_samples_of_one_input_are_side_by_side(colorization: Results) -> None:
     (block,) = blocks(colorization.rows, colorization.folder)
     image = samples.draws(block, colorization.folder, count=2, pool=4, number=3)
     places = [shows(image, pixels) for pixels in (picture(0), picture(0, 1), picture(0, 2))]
@@ -160,7 +160,7 @@ def test_several_samples_of_one_input_stand_side_by_side(colorization: Results) 
     assert len({y for _, y in places}) == 1  # type: ignore[misc]
 
 
-def test_failures_are_the_images_that_the_scores_name(colorization: Results) -> None:
+def test_failure_cases_are_those_that_the_scores_name(colorization: Results) -> None:
     (block,) = blocks(colorization.rows, colorization.folder)
     image = samples.failures(block, colorization.folder)
     places = [shows(image, picture(number)) for number in (5, 2, 0)]
@@ -169,7 +169,7 @@ def test_failures_are_the_images_that_the_scores_name(colorization: Results) -> 
     assert shows(image, picture(1)) is None  # the fourth worst
 
 
-def test_each_row_of_a_table_leads_to_its_card_and_spec(page: str, colorization: Results) -> None:
+def test_each_row_of_a_table_links_to_its_card_and_spec(page: str, colorization: Results) -> None:
     table = page.partition('<table class="scores">')[2].partition("</table>")[0]
     rows = [
         row for row in table.split("<tr")[1:] if 'class="files">\n' in row or ('class="files">' in row and "<td" in row)

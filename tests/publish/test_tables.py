@@ -1,4 +1,4 @@
-"""Tables: what is bold, what is missing, what stands beside the paper's numbers, and the three formats."""
+"""Tables: bold and missing values, numbers beside the paper's, and the three formats."""
 
 import csv
 import io
@@ -73,7 +73,7 @@ def test_missing_cells_and_infinite_ones_are_shown(results: Results) -> None:
     assert texts(grid, "original images")[2] == "∞"
 
 
-def test_published_numbers_stand_beside_ours(colorization: Results) -> None:
+def test_published_numbers_appear_beside_ours(colorization: Results) -> None:
     grid = grid_of(colorization)
     assert [c.label for c in grid.columns] == [
         "FD-photos",
@@ -122,7 +122,7 @@ def test_each_test_is_a_block_with_the_originals(colorization: Results) -> None:
     assert [e.text for e in grid.blocks[1][1][0].entries][-2:] == ["8.3", "64.2"]
 
 
-def test_unlike_protocols_are_refused(colorization: Results) -> None:
+def test_different_protocols_are_refused(colorization: Results) -> None:
     file = colorization.folder / colorization.rows[1].score / "scores.json"
     content = read_json(file)
     content["protocol"]["reference"] = {"photos": "features/others"}
@@ -140,7 +140,7 @@ def test_csv_is_tidy_and_exact(colorization: Results) -> None:
     assert next(r for r in records if r["model"] == "originals" and r["score"] == "psnr")["value"] == "inf"
 
 
-def test_csv_tells_rows_on_the_way_apart(colorization: Results) -> None:
+def test_csv_distinguishes_rows_by_steps(colorization: Results) -> None:
     colorization.add("palette", {"fd-photos": 15.0}, steps=10)
     records = csv.DictReader(io.StringIO(to_csv(grid_of(colorization).sheet)))
     values = {r["steps"]: r["value"] for r in records if r["model"] == "palette" and r["score"] == "fd-photos"}

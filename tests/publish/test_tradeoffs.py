@@ -1,4 +1,4 @@
-"""Plots of quality against what it takes: when there are any, what they show, on which pages they can be read."""
+"""Plots of quality against cost: when they are made, what they show, and how they look in light and dark pages."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_cost_is_read_from_the_cards(compared: Results) -> None:
 
 
 @pytest.mark.parametrize(("better", "expected"), [("lower", [(1, 9), (2, 5), (6, 4)]), ("higher", [(1, 9), (4, 10)])])
-def test_the_front_has_what_nothing_beats(better: str, expected: list[tuple[float, float]]) -> None:
+def test_the_front_has_the_points_that_nothing_beats(better: str, expected: list[tuple[float, float]]) -> None:
     score = ScoreInfo("x", "x", "x", better, 2, "")  # type: ignore[arg-type]
     made = [(1, 9), (2, 5), (3, 7), (4, 10), (5, 5), (6, 4), (7, None)]
     series = [Series("a", [(x, Cell(y)) for x, y in made[::2]]), Series("b", [(x, Cell(y)) for x, y in made[1::2]])]

@@ -1,4 +1,4 @@
-"""A model of every task, and a photograph that fits nothing."""
+"""A model of every task, and a photograph of an awkward size."""
 
 from pathlib import Path
 

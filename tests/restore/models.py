@@ -1,4 +1,4 @@
-"""Models with random weights in the files of a training."""
+"""Models with random weights, in the files of a training."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the network is shown of a photograph, without any network."""
+"""The input of the network made from a photograph, without any network."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def lanczos(photo: Pixels, width: int, height: int) -> Pixels:
 
 
 @given(SIDES, SIDES, st.integers(1, 40))
-def test_the_short_side_is_met_and_the_aspect_kept(width: int, height: int, short: int) -> None:
+def test_the_short_side_is_exact_and_the_aspect_kept(width: int, height: int, short: int) -> None:
     fit = fitted(width, height, short)
     assert min(fit) == short
     assert abs(max(fit) - short * max(width, height) / min(width, height)) <= 0.5 + 1e-9
@@ -63,7 +63,7 @@ def test_padding_is_a_reflection_of_image_and_hole(height: int, width: int, mult
 
 @pytest.mark.parametrize("size", [16, 17, 45])
 @pytest.mark.parametrize("extend", ["right", "top", "left", "bottom", "all"])
-def test_a_new_region_lies_as_in_training(size: int, extend: str) -> None:
+def test_a_new_region_is_placed_as_in_training(size: int, extend: str) -> None:
     """A photo that is what training leaves of a square image is put where it was."""
     sides = ("right", "top", "left", "bottom")
     hidden = four_sides(size) if extend == "all" else one_side(size, sides.index(extend))
@@ -119,7 +119,7 @@ def test_colorization_shows_luma() -> None:
 
 
 @pytest.mark.parametrize("task", ["jpeg", "paired"])
-def test_what_is_degraded_already_stays_as_it_is(task: str) -> None:
+def test_degraded_photos_stay_unchanged(task: str) -> None:
     photo = noise(40, 24)
     np.testing.assert_array_equal(degrade(photo, Request(task, "full"), 16).image, photo)
     np.testing.assert_array_equal(degrade(photo, Request(task, 20), 16).image, lanczos(photo, 20, 33))
@@ -156,7 +156,7 @@ def test_what_a_mask_hides_has_no_influence() -> None:
     np.testing.assert_array_equal(first.degraded.image, second.degraded.image)
 
 
-def test_the_key_tells_photos_apart() -> None:
+def test_the_key_distinguishes_photos() -> None:
     def key(photo: Pixels) -> str:
         return canvas(photo, Request("jpeg", "full"), 16, 8).key
 
@@ -167,7 +167,7 @@ def test_the_key_tells_photos_apart() -> None:
     assert len({key(photo), key(changed), key(photo.reshape(12, 8, 3))}) == 3
 
 
-def test_a_result_has_as_many_pixels_as_a_picture_may_have() -> None:
+def test_a_result_has_at_most_the_pixels_of_a_readable_image() -> None:
     assert fitted(PIXELS, 1, None) == (PIXELS, 1)
     with pytest.raises(DataError, match="at most"):
         fitted(PIXELS + 1, 1, None)
@@ -183,7 +183,7 @@ def test_another_hole_in_gray_is_another_key() -> None:
 
 
 @pytest.mark.parametrize("options", [{"task": "jpeg", "size": 100_000}, {"task": "uncropping", "size": 100_000}])
-def test_more_pixels_than_fit_are_refused_before_they_are_made(options: dict[str, Any]) -> None:
+def test_more_pixels_than_fit_are_refused_in_advance(options: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="a result of 150000×100000 pixels; at most"):
         canvas(noise(8, 12) if options["task"] == "jpeg" else noise(8, 6), Request(**options), 16, 8)
 
@@ -202,7 +202,7 @@ def test_more_pixels_than_fit_are_refused_before_they_are_made(options: dict[str
         ({"task": "super-resolution", "factor": 17}, "from 2 to 16"),
     ],
 )
-def test_what_does_not_go_together(options: dict[str, object], says: str) -> None:
+def test_incompatible_options(options: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Request(**options)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""`palette restore`: files in, samples and a page out, and nothing of the user's is lost."""
+"""`palette restore`: files in, samples and a page out, and no user file is lost."""
 
 import errno
 import json
@@ -86,7 +86,7 @@ def test_the_page_needs_nothing_else_and_its_links_lead_somewhere(folder: Path, 
     assert all(re.search(rf'alt="a #1\.png: {what}"', page) for what in ("input", "sample 0", "sample 1"))
 
 
-def test_names_in_the_page_are_text(folder: Path, photo: Pixels, tmp_path: Path) -> None:
+def test_names_in_the_page_are_escaped(folder: Path, photo: Pixels, tmp_path: Path) -> None:
     file = tmp_path / "<b>.png"
     Image.fromarray(photo).save(file)
     restore(folder, "--task", "jpeg", file, "-o", tmp_path / "out")
@@ -111,7 +111,7 @@ def test_names_of_results_are_all_different() -> None:
     assert result_names(files) == ["x", "x-2", "x-2-2", "X-3", "x-2-3"]
 
 
-def test_results_are_replaced_only_when_asked(
+def test_results_are_replaced_only_on_request(
     folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, arguments = tmp_path / "out", ["--task", "jpeg", photos / "cat.png", "-o", tmp_path / "out"]
@@ -124,7 +124,7 @@ def test_results_are_replaced_only_when_asked(
     assert (out / "cat-1.png").read_bytes() != before
 
 
-def test_the_same_command_goes_on(
+def test_the_same_command_resumes(
     folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Finished samples stay, the others come out as they would have; a larger --samples adds to them."""
@@ -149,7 +149,7 @@ def test_the_same_command_goes_on(
 
 
 @pytest.mark.parametrize("change", ["photo", "model", "facts", "code", "steps", "size", "mask"])
-def test_results_of_anything_else_are_not_taken_for_finished(
+def test_results_of_other_options_do_not_count_as_finished(
     folder: Path, photo: Pixels, photos: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mask, model = tmp_path / "mask.png", tmp_path / "model"
@@ -176,7 +176,7 @@ def test_results_of_anything_else_are_not_taken_for_finished(
     assert restore(model, *arguments, *more, "--force") == 0
 
 
-def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
+def test_a_full_disk_ends_the_run_and_the_same_command_resumes(
     folder: Path,
     photos: Path,
     tmp_path: Path,
@@ -203,7 +203,7 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(
     assert len(list(out.iterdir())) == 5
 
 
-def test_the_time_is_told_and_hours_are_refused(
+def test_the_time_is_predicted_and_hours_are_refused(
     folder: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two photos of 21×33 pixels, padded to 22×34, two samples of two steps each: 8 evaluations."""
@@ -242,7 +242,9 @@ def test_an_input_is_never_overwritten(folder: Path, photos: Path, linked: bool,
     assert restore(folder, "--task", "inpainting", photos / "dog.png", "--mask", mask, "-o", out, "--force") == 2
 
 
-def test_results_are_no_photos_of_the_next_call(folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_not_inputs_of_the_next_call(
+    folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for _ in range(2):
         assert restore(folder, "--task", "jpeg", photos, "-o", photos / "restored", "--force") == 0
     assert len(list((photos / "restored").glob("*.png"))) == 4
@@ -279,7 +281,7 @@ def test_a_mask_goes_with_photos_of_its_size(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_mask_of_few_of_its_levels_is_no_matter_of_the_range_of_photos(
+def test_a_16_bit_mask_with_low_values_gets_its_own_advice(
     folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """0 and 255 in a file of 16 bits: the advice is one that helps, and comes before any photo."""
@@ -318,7 +320,7 @@ def test_mistakes_are_found_before_anything_is_made(
     assert not out.exists()
 
 
-def test_bad_sizes_and_places(folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_sizes_and_paths(folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         restore(folder, "--task", "jpeg", photos, "-o", tmp_path / "out", "--size", "big")
     assert exit_.value.code == 2
@@ -330,7 +332,9 @@ def test_bad_sizes_and_places(folder: Path, photos: Path, tmp_path: Path, capsys
     assert "no pictures in it" in capsys.readouterr().err
 
 
-def test_a_shrunk_jpeg_is_told(folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_downscaled_jpeg_is_reported(
+    folder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     restore(folder, "--task", "jpeg", photos / "cat.png", "-o", tmp_path / "a")
     assert "from 21 to 16 pixels" in capsys.readouterr().err
     restore(folder, "--task", "jpeg", photos / "cat.png", "-o", tmp_path / "b", "--size", "full")
@@ -366,7 +370,7 @@ def test_a_regression_of_one_task(tmp_path: Path, photos: Path) -> None:
     assert {file.name for file in out.iterdir()} == {"cat-0.png", "index.html"}
 
 
-def test_what_is_lost_of_a_photo_is_told(
+def test_losses_of_a_photo_are_reported(
     folder: Path, photo: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Transparency, further pages, and values of more than 8 bits, which need a range."""

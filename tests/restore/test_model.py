@@ -53,7 +53,7 @@ def test_folder_and_file_are_the_same_model(folder: Path, model: palette.Model, 
     np.testing.assert_array_equal(first, second)
 
 
-def test_the_file_alone_tells_what_it_is(tmp_path: Path, model: palette.Model, photo: Pixels) -> None:
+def test_the_file_alone_describes_the_model(tmp_path: Path, model: palette.Model, photo: Pixels) -> None:
     lone = tmp_path / "renamed.safetensors"
     save_file(weights(NETWORK), lone, {"spec": train_spec().model_dump_json(exclude={"runtime"})})
     loaded = palette.load(lone)
@@ -63,13 +63,13 @@ def test_the_file_alone_tells_what_it_is(tmp_path: Path, model: palette.Model, p
 
 
 @pytest.mark.parametrize("path", [None, 5, [], b"model"])
-def test_what_is_no_path(path: Any) -> None:
+def test_values_that_are_not_paths(path: Any) -> None:
     with pytest.raises(ConfigError, match=r"should be a path, a model's folder or its model\.safetensors"):
         palette.load(path)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", 1.5])
-def test_what_is_no_device(folder: Path, device: Any) -> None:
+def test_values_that_are_not_devices(folder: Path, device: Any) -> None:
     with pytest.raises(ConfigError, match=f"device {device!r}: .*Choose `cpu`, `cuda`, or `cuda:1`"):
         palette.load(folder, device)
 
@@ -97,18 +97,18 @@ def test_what_is_no_device(folder: Path, device: Any) -> None:
         ({"sampler": 5}, "sampler 5: a sampler is one of"),
     ],
 )
-def test_arguments_of_a_wrong_type(model: palette.Model, photo: Pixels, options: dict[str, Any], says: str) -> None:
+def test_arguments_of_the_wrong_type(model: palette.Model, photo: Pixels, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         model.restore(photo, **{"task": "jpeg"} | options)
 
 
 @pytest.mark.parametrize("photo", [None, 5, [[1], [1, 2]], {}])
-def test_what_is_no_photo(model: palette.Model, photo: Any) -> None:
+def test_values_that_are_not_photos(model: palette.Model, photo: Any) -> None:
     with pytest.raises(DataError, match="photo: "):
         model.restore(photo, "jpeg")
 
 
-def test_what_is_no_model(folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_models(folder: Path, tmp_path: Path) -> None:
     def damaged(name: str, change: Any) -> Path:
         copy = tmp_path / name
         shutil.copytree(folder, copy)
@@ -132,7 +132,7 @@ def test_what_is_no_model(folder: Path, tmp_path: Path) -> None:
         assert len(str(error.value)) < 1000
 
 
-def test_weights_that_are_no_numbers_are_refused(folder: Path, tmp_path: Path, photo: Pixels) -> None:
+def test_nan_weights_are_refused(folder: Path, tmp_path: Path, photo: Pixels) -> None:
     copy = tmp_path / "model"
     shutil.copytree(folder, copy)
     broken = weights(NETWORK)
@@ -150,7 +150,7 @@ def test_weights_that_are_no_numbers_are_refused(folder: Path, tmp_path: Path, p
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (16, 16), (33, 21)])
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_takes_every_shape(model: palette.Model, task: str, shape: tuple[int, int]) -> None:
+def test_every_task_accepts_every_shape(model: palette.Model, task: str, shape: tuple[int, int]) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     if task == "inpainting" and shape == (1, 1):
         return  # no mask of one pixel makes sense
@@ -166,7 +166,7 @@ def test_every_task_takes_every_shape(model: palette.Model, task: str, shape: tu
 
 
 @pytest.mark.parametrize("context", ["local-attention", "dilated", "more-blocks"])
-def test_every_context_takes_every_shape(tmp_path: Path, context: str, photo: Pixels) -> None:
+def test_every_context_accepts_every_shape(tmp_path: Path, context: str, photo: Pixels) -> None:
     changed = NETWORK.model_copy(update={"context": context})
     at_work = palette.load(write_model(tmp_path, network=changed))
     assert at_work.restore(photo, "jpeg", size="full", **FAST)[0].size == (21, 33)
@@ -215,7 +215,7 @@ def test_large_photos_come_one_at_a_time(model: palette.Model) -> None:
     assert batches(16, batch=3) == [3, 2]
 
 
-def test_what_cannot_fit_is_refused_before_it_is_tried(
+def test_requests_that_cannot_fit_are_refused_in_advance(
     model: palette.Model, photo: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (free := module.free_memory()) is None or free > 2**20
@@ -225,7 +225,7 @@ def test_what_cannot_fit_is_refused_before_it_is_tried(
 
 
 @pytest.mark.parametrize("patch", [1, 2])
-def test_the_memory_that_is_needed_is_that_of_ten_feature_maps(
+def test_the_required_memory_is_that_of_ten_feature_maps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: int
 ) -> None:
     network = NETWORK.model_copy(update={"patch_size": patch, "attention": ()})
@@ -283,11 +283,11 @@ def test_a_regression_has_one_sample(tmp_path: Path, photo: Pixels) -> None:
         ({"task": "jpeg", "batch": 0}, "batch 0"),
     ],
 )
-def test_what_a_model_cannot_do(model: palette.Model, photo: Pixels, options: dict[str, Any], says: str) -> None:
+def test_unsupported_tasks_and_options(model: palette.Model, photo: Pixels, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         model.restore(photo, **options)
 
 
-def test_a_start_for_training_knows_no_task(tmp_path: Path, photo: Pixels) -> None:
+def test_a_warm_start_has_no_task(tmp_path: Path, photo: Pixels) -> None:
     with pytest.raises(ConfigError, match="none: it is a start for a training"):
         palette.load(write_model(tmp_path, ())).restore(photo)

@@ -1,4 +1,4 @@
-"""How long it will take, and what fits into memory, told beforehand."""
+"""Predictions of `restore`: how long it takes, and what fits into memory."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.tiny import NETWORK
 # -------------------------------------------------------------------------------------------------------- time
 
 
-def test_time_follows_flop(model: palette.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_proportional_to_flops(model: palette.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "SLOWNESS", 1.0)
     measured = pace.Pace(model, 32 * 32, 3.0)
     small, large = (counter_of(NETWORK, 16, *sides).get_total_flops() for sides in ((32, 32), (64, 128)))
@@ -38,7 +38,7 @@ def test_time_follows_flop(model: palette.Model, monkeypatch: pytest.MonkeyPatch
         (10**6, [0.1, 0.2, 0.6], [16, 32, 64]),
     ],
 )
-def test_an_evaluation_is_timed_that_is_long_enough(
+def test_the_timed_evaluation_is_long_enough(
     model: palette.Model, monkeypatch: pytest.MonkeyPatch, largest: int, seconds: list[float], sides: list[int]
 ) -> None:
     asked: list[int] = []
@@ -105,7 +105,7 @@ def test_the_limit_of_a_cgroup_counts(limits: tuple[Path, dict[str, Path]]) -> N
     assert free_memory(root) == 0
 
 
-def test_where_the_system_tells_nothing(tmp_path: Path) -> None:
+def test_without_information_from_the_system(tmp_path: Path) -> None:
     assert free_memory(tmp_path) is None
 
 
@@ -140,6 +140,6 @@ def refuse_shapes() -> None:
     raise RuntimeError("shapes do not match")
 
 
-def test_only_memory_is_caught() -> None:
+def test_only_memory_errors_are_caught() -> None:
     with pytest.raises(RuntimeError, match="shapes"), within_memory("never"):
         refuse_shapes()

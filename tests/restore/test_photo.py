@@ -45,7 +45,7 @@ def test_every_kind_becomes_rgb(photo: Pixels, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"), [(None, "No such file"), (b"", "not a picture"), (b"no picture", "not a picture")]
 )
-def test_what_is_no_picture_is_named(content: bytes | None, says: str, tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_named(content: bytes | None, says: str, tmp_path: Path) -> None:
     path = tmp_path / "cat.png"
     if content is not None:
         path.write_bytes(content)
@@ -91,12 +91,12 @@ def test_a_mask_is_white_where_to_generate(tmp_path: Path) -> None:
         (np.ones((6, 8), np.bool_), "white everywhere"),
     ],
 )
-def test_masks_that_cannot_be_meant(mask: Pixels, says: str) -> None:
+def test_invalid_masks(mask: Pixels, says: str) -> None:
     with pytest.raises(DataError, match=says):
         mask_of(mask, 6, 8)
 
 
-def test_a_hole_that_is_transparent(photo: Pixels, tmp_path: Path) -> None:
+def test_a_transparent_hole(photo: Pixels, tmp_path: Path) -> None:
     """A photo out of which the hole was erased: neither its bright nor its dark pixels belong to the hole."""
     hole = np.zeros(photo.shape[:2], np.bool_)
     hole[2:9, 3:] = True
@@ -117,14 +117,14 @@ def test_a_hole_that_is_transparent(photo: Pixels, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("color", [(255, 255, 255), (255, 0, 0), (0, 90, 200)])
 @pytest.mark.parametrize("opacity", [255, 200])
-def test_paint_on_a_transparent_layer_could_mean_both(color: tuple[int, ...], opacity: int) -> None:
+def test_paint_on_a_transparent_layer_is_ambiguous(color: tuple[int, ...], opacity: int) -> None:
     layer = np.zeros((6, 8, 4), np.uint8)
     layer[2:4, 3:] = (*color, opacity)
     with pytest.raises(DataError, match="mask: paint on a transparent layer: either part could be the hole"):
         mask_of(layer, 6, 8)
 
 
-def test_a_photo_of_twelve_bits_needs_a_range(tmp_path: Path) -> None:
+def test_a_twelve_bit_photo_needs_a_range(tmp_path: Path) -> None:
     values = np.linspace(0, 4095, 48).reshape(6, 8).astype(np.uint16)
     path = tmp_path / "scan.png"
     Image.fromarray(values).save(path)
@@ -139,6 +139,6 @@ def test_a_photo_of_twelve_bits_needs_a_range(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value_range", [(3, 3), (5, 3), (0, float("nan")), (0, float("inf"))])
-def test_ranges_that_are_none(photo: Pixels, value_range: tuple[float, float]) -> None:
+def test_invalid_ranges(photo: Pixels, value_range: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match=r"range .*: should be two numbers, black first"):
         pixels_of(photo, value_range=value_range)

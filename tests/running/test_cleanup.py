@@ -1,4 +1,4 @@
-"""`palette gc`: what no config refers to goes, and nothing else ever does."""
+"""`palette gc` deletes what no config refers to, and never anything else."""
 
 import errno
 import fcntl
@@ -69,7 +69,7 @@ def old(tmp_path: Path) -> Path:
     return file
 
 
-def test_shows_by_default_and_deletes_when_asked(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_by_default_and_deletes_on_request(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, new = files(old.parent), config(old.parent, "new.yaml", models=LONGER)
     assert main(["gc", "-c", str(new)]) == 0
     assert "could go; --delete removes them" in capsys.readouterr().out
@@ -82,14 +82,14 @@ def test_shows_by_default_and_deletes_when_asked(old: Path, capsys: pytest.Captu
     assert not list((old.parent / "results/state").iterdir())
 
 
-def test_results_of_the_config_itself_stay(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_the_config_are_kept(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(old.parent)
     assert main(["gc", "-c", str(old), "--delete"]) == 0
     assert files(old.parent) == before
     assert "Nothing to delete" in capsys.readouterr().out
 
 
-def test_several_configs_are_united(old: Path) -> None:
+def test_several_configs_are_combined(old: Path) -> None:
     new = config(old.parent, "new.yaml", models=LONGER)
     populate(new)
     before = files(old.parent)
@@ -100,7 +100,7 @@ def test_several_configs_are_united(old: Path) -> None:
     assert all((new.parent / "results" / output).exists() for s in plan(new).stages for output in plan(new).outputs(s))
 
 
-def test_a_table_that_is_in_no_config_any_more_goes(old: Path) -> None:
+def test_a_table_that_is_in_no_config_is_removed(old: Path) -> None:
     results, scores = old.parent / "results", old.parent / "results/tabulate/scores"
     extra = scores / "notes.txt"
     extra.write_text("mine")
@@ -116,7 +116,7 @@ def test_different_results_folders_are_refused(old: Path, capsys: pytest.Capture
     assert "different results folders" in capsys.readouterr().err
 
 
-def test_what_is_not_recognized_is_never_touched(old: Path) -> None:
+def test_unrecognized_files_are_never_touched(old: Path) -> None:
     results = old.parent / "results"
     train = next((results / "train").iterdir())
     state = next((results / "state").iterdir())
@@ -145,7 +145,7 @@ def test_what_is_not_recognized_is_never_touched(old: Path) -> None:
     assert old.exists()
 
 
-def test_a_folder_with_the_spec_of_another_stage_is_left(old: Path) -> None:
+def test_a_folder_with_the_spec_of_another_stage_is_kept(old: Path) -> None:
     results = old.parent / "results"
     first, second = sorted((results / "train").iterdir())
     (first / "spec.yaml").write_bytes((second / "spec.yaml").read_bytes())
@@ -154,7 +154,7 @@ def test_a_folder_with_the_spec_of_another_stage_is_left(old: Path) -> None:
     assert not second.exists()
 
 
-def test_what_is_young_stays(old: Path) -> None:
+def test_recent_results_are_kept(old: Path) -> None:
     new = plan(config(old.parent, "new.yaml", models=LONGER))
     for file in (old.parent / "results/sample").rglob("*"):
         os.utime(file, (time.time() - 10 * 86400,) * 2)
@@ -163,14 +163,14 @@ def test_what_is_young_stays(old: Path) -> None:
     assert {heap.folder.parent.name for heap in find([new])} > {"sample", "train", "state"}
 
 
-def test_refused_while_a_run_is_at_work(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_during_a_run(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (old.parent / "results/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert main(["gc", "-c", str(old), "--delete"]) == 2
     assert "a snakemake is running" in capsys.readouterr().err
 
 
-def test_a_state_at_work_stays(old: Path) -> None:
+def test_a_state_in_use_is_kept(old: Path) -> None:
     state = next((old.parent / "results/state").iterdir())
     with (state / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -179,7 +179,7 @@ def test_a_state_at_work_stays(old: Path) -> None:
 
 
 @pytest.mark.parametrize("beats", [True, False])
-def test_without_file_locks_the_heartbeat_tells(
+def test_without_file_locks_the_heartbeat_decides(
     beats: bool, old: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def flock(descriptor: int, operation: int) -> None:
@@ -196,7 +196,7 @@ def test_without_file_locks_the_heartbeat_tells(
     assert capsys.readouterr().err.count("has no file locks") == 1
 
 
-def test_a_run_begins_without_file_locks(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_starts_without_file_locks(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 

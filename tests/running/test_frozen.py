@@ -1,4 +1,4 @@
-"""The plan that jobs on other machines go by: that of the run, whatever happened to the config since."""
+"""The plan for jobs on other machines: that of the run, whatever happened to the config since."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def folders(plan: Plan) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda file: file.stem)
-def test_the_plan_of_each_preset_comes_back(preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_of_each_preset_round_trips(preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(preset, tmp_path / "config.yaml")
     monkeypatch.chdir(tmp_path)
     plan = plan_of([Path("config.yaml")])
@@ -59,7 +59,7 @@ def test_the_plan_of_each_preset_comes_back(preset: Path, tmp_path: Path, monkey
     assert folders(thaw(plan.results)) == folders(plan)
 
 
-def test_it_stays_when_the_config_is_edited_and_the_users_files_are_not_there(user: Path) -> None:
+def test_it_survives_an_edited_config_and_missing_user_files(user: Path) -> None:
     plan = plan_of([config(user)])
     freeze(plan)
     config(user, samplers={"fast": {"steps": 5}})

@@ -1,4 +1,4 @@
-"""What jobs ask for, as the line that the Slurm plugin submits: in the three ways in which clusters want to be asked for GPUs."""
+"""Resource requests of jobs, as submitted by the Slurm plugin, in the three ways of requesting GPUs."""
 
 import re
 from pathlib import Path
@@ -68,7 +68,7 @@ def submitted(found: Resources, threads: int = 1) -> str:
     ],
     ids=["gpus", "gpus-model", "gres", "gres-model", "constraint"],
 )
-def test_three_ways_to_ask_for_gpus(cluster: dict[str, Any], wanted: list[str]) -> None:
+def test_three_ways_to_request_gpus(cluster: dict[str, Any], wanted: list[str]) -> None:
     line = submitted(requested(cluster, "train", "one"), threads=16)
     assert all(part in line for part in wanted), line
     assert " --cpus-per-task=16 " in line
@@ -76,7 +76,7 @@ def test_three_ways_to_ask_for_gpus(cluster: dict[str, Any], wanted: list[str]) 
     assert "--ntasks-per-gpu" not in line
 
 
-def test_a_number_of_gpus_that_all_jobs_share_is_no_function() -> None:
+def test_a_gpu_count_shared_by_all_jobs_is_not_a_function() -> None:
     """Of which Snakemake would call one in each of thousands of jobs."""
     plan = Plan(read_config(CONFIG, [Path("config.yaml")]))
     assert resources.asked(plan, "sample", lambda: False)["gpu"] == 1
@@ -84,20 +84,20 @@ def test_a_number_of_gpus_that_all_jobs_share_is_no_function() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["gpus", "gres"])
-def test_several_nodes_are_asked_for_by_node(dialect: str) -> None:
+def test_several_nodes_are_requested_per_node(dialect: str) -> None:
     line = submitted(requested({"gpus": dialect}, "train", "many"), threads=8)
     for part in (" --nodes=2 ", " --ntasks=2 ", " --cpus-per-task=8 ", " --gres=gpu:4 "):
         assert part in line, line
     assert "--gpus=" not in line
 
 
-def test_outside_of_slurm_a_training_on_several_nodes_is_one_of_this_machine() -> None:
+def test_outside_of_slurm_a_training_on_several_nodes_runs_on_this_machine() -> None:
     found = requested({"gpus": "gres"}, "train", "many", slurm=False)
     assert found["gpu"] == 4
     assert not {"nodes", "mpi", "gres", "tasks"} & set(found)
 
 
-def test_what_one_verb_asks_for_wins_over_what_all_do() -> None:
+def test_requests_of_one_verb_override_those_of_all() -> None:
     cluster = {
         "jobs": {"partition": "short", "account": "vision", "hours": 2},
         "train": {"partition": "long", "qos": "high"},
@@ -122,12 +122,12 @@ def test_what_one_verb_asks_for_wins_over_what_all_do() -> None:
         (1000, 60_000),
     ],
 )
-def test_hours_become_minutes_that_are_not_fewer(hours: Any, minutes: int) -> None:
+def test_hours_are_rounded_up_to_minutes(hours: Any, minutes: int) -> None:
     assert requested({"train": {"hours": hours}}, "train", "one")["runtime"] == minutes
 
 
 @pytest.mark.parametrize("hours", [86_400, 3600, "1e9", 10**400, 0, 0.001, -1, "0:00:59", "24:00", "1:60:00", "long"])
-def test_hours_that_no_scheduler_should_get_are_refused(hours: Any) -> None:
+def test_unreasonable_hours_are_refused(hours: Any) -> None:
     """YAML reads 24:00:00 and 1:00:00 without quotes as 86,400 and 3600; Slurm takes 0 minutes for no limit."""
     with pytest.raises(
         ConfigError, match=r'cluster\.train\.hours: must be hours, from 1/60 to 1000, .*"24:00:00" \(given'
@@ -148,12 +148,12 @@ def test_hours_that_no_scheduler_should_get_are_refused(hours: Any) -> None:
         ],
     ],
 )
-def test_quantities_that_no_scheduler_has_are_refused(changes: dict[str, Any], field: str) -> None:
+def test_unreasonable_quantities_are_refused(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(ConfigError, match=f"{re.escape(field)}: should be"):
         read_config({**CONFIG, **changes}, [Path("config.yaml")])
 
 
-def test_each_attempt_asks_for_twice_the_memory() -> None:
+def test_each_attempt_requests_twice_the_memory() -> None:
     cluster = {"sample": {"memory_gb": 8}}
     assert [requested(cluster, "sample", "one", attempt)["mem_mb"] for attempt in (1, 2, 3)] == [8000, 16000, 32000]
     assert requested({}, "train", "one")["mem_mb"] == 4 * requested({}, "sample", "one")["mem_mb"]

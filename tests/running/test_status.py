@@ -71,7 +71,7 @@ def begin(plan: Plan, spec: TrainSpec, **record: Any) -> None:
     write_json(plan.results / "state" / spec.state_key / "heartbeat.json", beat)
 
 
-def test_a_run_that_has_just_begun(plan: Plan) -> None:
+def test_a_run_that_has_just_started(plan: Plan) -> None:
     found = status.of_results(plan.results, NOW)
     expected = sum(len(s.jobs) for s in plan.stages.values())
     assert sum(found["counts"].values()) == expected
@@ -81,7 +81,7 @@ def test_a_run_that_has_just_begun(plan: Plan) -> None:
     assert found["jobs"] == []
 
 
-def test_what_was_deleted_to_make_room_is_finished(plan: Plan) -> None:
+def test_stages_deleted_to_free_space_are_finished(plan: Plan) -> None:
     for store in plan.results.glob("prepare/*/*.zip"):
         store.unlink()
     sample = plan.of_kind("sample")[0]
@@ -92,7 +92,7 @@ def test_what_was_deleted_to_make_room_is_finished(plan: Plan) -> None:
     assert finished == {"fetch": 1, "prepare": 1, "sample": len(sample.shards)}
 
 
-def test_a_training_tells_how_far_it_is_and_where(plan: Plan) -> None:
+def test_a_training_reports_its_progress_and_machine(plan: Plan) -> None:
     begin(plan, training(plan, 0))
     found = status.of_results(plan.results, NOW)
     assert found["counts"]["running"] == 1
@@ -104,7 +104,7 @@ def test_a_training_tells_how_far_it_is_and_where(plan: Plan) -> None:
         assert part in text
 
 
-def test_a_longer_training_of_the_same_kind_does_not_speak_for_this_one(plan: Plan) -> None:
+def test_the_state_of_a_longer_training_is_not_mistaken_for_this_one(plan: Plan) -> None:
     spec = training(plan, 0)
     begin(plan, spec)
     longer = TrainSpec.model_validate({**spec.model_dump(), "steps": spec.steps + 1})
@@ -138,12 +138,12 @@ def test_states(record: dict[str, Any], state: str, plan: Plan, monkeypatch: pyt
         assert f"results/logs/{training(plan, 0).folder}.log" in text
 
 
-def test_silence_from_another_machine_is_a_loss(plan: Plan) -> None:
+def test_a_silent_training_on_another_machine_is_lost(plan: Plan) -> None:
     begin(plan, training(plan, 0))
     assert status.of_results(plan.results, NOW + 2 * status.SILENCE)["counts"]["lost"] == 1
 
 
-def test_shards_count_one_by_one(plan: Plan) -> None:
+def test_shards_are_counted_one_by_one(plan: Plan) -> None:
     spec = plan.of_kind("sample")[0]
     make(plan, spec.folder, "001")
     assert status.of_results(plan.results, NOW)["finished"]["sample"] == 1
@@ -161,7 +161,7 @@ def test_a_job_leaves_a_file_while_it_runs_and_when_it_fails(tmp_path: Path, mon
     assert json.loads(file.read_text())["error"] == "no such picture"
 
 
-def test_an_arrays_task_is_told_by_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_task_is_identified_by_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("SLURM_JOB_ID", "19"), ("SLURM_ARRAY_JOB_ID", "17"), ("SLURM_ARRAY_TASK_ID", "2")):
         monkeypatch.setenv(name, value)
     assert jobs.scheduler_job() == "17_2"

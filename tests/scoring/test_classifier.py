@@ -1,4 +1,4 @@
-"""The classifier: shapes, determinism, what it must and must not be blind to, its training, its errors."""
+"""The classifier: shapes, determinism, invariances, training, errors."""
 
 from pathlib import Path
 

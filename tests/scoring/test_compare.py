@@ -1,4 +1,4 @@
-"""`palette compare`: what changed, whether it matters, and what must not be compared."""
+"""`palette compare`: what changed, whether it is significant, and what must not be compared."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def verdicts(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return {d["key"]: d["verdict"] for d in json.loads(capsys.readouterr().out)["differences"]}
 
 
-def test_only_what_exceeds_the_uncertainty_of_both_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_differences_beyond_both_uncertainties_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = scores(
         tmp_path / "old",
         fid=(10, 3, "lower"),
@@ -72,7 +72,7 @@ def test_only_what_exceeds_the_uncertainty_of_both_counts(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize(("value", "code", "verdict"), [(15.1, 1, "worse"), (4.9, 0, "better"), (10, 0, "same")])
-def test_a_worse_score_ends_with_1(
+def test_a_worse_score_exits_with_1(
     value: float, code: int, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = (scores(tmp_path / str(v), fid=(v, h, "lower")) for v, h in ((10.0, 3), (value, 4)))
@@ -112,7 +112,9 @@ def test_markdown_is_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert lines[1].startswith("| --- ")
 
 
-def test_unlike_protocols_are_refused_with_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_different_protocols_are_refused_with_their_differences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = {**PROTOCOL, "extractors": {"inception": {"sha256": "ef"}}, "bootstrap": 0}
     old = scores(tmp_path / "old", fid=(10, 3, "lower"))
     new = scores(tmp_path / "new", other, fid=(30, 3, "lower"))
@@ -125,7 +127,7 @@ def test_unlike_protocols_are_refused_with_what_differs(tmp_path: Path, capsys: 
     assert "Unlike protocols: extractors.inception.sha256" in capsys.readouterr().out
 
 
-def test_what_holds_no_scores_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_scores_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     side = results(tmp_path / "old", a=10)
     (tmp_path / "empty").mkdir()
     (tmp_path / "some.json").write_text("{}")

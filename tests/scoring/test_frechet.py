@@ -21,7 +21,7 @@ def test_equals_clean_fids(count: int, dimensions: int, tolerance: float) -> Non
     assert frechet_distance(a, b) == pytest.approx(fid.fid_from_feats(a, b), rel=tolerance)
 
 
-def test_of_one_dimension_is_that_of_two_normal_distributions() -> None:
+def test_in_one_dimension_it_is_that_of_two_normal_distributions() -> None:
     a, b = features(0, 500, 1), features(1, 400, 1)
     expected = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
     assert frechet_distance(a, b) == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""The table of scores: names, what cannot be measured, what is too small."""
+"""The table of scores: names, scores that cannot be measured, sets that are too small."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def values(of: Measured, extractor: str = "photos", settings: Settings = MIXED) 
     return {name: entry["value"] for name, entry in score(of, extractor, settings).items()}
 
 
-def test_everything_that_the_config_names_is_there() -> None:
+def test_everything_that_the_config_names_exists() -> None:
     assert set(METRICS) == set(Metric.__args__)
     assert set(KINDS) == set(NETWORKS) == set(RESIZES) == set(ExtractorKind.__args__)
 
@@ -61,7 +61,7 @@ def test_no_two_extractors_give_scores_of_one_name() -> None:
     assert len({key for key, _ in named}) == len({label for _, label in named}) == len(named)
 
 
-def test_scores_stand_within_their_intervals_and_tell_their_images() -> None:
+def test_scores_are_within_their_intervals_and_count_their_images() -> None:
     scores = score(measured(), "photos", Settings())
     assert len(scores) == len(METRICS)
     for name, entry in scores.items():
@@ -85,7 +85,7 @@ def test_perceptual_distance(kind: Any, expected: float) -> None:
     assert found["pd-photos"] == pytest.approx(expected)
 
 
-def test_what_was_not_measured_gives_no_score() -> None:
+def test_without_a_measurement_there_is_no_score() -> None:
     nothing = {"features": None, "spatial": None, "probabilities": None, "correct": None, "chroma": None}
     assert set(values(measured(**nothing))) == {
         *("psnr", "ssim", "lpips", "ms-ssim", "diversity-lpips", "diversity-ms-ssim"),
@@ -104,7 +104,7 @@ def test_gray_originals_have_no_ratio() -> None:
     assert "chroma-ratio" not in values(measured(originals_chroma=np.zeros(80)))
 
 
-def test_a_reference_of_its_own_is_what_sets_are_compared_with() -> None:
+def test_sets_are_compared_with_the_given_reference() -> None:
     def moved(by: float) -> dict[str, npt.NDArray[Any]]:
         originals = measured().originals
         return {
@@ -127,7 +127,7 @@ def test_originals_have_no_distance_to_themselves() -> None:
         np.testing.assert_allclose([entry["value"], entry["low"], entry["high"]], 0, atol=1e-9)
 
 
-def test_originals_by_another_name_are_paired_too() -> None:
+def test_originals_under_another_name_are_paired_too() -> None:
     own = measured()
     scores, expected = (score(Measured(own.own, own.originals, r), "photos", Settings()) for r in (own.originals, None))
     assert scores == expected

@@ -1,4 +1,4 @@
-"""Every network gives what the library that it comes from gives, on the same images, with random weights of the real architectures."""
+"""Every network has the same outputs as in its library: the same images, real architectures with random weights."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,7 +114,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("kind", MODES)
-def test_inception_is_clean_fids(
+def test_inception_matches_clean_fids(
     kind: str, torchscript: Path, state: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = load(kind, state if kind.endswith("pytorch") else torchscript)
@@ -136,7 +136,7 @@ def test_inception_is_clean_fids(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", MODES)
-def test_fid_is_that_of_clean_fids_own_function(
+def test_fid_matches_clean_fids_own_function(
     kind: str, torchscript: Path, state: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = load(kind, state if kind.endswith("pytorch") else torchscript)
@@ -173,7 +173,7 @@ def test_the_two_forms_of_inception_agree(torchscript: Path, state: Path) -> Non
         assert np.corrcoef(script[name].ravel(), tensors[name].ravel())[0, 1] > 0.999
 
 
-def test_inception_score_is_torch_fidelitys(torchscript: Path, state: Path, folders: list[Path]) -> None:
+def test_inception_score_matches_torch_fidelitys(torchscript: Path, state: Path, folders: list[Path]) -> None:
     found = measured(load("inception-legacy-tensorflow", torchscript), images_of(folders[0]))
     expected = calculate_metrics(
         input1=str(folders[0]),
@@ -200,7 +200,7 @@ class _Other(nn.Module):
         return self.output(self.layers(x))
 
 
-def test_a_network_whose_layers_are_not_known_gives_no_spatial_features(tmp_path: Path) -> None:
+def test_a_network_with_unknown_layers_gives_no_spatial_features(tmp_path: Path) -> None:
     path = tmp_path / "inception-2015-12-05.pt"
     torch.jit.script(_Other()).save(str(path))
     found = measured(load("inception", path), pictures(2, 20))
@@ -227,7 +227,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ("efficientnet-b0", models.efficientnet_b0, models.EfficientNet_B0_Weights.IMAGENET1K_V1),
     ],
 )
-def test_accuracy_is_torchvisions(
+def test_accuracy_matches_torchvisions(
     kind: str, architecture: Callable[[], nn.Module], weights: models.WeightsEnum, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -262,7 +262,7 @@ def vision_transformer(state: dict[str, Tensor], images: Tensor, heads: int) -> 
     return F.layer_norm(x, [width], state["norm.weight"], state["norm.bias"], 1e-6)[:, 0]
 
 
-def test_dinov2_is_the_published_mathematics(tmp_path: Path) -> None:
+def test_dinov2_matches_the_published_mathematics(tmp_path: Path) -> None:
     torch.manual_seed(0)
     width = 128
     shapes = {
@@ -301,7 +301,7 @@ def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_lpips_is_the_packages(alexnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_matches_the_package(alexnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trunk = models.alexnet()
     trunk.load_state_dict(torch.load(alexnet, weights_only=True), strict=False)
     monkeypatch.setattr("lpips.pretrained_networks.tv.alexnet", lambda **_: trunk)
@@ -335,7 +335,7 @@ def multi_scale(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float
     return float(score)
 
 
-def test_ms_ssim_is_the_published_formula() -> None:
+def test_ms_ssim_matches_the_published_formula() -> None:
     a = pictures(1, 176)[0]
     b = np.clip(a + 25 * np.random.default_rng(3).standard_normal(a.shape), 0, 255).astype(np.uint8)
     found = measure([Pair(b, a, 0)], load("ms-ssim", None), pixels=False)["ms-ssim"][0]

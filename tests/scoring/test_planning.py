@@ -1,4 +1,4 @@
-"""What a plan makes of the extractors that a config asks for: what is left out, what is refused, what is measured once."""
+"""How a plan treats the extractors of a config: what is left out, refused, or measured once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ def features(made: Plan) -> dict[str, FeaturesSpec]:
     return {spec.name: spec for spec in made.of_kind("features") if isinstance(spec, FeaturesSpec)}
 
 
-def test_originals_and_pixels_are_measured_where_they_are_needed() -> None:
+def test_originals_and_pixels_are_measured_only_where_needed() -> None:
     made = features(plan(["inception", "dinov2", "lpips"]))
     assert made.keys() == {
         *(f"photos-{row}-{kind}" for row in ("jpeg-input", "originals") for kind in ("inception", "dinov2", "lpips")),
@@ -49,7 +49,7 @@ def test_originals_and_pixels_are_measured_where_they_are_needed() -> None:
     }
 
 
-def test_a_further_extractor_measures_nothing_anew() -> None:
+def test_a_further_extractor_repeats_no_measurement() -> None:
     before, after = (features(plan(list(kinds))) for kinds in (["inception"], ["inception", "dinov2"]))
     assert {spec.folder for spec in before.values()} < {spec.folder for spec in after.values()}
 
@@ -82,7 +82,7 @@ def test_an_unknown_reference_is_refused(tmp_path: Path) -> None:
         plan_of([file])
 
 
-def test_classes_of_imagenet_are_told_by_their_names() -> None:
+def test_classes_of_imagenet_are_recognized_by_their_names() -> None:
     assert is_imagenet(IMAGENET)
     assert not is_imagenet(IMAGENET[:-1])
     assert not is_imagenet([f"{number:04}" for number in range(1000)])
@@ -105,11 +105,11 @@ def test_classes_of_imagenet_are_told_by_their_names() -> None:
         ("pixels", 1, ["cat"], True),
     ],
 )
-def test_who_can_measure_what(kind: str, size: int, classes: list[str] | None, able: bool) -> None:
+def test_scores_that_each_extractor_provides(kind: str, size: int, classes: list[str] | None, able: bool) -> None:
     assert (unable(kind, size, classes) is None) == able
 
 
-def test_what_cannot_be_measured_is_left_out_and_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_unavailable_scores_are_left_out_with_a_note(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("cat", "cup"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(2):
@@ -162,7 +162,7 @@ def test_pixels_are_measured_once_beside_a_network() -> None:
     assert {spec.name for spec in plan(["pixels", "photos"]).of_kind("extractor")} == {"photos-photos"}
 
 
-def test_nothing_that_can_measure_is_an_error() -> None:
+def test_a_plan_without_a_usable_extractor_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"none of them can measure dataset 'photos'.*\n  ms-ssim: it needs"):
         plan(["ms-ssim"])
 

@@ -1,4 +1,4 @@
-"""The statistics of a set that rows are compared with: stored once, and the scores as if they were computed for each row."""
+"""Statistics of reference images: stored once, with the same scores as if computed for each row."""
 
 import tracemalloc
 from pathlib import Path
@@ -126,7 +126,7 @@ def test_statistics_of_another_set_are_refused(tmp_path: Path) -> None:
         score_verb.run(stage_of(spec, tmp_path))
 
 
-def test_the_worst_images_are_told_by_the_first_distance_that_there_is(tmp_path: Path) -> None:
+def test_the_worst_images_are_chosen_by_the_first_available_distance(tmp_path: Path) -> None:
     found = scored(tmp_path, 60, 60)
     own, originals = arrays(1, 60)["features"], arrays(0, 60)["features"]
     distances = np.linalg.norm(own.astype(float) - originals, axis=1)
@@ -135,7 +135,7 @@ def test_the_worst_images_are_told_by_the_first_distance_that_there_is(tmp_path:
     np.testing.assert_allclose(found["worst"]["values"], np.sort(distances)[::-1][:32])
 
 
-def test_an_interval_is_what_resamples_of_a_pool_say() -> None:
+def test_an_interval_matches_resamples_of_a_pool() -> None:
     """The interval of one row's Fréchet distance, and the distances of 40 rows drawn from the same pool of images."""
     originals = arrays(0, 20_000)["features"]
     pool = 1.5 * originals + arrays(1, 20_000)["features"]

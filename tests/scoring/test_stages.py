@@ -97,7 +97,7 @@ def test_everything_but_the_card_repeats_to_the_byte(results: Path, photos: str)
     assert digests[0] == digests[1]
 
 
-def test_saved_arrays_carry_no_date(tmp_path: Path) -> None:
+def test_saved_arrays_contain_no_date(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz"):
         save_arrays(tmp_path / name, {"x": np.arange(3)})
     content = (tmp_path / "a.npz").read_bytes()

@@ -81,7 +81,7 @@ def interaction(sums: npt.NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_standard_error_of_a_kernel_distance_is_the_jackknifes_less_what_it_counts_twice(paired: bool) -> None:
+def test_standard_error_of_a_kernel_distance_is_the_jackknifes_minus_the_double_count(paired: bool) -> None:
     a = features(0, 100)
     b = features(1, 100 if paired else 140)
     groups = [np.eye(GROUPS)[jackknife_groups(len(x))] for x in (a, b)]
@@ -119,7 +119,7 @@ def mean_kernel(dimensions: int, shift: float, other: float) -> float:
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 @pytest.mark.parametrize("paired", [True, False])
-def test_kernel_distance_is_unbiased_and_its_interval_covers_the_truth(paired: bool, shift: float) -> None:
+def test_kernel_distance_is_unbiased_and_its_interval_covers_the_true_value(paired: bool, shift: float) -> None:
     """Over draws of outputs and of what they are compared with; paired ones resemble each other."""
     dimensions, draws, rng = 32, 300, np.random.default_rng(0)
     truth = (
@@ -188,7 +188,7 @@ def test_inception_score_equals_an_independent_formula() -> None:
     assert inception_score(p, splits=1) == pytest.approx(np.exp(marginal - entropy))
 
 
-def test_inception_score_of_sure_and_varied_predictions_is_the_number_of_classes() -> None:
+def test_inception_score_of_certain_and_varied_predictions_is_the_number_of_classes() -> None:
     assert inception_score(np.eye(7).repeat(10, axis=0), splits=1) == pytest.approx(7)
 
 

@@ -1,4 +1,4 @@
-"""Pretrained weights: found, missed, damaged, downloaded."""
+"""Pretrained weights: found, missing, damaged, downloaded."""
 
 import hashlib
 import re
@@ -63,7 +63,7 @@ def test_a_plan_downloads_nothing(tmp_path: Path, site: Site, monkeypatch: pytes
         locate(None, "inception", download=True)
 
 
-def test_a_download_is_checked_and_kept(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_verified_and_kept(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     known = offer(monkeypatch, site, b"weights")
     path = tmp_path / "new" / "folder" / known.file
     fetch(known, path)

@@ -1,4 +1,4 @@
-"""A cluster for the whole session, the run that nothing disturbed, and how the project is run on Slurm."""
+"""A cluster for the whole session, an undisturbed run, and the commands to run the project on Slurm."""
 
 import shutil
 import subprocess

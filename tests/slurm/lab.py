@@ -1,7 +1,7 @@
-"""A real Slurm of two nodes on this machine, over loopback, brought up and taken down by the tests.
+"""A real Slurm with two nodes on this machine, over loopback, started and stopped by the tests.
 
-slurmctld and two slurmd run as on a cluster; the GPUs are device files that stand in for real ones, so Slurm counts them and
-hands them out, and jobs compute on the processor. There is no accounting database.
+slurmctld and two slurmd run as on a cluster. Device files stand in for GPUs: Slurm counts and allocates them, and jobs
+compute on the CPU. There is no accounting database.
 """
 
 import os

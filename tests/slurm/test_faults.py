@@ -1,6 +1,6 @@
-"""What a cluster does to jobs: after each fault the run goes on, and ends with the bytes of a run that nothing disturbed.
+"""Faults of a cluster: after each one the run continues, and ends with the bytes of an undisturbed run.
 
-One run has a training for each fault, and Slurm's controller is stopped and started in the middle of it all.
+One run has a training for each fault, and Slurm's controller is stopped and restarted during it.
 """
 
 import json
@@ -173,7 +173,7 @@ def test_ends_with_the_same_bytes(fault: str, disturbed: Disturbed, undisturbed:
     assert "going on from step" in disturbed.log(fault)
 
 
-def test_so_does_all_that_follows(disturbed: Disturbed, undisturbed: Project) -> None:
+def test_later_stages_end_with_the_same_bytes(disturbed: Disturbed, undisturbed: Project) -> None:
     assert disturbed.project.artifacts() == undisturbed.artifacts()
 
 
@@ -182,7 +182,7 @@ def test_sigterm_saves_at_once(fault: str, disturbed: Disturbed) -> None:
     assert "asked by a signal, saved at step" in disturbed.log(fault)
 
 
-def test_a_run_time_shorter_than_the_training_is_a_chain_of_jobs(disturbed: Disturbed) -> None:
+def test_a_training_longer_than_the_time_limit_is_a_chain_of_jobs(disturbed: Disturbed) -> None:
     """The job puts itself back into the queue; nothing fails, and no retry is used up."""
     log = disturbed.log("out-of-time")
     assert "it goes back into the queue" in log
@@ -192,7 +192,7 @@ def test_a_run_time_shorter_than_the_training_is_a_chain_of_jobs(disturbed: Dist
     assert all("colorization-cancelled-" in error for error in errors)
 
 
-def test_a_job_of_the_users_own_is_not_requeued(undisturbed: Project, cluster: Lab, tmp_path: Path) -> None:
+def test_the_users_own_job_is_not_requeued(undisturbed: Project, cluster: Lab, tmp_path: Path) -> None:
     """Nor is it with another task of its array, which the workflow may requeue."""
     project = Project.create(tmp_path / "project", undisturbed.config)
     with_data_of(project, undisturbed, "prepare", "train")

@@ -1,4 +1,4 @@
-"""The tiny config through all verbs on a real Slurm: two nodes for one training, more shards than slots, more memory after too little."""
+"""All verbs on a real Slurm: a training on two nodes, more shards than slots, more memory after too little."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_every_verb_ran_on_slurm(finished: Finished) -> None:
     assert set(re.findall(r"localrule (\w+)", said)) <= {"all"}
 
 
-def test_two_nodes_train_the_model_of_one(finished: Finished, undisturbed: Project) -> None:
+def test_two_nodes_train_the_same_model_as_one(finished: Finished, undisturbed: Project) -> None:
     """Weights within 2e-4 after 200 steps of Adam of up to 1e-3 each: another order of additions, and nothing else."""
     project = finished[0]
     (model,) = project.results.glob("train/*/model.safetensors")
@@ -76,7 +76,7 @@ def test_arrays_are_refused(shards: Project, cluster: Lab) -> None:
     assert not cluster.run("squeue", "-h")
 
 
-def test_out_of_memory_is_tried_again_with_more(finished: Finished, cluster: Lab) -> None:
+def test_out_of_memory_is_retried_with_more(finished: Finished, cluster: Lab) -> None:
     """Slurm kills the job, which is submitted again for twice the memory."""
     project = finished[0]
     lines = cluster.run("squeue", "-h", "-t", "all", "-S", "i", "-o", "%T %m %Z %k").splitlines()
@@ -89,7 +89,7 @@ def test_out_of_memory_is_tried_again_with_more(finished: Finished, cluster: Lab
     assert "exceeded memory limit" in "".join(log.read_text() for log in logs)
 
 
-def test_logs_stay(finished: Finished) -> None:
+def test_logs_are_kept(finished: Finished) -> None:
     logs: list[Path] = list((finished[0].results / "logs/train").glob("photos-*.log"))
     assert len(logs) == 1
     assert "steps/s" in logs[0].read_text()

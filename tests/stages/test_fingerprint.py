@@ -1,4 +1,4 @@
-"""The fingerprint of a stage's code changes with what the code does, and with nothing else."""
+"""The fingerprint of a stage changes with what its code does, and with nothing else."""
 
 import ast
 import json
@@ -60,7 +60,7 @@ def test_attribute_docstrings_do_not_count() -> None:
     assert digest("class A:\n    x: int\n") == digest('class A:\n    """A."""\n\n    x: int\n    """An x."""\n')
 
 
-def test_a_value_counts() -> None:
+def test_a_changed_value_counts() -> None:
     assert digest("X = 1\n") != digest("X = 2\n")
 
 
@@ -83,7 +83,7 @@ def test_declarations_of_options_do_not_count(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [("// 8", "// 4"), ('"y"', '"z"'), ('= "n"', '= "m"')])
-def test_what_is_computed_from_options_counts(before: str, after: str) -> None:
+def test_values_computed_from_options_count(before: str, after: str) -> None:
     assert digest(OPTIONS.replace(before, after), "palette.config.models") != digest(OPTIONS, "palette.config.models")
 
 
@@ -109,7 +109,7 @@ def test_plumbing_does_not_count() -> None:
         assert ("palette.stages.rows" in counted) == (kind in ("tabulate", "report"))
 
 
-def test_what_decides_nothing_exists() -> None:
+def test_modules_that_decide_nothing_exist() -> None:
     """A module that was renamed would count again."""
     assert [name for name in fingerprint.DECIDE_NOTHING if not fingerprint._file(name)] == []
 
@@ -130,7 +130,7 @@ def test_what_decides_nothing_exists() -> None:
         ("training/log.py", "rounded(mean, 6)", "rounded(mean, 5)", set()),
     ],
 )
-def test_a_change_makes_the_stages_stale_that_run_it(
+def test_a_change_makes_the_stages_that_run_it_stale(
     file: str, before: str, after: str, kinds: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ("train", "tabulate", "report")

@@ -1,4 +1,4 @@
-"""A released model in place of a training: checked to the byte, refused for what it is not."""
+"""A released model in place of a training: checked to the byte, refused if it does not match."""
 
 import json
 import threading
@@ -54,12 +54,12 @@ def test_from_a_path_and_from_an_address(model: Path, address: str, tmp_path: Pa
         assert read_json(one.path("card.json"))["released"] == place
 
 
-def test_where_it_is_from_changes_no_hash(model: Path) -> None:
+def test_its_location_changes_no_hash(model: Path) -> None:
     assert spec("/a/model.json", model).hash == spec("https://b.org/model.json", model).hash
     assert spec("/a/model.json", model).hash != spec("/a/model.json", model, sha256="0" * 64).hash
 
 
-def test_it_is_sampled_as_a_trained_one_is(model: Path, tmp_path: Path) -> None:
+def test_it_is_sampled_like_a_trained_model(model: Path, tmp_path: Path) -> None:
     results = prepared(tmp_path)
     given = spec(str(model), model)
     released.run(stage(results, given))
@@ -89,7 +89,7 @@ def test_a_task_that_the_model_never_saw_is_refused(model: Path, tmp_path: Path)
         ({"objective": "regression"}, "objective of this model is edm, and the config says regression"),
     ],
 )
-def test_another_model_than_the_config_speaks_of(
+def test_a_model_that_differs_from_the_config(
     model: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     one = stage(tmp_path, spec(str(model), model, **changes))
@@ -99,14 +99,14 @@ def test_another_model_than_the_config_speaks_of(
     assert not one.path("model.safetensors").exists()
 
 
-def test_other_weights_than_the_card_has(model: Path, tmp_path: Path) -> None:
+def test_weights_that_differ_from_the_card(model: Path, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes(model.read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"other")
     with pytest.raises(DataError, match=r"model.safetensors: not the released file"):
         released.run(stage(tmp_path / "results", spec(str(tmp_path / "model.json"), model)))
 
 
-def test_weights_that_are_no_numbers(model: Path, tmp_path: Path) -> None:
+def test_nan_weights(model: Path, tmp_path: Path) -> None:
     weights = load_file(model.with_name("model.safetensors"))
     weights["first.weight"][0] = float("nan")
     save_file(weights, tmp_path / "model.safetensors")
@@ -118,14 +118,14 @@ def test_weights_that_are_no_numbers(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [{}, [], {"image_size": SIZE, "objective": None}])
-def test_no_description_of_a_model(content: Any, tmp_path: Path) -> None:
+def test_a_card_that_describes_no_model(content: Any, tmp_path: Path) -> None:
     card = tmp_path / "model.json"
     card.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"not the model\.json of a model"):
         released.run(stage(tmp_path / "results", spec(str(card), card)))
 
 
-def test_nothing_there(model: Path, address: str, tmp_path: Path) -> None:
+def test_missing_files(model: Path, address: str, tmp_path: Path) -> None:
     for place in (str(tmp_path / "no.json"), f"{address}/no.json"):
         with pytest.raises(DataError, match="cannot be read"):
             released.run(stage(tmp_path / "results", spec(place, model)))

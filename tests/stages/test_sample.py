@@ -155,7 +155,7 @@ def test_the_degraded_input_needs_no_torch(results: Path) -> None:
         assert len(store) == 4
 
 
-def test_weights_that_are_not_the_cards_are_refused(results: Path, tmp_path: Path) -> None:
+def test_weights_that_differ_from_the_card_are_refused(results: Path, tmp_path: Path) -> None:
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
     weights = copy / model() / "model.safetensors"

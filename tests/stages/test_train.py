@@ -1,4 +1,4 @@
-"""`palette train` as it is run: files, kill -9, several processes."""
+"""`palette train` as users run it: files, kill -9, several processes."""
 
 import json
 import signal
@@ -61,7 +61,7 @@ def test_files_say_what_they_are(uninterrupted: Path) -> None:
     assert card["devices"] == 1
 
 
-def test_averages_are_those_that_were_asked_for(uninterrupted: Path, tmp_path: Path) -> None:
+def test_averages_are_the_requested_ones(uninterrupted: Path, tmp_path: Path) -> None:
     averages, main = load_file(uninterrupted / "averages.safetensors"), load_file(uninterrupted / "model.safetensors")
     assert averages.keys() == {f"{width}/{name}" for width in ("0.0", "0.05", "0.1") for name in main}
     assert all(tensor.dtype == torch.float32 for tensor in averages.values())
@@ -73,7 +73,7 @@ def test_averages_are_those_that_were_asked_for(uninterrupted: Path, tmp_path: P
     assert load_file(plain.path("averages.safetensors")) == {}
 
 
-def test_weights_that_are_no_numbers_are_never_written(tmp_path: Path) -> None:
+def test_nan_weights_are_never_written(tmp_path: Path) -> None:
     one = stage(prepared(tmp_path), train_spec())
     trainer = build(one.spec, World(0, 1, torch.device("cpu")))
     trainer.averages[0].fill_(float("nan"))
@@ -197,7 +197,7 @@ def test_any_of_two_processes_killed_and_resumed_by_one(uninterrupted: Path, tmp
 
 
 @pytest.mark.slow
-def test_two_nodes_resume_what_one_process_began(uninterrupted: Path, tmp_path: Path) -> None:
+def test_two_nodes_resume_the_training_of_one_process(uninterrupted: Path, tmp_path: Path) -> None:
     """torchrun, started by hand on each machine; here both are this one."""
     train.run(stage(prepared(tmp_path), train_spec(**SPEC, steps=6)))
     one = stage(tmp_path, train_spec(**SPEC))
@@ -221,7 +221,7 @@ def test_two_nodes_resume_what_one_process_began(uninterrupted: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_training_of_eight_processes_goes_on_on_four_and_on_one(uninterrupted: Path, tmp_path: Path) -> None:
+def test_training_of_eight_processes_resumes_on_four_and_on_one(uninterrupted: Path, tmp_path: Path) -> None:
     prepared(tmp_path)
     for processes, steps in ((8, 4), (4, 8), (1, 12)):
         one = stage(tmp_path, train_spec(**SPEC, steps=steps))
@@ -288,7 +288,7 @@ def test_several_processes_only_for_several_gpus(tmp_path: Path, monkeypatch: py
     assert len(launched) == 1
 
 
-def test_each_process_has_the_device_of_its_place_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_the_device_of_its_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("RANK", "11")
     monkeypatch.setenv("LOCAL_RANK", "3")

@@ -1,4 +1,4 @@
-"""Memory that is kept, and a GPU that is not used."""
+"""Freed memory that is kept, and a GPU that cannot be used."""
 
 import platform
 import subprocess
@@ -39,7 +39,7 @@ def faults_of_a_step(setting: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_a_step_gets_the_memory_of_the_last() -> None:
+def test_a_step_reuses_the_memory_of_the_last() -> None:
     assert faults_of_a_step("") > 10_000
     assert faults_of_a_step("devices.keep_memory()") < 1000
 
@@ -51,7 +51,7 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("visible", "says"), [("GPU-aaaa", True), ("", False), (None, False)])
-def test_a_gpu_that_torch_cannot_use_is_told(
+def test_a_gpu_that_torch_cannot_use_is_reported(
     visible: str | None, says: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

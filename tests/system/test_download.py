@@ -1,4 +1,4 @@
-"""Downloads from a server on loopback that does everything wrong that servers do."""
+"""Downloads from a loopback server that fails in every way that servers do."""
 
 import gzip
 import hashlib
@@ -95,7 +95,7 @@ def test_the_next_run_goes_on(site: Site, tmp_path: Path) -> None:
     assert ranges(site)[-1] == "bytes=70000-"
 
 
-def test_a_complete_part_is_not_asked_for_again(site: Site, tmp_path: Path) -> None:
+def test_a_complete_part_is_not_requested_again(site: Site, tmp_path: Path) -> None:
     """As after a kill between the last byte and the check."""
     part_of(tmp_path / "f").write_bytes(CONTENT)
     get(tmp_path / "f", site.offer("/f", CONTENT))
@@ -106,7 +106,7 @@ def test_a_complete_part_is_not_asked_for_again(site: Site, tmp_path: Path) -> N
     assert ranges(site) == ["bytes=300000-"]
 
 
-def test_a_stalling_server_is_left(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_server_is_abandoned(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TIMEOUT", (2.0, 0.2))
     get(tmp_path / "f", site.offer("/f", CONTENT, stall(50_000)))
     assert (tmp_path / "f").read_bytes() == CONTENT
@@ -126,7 +126,7 @@ def test_a_stalling_server_is_left(site: Site, tmp_path: Path, monkeypatch: pyte
     ],
     ids=["longer", "shorter", "no length", "no ranges", "wrong range", "busy", "empty"],
 )  # fmt: skip
-def test_bad_answers(site: Site, tmp_path: Path, answers: list[Answer], requests: int) -> None:
+def test_bad_responses(site: Site, tmp_path: Path, answers: list[Answer], requests: int) -> None:
     url, mirror = site.offer("/f", CONTENT, *answers), site.offer("/mirror", CONTENT)
     get(tmp_path / "f", url, mirror)
     assert (tmp_path / "f").read_bytes() == CONTENT
@@ -134,18 +134,18 @@ def test_bad_answers(site: Site, tmp_path: Path, answers: list[Answer], requests
 
 
 @pytest.mark.parametrize("lie", [50, -50])
-def test_a_lie_about_an_unknown_length(site: Site, tmp_path: Path, lie: int) -> None:
+def test_a_wrong_length_where_none_is_known(site: Site, tmp_path: Path, lie: int) -> None:
     url, mirror = site.offer("/f", CONTENT, claim(len(CONTENT) + lie)), site.offer("/mirror", CONTENT)
     get(tmp_path / "f", url, mirror, sha256=SHA)
     assert (tmp_path / "f").read_bytes() == CONTENT
 
 
-def test_pauses_grow_and_the_server_may_ask_for_longer(site: Site, tmp_path: Path) -> None:
+def test_pauses_grow_and_the_server_may_request_longer_ones(site: Site, tmp_path: Path) -> None:
     url = site.offer("/f", CONTENT, status(503), status(503), status(503, Retry_After=50), status(503))
     assert get(tmp_path / "f", url) == [2.0, 4.0, 50.0, 16.0]
 
 
-def test_a_wrong_byte_is_noticed_and_the_mirror_asked(site: Site, tmp_path: Path) -> None:
+def test_a_wrong_byte_is_detected_and_the_mirror_tried(site: Site, tmp_path: Path) -> None:
     url, mirror = site.offer("/f", CONTENT, wrong_byte), site.offer("/mirror", CONTENT)
     get(tmp_path / "f", url, mirror)
     assert (tmp_path / "f").read_bytes() == CONTENT
@@ -166,7 +166,7 @@ def test_only_md5_is_known(site: Site, tmp_path: Path) -> None:
         get(tmp_path / "f", url, md5="0" * 32)
 
 
-def test_wrong_bytes_of_an_earlier_run_are_fetched_anew(site: Site, tmp_path: Path) -> None:
+def test_wrong_bytes_of_an_earlier_run_are_fetched_again(site: Site, tmp_path: Path) -> None:
     part_of(tmp_path / "f").write_bytes(b"?" * 1000)
     get(tmp_path / "f", site.offer("/f", CONTENT))
     assert (tmp_path / "f").read_bytes() == CONTENT
@@ -200,7 +200,7 @@ def test_redirects_are_followed(site: Site, tmp_path: Path) -> None:
     assert ranges(site)[-1] == "bytes=10-"
 
 
-def test_every_address_and_its_answer_is_named(site: Site, tmp_path: Path) -> None:
+def test_every_address_and_its_response_is_named(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         get(
             tmp_path / "f",
@@ -229,7 +229,7 @@ def test_an_endless_file_is_cut_off(site: Site, tmp_path: Path) -> None:
         get(tmp_path / "f", site.offer("/f", CONTENT, without_length), sha256=SHA, bytes=1000)
 
 
-def test_a_full_disk_is_said_before(site: Site, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_advance(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="GB free"):
         get(tmp_path / "f", site.offer("/f", CONTENT), bytes=10**18)
     assert site.requests == []

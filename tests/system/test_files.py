@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and what is said of those that are not what they should be."""
+"""Files are complete or absent, and unexpected content is reported."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ from palette.errors import DataError
 from palette.system.files import read_json, replacing, write_json
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_data_is_read_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, {"c": "ü"}]})
     found = read_json(tmp_path / "a.json")
     assert found == {"b": [1, {"c": "ü"}]}
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"), [(None, "no such file"), ("{", "not readable as JSON"), ("{}", "has no entry 'scores'")]
 )
-def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, text: str | None, says: str) -> None:
+def test_an_unexpected_file_is_named(tmp_path: Path, text: str | None, says: str) -> None:
     file = tmp_path / "scores.json"
     if text is not None:
         file.write_text(text)
@@ -35,7 +35,7 @@ def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, text: str
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_told_whatever_the_library_says(
+def test_a_full_disk_is_reported_whatever_the_library_says(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the disk has room, and this user's quota has none."""
@@ -51,7 +51,7 @@ def test_a_full_disk_is_told_whatever_the_library_says(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path: Path) -> None:
+def test_other_errors_are_unchanged(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="PytorchStreamWriter"), replacing(tmp_path / "a"):
         raise RuntimeError("PytorchStreamWriter failed writing file")
     assert list(tmp_path.iterdir()) == []
@@ -66,7 +66,7 @@ def save_with_safetensors(path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [save_with_torch, save_with_safetensors])
-def test_a_file_that_may_grow_no_more(save: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_file_at_its_size_limit(save: Callable[[Path], None], tmp_path: Path) -> None:
     """By the libraries themselves, on a disk that has room."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
@@ -79,7 +79,7 @@ def test_a_file_that_may_grow_no_more(save: Callable[[Path], None], tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_on_disk_before_the_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda file: (done.append(f"sync {os.fstat(file).st_size}"), fsync(file)))

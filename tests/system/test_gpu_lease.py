@@ -1,4 +1,4 @@
-"""Leases of devices, with a stand-in for `nvidia-smi`: no device is held twice, and a dead job holds none."""
+"""Leases of devices, with a stand-in for `nvidia-smi`: no device is held twice, and dead jobs hold none."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def test_the_pool_is_what_the_parent_allows(given: str, pool: list[str], monkeyp
         assert sorted(held) == sorted(pool)
 
 
-def test_without_devices_a_job_runs_at_once_and_sees_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_devices_a_job_runs_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with gpu_lease.lease(4) as held:
@@ -88,7 +88,7 @@ def test_without_devices_a_job_runs_at_once_and_sees_none(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_job_that_asks_for_none_sees_none() -> None:
+def test_a_job_that_requests_none_sees_none() -> None:
     with gpu_lease.lease(0):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
@@ -120,7 +120,7 @@ def test_a_large_job_gets_its_turn_while_small_ones_keep_coming() -> None:
 
 
 @pytest.mark.usefixtures("machine")
-def test_who_dies_while_waiting_holds_up_nobody() -> None:
+def test_a_job_that_dies_while_waiting_blocks_no_other() -> None:
     jobs = [hold(1)]
     try:
         held_by(jobs[0])
@@ -139,7 +139,7 @@ def test_who_dies_while_waiting_holds_up_nobody() -> None:
 
 
 @pytest.mark.usefixtures("machine")
-def test_who_waits_for_some_devices_holds_up_no_job_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_waiting_for_some_devices_does_not_block_jobs_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[0])
     with gpu_lease.lease(1):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", DEVICES[0])

@@ -1,4 +1,4 @@
-"""File locks: only another process counts as one, on file systems that have locks, have them as NFS does, or have none."""
+"""File locks: only another process counts as a holder, on file systems with locks, with NFS locks, or without."""
 
 import errno
 import fcntl
@@ -41,7 +41,7 @@ def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "_warned", set())
 
 
-def test_another_holder_is_told_from_none(tmp_path: Path) -> None:
+def test_another_holder_is_distinguished_from_none(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     first, second = open_lock(path), open_lock(path)
     assert take(first, path, shared=True)
@@ -67,7 +67,7 @@ def test_a_file_system_without_locks_is_named_once(
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EBADF, errno.ESTALE])
-def test_any_other_failure_is_nobody_else(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_other_failure_is_not_another_holder(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "flock", failing(number))
     with pytest.raises(OSError, match="lock") as error, held(tmp_path / "lock"):
         pass
@@ -75,7 +75,7 @@ def test_any_other_failure_is_nobody_else(number: int, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("flock", [as_on_nfs, failing(errno.ENOSYS)], ids=["nfs", "none"])
-def test_all_that_locks_works_there(
+def test_every_lock_works_there(
     flock: Callable[[int, int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", flock)

@@ -1,4 +1,4 @@
-"""The end of a Slurm job's time, with stand-ins for Slurm's commands; on a real Slurm in tests/slurm."""
+"""The time limit of a Slurm job, with stand-ins for Slurm's commands; tests/slurm uses a real Slurm."""
 
 import math
 from pathlib import Path
@@ -25,14 +25,14 @@ from tests.training.test_machine import CPU
         ("", math.inf),
     ],
 )
-def test_times_of_slurm(text: str, seconds: float) -> None:
+def test_slurm_times_are_parsed(text: str, seconds: float) -> None:
     assert allocation.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize(
     ("total", "left", "near"), [(600, 61, False), (600, 59, True), (1e5, 301, False), (1e5, 299, True)]
 )
-def test_the_end_is_near_with_a_tenth_or_five_minutes_left(
+def test_the_end_is_near_when_a_tenth_or_five_minutes_are_left(
     total: float, left: float, near: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(allocation.time, "monotonic", lambda: total - left)
@@ -62,7 +62,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("refused", ["0", "1"])
-def test_a_training_out_of_time_saves_and_goes_back_into_the_queue(
+def test_a_training_out_of_time_saves_and_is_requeued(
     refused: str, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once, and it goes on until Slurm ends it; so it does where Slurm will not have it."""
@@ -75,13 +75,13 @@ def test_a_training_out_of_time_saves_and_goes_back_into_the_queue(
     assert ("could not be queued again" in capsys.readouterr().err) == (refused == "1")
 
 
-def test_a_job_of_the_users_own_is_left_alone(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_job_is_left_alone(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SUBMITTED, raising=False)
     assert train(train_spec(steps=2), pictures(20), tmp_path / "state", CPU).step == 2
     assert not slurm.exists()
 
 
-def test_each_run_of_a_job_comes_further(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_run_of_a_job_makes_progress(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that is out of time from the beginning; and the last step needs no further run."""
     monkeypatch.setenv(SUBMITTED, "17")
     requeued: list[int] = []

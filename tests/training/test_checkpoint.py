@@ -1,4 +1,4 @@
-"""Saved states: whole or skipped, the newest two kept, one trainer at a time."""
+"""Saved states: complete or skipped, the newest two kept, one trainer at a time."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def state(step: int) -> dict[str, Any]:
     }
 
 
-def test_the_newest_two_stay_and_those_of_longer_trainings(tmp_path: Path) -> None:
+def test_the_newest_two_and_those_of_longer_trainings_are_kept(tmp_path: Path) -> None:
     states = States(tmp_path)
     for step in (10, 20, 100, 30):
         states.save(state(step))
@@ -57,7 +57,7 @@ def test_a_damaged_state_is_skipped(tmp_path: Path, damage: str, capsys: pytest.
     assert "step-00000020.pt: damaged training state, skipped" in capsys.readouterr().err
 
 
-def test_milestones_stay(tmp_path: Path) -> None:
+def test_milestones_are_kept(tmp_path: Path) -> None:
     states = States(tmp_path, kept=1, milestones=(20,))
     for step in (10, 20, 30, 40):
         states.save(state(step))
@@ -91,7 +91,7 @@ def test_a_state_with_nan_is_skipped(tmp_path: Path, part: str, capsys: pytest.C
     assert "step-00000020.pt: training state with values that are not finite, skipped" in capsys.readouterr().err
 
 
-def test_a_state_that_this_machine_does_not_see(tmp_path: Path) -> None:
+def test_a_state_not_visible_on_this_machine(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must be on a disk that all machines see"):
         load(tmp_path / "step-00000010.pt")
 

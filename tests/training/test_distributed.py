@@ -1,4 +1,4 @@
-"""Fewer devices than planned, several nodes, and signals on their way to the processes; torch's part in tests/stages/test_train.py."""
+"""Fewer devices than planned, several nodes, forwarding of signals; for torch's part, see tests/stages/test_train.py."""
 
 import signal
 import socket
@@ -32,7 +32,7 @@ def test_nodes_count_among_the_planned_devices() -> None:
     assert micro_batches(train_spec(runtime=TrainRuntime(gpus=2, nodes=2)), 1) == 4
 
 
-def test_one_device_draws_the_dropout_of_the_planned_four(tmp_path: Path) -> None:
+def test_one_device_draws_the_same_dropout_as_the_planned_four(tmp_path: Path) -> None:
     """The same parts of the batch, whether four devices were planned or four micro-batches."""
     network = NETWORK.model_copy(update={"dropout": 0.3})
     clipped = train_spec(network=network, runtime=TrainRuntime(gpus=4))
@@ -99,7 +99,7 @@ UNDER_NOHUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
 @pytest.mark.parametrize(
     ("machine", "ignores_sighup"), [(WITHOUT_NAME, False), (UNDER_NOHUP, True)], ids=["nameless", "nohup"]
 )
-def test_signals_that_save_reach_the_processes_and_end_nothing(machine: str, ignores_sighup: bool) -> None:
+def test_save_signals_reach_the_processes_and_end_nothing(machine: str, ignores_sighup: bool) -> None:
     """Also on a machine whose own name cannot be resolved, for which torch would ask for five minutes."""
     launcher = subprocess.Popen([sys.executable, "-c", machine + LAUNCHED, SAVES], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout is not None

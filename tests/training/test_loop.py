@@ -1,4 +1,4 @@
-"""Training: the same weights however it is cut up, and no silent failure."""
+"""Training: the same weights however it is interrupted, and no silent failure."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def test_a_resumed_training_ends_with_the_same_weights(
     assert States(tmp_path / "cut").steps(99) == [12, 8]
 
 
-def test_milestones_stay_and_lie_between_the_regular_states(tmp_path: Path) -> None:
+def test_milestones_are_kept_between_the_regular_states(tmp_path: Path) -> None:
     runtime = TrainRuntime(checkpoint_every=4, checkpoints_kept=1, milestones=(3, 5))
     whole = weights(train_spec(runtime=runtime), tmp_path)
     assert States(tmp_path).steps(99) == [12, 5, 3]
@@ -141,7 +141,7 @@ def test_a_damaged_newest_state_costs_only_its_steps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
 @pytest.mark.parametrize("ignored", [False, True])
-def test_a_signal_saves_and_training_goes_on(
+def test_a_signal_saves_and_training_continues(
     number: signal.Signals, ignored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the process was started to ignore it, as by `nohup`; SIGTERM saves even so, for jobs of Slurm ignore it."""
@@ -268,7 +268,7 @@ def test_learning_rate_rises_then_stays() -> None:
     assert learning_rate(0, train_spec(warmup=0, learning_rate=1.0)) == 1.0
 
 
-def test_log_lines_thin_out() -> None:
+def test_log_lines_become_sparser() -> None:
     logged = [step for step in range(1, 30_001) if is_logged(step, 30_001)]
     assert logged[:3] == [10, 20, 30]
     assert logged.count(1100) == 1
@@ -277,7 +277,7 @@ def test_log_lines_thin_out() -> None:
     assert is_logged(7, 7)
 
 
-def test_the_log_tells_the_rate_of_the_step(tmp_path: Path) -> None:
+def test_the_log_has_the_learning_rate_of_the_step(tmp_path: Path) -> None:
     trained = train(train_spec(steps=20, warmup=40), pictures(20), tmp_path, ALONE)
     assert [line["lr"] for line in log(tmp_path)] == pytest.approx([1e-3 * 10 / 40, 1e-3 * 20 / 40])
     assert trained.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 20 / 40)
@@ -311,11 +311,11 @@ def updated(spec: TrainSpec, world: World) -> torch.Tensor:
         return trainer.update(prepared)
 
 
-def test_the_loss_that_is_returned_carries_no_graph() -> None:
+def test_the_returned_loss_has_no_graph() -> None:
     assert updated(train_spec(), ALONE).grad_fn is None
 
 
-def test_dropout_differs_between_ranks_and_not_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_depends_on_the_rank_and_not_on_the_number_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = train_spec(network=NETWORK.model_copy(update={"dropout": 0.3}), runtime=TrainRuntime(gpus=4))
     drawn: list[int] = []
     seed = torch.manual_seed
@@ -330,14 +330,14 @@ def test_dropout_differs_between_ranks_and_not_with_their_number(monkeypatch: py
     assert by_size[1:] == pytest.approx([by_size[0]] * 2, rel=1e-5)
 
 
-def test_checkpoints_come_from_runtime_and_change_nothing(tmp_path: Path) -> None:
+def test_the_checkpoint_interval_changes_nothing(tmp_path: Path) -> None:
     often = train_spec(runtime=TrainRuntime(checkpoint_every=1))
     assert often.hash == train_spec().hash
     assert same(weights(often, tmp_path / "often"), weights(train_spec(), tmp_path / "seldom"))
 
 
 @pytest.mark.parametrize("norm", [0.5, 4.0])
-def test_gradients_are_clipped_to_the_norm_asked_for(norm: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_are_clipped_to_the_requested_norm(norm: float, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = build(train_spec(clip=1.0), ALONE)
     count = sum(weight.numel() for weight in trainer.parameters)
     for weight in trainer.parameters:

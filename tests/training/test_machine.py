@@ -1,4 +1,4 @@
-"""What a machine cannot do is refused before training begins, with the way out."""
+"""Requests that a machine cannot fulfill are refused before training begins, with the remedy."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.tiny import pictures, train_spec
 CPU, GPU = (World(0, 1, torch.device(kind)) for kind in ("cpu", "cuda"))
 
 
-def test_refuses_a_batch_that_cannot_be_dealt() -> None:
+def test_refuses_a_batch_that_cannot_be_divided() -> None:
     with pytest.raises(ConfigError, match=r"`batch_size` 8 is not a multiple of 6 \(2 devices × 3 micro-batches"):
         machine.check(train_spec(accumulate=3), World(0, 2, torch.device("cpu")))
 

@@ -1,4 +1,4 @@
-"""fp16's scaled loss, bf16, compiled and recomputed networks: the same training, but for rounding."""
+"""fp16 with a scaled loss, bf16, compiled and recomputed networks: the same training up to rounding."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_the_scale_cancels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("scaled")
-def test_an_overflow_skips_its_step_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overflow_only_skips_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overflow_at(monkeypatch, 6)
     before: list[torch.Tensor] = []
     update = Trainer.update

@@ -1,4 +1,4 @@
-"""Copies of stores on a disk of the training machine: whole, made once, deleted by the last, and without effect on a result."""
+"""Copies of stores on a local disk: complete, made once, deleted by the last process, without effect on results."""
 
 import errno
 import json
@@ -40,7 +40,7 @@ def test_a_copy_is_made_and_deleted(store: Path, tmp_path: Path, monkeypatch: py
     assert not list((tmp_path / "node/palette").glob("*/*"))
 
 
-def test_no_scratch_no_copy(store: Path) -> None:
+def test_without_scratch_there_is_no_copy(store: Path) -> None:
     with local([store], store.with_name("card.json"), None) as paths:
         assert paths == [store]
 
@@ -70,7 +70,7 @@ def test_processes_of_a_machine_share_one_copy(store: Path, tmp_path: Path) -> N
     assert not list((tmp_path / "node").glob("*/*"))
 
 
-def test_what_a_killed_process_left_is_used(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_copy_of_a_killed_process_is_used(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with local([store], store.with_name("card.json"), str(tmp_path / "node")) as (copy,):
         left = {copy: copy.read_bytes(), copy.with_suffix(".unfinished"): b"half"}
     capsys.readouterr()
@@ -103,7 +103,7 @@ def test_a_disk_without_room(
     assert "no room for train.zip" in capsys.readouterr().err
 
 
-def test_a_disk_that_fills_up_meanwhile(
+def test_a_disk_that_fills_up_while_copying(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(source: Path, target: Path) -> str:
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_meanwhile(
     assert "no room for train.zip" in capsys.readouterr().err
 
 
-def test_a_variable_that_is_not_set(store: Path) -> None:
+def test_an_unset_variable(store: Path) -> None:
     with (
         pytest.raises(ConfigError, match=r"'\$NOWHERE/x' names \$NOWHERE"),
         local([store], store.with_name("card.json"), "$NOWHERE/x"),
@@ -125,7 +125,7 @@ def test_a_variable_that_is_not_set(store: Path) -> None:
         pass
 
 
-def test_it_changes_no_weight(tmp_path: Path) -> None:
+def test_scratch_changes_no_weight(tmp_path: Path) -> None:
     weights = []
     for name, changes in (("here", {}), ("there", {"scratch": str(tmp_path / "node")})):
         results = prepared(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Starting from a trained model, or from the whole state of a training."""
+"""Starting from a trained model, or from the complete state of a training."""
 
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def test_a_model_gives_weights_and_averages(finished: Trainer, tmp_path: Path) -
     assert (trainer.step, trainer.earlier, len(trainer.optimizer.state)) == (0, 0, 0)
 
 
-def test_a_state_goes_on_as_if_it_had_never_stopped(finished: Trainer, tmp_path: Path) -> None:
+def test_a_state_resumes_as_if_it_had_never_stopped(finished: Trainer, tmp_path: Path) -> None:
     """Its next step, with the same gradients, makes the weights that the earlier training would have made."""
     file = tmp_path / "start.safetensors"
     save_file(whole_state(finished), file, {"adam_step": "5"})
@@ -88,7 +88,7 @@ def test_the_number_of_earlier_steps_is_kept(finished: Trainer, tmp_path: Path) 
     assert all(torch.equal(resumed.averaged_weights()[name], weight) for name, weight in whole.items())
 
 
-def test_another_file_than_planned_is_refused(finished: Trainer, tmp_path: Path) -> None:
+def test_a_file_other_than_planned_is_refused(finished: Trainer, tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file(finished.averaged_weights(), file)
     spec = spec_from(file)
@@ -120,7 +120,7 @@ def test_the_first_tensors_that_do_not_fit_are_named(finished: Trainer, tmp_path
 
 
 @pytest.mark.parametrize("damage", ["moments", "step", "bytes"])
-def test_half_a_state_is_refused(finished: Trainer, tmp_path: Path, damage: str) -> None:
+def test_an_incomplete_state_is_refused(finished: Trainer, tmp_path: Path, damage: str) -> None:
     state, file = whole_state(finished), tmp_path / "start.safetensors"
     if damage == "moments":
         del state["exp_avg/first.bias"]
@@ -142,7 +142,7 @@ def test_a_spec_without_its_file() -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_values_that_are_no_numbers_are_refused(finished: Trainer, tmp_path: Path, whole: bool) -> None:
+def test_nan_values_are_refused(finished: Trainer, tmp_path: Path, whole: bool) -> None:
     tensors = whole_state(finished) if whole else finished.averaged_weights()
     name = "exp_avg/last.2.bias" if whole else "last.2.bias"
     tensors[name] = tensors[name] * float("nan")

@@ -1,4 +1,4 @@
-"""The stream: a pure function of (seed, position), whoever asks."""
+"""The stream: a pure function of (seed, position)."""
 
 from collections import Counter
 
@@ -51,7 +51,7 @@ def test_tasks_come_in_their_proportions() -> None:
     assert {task: count / 1000 for task, count in found.items()} == ALL
 
 
-def test_examples_are_dealt_in_these_proportions() -> None:
+def test_examples_are_drawn_in_the_given_proportions() -> None:
     stream = make(mix={"colorization": 1.0, "uncropping": 3.0})
     whole = sum(bool(stream.example(position).mask.all()) for position in range(800))
     assert abs(whole - 200) < 50  # four standard deviations
@@ -104,7 +104,7 @@ def test_levels_differ_from_step_to_step_and_cover_the_range() -> None:
     assert torch.equal((stream.levels(7) * 6).long(), torch.arange(6))
 
 
-def test_an_error_of_a_worker_arrives() -> None:
+def test_an_error_in_a_worker_is_raised() -> None:
     wrong = [np.zeros((SIZE, SIZE + 1, 3), np.uint8)] * 5
     with (
         pytest.raises(DataError, match=f"shape .16, 17, 3., where {SIZE} px squares should be"),
@@ -148,7 +148,7 @@ def test_joined_images_lie_one_after_the_other() -> None:
         assert np.array_equal(images[index], expected)
 
 
-def test_datasets_come_in_their_proportions_and_each_image_of_one_as_often() -> None:
+def test_datasets_come_in_their_proportions_and_their_images_equally_often() -> None:
     stream, count = make(images=joined(3, 1)), 6000
     found = Counter(stream.image_index(position) for position in range(count))
     first, second = sum(found[i] for i in range(3)), sum(found[i] for i in range(3, 7))
@@ -158,7 +158,7 @@ def test_datasets_come_in_their_proportions_and_each_image_of_one_as_often() -> 
     assert all(abs(found[i] - 0.0625 * count) < 80 for i in range(3, 7))
 
 
-def test_with_several_datasets_too_an_example_depends_on_seed_and_position_only() -> None:
+def test_also_with_several_datasets_an_example_depends_on_seed_and_position_only() -> None:
     late, early = make(images=joined(1, 2, 1)), make(images=joined(1, 2, 1), batch_size=3)
     for position in range(40):
         early.example(position)

@@ -1,4 +1,4 @@
-"""Held-out images: never trained on, always measured alike, whoever measures; and previews of them."""
+"""Held-out images: never trained on, measured identically by any number of processes; and their previews."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_the_held_out_images_are_drawn() -> None:
+def test_the_held_out_images_are_drawn_at_random() -> None:
     images = pictures(7)
     kept, held_out = split(images, 2)
     assert held_out is not None
@@ -97,7 +97,7 @@ def trained(spec: TrainSpec) -> Trainer:
     return trainer
 
 
-def test_it_is_the_mean_loss_of_the_averaged_weights() -> None:
+def test_validation_is_the_mean_loss_of_the_averaged_weights() -> None:
     """Computed apart: another network with these weights, one image at a time."""
     spec = train_spec(validation_images=5, network=NETWORK.model_copy(update={"dropout": 0.3}))
     images, trainer = pictures(5), trained(spec)
@@ -116,7 +116,7 @@ def test_it_is_the_mean_loss_of_the_averaged_weights() -> None:
     assert found == pytest.approx(sorted((i.astype(float) / 127.5 - 1).sum() for i in images), abs=1e-2)
 
 
-def test_it_shares_no_noise_with_training() -> None:
+def test_validation_shares_no_noise_with_training() -> None:
     spec, images = train_spec(validation_images=5), pictures(20)
     kept, held_out = split(images, 5)
     assert held_out is not None

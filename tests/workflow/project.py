@@ -1,4 +1,4 @@
-"""A project of one's own for a test: a copy of the checkout with a small config, and the real `snakemake` run in it."""
+"""A separate project for a test: a copy of the checkout with a small config, in which the real `snakemake` runs."""
 
 import json
 import os

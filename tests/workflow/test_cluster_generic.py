@@ -1,4 +1,4 @@
-"""The profile for any queue, with a submit command that runs jobs in the background; and what every profile must have."""
+"""The profile for any queue, with a submit command that runs jobs in the background; requirements of all profiles."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ SUBMIT = '#!/bin/sh\necho submitted >> submitted\ncp edited.json config.yaml\nno
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.parent.name)
-def test_every_profile_heals_a_run(profile: Path) -> None:
+def test_every_profile_lets_a_run_recover(profile: Path) -> None:
     default = yaml.safe_load((CHECKOUT / "workflow/profiles/default/config.yaml").read_text())
     found = yaml.safe_load(profile.read_text())
     healing = {name: value for name, value in default.items() if name != "cores"}
@@ -25,7 +25,7 @@ def test_every_profile_heals_a_run(profile: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["aws-batch", "googlebatch"])
-def test_all_rules_with_gpus_ask_for_them_in_the_words_of_the_plugin(name: str) -> None:
+def test_all_rules_with_gpus_request_them_by_the_plugins_names(name: str) -> None:
     profile = yaml.safe_load((CHECKOUT / f"workflow/profiles/{name}/config.yaml").read_text())
     plan = Plan(
         read_config(yaml.safe_load((CHECKOUT / "workflow/presets/smoke.yaml").read_text()), [Path("config.yaml")])

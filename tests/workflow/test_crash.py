@@ -1,4 +1,4 @@
-"""`kill -9` of Snakemake and all its workers at an unlucky moment: the next plain `snakemake` ends with the same bytes."""
+"""`kill -9` of Snakemake and all its workers at a bad moment: the next plain `snakemake` ends with the same bytes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Every command that README, docs and the heads of configs tell people to type: it parses, and means what it says."""
+"""Every command in README, docs and comments of configs: it parses, and its targets and files exist."""
 
 import re
 import shlex
@@ -88,7 +88,7 @@ def checkout(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", OF_SNAKEMAKE)
-def test_they_plan(checkout: Project, command: str) -> None:
+def test_documented_commands_plan(checkout: Project, command: str) -> None:
     words = shlex.split(command)[1:]
     if {*words} & {*ANYTHING, "table_1"}:
         pytest.skip("stands for others")

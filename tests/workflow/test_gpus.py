@@ -1,4 +1,4 @@
-"""Jobs of the real `snakemake` on one machine with four GPUs, for which a stand-in of `nvidia-smi` speaks."""
+"""Jobs of the real `snakemake` on one machine with four GPUs, reported by a stand-in for `nvidia-smi`."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""What follows a run: the page of its cost, and the config's hooks. Both say what happened, and neither hides it."""
+"""The end of a run: its cost page and the config's hooks. Both report what happened, and neither hides a failure."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def log_of(project: Project, name: str) -> str:
     return Path(log).read_text()
 
 
-def test_success_is_told_once_and_a_failing_hook_changes_nothing(hooked: Project, tmp_path: Path) -> None:
+def test_the_success_hook_runs_once_and_its_failure_changes_nothing(hooked: Project, tmp_path: Path) -> None:
     project = hooked.copy(tmp_path / "project")
     assert project.stale() == {"smoke": 1, "report": 1}
     assert told(project) == []  # a dry run is none
@@ -46,7 +46,7 @@ def test_success_is_told_once_and_a_failing_hook_changes_nothing(hooked: Project
     assert (project.results / "report/index.html").is_file()
 
 
-def test_an_error_is_told_once_and_a_failing_hook_does_not_hide_it(hooked: Project, tmp_path: Path) -> None:
+def test_the_error_hook_runs_once_and_its_failure_does_not_hide_the_error(hooked: Project, tmp_path: Path) -> None:
     project = hooked.copy(tmp_path / "project")
     for file in project.results.glob("score/*/scores.json"):
         file.write_text("{")
@@ -59,7 +59,7 @@ def test_an_error_is_told_once_and_a_failing_hook_does_not_hide_it(hooked: Proje
     assert "2 left" in (project.results / "report/cost.html").read_text()
 
 
-def test_the_report_leads_to_estimates_beside_what_jobs_took(finished: Project) -> None:
+def test_the_report_links_to_estimated_and_actual_costs(finished: Project) -> None:
     report = finished.results / "report"
     assert 'href="cost.html"' in (report / "index.html").read_text()
     page = (report / "cost.html").read_text()

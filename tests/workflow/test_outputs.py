@@ -1,4 +1,4 @@
-"""A folder of somebody's outputs as rows of the real DAG: scored as the row that it was exported from, and rerun when it changes."""
+"""Outputs of other methods as rows of the real DAG: scored like the row they were exported from, rerun when changed."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_exported_outputs_score_as_the_row_that_made_them(scored: Project) -> No
     assert ours["scores"]
 
 
-def test_pages_and_tables_take_them(scored: Project) -> None:
+def test_pages_and_tables_include_them(scored: Project) -> None:
     assert (scored.results / "report/index.html").is_file()
     figures = {file.name for file in (scored.results / "report").rglob("*photos-jpeg*.png")}
     assert figures

@@ -1,4 +1,4 @@
-"""The workflow inside another one, released models in place of training, results on other machines, and the plan as a target."""
+"""The workflow as a module, released models in place of a training, results on another machine, the plan as a target."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What reruns after which change: on the real DAG, by the real command."""
+"""Which change reruns what: on the real DAG, by the real command."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ def test_sampler_steps_rerun_sampling_and_what_follows(project: Project) -> None
     assert project.stale() == {"sample": 2, "features": 2, "score": 1, "smoke": 1, "report": 1}
 
 
-def test_deleted_stores_come_back_for_a_new_sampler_and_rerun_nothing_that_is_done(project: Project) -> None:
+def test_deleted_stores_are_made_again_for_a_new_sampler_and_rerun_no_finished_job(project: Project) -> None:
     for store in project.results.glob("prepare/*/*.zip"):
         store.unlink()
     project.change(lambda c: c["samplers"]["dpm4"].update(steps=5))
@@ -92,7 +92,7 @@ def test_line_of_sampler_code_leaves_training_alone(project: Project) -> None:
     assert set(project.stale()) == ALL_AFTER_SAMPLING | {"sample", "features"}
 
 
-def test_two_values_swapped_are_seen(project: Project) -> None:
+def test_two_swapped_values_are_detected(project: Project) -> None:
     def swap(config: dict) -> None:  # type: ignore[type-arg]
         train = config["models"]["regression"]["train"]
         train["steps"], train["batch_size"] = train["batch_size"], train["steps"]
@@ -101,7 +101,7 @@ def test_two_values_swapped_are_seen(project: Project) -> None:
     assert project.stale()["train"] == 1
 
 
-def test_copied_results_without_records_see_a_changed_learning_rate(project: Project, tmp_path: Path) -> None:
+def test_copied_results_without_records_detect_a_changed_learning_rate(project: Project, tmp_path: Path) -> None:
     fresh = Project.create(tmp_path / "fresh", project.config)
     shutil.copytree(project.results, fresh.results, copy_function=shutil.copy)  # new times, no .snakemake
     assert not fresh.stale()

@@ -1,4 +1,4 @@
-"""One training evaluated at several steps: the real DAG, undisturbed and killed, against the training by itself."""
+"""One training evaluated at several steps: the real DAG, undisturbed and killed, against a plain training."""
 
 import re
 import shutil
@@ -46,14 +46,14 @@ def models(project: Project) -> dict[int, Path]:
     return {content["steps"]: file.with_name("model.safetensors") for file, content in specs.items()}
 
 
-def test_each_training_goes_on_where_the_shorter_one_ended(evaluated: Project) -> None:
+def test_each_training_continues_where_the_shorter_one_ended(evaluated: Project) -> None:
     logs = "".join(file.read_text() for file in evaluated.results.glob("logs/train/[!.]*"))
     assert sorted(re.findall(r"going on from step (\d+)", logs)) == ["16", "8"]
     assert len(list(evaluated.results.glob("state/*"))) == 1
     assert "train" not in evaluated.stale()
 
 
-def test_the_model_is_the_same_to_the_byte_without_evaluations_on_the_way(
+def test_intermediate_evaluations_change_no_byte_of_the_model(
     evaluated: Project, config: dict[str, Any], tmp_path: Path
 ) -> None:
     made = Plan(Config.model_validate({**config, "experiments": [ROW], "results": str(tmp_path)}))
@@ -64,7 +64,7 @@ def test_the_model_is_the_same_to_the_byte_without_evaluations_on_the_way(
     assert sha256(tmp_path / spec.folder / "model.safetensors") == sha256(models(evaluated)[24])
 
 
-def test_a_new_evaluation_on_the_way_leaves_what_is_there(evaluated: Project, tmp_path: Path) -> None:
+def test_a_new_intermediate_evaluation_keeps_existing_results(evaluated: Project, tmp_path: Path) -> None:
     project = evaluated.copy(tmp_path / "project")
     project.change(lambda c: c["experiments"].append({**ROW, "steps": 12}))
     assert project.stale()["train"] == 1

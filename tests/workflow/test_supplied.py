@@ -1,4 +1,4 @@
-"""Files that a user must supply: a dry run tells them, and the cost; a real run begins with them or not at all."""
+"""Files that users must supply: a dry run lists them and the cost; a real run starts only with all of them."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from tests.workflow.project import COUNT, Project
 
 
-def test_imagenet_that_is_not_there(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_missing_imagenet(tiny: dict[str, Any], tmp_path: Path) -> None:
     datasets = {"photos": {**tiny["datasets"]["photos"], "fetch": {"source": "imagenet", "path": str(tmp_path / "in")}}}
     project = Project.create(tmp_path / "project", {**tiny, "datasets": datasets, "budget": {"gpu": "a100"}})
     planned = project.snakemake("-n", "--resources", "gpu=3")

@@ -1,4 +1,4 @@
-"""The rules that users name are called as the verbs, whatever a stage makes besides."""
+"""The rules that users name have the names of the verbs, whatever else a stage makes."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from palette.planning.checks import RULES
 from tests.workflow.project import CHECKOUT, Project
 
 
-def test_rules_are_those_that_no_table_may_be_called() -> None:
+def test_rules_are_the_names_that_no_table_may_have() -> None:
     files = [CHECKOUT / "Snakefile", *CHECKOUT.glob("workflow/rules/*.smk")]
     found = {name for file in files for name in re.findall(r"^(?:use )?rule (\w+)", file.read_text(), re.MULTILINE)}
     assert found == {*RULES}

@@ -1,4 +1,4 @@
-# Where this checkout lies: the jobs run the package in it.
+# The path of this checkout, whose package the jobs run.
 import os
 import sys
 import tarfile
@@ -10,7 +10,7 @@ from snakemake.sourcecache import LocalGitFile, LocalSourceFile
 
 
 def unpacked(source):
-    """Unpack the commit of which Snakemake, told of `github(...)` or `git+file:`, reads single files; return its folder."""
+    """Unpack the commit from which Snakemake reads single files, by `github(...)` or `git+file:`; return its folder."""
     import git
 
     local = isinstance(source, LocalGitFile)

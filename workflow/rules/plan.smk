@@ -1,7 +1,7 @@
-# The config becomes the plan (palette/planning/plan.py): one spec per stage. Each rule below looks its files up there.
+# The config becomes the plan (palette/planning/plan.py): one spec per stage. Each rule looks up its files there.
 #
-# A stage's folder carries the hash of everything that its result depends on, so an output that exists is never out of date
-# and one that is out of date does not exist. Timestamps say nothing, hence `ancient` on every input.
+# A stage's folder carries the hash of everything that its result depends on, so an output that exists is up to date.
+# Timestamps do not matter, hence `ancient` on every input.
 import atexit
 import os
 from pathlib import Path
@@ -36,7 +36,7 @@ imported = not workflow.modifier.is_main_snakefile()
 
 
 def or_stop(function, *arguments):
-    """Call `function`; an error that a user can act on ends the run with its text alone."""
+    """Call `function`; a UserError ends the run with its message, without a traceback."""
     try:
         return function(*arguments)
     except UserError as error:
@@ -45,18 +45,18 @@ def or_stop(function, *arguments):
 
 if not workflow.configfiles and not imported:
     default = checkout / "config.yaml"
-    # Tells file and line of a syntax error, as `configfile` does not.
+    # Unlike `configfile`, this reports file and line of a syntax error.
     or_stop(read_yaml, default)
 
     configfile: default
 
 
 files = [] if imported else [Path(file) for file in workflow.configfiles]
-# Another workflow's `module` may have a prefix, which Snakemake puts before the paths of rules, but not before parameters.
+# The `module` of another workflow may have a prefix, which Snakemake adds to the paths of rules, but not to parameters.
 results = Path(config.get("results", "results"))
 if imported:
     config = {**config, "results": str(workflow.modifier.modify_path(str(results)))}
-if workflow.remote_exec and not imported:  # a job of a cluster
+if workflow.remote_exec and not imported:  # a job on a cluster
     plan = or_stop(thaw, results)
 else:
     plan = or_stop(plan_of, files, config)
@@ -65,7 +65,7 @@ if imported and workflow.is_main_process:
 if workflow.is_main_process:
     or_stop(refuse_read_only, plan)
 waits = Waits(plan, Made(plan.results))
-# Of a hundred thousand inputs, strings are joined many times faster than paths.
+# With a hundred thousand inputs, joining strings is many times faster than joining paths.
 start_of_paths = f"{results}/" if results.parts else ""
 
 
@@ -74,31 +74,31 @@ def spec_of(kind):
 
 
 def made(folder, shard=None):
-    """All files that a stage makes."""
+    """Return all files that a stage writes."""
     return [results / file for file in plan.outputs(folder, shard)]
 
 
 def awaited(folder, shard=None, again=False):
-    """All files that a job of a stage waits for."""
+    """Return all files that a job of a stage waits for."""
     return [
         ancient(start_of_paths + file) for file in waits.inputs(folder, shard, again)
     ]
 
 
 def needed(kind):
-    """Input function: the same of the stage of this kind that the wildcards name."""
+    """Return an input function: the files that a job of the stage in the wildcards waits for."""
     return lambda wildcards: awaited(
         f"{kind}/{wildcards.stage}", wildcards.get("shard"), forced(kind)
     )
 
 
 def forced(kind):
-    """Whether the jobs of a kind run although they are done: of `--forceall`, or of `--forcerun` with the name of their rule."""
+    """Return True if finished jobs of a kind run again, by `--forceall` or by `--forcerun` with the name of their rule."""
     return workflow.dag_settings.forceall or kind in workflow.dag_settings.forcerun
 
 
 def threads_of(kind):
-    """Cores of a job: a number where all jobs of a kind have as many, for Snakemake asks a function in each of them."""
+    """Return the cores of a job: a number if all jobs of a kind agree, since Snakemake calls a function for each of them."""
     counts = {spec.runtime.threads for spec in plan.of_kind(kind)}
     if len(counts) == 1:
         return counts.pop()
@@ -106,7 +106,7 @@ def threads_of(kind):
 
 
 def gpus_of(kind):
-    """GPUs of each node; fewer than planned if `--resources gpu=N` allows no more."""
+    """Return a function for the GPUs per node; fewer than planned if `--resources gpu=N` allows no more."""
     return lambda wildcards, resources: resources.get(
         "gpu", plan.stages[f"{kind}/{wildcards.stage}"].runtime.gpus
     )
@@ -119,7 +119,7 @@ def launcher_of(kind):
 
 
 def asked(kind):
-    """The resources of a kind's jobs. Which executor runs them is known only when they are started."""
+    """Return the resources of a kind's jobs. The executor is known only when they start."""
     return resources.asked(plan, kind, on_slurm=lambda: "slurm" in executor_name())
 
 
@@ -127,35 +127,36 @@ def executor_name():
     return workflow.executor_plugin.name if workflow.executor_plugin else ""
 
 
-# A training may requeue the job that the workflow has submitted for it, but not a user's own in which it runs. The plugin starts
-# each job with a process of this executor, and the others inherit its environment.
+# A training may requeue the job that the workflow submitted for it, but not a job of the user's in which it runs. The
+# plugin starts each job with a process of this executor, whose environment the other processes inherit.
 if "slurm-jobstep" in sys.argv:
     os.environ[SUBMITTED] = scheduler_job()
 
 
-# `… | into LOG` shows what a job says and keeps it. By `sh`: some ways to copy a checkout lose the executable bit.
+# `… | into LOG` shows a job's output and logs it. Run by `sh`, because some ways of copying a checkout lose the
+# executable bit.
 into = quote(str(checkout / "workflow/bin/into"))
-# A preempted job is told with SIGTERM and killed later; what runs then goes on until it is killed, and a training saves its
-# state first. One that ended itself would count as failed instead of being queued again.
+# A preempted job receives SIGTERM and is killed later. Until then its processes continue, and a training saves its state.
+# A job that exited by itself would count as failed instead of being requeued.
 trap = "trap '' TERM; " if "SLURM_JOB_ID" in os.environ else ""
 shell.prefix('{trap}into() {{ sh {into} "$1"; }}; set -euo pipefail; ')
 
 
 def only_planning():
-    """Whether this run is to print the plan and nothing else."""
+    """Return True if this run only prints the plan."""
     return [target.rpartition("_")[2] for target in workflow.dag_settings.targets] == [
         "plan"
     ]
 
 
 def to_make():
-    """The files of the jobs of this run."""
+    """Return the output files of this run's jobs."""
     jobs = workflow.dag.needrun_jobs(exclude_finished=False)
     return {file for job in jobs for file in map(str, job.output)}
 
 
 def tell_cost():
-    """Of a dry run, say what its jobs would cost."""
+    """In a dry run, print what its jobs would cost."""
     if workflow.dryrun and workflow.scheduler:
         gpus = workflow.global_resources.get("gpu")
         if text := shown_briefly(plan, to_make(), gpus and gpus.value):
@@ -163,7 +164,7 @@ def tell_cost():
 
 
 def begin():
-    """Say what a change of code throws away, and begin; return the lock."""
+    """Print what a code change throws away, and start; return the lock."""
     if text := shown_losses(plan, to_make()):
         say_once(f"\n{text}")
     return or_stop(start, plan)

@@ -4,7 +4,7 @@ rule prepare:
     output:
         train=results / "prepare/{stage}/train.zip",
         test=results / "prepare/{stage}/test.zip",
-        # Empty, unless the dataset is of pairs.
+        # Empty unless the dataset consists of pairs.
         train_conditions=results / "prepare/{stage}/train-conditions.zip",
         test_conditions=results / "prepare/{stage}/test-conditions.zip",
         list=results / "prepare/{stage}/prepare.json",

@@ -15,7 +15,8 @@ rule report:
             )
             for name in plan.report.figures
         ],
-        # The whole gallery lies beside the report; Snakemake's own page embeds files, so it gets the small one that stands alone.
+        # Snakemake's report embeds files, so it gets the small self-contained preview; the whole gallery is beside our
+        # report.
         preview=[
             report(
                 results / plan.report.folder / "gallery" / name,

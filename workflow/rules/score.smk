@@ -1,5 +1,5 @@
-# Four steps: the feature network of a dataset, the features of a row's images (scattered), what is known of the images that rows
-# are compared with (once for all rows), the scores of the row (gathered).
+# Four steps: the feature network of a dataset; the features of a row's images (scattered); the statistics of the
+# reference images (once for all rows); the scores of the row (gathered).
 rule extractor:
     input:
         needed("extractor"),

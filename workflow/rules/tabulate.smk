@@ -1,4 +1,4 @@
-# One rule a table, called as the table: `snakemake table_1` makes that one and what it needs, `snakemake tables` all of them.
+# One rule per table, with the table's name: `snakemake table_1` makes it and what it needs, `snakemake tables` makes all.
 for table in plan.tables:
 
     rule:

@@ -1,17 +1,17 @@
-# The training state lives in results/state, outside the outputs: Snakemake deletes outputs before it runs a job again.
+# The training state is in results/state, outside the outputs, because Snakemake deletes outputs before it reruns a job.
 rule train:
     input:
         needed("train"),
     output:
         model=results / "train/{stage}/model.safetensors",
-        # Those of `ema_widths`; empty without.
+        # The averages of `ema_widths`; empty without them.
         averages=results / "train/{stage}/averages.safetensors",
         facts=results / "train/{stage}/model.json",
         curve=results / "train/{stage}/log.jsonl",
         card=results / "train/{stage}/card.json",
     log:
         results / "logs/train/{stage}.log",
-    # The longest jobs start first, and the short ones fill the gaps.
+    # The longest jobs start first; short ones fill the gaps.
     priority: 1
     conda:
         "../../envs/conda.yaml"
@@ -28,7 +28,7 @@ rule train:
         "{params.launcher} python -m palette train -c {params.spec:q} --gpus {params.gpus} 2>&1 | into {log:q}"
 
 
-# A model that others have trained stands for a training.
+# A model trained by others, in place of a training.
 rule released:
     output:
         model=results / "released/{stage}/model.safetensors",
