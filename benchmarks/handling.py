@@ -1,4 +1,4 @@
-"""`python -m benchmarks.handling`: time of each kind of job outside the networks (`HANDLING` in palette/costs).
+"""`python -m benchmarks.handling`: time of each kind of job outside the networks, for palette/costs/estimate.py.
 
 Runs every job of a small run in a process of its own, as Snakemake does, on one core, and measures its CPU time,
 including imports. Runs with two image sizes and two numbers of images give seconds per job, per image and per
@@ -25,10 +25,9 @@ from scipy.optimize import nnls
 from benchmarks.timing import parser, write
 from palette.config import Config
 from palette.costs.estimate import Estimator
-from palette.costs.work import Work
 from palette.planning.plan import Plan
 from palette.planning.remaining import jobs_of
-from palette.stages.base import Spec
+from palette.stages.base import Spec, Work
 from palette.stages.features import FeaturesSpec
 from palette.stages.released import ReleasedRuntime, ReleasedSpec
 from palette.stages.sample import SampleSpec
@@ -101,7 +100,7 @@ def measured(plan: Plan, size: int) -> Iterator[tuple[str, Sample]]:
 
 
 def kind_of(spec: Spec) -> str:
-    """Return the row of a job in `HANDLING`, or another name if it does clearly less or more than its kind."""
+    """Return the kind of a job, or another name if it does clearly less or more than its kind."""
     if isinstance(spec, SampleSpec) and spec.baseline is None:
         return MODELED
     if isinstance(spec, FeaturesSpec) and "sample" not in spec.parents:

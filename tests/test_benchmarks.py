@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks import gpu, handling, timing, training
 from benchmarks.training import TINY, Case
-from palette.costs.work import HANDLING
 from palette.scoring import features
+from palette.stages.kinds import KINDS
 
 
 def run(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_handling_recovers_the_rates_behind_the_times() -> None:
 @pytest.mark.slow
 def test_handling(tmp_path: Path) -> None:
     found = run("handling", tmp_path)["handling"]
-    assert HANDLING.keys() <= found.keys()
+    assert KINDS.keys() <= found.keys()
     assert all(min(numbers) >= 0 and sum(numbers) > 0 for numbers in found.values())
 
 

@@ -18,13 +18,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the facts. Runs nothing, and needs no GPU and no memory for the weights."""
     import json
 
-    from palette.costs import models
     from palette.errors import ConfigError
 
     if (arguments.model is None) == (arguments.config is None):
         raise ConfigError("name one thing: a model, or a config with `-c FILE`.")
     if arguments.config is not None:
-        facts, text = models.of_config(arguments.config), models.config_text
+        from palette.costs import models
+
+        facts, text = models.of_config(arguments.config), models.text
     else:
-        facts, text = models.of_model(arguments.model), models.model_text
+        from palette.model import description
+
+        facts, text = description.describe(arguments.model), description.text
     print(json.dumps(facts, indent=2, ensure_ascii=False) if arguments.json else text(facts))

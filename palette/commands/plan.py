@@ -16,7 +16,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     number = "wall time on N of them (default: those of the largest job; CPU cores: all)"
     add("--gpus", type=int, metavar="N", help=number)
     add("--nodes", type=int, default=1, metavar="N", help="in N machines (default: %(default)s)")
-    add("--picture", type=Path, metavar="FILE", help="draw the schedule, as SVG or PNG")
     add("--done", action="store_true", help="compare what finished jobs took with their estimates")
     add("--json", action="store_true", help="as JSON, with every job of the critical path")
     add("--write", action="store_true", help="write every stage's spec.yaml, for running stages by hand")
@@ -30,5 +29,5 @@ def run(arguments: argparse.Namespace) -> None:
     plan = plan_of([arguments.config])
     if arguments.write:
         write_specs(plan)
-    options = {name: getattr(arguments, name) for name in ("gpu", "gpus", "nodes", "picture", "done")}
+    options = {name: getattr(arguments, name) for name in ("gpu", "gpus", "nodes", "done")}
     print(report(plan, **options, as_json=arguments.json))

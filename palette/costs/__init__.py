@@ -1,1 +1,1 @@
-"""Reports on a plan: its jobs, the reasons for them, and their cost, also on GPUs that this machine does not have."""
+"""Cost of a plan, also on GPUs that this machine does not have, and what its finished jobs took."""

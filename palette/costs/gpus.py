@@ -18,6 +18,7 @@ from palette.system.gpu_lease import nvidia_smi
 
 UTILIZATION = 0.35
 """Assumed share of the peak when training the paper's network on a device without a benchmark."""
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks/results"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Gpu:
     tf32: float
     """FLOP/s in float32; with TF32, as in training, where the device has it."""
     memory: int
-    """Bytes."""
+    """Bytes that programs can use, slightly less than the advertised size."""
     fp16: float | None = None
     """FLOP/s in float16; None if the same as in bfloat16."""
 
@@ -58,7 +59,7 @@ GPUS: Mapping[str, Gpu] = {
     # A core with AVX2 at 3 GHz: 16 lanes, a multiplication and an addition each.
     "cpu": Gpu("CPU core", "cpu", 0.1 * TERA, 0.1 * TERA, 4 * GIB),
 }
-"""Name on the command line → device. `memory` is what programs can use, slightly less than the advertised size."""
+"""Name on the command line → device."""
 
 
 def same_device(gpu: Gpu, recorded: str) -> bool:
@@ -77,17 +78,17 @@ def here() -> str:
     return (key_of(names[0]) if names else None) or "cpu"
 
 
-def utilization(key: str, benchmarks: Path) -> tuple[float, str]:
+def utilization(key: str, benchmarks: Path = BENCHMARKS) -> tuple[float, str]:
     """Return the share of a device's peak that training reaches, and its source.
 
     The share is the median measured by `benchmarks.gpu` on the paper's network in bfloat16, or `UTILIZATION`.
     """
-    shares = []
+    gpu, shares = GPUS[key], []
     for file in sorted(benchmarks.glob("gpu-*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
         paper = record["results"].get("paper", {})
-        if same_device(GPUS[key], record["device"]) and "bf16" in paper:
-            shares.append(paper["bf16"]["share"] * paper["matrix_flops_per_second"] / GPUS[key].bf16)
+        if same_device(gpu, record["device"]) and "bf16" in paper:
+            shares.append(paper["bf16"]["share"] * paper["matrix_flops_per_second"] / gpu.bf16)
     if shares:
-        return median(shares), f"the benchmark of {GPUS[key].name}, {median(shares):.0%} of its peak"
-    return UTILIZATION, f"assumed, {UTILIZATION:.0%} of the peak of {GPUS[key].name}"
+        return median(shares), f"the benchmark of {gpu.name}, {median(shares):.0%} of its peak"
+    return UTILIZATION, f"assumed, {UTILIZATION:.0%} of the peak of {gpu.name}"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from palette.errors import ConfigError
@@ -22,13 +22,10 @@ class Record:
     spec: Spec
     card: str
     """Path of the job's card, relative to the results folder."""
-    images: int | None
-    """Number of images stated in the card; None if it states none."""
     device: str
     devices: int
     seconds: float
     """Duration; for a training that was interrupted or continues a shorter one, the total of all its processes."""
-    began: datetime
     finished: datetime
 
     @property
@@ -44,12 +41,8 @@ def records(results: Path, newest: int | None = NEWEST) -> list[Record]:
 
 
 def _of_kind(results: Path, kind: str, newest: int | None) -> Iterator[Record]:
-    cards = [
-        *results.glob(f"{kind}/*/card.json"),
-        *results.glob(f"{kind}/*/shard-*.json"),
-        *results.glob(f"{kind}/card-*.json"),
-        *results.glob(f"{kind}/*/card-*.json"),
-    ]
+    patterns = (f"{kind}/*/card.json", f"{kind}/*/shard-*.json", f"{kind}/card-*.json", f"{kind}/*/card-*.json")
+    cards = [card for pattern in patterns for card in results.glob(pattern)]
     specs: dict[Path, Spec | None] = {}
     for card in sorted(cards, key=lambda file: file.stat().st_mtime, reverse=True)[:newest]:
         if card.parent not in specs:
@@ -72,16 +65,13 @@ def _record(results: Path, file: Path, spec: Spec) -> Record | None:
         card = json.loads(file.read_text(encoding="utf-8"))
         if card["spec"] != spec.hash:
             return None
-        finished = datetime.fromisoformat(card["finished"])
         return Record(
             spec=spec,
             card=str(file.relative_to(results)),
-            images=card.get("images"),
             device=card.get("device", "cpu"),
             devices=card.get("devices", 1),
             seconds=max(card["seconds"], card.get("training_seconds", 0)),
-            began=finished - timedelta(seconds=card["seconds"]),
-            finished=finished,
+            finished=datetime.fromisoformat(card["finished"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

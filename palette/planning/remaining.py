@@ -1,10 +1,12 @@
 """Files of a plan that exist already, jobs that remain, and the files that they wait for."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from palette.planning.plan import Plan
+from palette.stages.train import TrainSpec
 
 
 class Made:
@@ -95,3 +97,14 @@ def remaining(plan: Plan, made: Made) -> dict[str, list[Job]]:
             waiting += [makers[file] for file in waits.inputs(job.folder, job.shard) if file not in made]
     left = {folder: [job for job in stage if job in running] for folder, stage in jobs.items()}
     return {folder: stage for folder, stage in left.items() if stage}
+
+
+def last_state(results: Path, spec: TrainSpec) -> int:
+    """Return the step from which a training would resume; 0 without a saved state."""
+    return newest_step(results / "state" / spec.state_key, spec.steps)
+
+
+def newest_step(state: Path, last: int) -> int:
+    """Return the newest step, up to step `last`, of which folder `state` has a saved state; 0 if there is none."""
+    names = (re.fullmatch(r"step-(\d+)\.pt", file.name) for file in state.glob("step-*.pt"))
+    return max((step for name in names if name and (step := int(name[1])) <= last), default=0)

@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from palette.costs.losses import Relative, Relatives
-from palette.costs.work import last_state, newest_step
 from palette.errors import DataError
 from palette.planning.plan import Plan
-from palette.planning.remaining import Made
+from palette.planning.relatives import Relative, Relatives
+from palette.planning.remaining import Made, last_state, newest_step
 from palette.running.cleanup import STATE, in_use
 from palette.stages.base import Spec
 from palette.stages.fingerprint import record_code

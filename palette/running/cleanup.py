@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palette.costs.reasons import HASHED
 from palette.data.prepared import PARTS
 from palette.errors import ConfigError
 from palette.planning.plan import Plan
+from palette.planning.reasons import HASHED
 from palette.running.status import SILENCE
 from palette.stages.kinds import KINDS
 from palette.stages.train import TrainSpec

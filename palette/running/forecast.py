@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Collection
-from pathlib import Path
 
 from palette.costs import text
 from palette.costs.gpus import GPUS, here
 from palette.costs.losses import losses
 from palette.costs.summary import costed, enough, planned
+from palette.costs.truth import truth
 from palette.errors import ConfigError
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, jobs_of
@@ -18,27 +18,18 @@ def report(
     gpu: str | None = None,
     gpus: int | None = None,
     nodes: int = 1,
-    picture: Path | None = None,
     done: bool = False,
     as_json: bool = False,
 ) -> str:
     """Return the report of `palette plan`, whose options these are. Raises ConfigError for those that do not fit."""
     if done:
-        from palette.costs.truth import truth
-
         found = truth(plan, device_of(plan, gpu) if gpu else None)
         return json.dumps(found.facts(), indent=1) if as_json else text.compared(found)
     device = device_of(plan, gpu)
     gpus = enough(plan, device) if gpus is None else gpus
     if gpus < 1 or nodes < 1 or gpus % nodes:
         raise ConfigError(f"--gpus {gpus} --nodes {nodes}: each node has as many GPUs, one at least.")
-    if picture and picture.suffix not in (".svg", ".png"):
-        raise ConfigError(f"--picture {picture}: the name should end in .svg or .png.")
-    facts, schedule = planned(plan, device, gpus, nodes)
-    if picture:
-        from palette.costs.picture import draw
-
-        draw(schedule, picture, f"{gpus} × {facts['device']}")
+    facts, _ = planned(plan, device, gpus, nodes)
     return json.dumps(facts, indent=1) if as_json else text.planned(facts)
 
 

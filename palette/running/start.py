@@ -12,9 +12,7 @@ from typing import Any
 
 from palette.config import Config
 from palette.config.scores import Score
-from palette.costs import runs
-from palette.costs.budget import keep_within_budget
-from palette.costs.disk import full_disk
+from palette.costs import truth
 from palette.data import external_outputs
 from palette.data.masks import supplied
 from palette.data.sources.files import Missing
@@ -29,6 +27,7 @@ from palette.planning.experiments import choices
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, Made, done, remaining
 from palette.running.frozen import freeze
+from palette.running.limits import full_disk, keep_within_budget
 from palette.scoring.extractors import WEIGHTS, require_packages, unable
 from palette.scoring.weights import locate
 from palette.stages.fetch import FetchSpec
@@ -181,7 +180,6 @@ def start(plan: Plan) -> int:
     keep_within_budget(plan)
     write_specs(plan)
     freeze(plan)
-    runs.note(plan.results)
     return descriptor
 
 
@@ -224,12 +222,10 @@ def say_once(message: str) -> None:
 
 def end(plan: Plan, hook: str | None, logs: Sequence[str]) -> None:
     """Finish a run, however it went: write the page of its cost, run the hook. logs: Snakemake's files, its own first."""
-    from palette.costs import page as cost_page  # here, because jinja2 is slow to import and most plans write no page
-
     try:
-        cost_page.write(plan)
+        truth.write_page(plan)
     except (OSError, UserError) as error:
-        say(f"{page(plan).with_name(cost_page.NAME)}: not written ({error})")
+        say(f"{page(plan).with_name(truth.PAGE)}: not written ({error})")
     run_hook(hook, plan, logs[0] if logs else "")
 
 

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import yaml
 from pydantic import Field, ValidationError
@@ -48,6 +49,37 @@ class Usual(NamedTuple):
     memory_gb: float
     """Memory in GB; for `train`, per GPU."""
     hours: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of a stage or of one of its jobs, for estimates of its cost."""
+
+    flops: float = 0
+    """FLOP of networks."""
+    precision: str = "fp32"
+    network: str = ""
+    """Description of the network in use; jobs with equal ones have comparable times."""
+    images: float = 0
+    """Images that are read, measured or written."""
+    megapixels: float = 0
+    """Megapixels of one of them."""
+    bytes: float = 0
+    """Upper estimate of what is written."""
+
+
+class Planned(Protocol):
+    """Plan of a stage, as far as its work depends on it."""
+
+    @property
+    def results(self) -> Path: ...
+
+    @property
+    def pictures(self) -> Mapping[str, int]:
+        """Number of images of each dataset, where it is known."""
+
+    def parent(self, spec: "Spec", role: str) -> "Spec | None":
+        """Return a parent stage; None if there is none of that role, or if it cannot be read."""
 
 
 class Spec(Options):
@@ -150,6 +182,14 @@ class Spec(Options):
         """Cards that it leaves, one per job, relative to the results folder."""
         return [self.written(shard)[-1] for shard in self.jobs]
 
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        """Return the work of all jobs, or of the job of one shard, besides starting them."""
+        return Work()
+
+    def evaluation(self, planned: Planned, megapixels: float) -> Work:
+        """Return the work of the network that this stage makes for one image; none if it makes no network."""
+        return Work()
+
     def text(self) -> str:
         """Return the spec as YAML, in the order of its fields."""
         content = {"kind": self.kind, "hash": self.hash, **self.model_dump(mode="json")}
@@ -177,6 +217,11 @@ class Sharded(Spec):
     def shards(self) -> list[str]:
         """Names of the shards: `000`, `001`, …"""
         return shard_names(self.count, self.shard_size)
+
+    def images(self, shard: str | None) -> range:
+        """Return the numbers of the test images in a shard; of all for None."""
+        first = 0 if shard is None else int(shard) * self.shard_size
+        return range(first, self.count if shard is None else min(self.count, first + self.shard_size))
 
     def written(self, shard: str | None = None) -> list[str]:
         shards = [shard] if shard else self.shards

@@ -1,6 +1,8 @@
 """Features that an extractor measures on a shard of samples, or of the originals → `shard-000.npz`."""
 
-from palette.stages.base import Sharded, Usual
+from dataclasses import replace
+
+from palette.stages.base import Planned, Sharded, Usual, Work
 from palette.stages.stage import Stage
 
 
@@ -21,6 +23,14 @@ class FeaturesSpec(Sharded):
     """Test images per shard of samples; a shard of features covers one or several whole ones."""
     pixels: bool
     """Whether to measure also what needs no network; one of a row's extractors does."""
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        prepare, extractor = planned.parent(self, "prepare"), planned.parent(self, "extractor")
+        megapixels = prepare.work(planned).megapixels if prepare else 0
+        one = extractor.evaluation(planned, megapixels) if extractor else Work()
+        images = len(self.images(shard))
+        stored = 4 * 5200  # pool_3, spatial features and class probabilities of Inception
+        return replace(one, flops=images * one.flops, images=images, megapixels=megapixels, bytes=images * stored)
 
 
 def run(stage: Stage[FeaturesSpec], shard: int) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from palette.config.datasets import Fetch, KnownDataset
-from palette.stages.base import Spec, Usual
+from palette.stages.base import Planned, Spec, Usual, Work
 from palette.stages.stage import Stage
 
 
@@ -34,6 +34,11 @@ class FetchSpec(Spec):
                 del file["urls"]
             del content["fetch"]["path"]
         return content
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        from palette.data.sources.planned import to_check
+
+        return Work(images=to_check(self, planned.results, planned.pictures.get(self.name)))
 
 
 def run(stage: Stage[FetchSpec]) -> None:

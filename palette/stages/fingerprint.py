@@ -44,8 +44,8 @@ LISTING = {
 }
 """Module that runs others found by listing a folder → the folder's package, whose modules all count."""
 
-PLANNED = {"usual", "options"}
-"""Attributes of these classes that only planning reads."""
+PLANNED = {"usual", "options", "work", "evaluation"}
+"""Attributes and methods of these classes that only planning needs; what such methods import does not count either."""
 
 
 def _strip_docstrings(tree: ast.Module) -> None:
@@ -60,6 +60,13 @@ def _strip_docstrings(tree: ast.Module) -> None:
                     and isinstance(statement.value.value, str)
                 )
             ]
+
+
+def _strip_methods(tree: ast.Module) -> None:
+    """Remove the methods that only planning calls, before their imports are followed."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [s for s in node.body if not (isinstance(s, ast.FunctionDef) and s.name in PLANNED)]
 
 
 def _strip_declarations(tree: ast.Module) -> None:
@@ -132,6 +139,8 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     file = _file(module)
     assert file is not None
     tree = ast.parse(file.read_bytes())
+    if module.startswith(DECLARING):
+        _strip_methods(tree)
     imported: set[str] = set()
     for node in _run(tree):
         if isinstance(node, ast.Import):

@@ -17,7 +17,7 @@ from palette.data.images.degraded import Mask
 from palette.data.masks.drawn import MASKS
 from palette.data.masks.supplied import own_masks
 from palette.data.store.store import ImageStore, StoredImage, write_store
-from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.base import Planned, Runtime, Spec, Usual, Work
 from palette.stages.stage import Stage
 from palette.system.files import replacing, write_json
 from palette.system.progress import track
@@ -55,6 +55,9 @@ class MaskSpec(Spec):
     """Way to match a folder's masks with the test images; None: by whichever names fit."""
     image_size: int
     count: int
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        return Work(images=self.count, megapixels=self.image_size**2 / 1e6)
 
 
 ACROSS, SHEET_MASKS, SIDE, GAP = 12, 48, 96, 4

@@ -6,7 +6,7 @@ The two share no pixel.
 from pathlib import Path
 
 from palette.config.datasets import Squares
-from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.base import Planned, Runtime, Spec, Usual, Work
 from palette.stages.stage import Stage
 
 
@@ -33,6 +33,15 @@ class PrepareSpec(Spec):
     prepare: Squares
     test_list_sha256: str | None = None
     """SHA-256 of the list of test images; None: they are drawn."""
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        from palette.stages.fetch import FetchSpec
+
+        options, fetch = self.prepare, planned.parent(self, "fetch")
+        train = planned.pictures.get(self.name, 0) if options.train_images is None else options.train_images
+        images, pixels = train + options.test_images, options.image_size**2
+        paired = isinstance(fetch, FetchSpec) and fetch.fetch.source == "pairs"
+        return Work(images=images, megapixels=pixels / 1e6, bytes=images * pixels * (6 if paired else 3))
 
 
 def run(stage: Stage[PrepareSpec]) -> None:

@@ -1,11 +1,12 @@
 """Released model instead of a training: its `model.json` and weights, checked → `model.safetensors`, `model.json`."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from palette.errors import DataError
 from palette.model.facts import Facts, read_facts
-from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.base import Planned, Runtime, Spec, Usual, Work
 from palette.stages.stage import Stage
 from palette.system.download import Remote, download
 from palette.system.files import replacing, sha256
@@ -36,6 +37,16 @@ class ReleasedSpec(Spec):
     image_size: int
     objective: str
     """Kind of its objective."""
+
+    def evaluation(self, planned: Planned, megapixels: float) -> Work:
+        from palette.model.flops import flops
+
+        for file in (planned.results / self.folder / "model.json", Path(self.runtime.card)):
+            with suppress(DataError, OSError):
+                facts = read_facts(file)
+                network = repr((facts.network, self.image_size, facts.precision))
+                return Work(flops(facts.network, self.image_size), facts.precision, network)
+        return Work()
 
 
 def run(stage: Stage[ReleasedSpec]) -> None:

@@ -5,7 +5,7 @@ Example: python -m palette report -c results/report/spec.yaml
 
 from pydantic import Field
 
-from palette.stages.base import Spec, Usual
+from palette.stages.base import Planned, Spec, Usual, Work
 from palette.stages.rows import PLOTS, GalleryImages, Row, compared, picture_sets, sheet_name
 from palette.stages.stage import Stage
 
@@ -78,6 +78,11 @@ class ReportSpec(Spec):
         """Names of the gallery's files; none if it shows nothing."""
         sheets = [sheet_name(name, n) for name, images in self.gallery_sets.items() for n in range(images.sheets)]
         return ("index.html", "preview.html", *sheets) if sheets else ()
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        pixels = {name: images.images * images.size**2 for name, images in self.gallery_sets.items()}
+        count = sum(images.images for images in self.gallery_sets.values())
+        return Work(images=count, megapixels=sum(pixels.values()) / max(count, 1) / 1e6, bytes=3 * sum(pixels.values()))
 
 
 def run(stage: Stage[ReportSpec]) -> None:

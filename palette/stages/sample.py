@@ -5,6 +5,7 @@ Example: python -m palette sample -c results/sample/photos-jpeg-palette-sde20-s0
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,7 @@ from palette.data.sources.matching import matched
 from palette.data.store.store import ImageStore, StoredImage, write_store
 from palette.errors import DataError
 from palette.model.facts import read_facts
-from palette.stages.base import Runtime, Sharded, Usual
+from palette.stages.base import Planned, Runtime, Sharded, Usual, Work
 from palette.stages.stage import Stage, verify
 from palette.system.progress import track
 
@@ -66,6 +67,21 @@ class SampleSpec(Sharded):
     batch_size: int
     draws: int
     draw_inputs: int
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        tests, megapixels = self.images(shard), self.image_size**2 / 1e6
+        several = range(tests.start, min(tests.stop, self.draw_inputs))
+        images = len(tests) + (len(several) * (self.draws - 1) if self.sampler else 0)
+        model = planned.parent(self, "train")
+        one = model.evaluation(planned, megapixels) if model else Work()
+        return replace(
+            one,
+            flops=images * (self.sampler.evaluations if self.sampler else 1) * one.flops,
+            network=f"{one.network}, batches of {self.batch_size}" if one.network else "",
+            images=images,
+            megapixels=megapixels,
+            bytes=images * megapixels * 3e6,
+        )
 
 
 Job = tuple[int, int]

@@ -2,7 +2,7 @@
 
 from palette.scoring.arrays import gather
 from palette.scoring.reference import save, summarize
-from palette.stages.base import Spec, Usual, shard_names
+from palette.stages.base import Planned, Spec, Usual, Work, shard_names
 from palette.stages.stage import Stage
 
 
@@ -20,6 +20,9 @@ class StatisticsSpec(Spec):
     }
     count: int
     shard_size: int
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        return Work(bytes=8 * (2 * 2048**2 + self.count))  # two square roots of covariances, and neighborhoods
 
 
 def run(stage: Stage[StatisticsSpec]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from palette.config.models import Execution, Network, Objective, Recipe
 from palette.config.tasks import Degradation
-from palette.stages.base import Runtime, Spec, Usual
+from palette.stages.base import Planned, Runtime, Spec, Usual, Work
 from palette.stages.stage import Stage
 
 
@@ -57,6 +57,24 @@ class TrainSpec(Recipe, Spec):
     def state_key(self) -> str:
         """Key of the training state: the hash without the number of steps, so that a longer training continues it."""
         return self._digest({"name", "runtime", "steps"})
+
+    def work(self, planned: Planned, shard: str | None = None) -> Work:
+        from palette.model.flops import parameters, training_flops
+
+        runtime, averages = self.runtime, len(self.ema_widths)
+        flops = self.steps * self.batch_size * training_flops(self.network, self.image_size, runtime.recompute)
+        states = runtime.checkpoints_kept + 1 + len(runtime.milestones)
+        # The outputs, and in each state the weights, their average and Adam's two moments.
+        tensors = 1 + averages + states * (4 + averages)
+        network = repr((self.network, self.image_size, self.precision, runtime.recompute, runtime.compile))
+        size = 4 * tensors * parameters(self.network, self.image_size)
+        return Work(flops, self.precision, network, bytes=size)
+
+    def evaluation(self, planned: Planned, megapixels: float) -> Work:
+        from palette.model.flops import flops
+
+        network = repr((self.network, self.image_size, self.precision))
+        return Work(flops(self.network, self.image_size), self.precision, network)
 
 
 def run(stage: Stage[TrainSpec]) -> None:

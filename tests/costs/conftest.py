@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from palette.config import Config
-from palette.costs.networks import Footprint
 from palette.planning.plan import Plan
 from palette.planning.remaining import jobs_of
 from palette.stages.fingerprint import digests
@@ -26,7 +25,7 @@ RAW: dict[str, Any] = {
     "report": {"gallery_images": 0},
 }
 FLOPS = 10**9
-FOOTPRINT = Footprint(parameters=10**6, training_bytes=10**8)
+PARAMETERS, IMAGE_BYTES = 10**6, 10**8
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 Make = Callable[..., Plan]
@@ -34,10 +33,11 @@ Make = Callable[..., Plan]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A plan of `RAW` with other sections; its networks take `FLOPS` and `FOOTPRINT`, without being counted."""
-    monkeypatch.setattr("palette.costs.work.flops", lambda *_: FLOPS)
-    monkeypatch.setattr("palette.costs.work.training_flops", lambda *_: 3 * FLOPS)
-    monkeypatch.setattr("palette.costs.estimate.footprint", lambda *_: FOOTPRINT)
+    """A plan of `RAW` with other sections; its networks take `FLOPS`, `PARAMETERS` and `IMAGE_BYTES`, without being counted."""
+    monkeypatch.setattr("palette.model.flops.flops", lambda *_: FLOPS)
+    monkeypatch.setattr("palette.model.flops.training_flops", lambda *_: 3 * FLOPS)
+    monkeypatch.setattr("palette.costs.estimate.parameters", lambda *_: PARAMETERS)
+    monkeypatch.setattr("palette.costs.estimate.image_bytes", lambda *_: IMAGE_BYTES)
 
     def made(**changes: Any) -> Plan:
         return Plan(Config.model_validate({**RAW, "results": tmp_path / "results", **changes}))

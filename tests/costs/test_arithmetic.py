@@ -1,4 +1,4 @@
-"""FLOPs by formula, against torch's count on the networks themselves."""
+"""FLOPs and parameters by formula, against torch's count on the networks themselves."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,8 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from palette.config.models import Network
-from palette.model import adm
-from palette.model.flops import attention_flops, flops, training_flops
-from palette.model.networks import build
+from palette.model.flops import attention_flops, flops, parameters, training_flops
+from palette.model.networks import adm, build
 
 
 def of_presets(checkout: Path) -> dict[tuple[Network, int], str]:
@@ -57,6 +56,9 @@ def test_equal_to_what_torch_counts(checkout: Path, monkeypatch: pytest.MonkeyPa
     assert len(cases) > 12
     for (network, size), name in cases.items():
         assert flops(network, size) == counted(network, size), name
+        with torch.device("meta"):
+            own = build(network, size).parameters()
+        assert parameters(network, size) == sum(parameter.numel() for parameter in own), name
 
 
 @pytest.mark.parametrize("change", [{}, *OTHERS], ids=str)

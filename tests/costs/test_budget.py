@@ -2,9 +2,8 @@
 
 import pytest
 
-from palette.costs.budget import keep_within_budget
-from palette.costs.summary import gpu_hours
 from palette.errors import ConfigError
+from palette.running.limits import gpu_hours, keep_within_budget
 from palette.running.start import start
 from palette.system.units import rounded
 from tests.costs.conftest import RAW, Make, finish

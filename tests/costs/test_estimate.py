@@ -1,23 +1,22 @@
 """Seconds, GPU-hours and memory: computed by hand, and calibrated by earlier jobs."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from palette.config.datasets import Fetch
-from palette.costs.estimate import Estimator
+from palette.costs.estimate import IMAGE, START_NETWORK, Estimator
 from palette.costs.gpus import GIB, GPUS, UTILIZATION, same_device, utilization
 from palette.costs.summary import planned
-from palette.costs.work import HANDLING, Work, fetch_work, seconds
 from palette.data.sources.manifest import write_manifest
 from palette.data.sources.planned import survey
 from palette.data.sources.registry import built_in
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job
+from palette.stages.base import Work
 from palette.stages.fetch import FetchSpec
-from tests.costs.conftest import FLOPS, FOOTPRINT, NOW, RAW, Make, finish
+from tests.costs.conftest import FLOPS, IMAGE_BYTES, PARAMETERS, RAW, Make, finish
 
 BATCH = 16
 
@@ -29,7 +28,7 @@ def train_job(plan: Plan) -> Job:
 def calculated(steps: int, device: str = "h100", precision: str = "fp32") -> float:
     """A training by hand."""
     flops = steps * BATCH * 3 * FLOPS
-    return HANDLING["train"].job + flops / (GPUS[device].peak(precision) * UTILIZATION)
+    return START_NETWORK + flops / (GPUS[device].peak(precision) * UTILIZATION)
 
 
 def test_a_training_by_hand(make: Make) -> None:
@@ -71,28 +70,20 @@ def test_earlier_jobs_calibrate_the_estimate(make: Make) -> None:
     assert other.seconds == pytest.approx(calculated(9000))
 
 
-def test_records_of_the_future_do_not_count(make: Make) -> None:
-    plan = make()
-    finish(plan, seconds=100)
-    estimator = Estimator.of(plan, "cpu")
-    assert estimator.estimate(train_job(plan), before=NOW - timedelta(days=1)).basis.startswith("assumed")
-    assert not estimator.estimate(train_job(plan), before=NOW + timedelta(days=1)).basis.startswith("assumed")
-
-
 def test_memory_and_the_largest_batch(make: Make) -> None:
     plan = make()
     (memory,) = Estimator.of(plan, "a100-40").memory(plan.stages)
-    assert memory.state == FOOTPRINT.parameters * (16 + 4)
-    assert memory.needed == memory.state + BATCH * FOOTPRINT.training_bytes + 2 * 10**9
-    assert memory.largest == (39 * GIB - 2 * 10**9 - memory.state) // FOOTPRINT.training_bytes
+    assert memory["state"] == PARAMETERS * (16 + 4)
+    assert memory["needed"] == memory["state"] + BATCH * IMAGE_BYTES + 2 * 10**9
+    assert memory["largest"] == (39 * GIB - 2 * 10**9 - memory["state"]) // IMAGE_BYTES
     split = make(models={"palette": {"train": {"gpus": 2, "accumulate": 4}}})
-    assert Estimator.of(split, "a100-40").memory(split.stages)[0].batch == BATCH // 8
+    assert Estimator.of(split, "a100-40").memory(split.stages)[0]["batch"] == BATCH // 8
 
 
 def test_several_gpus_are_faster_at_the_same_cost(make: Make) -> None:
     split = make(models={"palette": {**RAW["models"]["palette"], "train": {"steps": 1000, "gpus": 4}}})
     found = Estimator.of(split, "h100").estimate(train_job(split))
-    fixed = HANDLING["train"].job
+    fixed = START_NETWORK
     assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 4)
     assert found.gpus == 4
 
@@ -102,10 +93,10 @@ def test_gpus_of_all_nodes_count(make: Make) -> None:
     spread = make(models={"palette": {**RAW["models"]["palette"], "train": options}})
     estimator = Estimator.of(spread, "h100")
     found = estimator.estimate(train_job(spread))
-    fixed = HANDLING["train"].job
+    fixed = START_NETWORK
     assert found.seconds - fixed == pytest.approx((calculated(1000) - fixed) / 8)
     assert found.gpu_hours == pytest.approx(found.seconds * 8 / 3600)
-    assert estimator.memory(spread.stages)[0].batch == BATCH // 16
+    assert estimator.memory(spread.stages)[0]["batch"] == BATCH // 16
 
 
 def test_a_longer_training_costs_the_steps_beyond_the_shorter_one(make: Make) -> None:
@@ -151,6 +142,13 @@ def test_a_benchmark_of_the_device_replaces_the_assumption(tmp_path: Path) -> No
 # ---------------------------------------------------------------------------------------------------------- fetch
 
 
+def estimator_of(make: Make, folder: Path, images: int | None) -> Estimator:
+    """Of a plan that has counted the images of the dataset `own`."""
+    plan = make(results=folder / "results")
+    plan.pictures = {} if images is None else {"own": images}
+    return Estimator(plan, "cpu")
+
+
 def pictures(folder: Path, count: int) -> Path:
     """Files that nobody opens when planning."""
     folder.mkdir()
@@ -171,7 +169,7 @@ def pictures(folder: Path, count: int) -> Path:
         ("{source: archive, files: [{file: x.zip, urls: ['https://example.org/x.zip']}]}", 0),
     ],
 )
-def test_fetch_reads_each_picture_once(tmp_path: Path, source: str, count: int) -> None:
+def test_fetch_reads_each_picture_once(make: Make, tmp_path: Path, source: str, count: int) -> None:
     own, other = pictures(tmp_path / "own", 30), pictures(tmp_path / "other", 30)
     for name, numbers in (("first", range(7)), ("second", range(7, 11))):
         (tmp_path / name).write_text("".join(f"{number}.jpg\n" for number in numbers))
@@ -179,15 +177,15 @@ def test_fetch_reads_each_picture_once(tmp_path: Path, source: str, count: int) 
         source = source.replace(word, str(path))
     fetch = Fetch(**yaml.safe_load(source))
     spec = FetchSpec(name="own", fetch=fetch, known=built_in().get(fetch.source))
-    work = fetch_work(spec, tmp_path / "results", survey(spec, tmp_path / "results").pictures)
+    estimator = estimator_of(make, tmp_path, survey(spec, tmp_path / "results").pictures)
+    work = spec.work(estimator)
     assert work.images == count
-    hours = seconds("fetch", work, GPUS["cpu"], 0.5, 2) - seconds("fetch", Work(), GPUS["cpu"], 0.5, 2)
-    assert hours == pytest.approx(count * HANDLING["fetch"].image)
+    assert estimator.seconds(work, 2) - estimator.seconds(Work(), 2) == pytest.approx(count * IMAGE)
 
 
-def test_fetched_images_are_counted_by_the_manifest(tmp_path: Path) -> None:
+def test_fetched_images_are_counted_by_the_manifest(make: Make, tmp_path: Path) -> None:
     spec = FetchSpec(name="own", fetch=Fetch(source="archive", path=tmp_path / "x.zip"))
     entries = [{"file": f"{n}.png", "class": "a"} for n in range(5)] + [{"file": "x.png", "reason": "damaged"}]
     header = {"source": "archive", "containers": ["x.zip"]}
-    write_manifest(tmp_path / spec.folder / "manifest.jsonl", header, entries)
-    assert fetch_work(spec, tmp_path, None).images == 6
+    write_manifest(tmp_path / "results" / spec.folder / "manifest.jsonl", header, entries)
+    assert spec.work(estimator_of(make, tmp_path, None)).images == 6

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from palette.cli import main
 from palette.config.models import Network
 from palette.costs import models
-from palette.model import adm
+from palette.model import description
 from palette.model.blocks import Attention
-from palette.model.cost import Cost, cost
-from palette.model.networks import build
+from palette.model.flops import flops, parameters, training_flops
+from palette.model.memory import activations
+from palette.model.networks import adm, build
 from palette.stages import train
 from palette.system.units import scaled
 from tests.tiny import NETWORK, SIZE, prepared, stage, train_spec
@@ -90,11 +91,11 @@ def formula(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_flops_are_those_of_convolutions_linear_layers_and_attention(name: str) -> None:
-    found = cost(NETWORKS[name], SIZE)
-    assert found.flops == formula(real(NETWORKS[name]))
-    assert found.training_flops == 3 * found.flops
-    assert cost(NETWORKS[name], SIZE, recompute=True).training_flops == 4 * found.flops
-    assert found.parameters == sum(p.numel() for p in real(NETWORKS[name]).parameters())
+    found = flops(NETWORKS[name], SIZE)
+    assert found == formula(real(NETWORKS[name]))
+    assert training_flops(NETWORKS[name], SIZE, recompute=False) == 3 * found
+    assert training_flops(NETWORKS[name], SIZE, recompute=True) == 4 * found
+    assert parameters(NETWORKS[name], SIZE) == sum(p.numel() for p in real(NETWORKS[name]).parameters())
 
 
 def saved_bytes(model: nn.Module, batch: int) -> int:
@@ -116,20 +117,20 @@ def saved_bytes(model: nn.Module, batch: int) -> int:
 def test_memory_is_that_of_a_real_pass_plus_a_little_for_backward(name: str) -> None:
     model = real(NETWORKS[name]).train()
     kept = saved_bytes(model, 2) - saved_bytes(model, 1)
-    found = cost(NETWORKS[name], SIZE)
-    assert kept <= found.training_bytes <= 1.3 * kept
-    assert found.sampling_bytes < found.training_bytes / 2
+    found = activations(NETWORKS[name], SIZE)
+    assert kept <= found.training <= 1.3 * kept
+    assert found.sampling < found.training / 2
 
 
 def test_memory_of_half_precision_and_of_recomputation_is_less() -> None:
-    plain = cost(NETWORKS["wide"], SIZE).training_bytes
-    assert 0.4 < cost(NETWORKS["wide"], SIZE, "bf16").training_bytes / plain < 0.9
-    assert cost(NETWORKS["wide"], SIZE, recompute=True).training_bytes < 0.7 * plain
+    plain = activations(NETWORKS["wide"], SIZE).training
+    assert 0.4 < activations(NETWORKS["wide"], SIZE, "bf16").training / plain < 0.9
+    assert activations(NETWORKS["wide"], SIZE, recompute=True).training < 0.7 * plain
 
 
 def test_counting_leaves_networks_as_they_are() -> None:
     """What it pretends must not stay behind in tables that networks share."""
-    cost(NETWORKS["timestep"], SIZE)
+    activations(NETWORKS["timestep"], SIZE)
     out = real(NETWORKS["timestep"])(torch.zeros(1, 6, SIZE, SIZE), torch.zeros(1))
     assert type(out) is Tensor
     assert torch.isfinite(out).all()
@@ -164,16 +165,16 @@ def test_the_papers_network_without_its_memory(tmp_path: Path) -> None:
 
 def test_a_config_lists_its_trainings_and_samplers(tmp_path: Path) -> None:
     one, mix, regression = models.of_config(written(tmp_path / "c.yaml"))["models"]
-    found: Cost = cost(NETWORK, SIZE)
+    found = flops(NETWORK, SIZE)
     assert (one["model"], one["trainings"], mix["trainings"], regression["trainings"]) == ("one", 8, 1, 1)
-    assert one["training_flops"] == 100 * 8 * 3 * found.flops
+    assert one["training_flops"] == 100 * 8 * 3 * found
     assert one["all_trainings_flops"] == 8 * one["training_flops"]
-    assert one["training_state_bytes"] == (4 + 4 + 8 + 3 * 4) * found.parameters
+    assert one["training_state_bytes"] == (4 + 4 + 8 + 3 * 4) * parameters(NETWORK, SIZE)
     assert one["samplers"] == [
-        {"sampler": "dpm", "evaluations": 20, "flops_per_sample": 20 * found.flops},
-        {"sampler": "heun", "evaluations": 35, "flops_per_sample": 35 * found.flops},
+        {"sampler": "dpm", "evaluations": 20, "flops_per_sample": 20 * found},
+        {"sampler": "heun", "evaluations": 35, "flops_per_sample": 35 * found},
     ]
-    assert regression["samplers"] == [{"sampler": None, "evaluations": 1, "flops_per_sample": found.flops}]
+    assert regression["samplers"] == [{"sampler": None, "evaluations": 1, "flops_per_sample": found}]
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("file", ["", "model.safetensors", "model.json", "averages.safetensors"])
 def test_a_model_is_described(trained: Path, file: str) -> None:
-    facts = models.of_model(trained / file)
+    facts = description.describe(trained / file)
     card = json.loads((trained / "card.json").read_text())
     assert facts["parameters"] == json.loads((trained / "model.json").read_text())["parameters"]
     assert facts["mix"] == {"colorization": 1.0, "inpainting": 1.0}
@@ -196,7 +197,7 @@ def test_a_model_is_described(trained: Path, file: str) -> None:
     assert {key: facts[key] for key in ("training_seconds", "device", "versions")} == {
         key: card[key] for key in ("training_seconds", "device", "versions")
     }
-    text = models.model_text(facts)
+    text = description.text(facts)
     assert "colorization (1), inpainting (1); dataset tiny" in text
     assert "2 steps, 16 images, 0:0" in text
     assert "decay 0.9; widths 0.05, 0.1" in text
@@ -205,9 +206,9 @@ def test_a_model_is_described(trained: Path, file: str) -> None:
 def test_the_weights_alone_are_enough(trained: Path, tmp_path: Path) -> None:
     alone = tmp_path / "mine.safetensors"
     alone.write_bytes((trained / "model.safetensors").read_bytes())
-    facts = models.of_model(alone)
+    facts = description.describe(alone)
     assert (facts["network"], facts["steps"]) == (NETWORK.model_dump(mode="json"), 2)
-    assert "2 steps" in models.model_text(facts)
+    assert "2 steps" in description.text(facts)
 
 
 def test_an_imported_model_names_its_origin(trained: Path, tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_an_imported_model_names_its_origin(trained: Path, tmp_path: Path) -> No
     }
     facts = json.loads((trained / "model.json").read_text()) | {"step": None, "images": None, "imported": imported}
     (tmp_path / "model.json").write_text(json.dumps(facts))
-    text = models.model_text(models.of_model(tmp_path))
+    text = description.text(description.describe(tmp_path))
     assert "trained for         unknown" in text
     assert "mapped            1 tensors" in text
     assert "32 channels a head" in text
@@ -231,7 +232,7 @@ def test_an_imported_model_names_its_origin(trained: Path, tmp_path: Path) -> No
 
 def test_the_command_prints_json(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json", str(trained)]) == 0
-    assert json.loads(capsys.readouterr().out) == models.of_model(trained)
+    assert json.loads(capsys.readouterr().out) == description.describe(trained)
     config = written(tmp_path / "c.yaml")
     assert main(["info", "--json", "-c", str(config)]) == 0
     assert json.loads(capsys.readouterr().out) == models.of_config(config)

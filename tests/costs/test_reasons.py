@@ -2,8 +2,8 @@
 
 import shutil
 
-from palette.costs.reasons import Reasons
 from palette.planning.plan import Plan
+from palette.planning.reasons import Reasons
 from palette.planning.remaining import Made, remaining
 from tests.costs.conftest import RAW, Make, finish
 

@@ -1,17 +1,18 @@
 """List scheduling: invariants of every schedule, and small cases by hand."""
 
 import itertools
-import re
 
 import pytest
-from PIL import Image
 
 from palette.costs.estimate import Estimate, Estimator
-from palette.costs.picture import COLORS, draw
-from palette.costs.schedule import Nodes, Schedule, dependencies, simulate
+from palette.costs.schedule import Schedule, dependencies, simulate, take
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job, jobs_of
 from tests.costs.conftest import RAW, Make
+
+
+def kind(estimate: Estimate) -> str:
+    return estimate.job.folder.partition("/")[0]
 
 
 def estimates(plan: Plan, device: str = "h100") -> list[Estimate]:
@@ -36,11 +37,11 @@ def test_no_device_is_shared_and_no_job_starts_before_its_parents(
     when = {placed.estimate.job: placed for placed in schedule.placed}
     for job, parents in dependencies(plan, [e.job for e in jobs]).items():
         assert all(when[parent].end <= when[job].start + 1e-9 for parent in parents)
-    for device in range(gpus):
-        spans = sorted((p.start, p.end) for p in schedule.placed if device in p.devices)
-        assert all(before[1] <= after[0] + 1e-9 for before, after in itertools.pairwise(spans))
+    for node, now in itertools.product(range(nodes), sorted({p.start for p in schedule.placed})):
+        running = [p for p in schedule.placed if p.start <= now < p.end - 1e-9]
+        assert sum(p.gpus.get(node, 0) for p in running) <= gpus // nodes
     critical = sum(estimate.seconds for estimate in schedule.critical)
-    work = sum(p.estimate.seconds * len(p.devices) for p in schedule.placed)
+    work = sum(p.estimate.seconds * sum(p.gpus.values()) for p in schedule.placed)
     assert max(critical, work / gpus) - 1e-6 <= schedule.seconds <= critical + work
     assert schedule.idle == pytest.approx(1 - work / (gpus * schedule.seconds))
 
@@ -48,37 +49,38 @@ def test_no_device_is_shared_and_no_job_starts_before_its_parents(
 def test_jobs_of_a_node_stay_on_it(make: Make) -> None:
     plan = larger(make, gpus=2)
     for placed in simulate(plan, estimates(plan), 6, 2).placed:
-        assert len({device // 3 for device in placed.devices}) <= 1
+        assert len(placed.gpus) <= 1
 
 
 def test_a_node_is_filled_before_the_next() -> None:
-    nodes = Nodes(gpus=8, nodes=2)
-    assert [nodes.take(1), nodes.take(2), nodes.take(4)] == [(0,), (1, 2), (4, 5, 6, 7)]
-    assert nodes.take(2) is None
-    nodes.give((4, 5, 6))
-    assert [nodes.take(1), nodes.take(3)] == [(3,), (4, 5, 6)]  # the last of a node, not one of three
+    free = [4, 4]
+    assert [take(free, count, 4) for count in (1, 2, 4)] == [{0: 1}, {0: 2}, {1: 4}]
+    assert take(free, 2, 4) is None
+    free[1] += 3
+    assert [take(free, count, 4) for count in (1, 3)] == [{0: 1}, {1: 3}]  # the last of a node, not one of three
 
 
 def test_large_jobs_take_whole_nodes() -> None:
-    nodes = Nodes(gpus=8, nodes=4)
-    assert nodes.take(1) == (0,)
-    assert nodes.take(4) == (2, 3, 4, 5)
-    assert nodes.take(3) is None  # one node is whole, and three GPUs are more than it has
-    assert nodes.take(2) == (6, 7)
-    nodes.give((2, 3, 4, 5))
-    assert nodes.take(3) == (2, 3, 4, 5)
+    free = [2, 2, 2, 2]
+    assert take(free, 1, 2) == {0: 1}
+    assert take(free, 4, 2) == {1: 2, 2: 2}
+    assert take(free, 3, 2) is None  # one node is whole, and three GPUs are more than it has
+    assert take(free, 2, 2) == {3: 2}
+    free[1] = free[2] = 2
+    assert take(free, 3, 2) == {1: 2, 2: 2}
 
 
 def test_large_trainings_wait_for_whole_nodes(make: Make) -> None:
     plan = larger(make, gpus=4)
-    trainings = [p.devices for p in simulate(plan, estimates(plan), 8, 4).placed if p.estimate.kind == "train"]
-    assert sorted(trainings) == [(0, 1, 2, 3)] * 3 + [(4, 5, 6, 7)] * 3
+    trainings = [p.gpus for p in simulate(plan, estimates(plan), 8, 4).placed if kind(p.estimate) == "train"]
+    assert sorted(map(tuple, trainings)) == [(0, 1)] * 3 + [(2, 3)] * 3
+    assert {each for gpus in trainings for each in gpus.values()} == {2}
 
 
 def test_the_critical_path_is_a_chain(make: Make) -> None:
     plan = larger(make)
     schedule = simulate(plan, estimates(plan), 2)
-    kinds = [estimate.kind for estimate in schedule.critical]
+    kinds = [kind(estimate) for estimate in schedule.critical]
     assert kinds == ["fetch", "prepare", "train", "sample", "features", "score", "tabulate", "report"]
 
 
@@ -95,20 +97,3 @@ def test_features_wait_for_their_own_shards_of_samples_only(make: Make) -> None:
 def test_nothing_to_do_takes_no_time(make: Make) -> None:
     assert simulate(make(), [], 4).seconds == 0
     assert Schedule([], 4, 1, []).idle == 0
-
-
-def test_picture(make: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
-    plan, folder = larger(make), tmp_path_factory.mktemp("pictures")
-    schedule = simulate(plan, estimates(plan), 4, 2)
-    for name in ("a.svg", "c.png"):
-        draw(schedule, folder / name, "4 × H100")
-    text = (folder / "a.svg").read_text()
-    words = re.findall(r"<!-- (.*) -->", text)  # matplotlib's, beside the outlines of their letters
-    assert {"node 0", "node 1", *COLORS} <= set(words)
-    assert "node 2" not in words
-    assert sum(word.startswith("4 × H100: ") and word.endswith(f"{schedule.idle:.1%} idle") for word in words) == 1
-    for kind, color in COLORS.items():
-        bars = [placed for placed in schedule.placed if placed.estimate.kind == kind and placed.devices]
-        assert text.count(f"fill: {color}") == len(bars) + 1, kind  # and one in the legend
-    with Image.open(folder / "c.png") as image:
-        assert image.width == 1100

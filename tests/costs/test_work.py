@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from palette.costs.work import EXTRACTOR_FLOPS, PIXEL_FLOPS, photos_flops
 from palette.scoring.extractors import EXTRACTORS
+from palette.scoring.extractors.photos import flops_per_pixel
 
 FID = ("inception", "inception-legacy-tensorflow", "inception-legacy-pytorch")
 NEAR = 0.02
@@ -60,12 +60,12 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
-@pytest.mark.parametrize("kind", EXTRACTOR_FLOPS)
+@pytest.mark.parametrize("kind", [name for name, extractor in EXTRACTORS.items() if extractor.flops])
 def test_the_table_matches_the_architectures(kind: str) -> None:
     build, side = NETWORKS[kind]
     with torch.device("meta"):
         network = build()
-    assert EXTRACTOR_FLOPS[kind] == pytest.approx(counted(network, side), rel=NEAR)
+    assert EXTRACTORS[kind].flops == pytest.approx(counted(network, side), rel=NEAR)
 
 
 def test_lpips_has_constant_flops_per_pixel() -> None:
@@ -73,16 +73,18 @@ def test_lpips_has_constant_flops_per_pixel() -> None:
 
     with warnings.catch_warnings(action="ignore"):  # it calls torchvision as one did years ago
         network: Any = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    assert PIXEL_FLOPS["lpips"] * 256**2 == pytest.approx(counted(network, 256, images=2), rel=NEAR)
+    assert EXTRACTORS["lpips"].flops_per_pixel * 256**2 == pytest.approx(counted(network, 256, images=2), rel=NEAR)
 
 
 @pytest.mark.parametrize("channels", [8, 32])
 def test_the_classifier_of_the_photographs_has_constant_flops_per_pixel(channels: int) -> None:
     from palette.scoring.classifier import Classifier
 
-    assert photos_flops(channels) * 64**2 == pytest.approx(counted(Classifier(channels, 10), 64), rel=NEAR)
+    assert flops_per_pixel(channels) * 64**2 == pytest.approx(counted(Classifier(channels, 10), 64), rel=NEAR)
 
 
 def test_every_extractor_with_a_network_is_counted() -> None:
     without = {"pixels", "ms-ssim"}  # the second blurs five times, which is little beside reading the images
-    assert EXTRACTOR_FLOPS.keys() | PIXEL_FLOPS.keys() | {"photos"} | without == EXTRACTORS.keys()
+    kinds = EXTRACTORS.items()
+    with_network = {name for name, e in kinds if e.flops or e.flops_per_pixel or e.trained_flops_per_pixel}
+    assert with_network | without == EXTRACTORS.keys()

@@ -124,6 +124,8 @@ def test_modules_that_decide_nothing_exist() -> None:
         ("stages/rows.py", "> 1]", "> 2]", {"tabulate", "report"}),
         ("config/models.py", "channels: int = Field(64,", "channels: int = Field(32,", set()),
         ("stages/train.py", "memory_gb=16", "memory_gb=32", set()),
+        ("stages/train.py", "states * (4 + averages)", "states * (5 + averages)", set()),
+        ("model/flops.py", "20 * width**2", "21 * width**2", set()),
         ("system/devices.py", "= not exact", "= exact", {"train", "report"}),
         ("training/log.py", "rounded(mean, 6)", "rounded(mean, 5)", set()),
     ],

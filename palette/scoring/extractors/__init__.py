@@ -57,9 +57,11 @@ class Extractor:
     """Part of the names of its scores: FD-DINOv2. Empty if its scores have names of their own."""
     weights: Weights | None = None
     flops: float = 0.0
-    """FLOP per image, at the network's own input size."""
+    """FLOP per image, at the network's own input size, as torch counts them on the architecture."""
     flops_per_pixel: float = 0.0
-    """FLOP per pixel of a network without an input size of its own."""
+    """FLOP per pixel, for both images of a pair, of a network that takes images at their own size."""
+    trained_flops_per_pixel: Callable[[int], float] | None = None
+    """Number of channels → FLOP per pixel, of a network that is trained here."""
     package: str | None = None
     """Import name of the optional package that it needs."""
     smallest: int = 1

@@ -34,7 +34,12 @@ def _pixels(_: Source) -> tuple[Prepare, Measure]:
     return _unchanged, lambda outputs, originals, labels: {}
 
 
+def flops_per_pixel(channels: int) -> float:
+    """Return the FLOP per pixel of the classifier (`palette.scoring.classifier`), from its four convolutions."""
+    return 18.375 * channels + 3.9375 * channels**2
+
+
 EXTRACTORS: dict[str, Extractor] = {
-    "photos": Extractor(_photos, label="photos", classes=2),
+    "photos": Extractor(_photos, label="photos", trained_flops_per_pixel=flops_per_pixel, classes=2),
     "pixels": Extractor(_pixels, bare=True),
 }

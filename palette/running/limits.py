@@ -1,13 +1,36 @@
-"""Confirmation before a run that costs more than the config's budget."""
+"""Limits that stop a run before it starts: space on the disk, and the config's budget."""
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from palette.costs.estimate import Estimator
 from palette.costs.gpus import GPUS, here
-from palette.costs.summary import gpu_hours
 from palette.errors import ConfigError
 from palette.planning.plan import Plan
+from palette.planning.remaining import Made, remaining
 from palette.system.units import rounded
+
+
+def full_disk(plan: Plan) -> Iterator[str]:
+    """Yield a message if the planned results do not fit on the disk of the results folder."""
+    place = plan.results.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    needed = Estimator(plan, "cpu").disk_bytes(remaining(plan, Made(plan.results)))
+    if needed > free:
+        yield (
+            f"{plan.results}: the stages to be run write about {needed / 1e9:.1f} GB, and {place} has {free / 1e9:.1f} GB free. "
+            "Free some space, or name a folder on another disk: `snakemake --config results=/path/to/folder`."
+        )
+
+
+def gpu_hours(plan: Plan, device: str) -> float:
+    """Return the GPU-hours of the remaining jobs; 0 for `cpu`."""
+    estimator = Estimator.of(plan, device)
+    jobs = [job for stage in remaining(plan, Made(plan.results)).values() for job in stage]
+    return 0.0 if device == "cpu" else sum(estimator.estimate(job).gpu_hours for job in jobs)
 
 
 def on_terminal() -> bool:

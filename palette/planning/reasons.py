@@ -1,4 +1,4 @@
-"""Reasons why a stage must run: its differences from the closest earlier stage of the same name on disk."""
+"""Reasons why a stage must run: its differences from earlier stages of the same name on disk."""
 
 import json
 import re

@@ -1,103 +1,75 @@
-"""Cost of a network, counted on tensors without values: nothing is computed, and no weight takes memory."""
+"""Memory of a network's activations, counted on tensors without values: nothing is computed or allocated."""
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from palette.config.models import Network
 from palette.model.networks import build
 from palette.model.unet import UNet
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Cost of one network on images of one size."""
+class Activations(NamedTuple):
+    """Peak memory in bytes that each further image in a batch takes."""
 
-    parameters: int
-    flops: int
-    """FLOPs of one evaluation for one image; a multiplication and an addition count as two.
-
-    As published, without shortcuts.
-    """
-    training_flops: int
-    """FLOPs of one image in one training step: 3 times `flops`, or 4 times if activations are recomputed."""
-    training_bytes: int
-    """Peak memory that each further image in a batch takes in a training step: activations and their gradients."""
-    sampling_bytes: int
-    """Peak memory that each further image in a batch takes in sampling."""
+    training: int
+    """In a training step: activations and their gradients."""
+    sampling: int
 
 
 @cache
-def cost(network: Network, image_size: int, precision: str = "fp32", recompute: bool = False) -> Cost:
-    """Count the cost for square images of `image_size` pixels. Raises ConfigError for a network that does not fit them.
+def activations(network: Network, image_size: int, precision: str = "fp32", recompute: bool = False) -> Activations:
+    """Count the memory for square images of `image_size` pixels. Raises ConfigError for a network that does not fit them.
 
     precision: `fp32`, or `bf16` or `fp16`, whose activations are half as large. Attention is assumed not to store its
     N×N weights, as in all of torch's fused kernels. GPU workspaces are not counted and need additional memory.
     """
-    fakes = FakeTensorMode()
     with torch.device("meta"):
         model = build(network, image_size)
-    with fakes:
-        _without_values(model, "cuda")  # on a CPU, upsampling takes a shortcut
-        with FlopCounterMode(display=False) as counter:
-            _run(model, image_size, 1, "fp32", training=False)
-        _without_values(model, "cpu")  # uses fused attention with and without a GPU
+    with FakeTensorMode():
+        _remove_values(model)
         sampling = [_peak(model, image_size, batch, precision, training=False) for batch in (1, 2)]
         model.recompute = recompute
         training = [_peak(model, image_size, batch, precision, training=True) for batch in (1, 2)]
-    flops = int(counter.get_total_flops())
-    return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        flops=flops,
-        training_flops=flops * (4 if recompute else 3),
-        training_bytes=training[1] - training[0],
-        sampling_bytes=sampling[1] - sampling[0],
-    )
+    return Activations(training[1] - training[0], sampling[1] - sampling[0])
 
 
-def _without_values(model: nn.Module, device: str) -> None:
-    """Give `model` parameters and buffers that pretend to be on `device`, which need not exist."""
+def _remove_values(model: nn.Module) -> None:
+    """Give `model` parameters and buffers that pretend to be on the CPU, whose attention is fused as on a GPU."""
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(torch.empty(parameter.shape, device=device)))
+            setattr(module, name, nn.Parameter(torch.empty(parameter.shape, device="cpu")))
             # Gradients of weights would accumulate in the backward pass. They are not part of an image's memory.
             getattr(module, name).register_post_accumulate_grad_hook(_drop)
         for name, buffer in list(module.named_buffers(recurse=False)):
-            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu"))
 
 
 def _drop(parameter: Tensor) -> None:
     parameter.grad = None
 
 
-def _run(model: UNet, image_size: int, batch: int, precision: str, training: bool) -> None:
-    """Run a forward pass and, in training, a backward pass."""
-    model.train(training)
-    channels, device = model.first.in_channels // model.network.patch_size**2, model.first.weight.device
-    x, log_snr = torch.empty(batch, channels, image_size, image_size, device=device), torch.empty(batch, device=device)
-    with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
-        predicted: Tensor = model(x, log_snr)
-    if training:
-        torch.autograd.backward(predicted.float().square().mean())
-
-
 def _peak(model: UNet, image_size: int, batch: int, precision: str, training: bool) -> int:
-    """Return the peak memory in bytes.
+    """Return the peak memory in bytes of a forward pass and, in training, a backward pass.
 
     Parts that do not grow with the batch, such as casts of weights, cancel in the difference of two peaks.
     """
+    channels = model.first.in_channels // model.network.patch_size**2
+    model.train(training)
     memory = _Memory(model)
     with memory:
-        _run(model, image_size, batch, precision, training)
+        x, log_snr = torch.empty(batch, channels, image_size, image_size), torch.empty(batch)
+        with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
+            predicted: Tensor = model(x, log_snr)
+        if training:
+            torch.autograd.backward(predicted.float().square().mean())
     return memory.peak
 
 
