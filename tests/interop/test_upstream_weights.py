@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from palette.cli import main
 from palette.config.models import Network
 from palette.diffusion.schedule import log_snr_of_gamma
-from palette.interop import model_folder
 from palette.interop.upstream_weights import BUFFERS
+from palette.model import facts
 from palette.stages.train import TrainRuntime
 from palette.system.files import sha256
 from palette.training.distributed import World
@@ -378,7 +378,7 @@ def test_an_import_that_failed_can_be_repeated(
 
     arguments = ["import", str(checkpoint[0]), "-o", str(tmp_path / "m"), *FLAGS, "--head-channels", "16"]
     with monkeypatch.context() as patched:
-        patched.setattr(model_folder, "write_json", full)
+        patched.setattr(facts, "write_json", full)
         assert main(arguments) == 3
     assert not list((tmp_path / "m").iterdir())
     assert main(arguments) == 0
