@@ -229,6 +229,13 @@ def test_curves_read_logs_once_per_training(colorization: Results) -> None:
     assert logs[0].step.tolist() == [10, 20, 30]
 
 
+def test_a_loss_that_overflowed_is_a_gap_in_the_curve(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": null}\n{"step": 2, "loss": 0.5}\n')
+    log = curves.read_log(tmp_path / "log.jsonl")
+    assert log.step.tolist() == [1, 2]
+    assert log.loss.isna().tolist() == [True, False]
+
+
 def test_a_damaged_log_is_explained(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(DataError, match="not a training log"):

@@ -57,7 +57,8 @@ def read_log(path: Path) -> pd.DataFrame:
     """Return the step and loss of each entry of a `log.jsonl`. Raises DataError if it is damaged."""
     try:
         entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return pd.DataFrame([(int(e["step"]), float(e["loss"])) for e in entries], columns=["step", "loss"])
+        log = pd.DataFrame([(e["step"], e["loss"]) for e in entries], columns=["step", "loss"])
+        return log.astype({"step": int, "loss": float})  # null, a loss that overflowed, is NaN
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a training log ({error}). Delete its folder and run `snakemake` again.") from None
 
