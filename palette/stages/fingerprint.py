@@ -15,6 +15,7 @@ from palette.system.files import read_json, write_json
 PACKAGE = Path(__file__).parents[1]
 DECIDE_NOTHING = {
     "palette.system.download",  # downloaded bytes are checked against their digest
+    "palette.data.sources.survey",  # counts files for a plan
     "palette.errors",  # shown when there is no result
     "palette.system.files",  # writes whole files; their content comes from the caller
     "palette.stages.fingerprint",
@@ -36,15 +37,10 @@ DECIDE_NOTHING = {
 DECLARING = ("palette.config.", "palette.stages.")
 """Modules whose classes declare options. The values are in the spec, so the hash covers them already."""
 
-LISTING = {
-    "palette.data.tasks": "palette.data.tasks",
-    "palette.data.sources.readers": "palette.data.sources.readers",
-    "palette.model.networks": "palette.model.networks",
-    "palette.scoring.loading": "palette.scoring.extractors",
-}
-"""Module that runs others found by listing a folder → the folder's package, whose modules all count."""
+LISTED = {"palette.data.tasks", "palette.data.sources.readers", "palette.model.networks", "palette.scoring.extractors"}
+"""Packages whose modules are found by listing the folder, so that each one counts."""
 
-PLANNED = {"usual", "options", "work", "evaluation"}
+PLANNED = {"usual", "options", "work", "evaluation", "planned"}
 """Attributes and methods of these classes that only planning needs; what such methods import does not count either."""
 
 
@@ -148,9 +144,8 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     inside = {name for name in imported if name.startswith("palette.") and _file(name)}
-    if module in LISTING:
-        folder = LISTING[module]
-        inside |= {f"{folder}.{f.stem}" for f in PACKAGE.joinpath(*folder.split(".")[1:]).glob("[!_]*.py")}
+    if module in LISTED:
+        inside |= {f"{module}.{member.stem}" for member in file.parent.glob("[!_]*.py")}
     digest = hashlib.sha256(repr(essence(module, tree)).encode()).hexdigest()
     return digest, tuple(sorted(inside))
 
