@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from palette.costs.estimate import Estimate
 from palette.planning.plan import Plan
 from palette.planning.remaining import Job
+from palette.stages.base import Sharded
 from palette.stages.train import TrainSpec
 
 
@@ -62,10 +63,13 @@ def dependencies(plan: Plan, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
         spec = plan.stages[job.folder]
         folders = [table.folder for table in plan.tables] if spec.kind == "report" else list(spec.parents.values())
         folders += [spec.runtime.after] if isinstance(spec, TrainSpec) and spec.runtime.after else []
-        parents = [parent for folder in dict.fromkeys(folders) for parent in of_stage[folder]]
-        # A shard of features waits only for its own samples.
-        own = plan.sampled(spec, job.shard) if job.shard else []
-        found[job] = [parent for parent in parents if not (job.shard and parent.shard) or parent.shard in own]
+        found[job] = []
+        for folder in dict.fromkeys(folders):
+            parent, waiting = plan.stages.get(folder), of_stage[folder]
+            if job.shard and isinstance(spec, Sharded) and isinstance(parent, Sharded):
+                own = spec.shards_read(parent, job.shard)
+                waiting = [other for other in waiting if other.shard in own]
+            found[job] += waiting
     return found
 
 

@@ -34,17 +34,9 @@ class Graph:
         files: list[str] = []
         for parent in parents:
             if shard is None:
-                files += parent.cards if parent.shards else parent.written()
-            elif parent.shards:
-                files += [file for part in self.sampled(spec, shard) for file in parent.written(part)]
+                files += parent.cards if isinstance(parent, Sharded) else parent.written()
+            elif isinstance(parent, Sharded) and isinstance(spec, Sharded):
+                files += [file for part in spec.shards_read(parent, shard) for file in parent.written(part)]
             else:
                 files.append(parent.card)
         return files
-
-    def sampled(self, spec: Spec, shard: str) -> list[str]:
-        """Return the shards of samples that a shard of a stage reads; none if it reads no samples."""
-        parent = self.stages.get(spec.parents.get("sample", ""))
-        if not isinstance(parent, Sharded) or not isinstance(spec, Sharded):
-            return []
-        first = int(shard) * spec.shard_size
-        return parent.shards[first // parent.shard_size : -(-(first + spec.shard_size) // parent.shard_size)]

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from palette.config.options import Options
+from palette.config.renamed import today
 from palette.system.files import write_text
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Spec(Options):
         """
         own = {"kind", "hash", "name", "runtime"}
         try:
-            other = self.model_validate({"name": self.name} | {k: v for k, v in facts.items() if k not in own})
+            other = self.model_validate({"name": self.name} | {k: v for k, v in today(facts).items() if k not in own})
         except ValidationError:
             return None
         not_options = {"name", "runtime", "engine", "parents", *ignored}
@@ -217,6 +218,11 @@ class Sharded(Spec):
     def shards(self) -> list[str]:
         """Names of the shards: `000`, `001`, …"""
         return shard_names(self.count, self.shard_size)
+
+    def shards_read(self, parent: "Sharded", shard: str) -> list[str]:
+        """Return the shards of a parent that have the test images of a shard."""
+        first = int(shard) * self.shard_size
+        return parent.shards[first // parent.shard_size : -(-(first + self.shard_size) // parent.shard_size)]
 
     def images(self, shard: str | None) -> range:
         """Return the numbers of the test images in a shard; of all for None."""

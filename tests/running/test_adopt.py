@@ -13,6 +13,7 @@ import pytest
 from palette.cli import main
 from palette.commands.adopt import shown
 from palette.config import Config
+from palette.config.datasets import Prepare
 from palette.costs import text
 from palette.costs.losses import losses
 from palette.planning.plan import Plan
@@ -23,6 +24,7 @@ from palette.running.cleanup import find as superfluous
 from palette.running.start import plan_of
 from palette.stages import fingerprint
 from palette.stages.fingerprint import record_code
+from palette.stages.prepare import PrepareSpec
 from palette.stages.stage import Stage
 from palette.stages.train import TrainSpec
 from tests.costs.conftest import RAW
@@ -410,6 +412,10 @@ def test_options_that_only_one_version_knows() -> None:
     assert train_spec(sources={"prepare": 0.5}).with_options_of(older) is None
     assert spec.with_options_of({**facts, "gone": 1}) is None
     assert spec.with_options_of({**facts, "steps": 13}) is None
+    prepare = PrepareSpec(name="photos", prepare=Prepare(crop="center"))
+    renamed = prepare.model_dump(mode="json")
+    renamed["prepare"]["crop"] = "centre"
+    assert prepare.with_options_of({"kind": "prepare", **renamed}) is not None
     assert spec.with_options_of({**facts, "steps": 13}, ignored=("steps",)) is not None
 
 
