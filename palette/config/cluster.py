@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from palette.config.options import Choice, Options
+from palette.config.choices import OneOf, rows
+from palette.config.options import Options
 
-GpuName = Annotated[str, Choice("palette.costs.gpus", "GPUS")]
+GpuName = Annotated[str, OneOf(rows("costs/gpus.py", "GPUS"))]
 LONGEST = 1000
 """Hours: six weeks, which few clusters allow, and less than the 3600 that YAML reads for 1:00:00 without quotes."""
 

@@ -1,9 +1,6 @@
 """Base class and common types of all sections of the config."""
 
 import re
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -12,12 +9,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     StringConstraints,
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=60)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -42,36 +38,6 @@ def _absolute(path: Path) -> Path:
 
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
-
-
-@cache
-def table(module: str, name: str) -> Any:
-    """Return the table of a family, such as the tasks, which stands with its functions in a room above this one.
-
-    Named, not imported: otherwise each stage with options would count the rows of all families as its own code. Such
-    modules import neither torch nor the config.
-    """
-    return getattr(import_module(module), name)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Annotation of a text that names a row of a table: `Annotated[str, Choice("palette.data.tasks", "TASKS")]`."""
-
-    module: str
-    name: str
-
-    def check(self, value: str) -> str:
-        allowed = table(self.module, self.name)
-        if value not in allowed:
-            raise ValueError(f"should be one of {', '.join(allowed)}")
-        return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "enum": [*table(self.module, self.name)]}
 
 
 def _takes_names(annotation: Any) -> bool:

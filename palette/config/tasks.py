@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from palette.config.choices import OneOf, rows, table
+from palette.config.choices import OneOf, table
 from palette.config.options import Folder, Options
 
 if TYPE_CHECKING:
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 TASKS = table("palette.data.tasks", "TASKS")
 DEGRADATIONS = tuple(TASKS)
+MASKS = table("palette.data.masks.drawn", "MASKS")
 Degradation = Annotated[str, OneOf(DEGRADATIONS)]
-MaskKind = Annotated[str, OneOf(rows("data/masks/drawn.py", "MASKS"))]
+MaskKind = Annotated[str, OneOf(tuple(MASKS))]
 MasksBy = Literal["originals", "numbers", "position"]
 
 
@@ -33,15 +34,14 @@ class TaskOptions(Options):
 
     @model_validator(mode="after")
     def masks_fit_the_degradation(self) -> Self:
-        kinds = table("palette.data.masks.drawn", "MASKS")
-        own = [name for name, kind in kinds.items() if kind.task == self.degradation]
+        own = [name for name, kind in MASKS.items() if kind.task == self.degradation]
         if self.mask is not None and not own:
-            tasks = " and ".join(sorted({kind.task for kind in kinds.values()}))
+            tasks = " and ".join(sorted({kind.task for kind in MASKS.values()}))
             raise ValueError(f"`mask` has no meaning for {self.degradation}; it goes with {tasks}")
         if self.mask is not None and self.mask not in own:
-            belongs = f"mask `{self.mask}` belongs to {kinds[self.mask].task}"
+            belongs = f"mask `{self.mask}` belongs to {MASKS[self.mask].task}"
             raise ValueError(f"{belongs}; {self.degradation} is evaluated with {', '.join(own)}")
-        bounded = [name for name in own if kinds[name].area and self.mask in (None, name)]
+        bounded = [name for name in own if MASKS[name].area and self.mask in (None, name)]
         if self.masks is not None and not bounded:
             raise ValueError("`masks` goes with inpainting, and with a free-form `mask` or none")
         if self.masks_by is not None and self.masks is None:
