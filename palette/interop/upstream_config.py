@@ -106,7 +106,7 @@ def convert_file(file: Path, folder: Path, must_resume: bool) -> Converted:
     target = folder / f"{Path(prefix).name}-{digest}"
     if not (target / "model.json").exists():
         shutil.rmtree(target, ignore_errors=True)  # left by a killed import
-        model = import_upstream(Path(prefix), Flags(), read_config(file))
+        model = import_upstream(Path(prefix), Flags(), source)
         say(report(model, write_model(model, target), verbose=False))
     return convert(source, next(target / name for name in (FILES[1], FILES[0]) if (target / name).exists()))
 

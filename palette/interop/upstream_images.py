@@ -62,13 +62,18 @@ def _same_split(source: Upstream, train: Place, test: Place) -> tuple[dict[str, 
         absolute = all(Path(file).is_absolute() for file in (*train.files, *test.files))
         # Paths in lists are relative to the folder where the unofficial code is started.
         path = {} if absolute else {"path": str(Path.cwd())}
-    elif train.files is None and test.files is None and train.folder.parent == test.folder.parent:
+    elif (
+        train.files is None
+        and test.files is None
+        and train.folder != test.folder
+        and train.folder.parent == test.folder.parent
+    ):
         counts = _count(train.folder), _count(test.folder)
         splits = {"train": train.folder.name, "test": test.folder.name}
         path = {"path": str(train.folder.parent)}
     else:
         return None
-    if (train.folder == test.folder and not train.list_file) or not counts[0] or counts[1] < 2:
+    if not counts[0] or counts[1] < 2:
         return None
     numbers = {"train_images": _number(source, TRAIN, counts[0]), "test_images": _number(source, TEST, counts[1])}
     return {"source": "folder", **path, "splits": splits}, numbers

@@ -92,9 +92,9 @@ def _published(known: KnownDataset, folder: Path) -> Survey:
         lines += [f"{tree.name}/{place} {count}" for place, count in sorted(counts.items())]
         short |= _short(tree, pictures, known.images.get(split, 0) if split else total)
     lines += [f"{file.name} {sha256(file)}" for file in reader.lists(folder)]
-    if not known.files and folder.is_file():
+    if not lines and not known.files and folder.is_file():
         lines = [f"{folder.name} {folder.stat().st_size}"]
-    elif not known.files and folder.is_dir():
+    elif not lines and not known.files and folder.is_dir():
         lines = [folder_contents(folder, Splits({}, {}))[1]]
     if (found := reader.count(folder)) is not None:
         short = _short(folder, found, total)

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -17,9 +18,12 @@ from palette.data.sources.walk import walk
 from palette.errors import ConfigError
 from palette.system.files import sha256
 
-ADVICE = yaml.safe_load(Path(__file__).with_name("unsupported.yaml").read_text(encoding="utf-8"))
-"""File extensions → what such files are, and how to convert them."""
-ADVICE_ON = {ending: advice for endings, advice in ADVICE.items() for ending in endings.split()}
+
+@cache
+def _advice() -> dict[str, str]:
+    """Return file extension → what such files are, and how to convert them."""
+    known = yaml.safe_load(Path(__file__).with_name("unsupported.yaml").read_text(encoding="utf-8"))
+    return {ending: advice for endings, advice in known.items() for ending in endings.split()}
 
 
 @dataclass
@@ -35,9 +39,9 @@ class Contents:
     endings: Counter[str] = field(default_factory=Counter)
 
     def survey(self, digest: str | None, named: Iterable[Split]) -> Survey:
-        known = {ending: count for ending, count in sorted(self.endings.items()) if ending in ADVICE_ON}
+        known = {ending: count for ending, count in sorted(self.endings.items()) if ending in _advice()}
         advice = " ".join(
-            f"There are {count:,} files {ending}: {ADVICE_ON[ending]}." for ending, count in known.items()
+            f"There are {count:,} files {ending}: {_advice()[ending]}." for ending, count in known.items()
         )
         splits = {split: self.splits[split] for split in named}
         return Survey(digest, sorted(self.classes), self.splits.total(), splits, advice)

@@ -41,7 +41,8 @@ def _photo(row: dict[str, str]) -> Photo:
     return Photo(test_box=(left, top, right, bottom), **row)
 
 
-PHOTOS = [_photo(row) for row in csv.DictReader(Path(__file__).with_suffix(".csv").open(encoding="utf-8"))]
+TABLE = Path(__file__).with_suffix(".csv").read_text(encoding="utf-8")
+PHOTOS = [_photo(row) for row in csv.DictReader(TABLE.splitlines())]
 
 
 def photo_folder() -> Path:
