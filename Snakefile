@@ -46,7 +46,8 @@ rule models:
 
 onstart:
     or_stop(refuse_arrays, workflow.executor_settings)
-    lock = begin() if to_make() else None
+    files = to_make()
+    lock = begin(files) if files else None
 
 
 onsuccess:

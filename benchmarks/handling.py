@@ -109,7 +109,7 @@ def kind_of(spec: Spec) -> str:
 
 
 def sample_of(taken: float, work: Work, estimator: Estimator, size: int) -> Sample:
-    """Run the jobs of one plan. size: of an image, in pixels."""
+    """Return a finished job without the time of its networks. size: of an image, in pixels."""
     networks = work.flops / (estimator.gpu.peak(work.precision) * estimator.share)
     return Sample(taken - networks, work.images, size**2 / 1e6 if work.megapixels else 0.0)
 

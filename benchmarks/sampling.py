@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.timing import parser, seconds, write
-from palette.config.sampling import Sampler
+from palette.config.sampling import TWICE, Sampler
 from palette.diffusion.inference import Restorer
 from palette.errors import DataError, UserError
 from palette.publish.figures.style import COLORS, save
@@ -51,7 +51,7 @@ class Point:
 
 def with_evaluations(kind: str, evaluations: int) -> Sampler:
     """Return a sampler with at most so many evaluations: Heun's method takes two per step except the last."""
-    return Sampler(kind=kind, steps=(evaluations + 1) // 2 if kind == "heun" else evaluations)
+    return Sampler(kind=kind, steps=(evaluations + 1) // 2 if kind in TWICE else evaluations)
 
 
 def model_stage(run: Path, task: str) -> Stage[SampleSpec]:
@@ -169,7 +169,7 @@ def draw_curve(found: list[Point], yardstick: Sampler, title: str) -> Figure:
         places = sorted({p.evaluations for p in found if p.sampler == kind})
         means = [mean_fd(found, kind, place) for place in places]
         axes.plot(places, means, style, color=color, label=kind, linewidth=1.5, markersize=5)
-    ticks = sorted({p.evaluations for p in found if p.sampler != "heun"})
+    ticks = sorted({p.evaluations for p in found if p.sampler not in TWICE})
     axes.set(
         xscale="log", yscale="log", xlabel="evaluations of the network per image", ylabel="FD-photos (lower is better)"
     )

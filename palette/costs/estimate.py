@@ -25,7 +25,7 @@ from palette.system.files import write_json
 START, START_NETWORK = 0.7, 4.0
 """Seconds that a job takes to start: Python and this package, or torch and a network too."""
 IMAGE, MEGAPIXEL = 0.001, 0.15
-"""Seconds on one core for an image and for each megapixel of it. All four are among those that `benchmarks.handling` measures."""
+"""Seconds on one core for an image and for each megapixel of it. All four lie between those that `benchmarks.handling` measured."""
 RESERVED = 2 * 10**9
 """Bytes of GPU memory that CUDA, cuDNN's workspaces and fragmentation take."""
 COUNTS = ".cost"

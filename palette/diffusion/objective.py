@@ -29,8 +29,6 @@ from palette.diffusion.schedule import (
 )
 
 IMAGE_CHANNELS = 3
-INPUT_CHANNELS = 2 * IMAGE_CHANNELS
-"""Condition first, then the noisy image."""
 
 
 class Scales(NamedTuple):

@@ -64,7 +64,8 @@ def describe(path: Path) -> Facts:
     keys = ("training_seconds", "gpu_hours", "device", "devices", "machine", "finished", "commit", "versions")
     try:
         model = facts_from(spec | _json(weights.with_name("model.json")), "model.json")
-        made = {key: _json(weights.with_name("card.json")).get(key) for key in keys}
+        card = _json(weights.with_name("card.json"))
+        made = {key: card.get(key) for key in keys}
     except (DataError, TypeError, AttributeError) as error:
         raise DataError(
             f"{weights}: neither its metadata nor a model.json beside it say what network it is of, in words that this version "

@@ -355,13 +355,3 @@ class Plan(Graph):
                 gallery=gallery,
             )
         )
-
-    def has_pairs(self, prepare: PrepareSpec) -> bool:
-        """Return whether each image of a dataset has a condition."""
-        return self.config.datasets[prepare.name].fetch.source == "pairs"
-
-    def images(self, prepare: PrepareSpec) -> int:
-        """Return an upper bound on the images in a dataset's stores; null as `train_images` counts all that were found."""
-        options = prepare.prepare
-        train = self.pictures.get(prepare.name, 0) if options.train_images is None else options.train_images
-        return train + options.test_images

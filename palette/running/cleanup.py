@@ -157,7 +157,7 @@ def delete(heap: Heap) -> None:
 def alone(results: Path) -> Iterator[None]:
     """Hold the results folder as a run does. Raises ConfigError if it does not exist, or while a run is active there."""
     if not results.is_dir():
-        raise ConfigError(f"{results}: no such folder. There is nothing to delete.")
+        raise ConfigError(f"{results}: no such folder. No run has begun there.")
     descriptor = open_lock(results / ".lock")
     try:
         if take(descriptor, results / ".lock") is False:

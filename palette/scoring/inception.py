@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
 from torch import Tensor, nn
 
 from palette.errors import DataError
+from palette.scoring.extractors import Prepare
 
 SIDE = 299
 """Side of the network's input images in pixels."""
@@ -55,11 +54,7 @@ class Inception(nn.Module):
         return features, spatial, (features @ self.classes.T).softmax(1)
 
 
-Resize = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
-"""Preprocessing of one image: uint8 [H,W,3] → array [H,W,3] with values in [0,255]."""
-
-
-def torchscript(path: Path, mode: str) -> tuple[Inception, Resize]:
+def torchscript(path: Path, mode: str) -> tuple[Inception, Prepare]:
     """Load the network from NVIDIA's file; mode: `clean` or `legacy_tensorflow`.
     Raises DataError for a different file."""
     try:
@@ -116,7 +111,7 @@ def _bilinear(side: int) -> Tensor:
     return weights.float()
 
 
-def legacy_pytorch(state: dict[str, Tensor]) -> tuple[Inception, Resize]:
+def legacy_pytorch(state: dict[str, Tensor]) -> tuple[Inception, Prepare]:
     """Build the network from the tensors of pytorch-fid's file. Raises DataError for tensors of a different network."""
     from cleanfid import inception_pytorch  # here because its import takes seconds
 

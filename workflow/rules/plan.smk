@@ -155,9 +155,9 @@ def tell_cost():
             say_once(f"\n{text}")
 
 
-def begin():
+def begin(files):
     """Say what a change of code throws away, and begin; return the lock."""
-    if text := forecast.lost(plan, to_make()):
+    if text := forecast.lost(plan, files):
         say_once(f"\n{text}")
     return or_stop(start, plan)
 
